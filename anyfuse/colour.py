@@ -1,0 +1,54 @@
+"""One luma and chroma for the whole package, the merge of several chromas, and a join that stays inside the RGB cube.
+
+Luma and chroma are full-range BT.601 on sRGB-encoded values, as JPEG has them: Y in [0, 1], Cb and Cr in [-0.5, 0.5] with
+neutral at 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+KR, KG, KB = 0.299, 0.587, 0.114
+
+
+def to_luma(image: Tensor) -> Tensor:
+    """(..., 1 or 3, H, W) in [0, 1] -> (..., 1, H, W); grey passes through untouched."""
+    if image.shape[-3] == 1:
+        return image
+    r, g, b = image.unbind(-3)
+    return (KR * r + KG * g + KB * b).unsqueeze(-3)
+
+
+def to_chroma(image: Tensor) -> Tensor:
+    """(..., 3, H, W) RGB in [0, 1] -> (..., 2, H, W) Cb, Cr in [-0.5, 0.5]."""
+    r, g, b = image.unbind(-3)
+    y = KR * r + KG * g + KB * b
+    return torch.stack([(b - y) * (0.5 / (1 - KB)), (r - y) * (0.5 / (1 - KR))], -3)
+
+
+def merge_chroma(chroma: Tensor) -> Tensor:
+    """Chroma of N sources (N, 2, H, W) -> (2, H, W): their mean weighted by saturation.
+
+    A grey source has no say, one coloured source gives its chroma unchanged, and where all are neutral the result is neutral.
+    """
+    saturation = chroma.square().sum(1, keepdim=True).sqrt()  # (N, 1, H, W)
+    return (chroma * saturation).sum(0) / saturation.sum(0).clamp_min(1e-6)
+
+
+def join(luma: Tensor, chroma: Tensor) -> Tensor:
+    """Luma (..., 1, H, W) in [0, 1] and chroma (..., 2, H, W) -> RGB (..., 3, H, W) in [0, 1].
+
+    Where the colour would leave the cube its chroma shrinks towards grey until it fits: luma and hue stay. Clipping the
+    channels instead changes both, which is where coloured fringes come from.
+    """
+    cb, cr = chroma.unbind(-3)
+    y = luma.squeeze(-3)
+    dr = cr * (2 * (1 - KR))
+    db = cb * (2 * (1 - KB))
+    dg = -(KR * dr + KB * db) / KG
+    fit = torch.ones_like(y)
+    for d in (dr, dg, db):
+        room = torch.where(d > 0, 1 - y, y)
+        fit = torch.minimum(fit, room / d.abs().clamp_min(1e-12))
+    return torch.stack([y + fit * dr, y + fit * dg, y + fit * db], -3).clamp(0, 1)

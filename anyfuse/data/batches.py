@@ -1,0 +1,113 @@
+"""Training data: real pairs and natural images from folders, held in memory as 8-bit luma, cut into batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from ..colour import to_luma
+from ..errors import FusionError
+from ..io import read_image
+from .folders import list_images, pair_by_stem
+from .synthetic import exposure_stack, focus_stack, integer, uniform
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural images."""
+
+    task: str
+    folders: tuple[str, ...]
+
+
+@dataclass
+class Batch:
+    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W) where known."""
+
+    task: str
+    sources: Tensor
+    clean: Tensor
+    truth: Tensor | None = None
+
+
+class TrainingData:
+    """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on."""
+
+    def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10) -> None:
+        self.root = Path(root)
+        self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
+        self.validation: dict[str, list[np.ndarray]] = {}
+        digest = hashlib.sha256()
+        self.files = 0
+        for data_set in sets:
+            folders = [self.root / f for f in data_set.folders]
+            absent = [f for f in folders if not f.is_dir()]
+            if absent:
+                raise FusionError(f"{absent[0]}: the training data of '{data_set.task}' is not there; see --data")
+            if len(folders) == 1:
+                groups = [(p,) for p in list_images(folders[0])]
+            else:
+                groups = list(pair_by_stem(folders)[0].values())
+            kept: list[np.ndarray] = []
+            for index, paths in enumerate(groups):
+                for path in paths:
+                    digest.update(f"{path.relative_to(self.root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+                self.files += len(paths)
+                stack = np.stack([_luma8(p) for p in paths])
+                if index % holdout == holdout - 1:
+                    self.validation.setdefault(data_set.task, []).append(stack)
+                else:
+                    kept.append(stack)
+            self.train.setdefault(data_set.task, []).append(kept)
+        self.manifest = digest.hexdigest()
+
+    def crop(self, task: str, size: int, gen: Generator) -> Tensor:
+        """Random group, place, flip and rotation: (N, size, size) in [0, 1]. Sets of one task are drawn evenly."""
+        sets = self.train[task]
+        groups = sets[integer(0, len(sets) - 1, gen)]
+        stack = groups[integer(0, len(groups) - 1, gen)]
+        h, w = stack.shape[1:]
+        scale = 1.0
+        if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
+            scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, 1.5, gen)
+        take = min(int(size * scale), h, w)
+        top, left = integer(0, h - take, gen), integer(0, w - take, gen)
+        x = torch.from_numpy(stack[:, top : top + take, left : left + take].astype(np.float32) / 255)
+        if take != size:
+            x = F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+        if uniform(0, 1, gen) < 0.5:
+            x = x.flip(-1)
+        turns = integer(0, 3, gen) if task != "ivf" else 0
+        return torch.rot90(x, turns, (-2, -1))
+
+    def batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
+        """One batch of `count` crops with n inputs (real pairs have their own n). `mff` is synthetic, `mef` half so."""
+        sources, cleans, truths = [], [], []
+        for index in range(count):
+            if task == "mff":
+                sharp = self.crop("natural", size, gen)[0]
+                stack = focus_stack(sharp, n, gen)
+                noise = uniform(0, 0.006, gen) * torch.randn(stack.shape, generator=gen)
+                sources.append((stack + noise).clamp(0, 1))
+                cleans.append(stack)
+                truths.append(sharp)
+            elif task == "mef" and (n != 2 or "mef" not in self.train or index % 2):
+                observed, clean = exposure_stack(self.crop("natural", size, gen)[0], n, gen)
+                sources.append(observed)
+                cleans.append(clean)
+            else:
+                sources.append(self.crop(task, size, gen))
+                cleans.append(sources[-1])
+        return Batch(task, torch.stack(sources)[:, :, None], torch.stack(cleans), torch.stack(truths) if truths else None)
+
+
+def _luma8(path: Path) -> np.ndarray:
+    """(H, W) uint8 luma of a file."""
+    return (to_luma(read_image(path).read())[0] * 255).round().to(torch.uint8).numpy()

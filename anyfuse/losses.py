@@ -1,0 +1,205 @@
+"""Fusion losses: functions of tensors that return a scalar, the mean over the batch.
+
+fused (B, H, W) and sources (B, N, H, W) are luma in [0, 1]. Weights between losses live in the recipe, not here.
+Sobel borders reflect; SSIM uses an 11x11 Gaussian of sigma 1.5, constants for a range of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .models.pyramid import gaussian_pyramid
+
+# ---------------------------------------------------------------------- building blocks
+
+
+def gaussian_taps(size: int, sigma: float, like: Tensor) -> Tensor:
+    """(size,) taps that sum to 1."""
+    axis = torch.arange(size, dtype=like.dtype, device=like.device) - (size - 1) / 2
+    taps = torch.exp(-0.5 * (axis / sigma) ** 2)
+    return taps / taps.sum()
+
+
+def window_mean(x: Tensor, taps: Tensor) -> Tensor:
+    """Separable window over (..., H, W), valid part only; a banded matrix product, whose backward pass is fast on CPUs."""
+    rows = _band(taps, x.shape[-2])
+    return rows @ x @ (rows if x.shape[-1] == x.shape[-2] else _band(taps, x.shape[-1])).T
+
+
+def _band(taps: Tensor, size: int) -> Tensor:
+    """(size - len(taps) + 1, size): row i holds the taps from column i on."""
+    out = torch.zeros(size - len(taps) + 1, size + 1, dtype=taps.dtype, device=taps.device)
+    out[:, : len(taps)] = taps
+    return out.flatten()[: len(out) * size].view(len(out), size)
+
+
+def sobel(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Horizontal and vertical derivative of (..., H, W), unscaled Sobel, reflected border."""
+    flat = F.pad(x.reshape(-1, 1, *x.shape[-2:]), (1, 1, 1, 1), mode="reflect")
+    rows = flat[..., :-2, :] + 2 * flat[..., 1:-1, :] + flat[..., 2:, :]
+    cols = flat[..., :-2] + 2 * flat[..., 1:-1] + flat[..., 2:]
+    gx = rows[..., 2:] - rows[..., :-2]
+    gy = cols[..., 2:, :] - cols[..., :-2, :]
+    return gx.reshape(x.shape), gy.reshape(x.shape)
+
+
+def _pearson(a: Tensor, b: Tensor) -> Tensor:
+    """Correlation over the last two dimensions; 0 where one side is flat."""
+    a = a - a.mean((-2, -1), keepdim=True)
+    b = b - b.mean((-2, -1), keepdim=True)
+    norm = (a.square().sum((-2, -1)) * b.square().sum((-2, -1)) + 1e-12).sqrt()
+    return (a * b).sum((-2, -1)) / norm
+
+
+# ---------------------------------------------------------------------- losses of the field
+
+
+def intensity(fused: Tensor, sources: Tensor, mode: Literal["max", "mean"] = "max") -> Tensor:
+    """L1 distance to the sources' maximum or mean (SwinFusion, JAS 2022, eq. 9)."""
+    target = sources.amax(1) if mode == "max" else sources.mean(1)
+    return (fused - target).abs().mean()
+
+
+def gradient(fused: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the Sobel magnitude |gx| + |gy| to the largest of the sources (SwinFusion, eq. 8)."""
+    fx, fy = sobel(fused)
+    sx, sy = sobel(sources)
+    return (fx.abs() + fy.abs() - (sx.abs() + sy.abs()).amax(1)).abs().mean()
+
+
+def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM (Wang 2004) of (..., H, W) pairs, valid windows."""
+    taps = gaussian_taps(11, 1.5, a)
+    ma, mb, aa, bb, ab = window_mean(torch.stack([a, b, a * a, b * b, a * b]), taps).unbind(0)
+    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
+    c1, c2 = 0.01**2, 0.03**2
+    return (2 * ma * mb + c1) * (2 * cov + c2) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
+
+
+def ssim(fused: Tensor, sources: Tensor) -> Tensor:
+    """1 - mean SSIM with the sources."""
+    return 1 - ssim_map(fused[:, None].expand_as(sources), sources).mean()
+
+
+def reconstruction(fused: Tensor, truth: Tensor) -> Tensor:
+    """L1 plus L1 of the gradients plus 1 - SSIM against a known truth (B, H, W)."""
+    dx, dy = sobel(fused - truth)
+    return (fused - truth).abs().mean() + 0.25 * (dx.abs() + dy.abs()).mean() + 0.1 * (1 - ssim_map(fused, truth).mean())
+
+
+def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
+    """1 - MEF-SSIM (Ma 2015) on one scale, 11x11 box patches, range 1.
+
+    The desired patch has the strongest contrast and the weighted structure of the sources; luminance is left out, as in the paper's
+    index.
+    """
+    taps = torch.full((11,), 1 / 11, dtype=fused.dtype, device=fused.device)
+    n = sources.shape[1]
+    mean = window_mean(sources, taps)
+    var = (window_mean(sources * sources, taps) - mean * mean).clamp_min(0)
+    strength = (121 * var + 4e-4).sqrt()  # |patch - mean|, (B, N, h, w), floor of half a grey level a pixel
+    total = sources.sum(1)
+    total_mean = window_mean(total, taps)
+    total_norm = (121 * (window_mean(total * total, taps) - total_mean**2)).clamp_min(0).sqrt()
+    consistency = ((total_norm + 1e-6) / (strength.sum(1) + 1e-6)).clamp(0, 1)
+    power = torch.tan(math.pi / 2 * consistency).clamp(0, 10)[:, None]
+    share = (strength / 11) ** power + 1e-6
+    share = share / share.sum(1, keepdim=True) / strength  # weight of (patch - mean) of each source
+    cov = window_mean(sources[:, :, None] * sources[:, None], taps) - mean[:, :, None] * mean[:, None]
+    norm = (121 * torch.einsum("bihw,bjhw,bijhw->bhw", share, share, cov)).clamp_min(2.5e-3).sqrt()
+    scale = (strength.amax(1) / norm)[:, None] * share  # desired = sum_k scale_k (patch_k - mean_k)
+    mf = window_mean(fused, taps)
+    vf = window_mean(fused * fused, taps) - mf * mf
+    cross = window_mean(fused[:, None] * sources, taps) - mf[:, None] * mean
+    desired_var = strength.amax(1) ** 2 / 121
+    desired_cov = (scale * cross).sum(1)
+    c2 = 0.03**2
+    return 1 - ((2 * desired_cov + c2) / (desired_var + vf + c2)).mean()
+
+
+# ---------------------------------------------------------------------- differentiable forms of the field's metrics
+
+
+def qabf(fused: Tensor, sources: Tensor) -> Tensor:
+    """1 - Qabf (Xydeas and Petrovic 2000), edge strength and angle kept from the sources, weighted by edge strength."""
+    fx, fy = sobel(fused[:, None] * 255)
+    sx, sy = sobel(sources * 255)
+    eps = 1e-3
+    gf = (fx * fx + fy * fy + eps).sqrt()
+    gs = (sx * sx + sy * sy + eps).sqrt()
+    ratio = torch.minimum(gf, gs) / torch.maximum(gf, gs)
+    # the angle between gradient directions (mod pi), as a smooth function: |angle| = acos |cos|
+    cos = ((fx * sx + fy * sy) / (gf * gs)).abs().clamp(0, 1 - 1e-4)
+    angle = 1 - torch.acos(cos) * (2 / math.pi)
+    q = 0.9994 / (1 + torch.exp(-15 * (ratio - 0.5))) * 0.9879 / (1 + torch.exp(-22 * (angle - 0.8)))
+    return 1 - ((q * gs).sum((1, 2, 3)) / gs.sum((1, 2, 3))).mean()
+
+
+def vif(fused: Tensor, sources: Tensor) -> Tensor:
+    """2 - the sum over two sources (mean over N, times 2) of pixel-domain VIF (Sheikh 2006), four scales."""
+    noise = 2.0 / 255**2
+    num = torch.zeros(sources.shape[:2], dtype=fused.dtype, device=fused.device)
+    den = torch.zeros_like(num)
+    for scale in range(4):
+        size = 2 ** (4 - scale) + 1
+        taps = gaussian_taps(size, size / 5, fused)
+        if scale:
+            fused, sources = window_mean(fused, taps)[..., ::2, ::2], window_mean(sources, taps)[..., ::2, ::2]
+        if min(fused.shape[-2:]) < size:
+            break
+        mf, ms = window_mean(fused, taps)[:, None], window_mean(sources, taps)
+        vf = (window_mean(fused * fused, taps)[:, None] - mf * mf).clamp_min(0)
+        vs = (window_mean(sources * sources, taps) - ms * ms).clamp_min(0)
+        cov = window_mean(fused[:, None] * sources, taps) - mf * ms
+        gain = (cov / (vs + 1e-8)).clamp_min(0)
+        rest = (vf - gain * cov).clamp_min(1e-8)
+        num = num + torch.log1p(gain * gain * vs / (rest + noise)).sum((2, 3))
+        den = den + torch.log1p(vs / noise).sum((2, 3))
+    return 2 - 2 * (num / (den + 1e-3)).mean()
+
+
+def mutual_information(fused: Tensor, sources: Tensor, bins: int = 48) -> Tensor:
+    """Minus the mutual information in bits of fused and source, mean over sources, from a soft joint histogram."""
+    b, n = sources.shape[:2]
+    levels = torch.linspace(0, 1, bins, device=fused.device)
+
+    def soft(x: Tensor) -> Tensor:  # (..., P) -> (..., P, bins), triangular kernels that sum to 1
+        return (1 - (x[..., None] - levels).abs() * (bins - 1)).clamp_min(0)
+
+    pf = soft(fused[..., ::2, ::2].reshape(b, 1, -1))
+    ps = soft(sources[..., ::2, ::2].reshape(b, n, -1))
+    joint = torch.matmul(pf.transpose(-1, -2), ps) / pf.shape[-2]  # (B, N, bins, bins)
+    outer = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
+    return -(joint * ((joint + 1e-8) / (outer + 1e-8)).log2()).sum((-2, -1)).mean()
+
+
+def scd(fused: Tensor, sources: Tensor) -> Tensor:
+    """Minus the sum of correlations of differences (Aslantas 2015), for N sources with the mean of the others."""
+    n = sources.shape[1]
+    others = (sources.sum(1, keepdim=True) - sources) / max(1, n - 1)
+    return -2 * _pearson(fused[:, None] - others, sources).mean()
+
+
+def halo(fused: Tensor, sources: Tensor) -> Tensor:
+    """Slow gradients that no source has, as a share of the sources' (scales of about 2, 4, 8 and 16 pixels)."""
+    total = fused.new_zeros(())
+    f, s = fused[:, None], sources
+    levels = 4
+    for level, (x, y) in enumerate(zip(gaussian_pyramid(f, levels), gaussian_pyramid(s, levels), strict=True)):
+        if level == 0:
+            continue
+        own = _slope(x)[:, 0]
+        ref = _slope(y).amax(1)
+        total = total + (F.relu(own - ref).sum((1, 2)) / (ref.sum((1, 2)) + 1e-2)).mean()
+    return total / levels
+
+
+def _slope(x: Tensor) -> Tensor:
+    dx = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
+    dy = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
+    return (dx * dx + dy * dy + 1e-8).sqrt()

@@ -1,0 +1,227 @@
+"""anyfuse, the default model: a set encoder that gives every input a weight in every band of a Laplacian pyramid.
+
+Origin: ours. Code and weights: Apache-2.0.
+
+    features   the same network for every input; the inputs see each other through their mean and maximum only, so
+               order doesn't matter and their number is free
+    weights    one logit per input, band and pixel, from coarse to fine (a finer logit adds to the coarser one); softmax over inputs
+    residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a band may
+               leave the span of the sources by that much where they differ, and nowhere else
+    fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
+
+Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
+computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .base import Context, FusionModel, flatten_set, unflatten_set
+from .pyramid import collapse, expand, gaussian_pyramid, laplacian_pyramid
+
+FINE_LEVELS = 3
+COARSE_LEVELS = 2
+
+
+@dataclass(frozen=True)
+class AnyfuseConfig:
+    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound."""
+
+    half: int = 16
+    quarter: int = 32
+    eighth: int = 32
+    deep: int = 48
+    blocks: int = 2
+    margin: float = 0.5
+
+
+class SetConv(nn.Module):
+    """3x3 convolution of each input plus a 1x1 mix of the inputs' mean and maximum, then ReLU."""
+
+    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
+        super().__init__()
+        self.own = nn.Conv2d(cin, cout, 3, stride, 1)
+        self.mix = nn.Conv2d(2 * cin, cout, 1, bias=False)
+        self.stride = stride
+        self.residual = cin == cout and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, C, h, w) -> (B, N, C', h/stride, w/stride)"""
+        pooled = torch.cat([x.mean(1), x.amax(1)], 1)  # (B, 2C, h, w)
+        if self.stride > 1:
+            pooled = F.avg_pool2d(pooled, self.stride)
+        own = unflatten_set(self.own(flatten_set(x)), x.shape[1])
+        y = F.relu(own + self.mix(pooled)[:, None])
+        return x + y if self.residual else y
+
+
+class Head(nn.Module):
+    """Logit and residual of each input: (B, N, C, h, w) -> two of (B, N, 1, h*r, w*r)."""
+
+    def __init__(self, cin: int, upscale: int = 1) -> None:
+        super().__init__()
+        self.out = nn.Conv2d(cin, 2 * upscale**2, 1)
+        self.upscale = upscale
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.out(flatten_set(x)).float()
+        if self.upscale > 1:
+            y = F.pixel_shuffle(y, self.upscale)
+        logit, residual = unflatten_set(y, x.shape[1]).split(1, 2)
+        return logit, residual
+
+
+def set_expand(x: Tensor) -> Tensor:
+    """(B, N, C, h, w) -> (B, N, C, 2h, 2w)"""
+    return unflatten_set(expand(flatten_set(x)), x.shape[1])
+
+
+class Anyfuse(FusionModel):
+    """The default model, see the module's text. Any number of inputs; luma decides, chroma follows."""
+
+    stride = 2 ** (FINE_LEVELS + COARSE_LEVELS)
+    halo = 64
+    arity = (2, None)
+    channels = 1
+    carries_chroma = True
+    context_scale = 2**FINE_LEVELS
+    context_bytes = 2048
+    working_bytes = 160
+
+    def __init__(self, config: AnyfuseConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or AnyfuseConfig()
+        self.enc2 = nn.ModuleList([SetConv(4, c.half), SetConv(c.half, c.half)])
+        self.enc4 = nn.ModuleList([SetConv(c.half, c.quarter, 2), SetConv(c.quarter, c.quarter)])
+        self.enc8_in = SetConv(c.quarter, c.eighth, 2)
+        self.enc8 = nn.ModuleList([SetConv(c.eighth, c.eighth) for _ in range(c.blocks)])
+        self.enc16 = nn.ModuleList(
+            [SetConv(c.eighth, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks)]]
+        )
+        self.enc32 = nn.ModuleList(
+            [SetConv(c.deep, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks + 1)]]
+        )
+        self.dec16 = SetConv(c.deep, c.deep)
+        self.to8 = nn.Conv2d(c.deep, c.eighth, 1)
+        self.dec8 = SetConv(c.eighth, c.eighth)
+        self.to4 = nn.Conv2d(c.eighth, c.quarter, 1)
+        self.dec4 = SetConv(c.quarter, c.quarter)
+        self.to2 = nn.Conv2d(c.quarter, c.half, 1)
+        self.dec2 = SetConv(c.half, c.half)
+        self.head32 = Head(c.deep)
+        self.head16 = Head(c.deep)
+        self.head8 = Head(c.eighth)
+        self.head4 = Head(c.quarter)
+        self.head2 = Head(c.half)
+        self.head1 = Head(c.half, upscale=2)
+
+    # ------------------------------------------------------------------ network
+
+    def _encode(self, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """sources (B, N, C, H, W) -> features at 1/2, 1/4 and 1/8 that depend on nearby pixels alone"""
+        dtype = self.to2.weight.dtype
+        luma = flatten_set(sources[:, :, :1]).to(dtype)
+        x = unflatten_set(F.pixel_unshuffle(luma - 0.5, 2), sources.shape[1])
+        if not torch.is_grad_enabled():
+            x = unflatten_set(flatten_set(x).contiguous(memory_format=torch.channels_last), x.shape[1])
+        for block in self.enc2:
+            x = block(x)
+        q = x
+        for block in self.enc4:
+            q = block(q)
+        return x, q, self.enc8_in(q)
+
+    @staticmethod
+    def _up(low: Tensor, project: nn.Module, skip: Tensor, block: nn.Module) -> Tensor:
+        """One step of the decoder: low features, projected and doubled in size, added to the skip."""
+        n = low.shape[1]
+        return block(skip + unflatten_set(expand(project(flatten_set(low))), n))
+
+    def _deep(self, e: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """features at 1/8 -> decoded features at 1/8 and the (logit, residual) of bands 3, 4 and the base"""
+        for block in self.enc8:
+            e = block(e)
+        s = e
+        for block in self.enc16:
+            s = block(s)
+        d = s
+        for block in self.enc32:
+            d = block(d)
+        base, _ = self.head32(d)
+        s = self.dec16(s + set_expand(d))
+        logit4, r4 = self.head16(s)
+        e = self._up(s, self.to8, e, self.dec8)
+        logit3, r3 = self.head8(e)
+        logit4 = logit4 + set_expand(base)
+        logit3 = logit3 + set_expand(logit4)
+        return e, [(logit3, r3), (logit4, r4), (base, torch.zeros_like(base))]
+
+    def _fine(self, x: Tensor, q: Tensor, e: Tensor, logit3: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """features at 1/2, 1/4, decoded 1/8 and the logit of band 3 -> (logit, residual) of bands 0, 1, 2"""
+        q = self._up(e, self.to4, q, self.dec4)
+        logit2, r2 = self.head4(q)
+        logit2 = logit2 + set_expand(logit3)
+        x = self._up(q, self.to2, x, self.dec2)
+        logit1, r1 = self.head2(x)
+        logit1 = logit1 + set_expand(logit2)
+        logit0, r0 = self.head1(x)
+        return [(logit0 + set_expand(logit1), r0), (logit1, r1), (logit2, r2)]
+
+    def _weights(self, logit: Tensor, residual: Tensor) -> Tensor:
+        """(B, N, 1, h, w) twice -> weights that sum to 1 over N"""
+        bounded = self.config.margin * torch.tanh(residual)
+        return logit.softmax(1) + bounded - bounded.mean(1, keepdim=True)
+
+    @staticmethod
+    def _blend(bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+        """Bands (B*N, C, h, w) and weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w)"""
+        return [(w * unflatten_set(b, w.shape[1])).sum(1) for b, w in zip(bands, weights, strict=True)]
+
+    # ------------------------------------------------------------------ the contract
+
+    def reduce(self, sources: Tensor) -> Tensor:
+        """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
+        return self._pack(self._encode(sources)[2], gaussian_pyramid(flatten_set(sources), FINE_LEVELS)[-1])
+
+    @staticmethod
+    def _pack(eighth: Tensor, gauss: Tensor) -> Tensor:
+        return torch.cat([eighth.float(), unflatten_set(gauss, eighth.shape[1])], 2)
+
+    def context(self, reduced: Tensor) -> Context:
+        """-> maps at 1/8: decoded features (B, N, eighth, .), logits of band 3 (B, N, 1, .), the fused image (B, C, .),
+        shares of the sources so far (B, N, 1, .)"""
+        c = self.config.eighth
+        e, heads = self._deep(reduced[:, :, :c].to(self.to2.weight.dtype))
+        bands = laplacian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        weights = [self._weights(*head) for head in heads]
+        share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
+        return Context((e, heads[0][0], collapse(self._blend(bands, weights)), share / len(weights)))
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        fused, _, _ = self._fuse(sources, context)
+        luma = fused[:, :1].clamp(0, 1)
+        return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
+
+    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        """Mean over bands of each source's weight, (B, N, H, W)."""
+        _, weights, share = self._fuse(sources, context)
+        for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):
+            share = (set_expand(share) * level + w) / (level + 1)
+        return share[:, :, 0]
+
+    def _fuse(self, sources: Tensor, context: Context | None) -> tuple[Tensor, list[Tensor], Tensor]:
+        x, q, e = self._encode(sources)
+        gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
+        if context is None:
+            context = self.context(self._pack(e, gauss[-1]))
+        features, logit3, coarse, share = context.maps
+        weights = [self._weights(*head) for head in self._fine(x, q, features, logit3)]
+        bands = [fine - expand(low) for fine, low in zip(gauss[:-1], gauss[1:], strict=True)]
+        return collapse([*self._blend(bands, weights), coarse]), weights, share

@@ -1,0 +1,193 @@
+"""Any size within a memory budget: tiles with the context their model asks for, so that no seam can be seen.
+
+An image is padded by reflection to a multiple of the model's stride, never resized. A model with a global part gets it from
+the whole image first (`FusionModel.context`), then the tiles; each tile is fused with `halo` pixels around it and cut back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import FusionError
+from .models.base import Context, FusionModel
+
+Window = tuple[slice, slice]
+Reader = Callable[[Window], Tensor]
+"""Window inside the image -> planes of all sources there, (N, C, h, w) float32."""
+
+PREFERRED_TILE = 1024
+SMALLEST_TILE = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the tiles of an image lie: `side` without the halo, padded size, halo; `tiles` goes through the windows."""
+
+    height: int
+    width: int
+    padded_height: int
+    padded_width: int
+    side: int
+    halo: int
+
+    def tiles(self) -> Iterator[Tile]:
+        for top in range(0, self.padded_height, self.side):
+            for left in range(0, self.padded_width, self.side):
+                if top < self.height and left < self.width:
+                    yield Tile.at(self, top, left)
+
+    @property
+    def count(self) -> int:
+        return math.ceil(self.height / self.side) * math.ceil(self.width / self.side)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """`outer` is what the model sees (padded coordinates), `inner` what is kept (image coordinates), `cut` inner within outer."""
+
+    outer: Window
+    inner: Window
+    cut: Window
+
+    @classmethod
+    def at(cls, plan: Plan, top: int, left: int) -> Tile:
+        rows = _span(top, plan.side, plan.halo, plan.height, plan.padded_height)
+        cols = _span(left, plan.side, plan.halo, plan.width, plan.padded_width)
+        outer, inner, cut = zip(rows, cols, strict=True)
+        return cls(outer, inner, cut)  # type: ignore[arg-type]
+
+
+def _span(start: int, side: int, halo: int, size: int, padded: int) -> tuple[slice, slice, slice]:
+    low, high = max(0, start - halo), min(padded, start + side + halo)
+    stop = min(start + side, size)
+    return slice(low, high), slice(start, stop), slice(start - low, stop - low)
+
+
+def plan(
+    model: FusionModel, n: int, planes: int, height: int, width: int, budget: int | None = None, tile: int | None = None
+) -> Plan:
+    """Tiles for `n` sources of `planes` planes each.
+
+    budget: bytes that fusing may use beside the images themselves; None: tiles of 1024. tile: side to use instead. A budget
+    under which not even the smallest tile fits is a FusionError that says how much is needed.
+    """
+    unit = math.lcm(model.stride, model.context_scale or 1)
+    padded = tuple(math.ceil(side / unit) * unit for side in (height, width))
+    halo = math.ceil((model.halo or 0) / unit) * unit
+    if model.halo is None:  # needs the whole image
+        side = max(padded)
+        _check_budget(model, n, planes, padded[0] * padded[1], budget)
+        return Plan(height, width, *padded, side, 0)
+    if tile is not None:
+        side = max(unit, tile // unit * unit)
+        return Plan(height, width, *padded, side, halo)
+    smallest = math.ceil(SMALLEST_TILE / unit) * unit
+    side = math.ceil(PREFERRED_TILE / unit) * unit
+    context = _context_bytes(model, n, padded)
+    if budget is not None:
+        while side > smallest and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
+            side -= unit
+        need = _tile_bytes(model, n, planes, side + 2 * halo, padded) + context
+        if need > budget:
+            raise FusionError(
+                f"--max-memory leaves {budget / 2**20:.0f} MiB for {n} images of {width}x{height}, "
+                f"and at least {need / 2**20:.0f} MiB more than the images are needed"
+            )
+    return Plan(height, width, *padded, side, halo)
+
+
+def _tile_bytes(model: FusionModel, n: int, planes: int, side: int, padded: tuple[int, ...]) -> int:
+    area = min(side, padded[0]) * min(side, padded[1])
+    return area * n * (model.working_bytes + 16 * planes)
+
+
+def _context_bytes(model: FusionModel, n: int, padded: tuple[int, ...]) -> int:
+    if model.context_scale is None:
+        return 0
+    return padded[0] * padded[1] // model.context_scale**2 * n * model.context_bytes
+
+
+def _check_budget(model: FusionModel, n: int, planes: int, area: int, budget: int | None) -> None:
+    need = area * n * (model.working_bytes + 16 * planes)
+    if budget is not None and need > budget:
+        raise FusionError(
+            f"{type(model).__name__} needs the whole image at once, {need / 2**20:.0f} MiB, "
+            f"and --max-memory leaves {budget / 2**20:.0f} MiB: use --model anyfuse, which works in tiles"
+        )
+
+
+def reflect(window: slice, size: int) -> Tensor:
+    """Indices of `window`, which may pass the end of `size` pixels, reflected at the border (edge not repeated)."""
+    index = torch.arange(window.start, window.stop)
+    if size == 1:
+        return torch.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index.remainder(period)
+    return torch.where(index < size, index, period - index)
+
+
+def read_padded(read: Reader, window: Window, height: int, width: int) -> Tensor:
+    """The window of a padded image: pixels past the border come by reflection, (N, C, h, w)."""
+    rows, cols = window
+    if rows.stop <= height and cols.stop <= width:
+        return read(window)
+    row_index, col_index = reflect(rows, height), reflect(cols, width)
+    top, left = int(row_index.min()), int(col_index.min())
+    inside = read((slice(top, int(row_index.max()) + 1), slice(left, int(col_index.max()) + 1)))
+    return inside[..., row_index - top, :][..., col_index - left]
+
+
+@torch.inference_mode()
+def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.device) -> Context | None:
+    """The context of the whole image, gathered tile by tile; None where the model has none or one tile is the whole."""
+    scale = model.context_scale
+    if scale is None or layout.count == 1:
+        return None
+    reduced: Tensor | None = None
+    for tile in layout.tiles():
+        sources = read_padded(read, tile.outer, layout.height, layout.width)
+        part = model.reduce(sources[None].to(device))
+        if reduced is None:
+            size = (layout.padded_height // scale, layout.padded_width // scale)
+            reduced = part.new_empty((*part.shape[:-2], *size))
+        inner = tuple(  # cells of the tile without its halo, up to the padded border
+            slice(o.start + c.start, min(o.start + c.start + layout.side, p))
+            for o, c, p in zip(tile.outer, tile.cut, (layout.padded_height, layout.padded_width), strict=True)
+        )
+        cells = tuple(slice(s.start // scale, s.stop // scale) for s in inner)
+        cut = tuple(slice(c.start - o.start // scale, c.stop - o.start // scale) for c, o in zip(cells, tile.outer, strict=True))
+        reduced[..., cells[0], cells[1]] = part[..., cut[0], cut[1]]
+    assert reduced is not None
+    return model.context(reduced)
+
+
+@torch.inference_mode()
+def fuse_tiles(
+    model: FusionModel,
+    layout: Plan,
+    read: Reader,
+    sink: Callable[[Window, Tensor, Tensor | None], None],
+    *,
+    device: torch.device | str = "cpu",
+    with_weights: bool = False,
+) -> None:
+    """Fuses tile by tile; `sink(window, fused (C, h, w), weights (N, h, w) or None)` gets each part of the image once."""
+    device = torch.device(device)
+    context = whole_context(model, layout, read, device)
+    scale = model.context_scale or 1
+    for tile in layout.tiles():
+        sources = read_padded(read, tile.outer, layout.height, layout.width)[None].to(device)
+        part = None
+        if context is not None:
+            part = context.crop(*(slice(s.start // scale, s.stop // scale) for s in tile.outer))
+        fused = model(sources, context=part)[0][..., tile.cut[0], tile.cut[1]]
+        shares = None
+        if with_weights:
+            found = model.weights(sources, context=part)
+            shares = None if found is None else found[0][..., tile.cut[0], tile.cut[1]]
+        sink(tile.inner, fused, shares)

@@ -1,0 +1,50 @@
+"""Recipes: everything that decides a training run, as literals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..data.batches import DataSet
+
+REAL_AND_NATURAL = (
+    DataSet("ivf", ("ivif/ir", "ivif/vis")),
+    DataSet("mef", ("mef/under", "mef/over")),
+    DataSet("mif", ("mif/ct-mri/ct", "mif/ct-mri/mri")),
+    DataSet("mif", ("mif/pet-mri/pet", "mif/pet-mri/mri")),
+    DataSet("mif", ("mif/spect-mri/spect", "mif/spect-mri/mri")),
+    DataSet("natural", ("natural",)),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
+    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50."""
+
+    model: str
+    tasks: dict[str, int]
+    losses: dict[str, dict[str, float]]
+    steps: int = 4000
+    crop: int = 128
+    stacks: int = 4
+    lr: float = 2e-3
+    warmup: int = 200
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.998
+    seed: int = 0
+    sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
+
+
+RECIPES: dict[str, Recipe] = {
+    "anyfuse": Recipe(
+        model="anyfuse",
+        tasks={"ivf": 4, "mef": 4, "mff": 4, "mif": 4},
+        losses={
+            "ivf": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.15, "intensity": 1.0, "halo": 4.0},
+            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "halo": 4.0},
+            "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
+            "mif": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.2, "intensity": 1.0, "halo": 2.0},
+        },
+    ),
+}

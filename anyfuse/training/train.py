@@ -1,0 +1,236 @@
+"""The training loop: one page, every choice in the recipe, resumable to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import losses
+from ..data.batches import Batch, TrainingData
+from ..data.synthetic import integer
+from ..errors import FusionError
+from ..models import PRESETS, build_model
+from ..models.base import FusionModel, parameter_counts
+from .recipes import Recipe
+
+SUPERVISED = ("reconstruction",)
+
+
+def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
+    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value."""
+    total, terms = fused.new_zeros(()), {}
+    for name, weight in weights.items():
+        target = batch.truth if name in SUPERVISED else batch.clean
+        if target is None:
+            raise FusionError(f"loss '{name}' needs a truth, and task '{batch.task}' has none")
+        value = getattr(losses, name)(fused, target)
+        terms[name] = float(value.detach())
+        total = total + weight * value
+    return total, terms
+
+
+class Plain:
+    """AdamW on the sum of the tasks' losses; gradients are clipped after the backward pass."""
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        rest = [p for p in model.parameters() if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        """One update from a list of batches with the same number of inputs; returns 'task/loss' -> value."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        fused = self.model(torch.cat([b.sources for b in batches]))[:, 0]
+        total, log = fused.new_zeros(()), {}
+        for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
+            loss, terms = task_loss(part, batch, self.recipe.losses[batch.task])
+            total = total + loss
+            log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        return {"loss": float(total.detach()), "norm": float(norm), **log}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state)
+
+
+class Ema:
+    """Exponential moving average of parameters and buffers, with a warm-up of its own."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (step + 1) / (step + 10))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.shadow[key].lerp_(value, 1 - decay)
+            else:
+                self.shadow[key].copy_(value)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then a cosine from lr to lr/50 at the last step."""
+    if step < recipe.warmup:
+        return recipe.lr * (step + 1) / recipe.warmup
+    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def train(
+    recipe: Recipe,
+    data_root: str | Path,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    resume: bool = True,
+    save_every: int = 200,
+    log: Callable[[str], None] = print,
+) -> Path:
+    """Trains `recipe` and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt to `out`.
+
+    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    gen = torch.Generator().manual_seed(recipe.seed)
+    data = TrainingData(data_root, recipe.sets)
+    model = build_model(recipe.model).to(device).train()
+    strategy, ema = Plain(model, recipe), Ema(model, recipe.ema)
+    start, spent = 0, 0.0
+    last = out / "last.pt"
+    fingerprint = json.dumps(asdict(recipe), sort_keys=True)
+    if resume and last.exists():
+        state = torch.load(last, map_location=device, weights_only=True)
+        if state["recipe"] != fingerprint or state["manifest"] != data.manifest:
+            raise FusionError(f"{last}: belongs to another recipe or other data; give another --out or --no-resume")
+        model.load_state_dict(state["model"])
+        strategy.load_state_dict(state["strategy"])
+        ema.shadow = state["ema"]
+        gen.set_state(state["generator"].cpu())
+        start, spent = state["step"], state["seconds"]
+        log(f"resumed at step {start}")
+    clock = time.monotonic() - spent
+    averages: dict[str, float] = {}
+    for step in range(start, recipe.steps):
+        n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
+        tasks = recipe.tasks if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
+        batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
+        values = strategy.step(batches, learning_rate(recipe, step))
+        ema.update(model, step)
+        for key, value in values.items():
+            averages[key] = value if key not in averages else 0.98 * averages[key] + 0.02 * value
+        done = step + 1 == recipe.steps
+        if (step + 1) % 50 == 0 or done:
+            seconds = time.monotonic() - clock
+            left = seconds / (step + 1) * (recipe.steps - step - 1)
+            log(f"step {step + 1}/{recipe.steps}  loss {averages['loss']:.4f}  {seconds:.0f} s, {left:.0f} s left")
+            with (out / "log.jsonl").open("a") as file:
+                file.write(json.dumps({"step": step + 1, "seconds": round(seconds, 1), **averages}) + "\n")
+        if (step + 1) % save_every == 0 or done:
+            state = {
+                "recipe": fingerprint, "manifest": data.manifest, "model": model.state_dict(), "ema": ema.shadow,
+                "strategy": strategy.state_dict(), "generator": gen.get_state(), "step": step + 1,
+                "seconds": time.monotonic() - clock,
+            }  # fmt: skip
+            torch.save(state, last.with_suffix(".tmp"))
+            os.replace(last.with_suffix(".tmp"), last)
+    model.load_state_dict(ema.shadow)
+    return export(model, recipe, data, out, time.monotonic() - clock, log)
+
+
+def export(
+    model: FusionModel, recipe: Recipe, data: TrainingData, out: Path, seconds: float, log: Callable[[str], None]
+) -> Path:
+    """Writes the float16 weights, the configuration and the model card; returns the folder."""
+    scores = validate(model.eval(), data)
+    model.half().save_pretrained(out)
+    model.float()
+    lines = [
+        f"# {recipe.model}",
+        "",
+        f"Trained with `anyfuse train {recipe.model}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
+        "",
+        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; " + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
+        f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {_device_name(model)}, torch {torch.__version__}",
+        "- validation (every tenth file of each set, held out): "
+        + "; ".join(f"{t} " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for t, s in scores.items()),
+        "",
+        "```json",
+        json.dumps(asdict(recipe), indent=1),
+        "```",
+    ]
+    (out / "README.md").write_text("\n".join(lines) + "\n")
+    log(f"wrote {out / 'model.safetensors'}")
+    return out
+
+
+@torch.inference_mode()
+def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
+    """Scores on held-out pairs: task -> {Qabf, VIF, SSIM, halo}, by the differentiable forms in losses.py."""
+    gen = torch.Generator().manual_seed(1)
+    device = next(model.parameters()).device
+    groups: dict[str, list[Tensor]] = {t: [] for t in data.validation if t != "natural"}
+    for task, found in groups.items():
+        stacks = data.validation[task]
+        for stack in stacks[:: max(1, len(stacks) // limit)][:limit]:
+            h, w = (side - side % model.stride for side in stack.shape[1:])
+            found.append(torch.from_numpy(stack[:, :h, :w]).float() / 255)
+    if "natural" in data.validation:
+        from ..data.synthetic import focus_stack
+
+        sharp = [torch.from_numpy(s[0, :256, :256]).float() / 255 for s in data.validation["natural"][:limit]]
+        groups["mff"] = [focus_stack(s, 2, gen) for s in sharp]
+    out: dict[str, dict[str, float]] = {}
+    for task, stacks in groups.items():
+        rows = []
+        for stack in stacks:
+            sources = stack[None].to(device)
+            fused = model(sources[:, :, None])[:, 0]
+            fused = (fused * 255).round() / 255
+            rows.append(
+                (
+                    1 - float(losses.qabf(fused, sources)),
+                    2 - float(losses.vif(fused, sources)),
+                    1 - float(losses.ssim(fused, sources)),
+                    float(losses.halo(fused, sources)),
+                )
+            )
+        means = torch.tensor(rows).mean(0).tolist()
+        out[task] = dict(zip(("Qabf", "VIF", "SSIM", "halo"), means, strict=True))
+    return out
+
+
+def _to(batch: Batch, device: str) -> Batch:
+    truth = None if batch.truth is None else batch.truth.to(device)
+    return Batch(batch.task, batch.sources.to(device), batch.clean.to(device), truth)
+
+
+def _device_name(model: nn.Module) -> str:
+    device = next(model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+__all__ = ["PRESETS", "Ema", "Plain", "learning_rate", "train", "validate"]
