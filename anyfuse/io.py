@@ -48,7 +48,7 @@ _PILLOW: dict[str, Any] = {
     "bmp": BmpImagePlugin.BmpImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
 }
-_DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS = (Image.DecompressionBombError, SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
 _CHUNK = 1 << 22  # bytes filtered and compressed together
 
 
@@ -63,17 +63,16 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
     try:
         if os.path.isdir(name):
             raise FusionError(f"{name}: is a folder, not an image; name a file in it")
-        with open(name, "rb") as file:
+        with open(name, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, on odd tags and large images
             kind = _sniff(file, name)
             if kind == "png":
                 return _read_png(file, name, white)
             if kind == "tiff":
                 return _read_tiff(file, name, white)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                image: Any = _PILLOW[kind](file)
-                pages = getattr(image, "n_frames", 1) if kind == "webp" else 1
-                return frame_from_pil(image, name=name, white=white, notes=_page_note(name, pages))
+            image = _PILLOW[kind](file)
+            pages = image.n_frames if kind == "webp" else 1
+            return frame_from_pil(image, name=name, white=white, notes=_page_note(name, pages))
     except FileNotFoundError:
         raise FusionError(f"{name}: no such file; check the path") from None
     except MemoryError:
@@ -220,6 +219,9 @@ def _read_png(file: BinaryIO, name: str, white: float | None) -> Frame:
         position += 12 + length
         if not tag or position > size:
             raise FusionError(f"{name}: is truncated after {size} bytes; save or download it again")
+        if not tag[0] & 32 and _chunk_is_damaged(file, length):
+            raise FusionError(f"{name}: is damaged, a checksum is wrong; save or download it again")
+        file.seek(position - 4 - length)
         if tag == b"IHDR":
             _check_size(name, *struct.unpack(">II", file.read(8)))
         elif tag == b"eXIf":
@@ -233,6 +235,16 @@ def _read_png(file: BinaryIO, name: str, white: float | None) -> Frame:
     pixels, alpha, notes = _read_oiio(name)
     turn = exif_orientation(exif)
     return _upright(pixels, alpha, turn, name=name, white=white, exif=exif, icc=icc, dpi=dpi, warnings=notes)
+
+
+def _chunk_is_damaged(file: BinaryIO, length: int) -> bool:
+    """Whether the checksum of a PNG chunk is wrong; the file stands behind its tag."""
+    file.seek(-4, os.SEEK_CUR)
+    check, left = 0, length + 4
+    while left:
+        piece = file.read(min(left, _CHUNK))
+        check, left = zlib.crc32(piece, check), left - len(piece)
+    return struct.unpack(">I", file.read(4))[0] != check
 
 
 def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
@@ -263,6 +275,8 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     notes = _page_note(name, pages)
     icc = tags.get(34675)
     bits = max(tags.get(258, (1,)))
+    if bits == 64 and 324 in tags:  # OpenImageIO 3.2.2 returns wrong values, without an error
+        raise FusionError(f"{name}: holds 64-bit floats in tiles; save as 32-bit float or in strips")
     if tags.get(262) in (5, 8) and bits == 8:  # CMYK, Lab: through their profile
         file.seek(0)
         pixels, alpha, icc, note = _pil_pixels(_PILLOW["tiff"](file), icc, name)
@@ -407,8 +421,8 @@ def _line(text: object) -> str:
 # It is patched in place, never written anew, so that maker notes with absolute offsets stay intact.
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-# _KEPT: what of a TIFF's own directory belongs to EXIF.  _LAYOUT: what describes pixels, or is a block of its own
-# (XMP, IPTC, Photoshop, ICC), and so must not go from an EXIF block into the directory of a new file.
+# _KEPT: what of a TIFF's own directory belongs to EXIF.  _LAYOUT: what describes pixels, or is a block of its
+# own (XMP, IPTC, Photoshop, ICC), and must not go from an EXIF block into the directory of a new file.
 _KEPT = {*range(270, 273), 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853}
 _KEPT |= set(range(40091, 40096))
 _LAYOUT = {*range(254, 270), *range(273, 282), 284, 317, *range(320, 326), 330, 338, 339, 347, 700}
@@ -558,7 +572,7 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> I
 
 
 def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each row by its best filter."""
+    """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each by its best filter."""
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]

@@ -65,6 +65,12 @@ def intensity(fused: Tensor, sources: Tensor, mode: Literal["max", "mean"] = "ma
     return (fused - target).abs().mean()
 
 
+def base(fused: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the third Gaussian level to the sources' maximum there: bright targets stay bright, without a halo."""
+    low_fused = gaussian_pyramid(fused[:, None], 3)[-1][:, 0]
+    return (low_fused - gaussian_pyramid(sources, 3)[-1].amax(1)).abs().mean()
+
+
 def gradient(fused: Tensor, sources: Tensor) -> Tensor:
     """L1 distance of the Sobel magnitude |gx| + |gy| to the largest of the sources (SwinFusion, eq. 8)."""
     fx, fy = sobel(fused)
@@ -89,7 +95,9 @@ def ssim(fused: Tensor, sources: Tensor) -> Tensor:
 def reconstruction(fused: Tensor, truth: Tensor) -> Tensor:
     """L1 plus L1 of the gradients plus 1 - SSIM against a known truth (B, H, W)."""
     dx, dy = sobel(fused - truth)
-    return (fused - truth).abs().mean() + 0.25 * (dx.abs() + dy.abs()).mean() + 0.1 * (1 - ssim_map(fused, truth).mean())
+    return (
+        (fused - truth).abs().mean() + 0.25 * (dx.abs() + dy.abs()).mean() + 0.1 * (1 - ssim_map(fused, truth).mean())
+    )
 
 
 def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
@@ -99,7 +107,6 @@ def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
     index.
     """
     taps = torch.full((11,), 1 / 11, dtype=fused.dtype, device=fused.device)
-    n = sources.shape[1]
     mean = window_mean(sources, taps)
     var = (window_mean(sources * sources, taps) - mean * mean).clamp_min(0)
     strength = (121 * var + 4e-4).sqrt()  # |patch - mean|, (B, N, h, w), floor of half a grey level a pixel
@@ -149,7 +156,10 @@ def vif(fused: Tensor, sources: Tensor) -> Tensor:
         size = 2 ** (4 - scale) + 1
         taps = gaussian_taps(size, size / 5, fused)
         if scale:
-            fused, sources = window_mean(fused, taps)[..., ::2, ::2], window_mean(sources, taps)[..., ::2, ::2]
+            fused, sources = (
+                window_mean(fused, taps)[..., ::2, ::2],
+                window_mean(sources, taps)[..., ::2, ::2],
+            )
         if min(fused.shape[-2:]) < size:
             break
         mf, ms = window_mean(fused, taps)[:, None], window_mean(sources, taps)

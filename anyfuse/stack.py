@@ -166,7 +166,7 @@ class Stack:
         return torch.stack(out)
 
     def quantise(self, fused: Tensor) -> np.ndarray:
-        """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded, not stretched."""
+        """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded, no stretch."""
         planes = fused.detach().to("cpu", torch.float32).clamp(0.0, 1.0)
         if planes.shape[0] == 1:
             planes = planes.expand(self.stored_channels, -1, -1)

@@ -59,7 +59,7 @@ class Tile:
         rows = _span(top, plan.side, plan.halo, plan.height, plan.padded_height)
         cols = _span(left, plan.side, plan.halo, plan.width, plan.padded_width)
         outer, inner, cut = zip(rows, cols, strict=True)
-        return cls(outer, inner, cut)  # type: ignore[arg-type]
+        return cls(outer, inner, cut)
 
 
 def _span(start: int, side: int, halo: int, size: int, padded: int) -> tuple[slice, slice, slice]:
@@ -69,7 +69,13 @@ def _span(start: int, side: int, halo: int, size: int, padded: int) -> tuple[sli
 
 
 def plan(
-    model: FusionModel, n: int, planes: int, height: int, width: int, budget: int | None = None, tile: int | None = None
+    model: FusionModel,
+    n: int,
+    planes: int,
+    height: int,
+    width: int,
+    budget: int | None = None,
+    tile: int | None = None,
 ) -> Plan:
     """Tiles for `n` sources of `planes` planes each.
 
@@ -77,7 +83,7 @@ def plan(
     under which not even the smallest tile fits is a FusionError that says how much is needed.
     """
     unit = math.lcm(model.stride, model.context_scale or 1)
-    padded = tuple(math.ceil(side / unit) * unit for side in (height, width))
+    padded = (math.ceil(height / unit) * unit, math.ceil(width / unit) * unit)
     halo = math.ceil((model.halo or 0) / unit) * unit
     if model.halo is None:  # needs the whole image
         side = max(padded)
@@ -160,7 +166,9 @@ def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.
             for o, c, p in zip(tile.outer, tile.cut, (layout.padded_height, layout.padded_width), strict=True)
         )
         cells = tuple(slice(s.start // scale, s.stop // scale) for s in inner)
-        cut = tuple(slice(c.start - o.start // scale, c.stop - o.start // scale) for c, o in zip(cells, tile.outer, strict=True))
+        cut = tuple(
+            slice(c.start - o.start // scale, c.stop - o.start // scale) for c, o in zip(cells, tile.outer, strict=True)
+        )
         reduced[..., cells[0], cells[1]] = part[..., cut[0], cut[1]]
     assert reduced is not None
     return model.context(reduced)

@@ -52,13 +52,15 @@ class TrainingData:
             if absent:
                 raise FusionError(f"{absent[0]}: the training data of '{data_set.task}' is not there; see --data")
             if len(folders) == 1:
-                groups = [(p,) for p in list_images(folders[0])]
+                groups: list[tuple[Path, ...]] = [(p,) for p in list_images(folders[0])]
             else:
                 groups = list(pair_by_stem(folders)[0].values())
             kept: list[np.ndarray] = []
             for index, paths in enumerate(groups):
                 for path in paths:
-                    digest.update(f"{path.relative_to(self.root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+                    digest.update(
+                        f"{path.relative_to(self.root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+                    )
                 self.files += len(paths)
                 stack = np.stack([_luma8(p) for p in paths])
                 if index % holdout == holdout - 1:
@@ -105,7 +107,12 @@ class TrainingData:
             else:
                 sources.append(self.crop(task, size, gen))
                 cleans.append(sources[-1])
-        return Batch(task, torch.stack(sources)[:, :, None], torch.stack(cleans), torch.stack(truths) if truths else None)
+        return Batch(
+            task,
+            torch.stack(sources)[:, :, None],
+            torch.stack(cleans),
+            torch.stack(truths) if truths else None,
+        )
 
 
 def _luma8(path: Path) -> np.ndarray:

@@ -32,7 +32,9 @@ def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, .
         stems: dict[str, Path] = {}
         for path in list_images(folder):
             if path.stem in stems:
-                raise FusionError(f"{folder}: {stems[path.stem].name} and {path.name} have the same stem; keep one of them")
+                raise FusionError(
+                    f"{folder}: {stems[path.stem].name} and {path.name} have the same stem; keep one of them"
+                )
             stems[path.stem] = path
         by_folder.append(stems)
     every = sorted(set().union(*by_folder))

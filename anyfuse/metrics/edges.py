@@ -11,13 +11,13 @@ import math
 import torch
 from torch import Tensor
 
-from .shared import Shared, correlate, pad, safe_sqrt, sobel
+from .shared import Shared, safe_sqrt, sobel
 
 HALF_PI = math.pi / 2
 
 
 def _angle(gx: Tensor, gy: Tensor) -> Tensor:
-    """atan(gy / gx), +pi/2 where gx is 0."""
+    """atan(-gy / gx), rows counted upwards, and +pi/2 where gx is 0."""
     flat = gx == 0
     angle = torch.atan(-gy / torch.where(flat, torch.ones_like(gx), gx))
     return torch.where(flat, torch.full_like(angle, HALF_PI), angle)
@@ -63,28 +63,40 @@ def qabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
     return (quality * g_source).sum((1, 2, 3)) / g_source.sum((1, 2, 3))
 
 
-def _qg_map(s: Shared) -> tuple[Tensor, Tensor]:
-    """Preservation (B, N, H, W) and strengths with the constants of Liu's metricXydeas.m."""
-    gx, gy = sobel(s.images, "zeros")
-    strength = safe_sqrt(gx * gx + gy * gy)
-    g_fused, g_source = strength[:, :1], strength[:, 1:]
-    angle = torch.atan(gy / torch.where(gx == 0, torch.full_like(gx, 1e-5), gx))
-    relative = _relative_strength(g_source, g_fused, torch.ones_like(g_source))
-    turned = ((angle[:, 1:] - angle[:, :1]).abs() - HALF_PI).abs() / HALF_PI
-    q_strength = 1 / (1 + torch.exp(-10 * (relative - 0.5)))
-    q_angle = 1 / (1 + torch.exp(-20 * (turned - 0.75)))
-    return q_strength * q_angle, g_source
+def _liu_edges(s: Shared) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Z. Liu's edges: horizontal differences of 0 become 1e-5 first. Strengths, relative strengths, angles."""
+
+    def make() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        gx, gy = sobel(s.images, "zeros")
+        gx = torch.where(gx == 0, torch.full_like(gx, 1e-5), gx)
+        strength = torch.sqrt(gx * gx + gy * gy)
+        g_fused, g_source = strength[:, :1], strength[:, 1:]
+        relative = _relative_strength(g_source, g_fused, torch.ones_like(g_source))
+        angle = torch.atan(gy / gx)
+        return g_source, relative, angle[:, 1:], angle[:, :1]
+
+    return s.once("liu edges", make)
 
 
 def qg(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Z. Liu's gradient metric (LIU metricXydeas): other sigmoids, and the mean of local ratios, not a ratio of sums.
+    """Z. Liu's gradient metric (LIU metricXydeas; Liu et al. 2012, eq. 5): the mean of local ratios, not a ratio of sums,
+    other sigmoids than `qabf`, no leading constants, orientation change folded at pi/2.
 
-    Range 0..1, higher is better; .05 to .2 away from `qabf`. N sources: sum over sources in each local ratio.
+    Range 0..1, higher is better; .05 to .2 away from `qabf`. N sources: sums over the sources in each local ratio.
     Differentiable.
     """
-    s = Shared.of(fused, sources, shared)
-    quality, weight = _qg_map(s)
-    return (quality * weight).sum(1).div(weight.sum(1)).mean((-2, -1))
+    g_source, relative, a_source, a_fused = _liu_edges(Shared.of(fused, sources, shared))
+    turned = ((a_source - a_fused).abs() - HALF_PI).abs() / HALF_PI
+    q_strength = 1 / (1 + torch.exp(-10 * (relative - 0.5)))
+    q_angle = 1 / (1 + torch.exp(-20 * (turned - 0.75)))
+    return (q_strength * q_angle * g_source).sum(1).div(g_source.sum(1)).mean((-2, -1))
+
+
+def qabf_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
+    """Yu Liu's metricXydeas: constants and ratio of sums of `qabf` on Z. Liu's edges; about 1e-3 from `qabf`."""
+    g_source, relative, a_source, a_fused = _liu_edges(Shared.of(fused, sources, shared))
+    quality = _preservation(relative, 1 - (a_source - a_fused).abs() / HALF_PI)
+    return (quality * g_source).sum((1, 2, 3)) / g_source.sum((1, 2, 3))
 
 
 def _nabf_edges(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,3 +155,33 @@ def labf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
     s = Shared.of(fused, sources, shared)
     s.at_least(2, 2, "labf")
     return _petrovic(s, 0, list(range(1, s.images.shape[1])))[1]
+
+
+def _haar(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """One orthonormal Haar level: the low band and the three details; an odd last row or column is left out."""
+    rows, columns = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+    x = x[..., :rows, :columns]
+    low, high = (x[..., ::2, :] + x[..., 1::2, :]) / 2, (x[..., ::2, :] - x[..., 1::2, :]) / 2
+    details = [low[..., ::2] - low[..., 1::2], high[..., ::2] + high[..., 1::2], high[..., ::2] - high[..., 1::2]]
+    return low[..., ::2] + low[..., 1::2], details
+
+
+def qm(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
+    """Multiscale wavelet metric (Wang and Liu 2008; LIU metricPWW): two Haar levels, Q1^(2/3) Q2^(1/3).
+
+    Q_l = sum_S w_S (e^-|dH| + e^-|dV| + e^-|dD|) / sum_S w_S with d the difference of detail bands of S and F and w_S the
+    energy of those of S. Range 0..3 (the code has no division by 3), higher is better. Differentiable. Needs 4x4 pixels.
+    """
+    s = Shared.of(fused, sources, shared)
+    s.at_least(4, 4, "qm")
+    low = s.images
+    product = torch.ones_like(s.fused[:, 0, 0])
+    for power in (2 / 3, 1 / 3):
+        low, details = _haar(low)
+        kept = torch.zeros_like(details[0][:, 1:])
+        energy = torch.zeros_like(kept)
+        for d in details:
+            kept = kept + torch.exp(-(d[:, 1:] - d[:, :1]).abs())
+            energy = energy + d[:, 1:] * d[:, 1:]
+        product = product * ((kept * energy).sum((1, 2, 3)) / energy.sum((1, 2, 3))) ** power
+    return product

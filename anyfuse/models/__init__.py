@@ -1,21 +1,175 @@
-"""Models by name: a literal table of presets, and one loader for names, folders and hub ids."""
+"""Models by name: a literal table of what there is, and one loader for names, folders and hub ids."""
 
 from __future__ import annotations
 
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from ..errors import FusionError
 from .anyfuse import Anyfuse, AnyfuseConfig
-from .base import Context, FusionModel
+from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, parameter_counts
+from .classical import (
+    Average,
+    AverageConfig,
+    Guided,
+    GuidedConfig,
+    Laplacian,
+    LaplacianConfig,
+    Maximum,
+    MaximumConfig,
+    Mertens,
+    MertensConfig,
+)
 
-PRESETS: dict[str, tuple[type[FusionModel], Any]] = {
-    "anyfuse": (Anyfuse, AnyfuseConfig()),
+
+@dataclass(frozen=True)
+class Spec:
+    """A model that has a name: how to build it, where its weights are, and under which terms.
+
+    weights: folder below anyfuse/assets/weights, or None for a model without weights. sha256: of its model.safetensors.
+    """
+
+    cls: type[FusionModel]
+    config: Any
+    system: str
+    licence: str = "Apache-2.0"
+    weights: str | None = None
+    sha256: str | None = None
+    trained_on: str | None = None
+
+    @property
+    def weights_path(self) -> Path | None:
+        """The weights file inside the package, or None."""
+        if self.weights is None:
+            return None
+        return Path(str(files("anyfuse") / "assets" / "weights" / self.weights / WEIGHTS_NAME))
+
+
+MODELS: dict[str, Spec] = {
+    "anyfuse": Spec(
+        Anyfuse,
+        AnyfuseConfig(),
+        "set encoder, weights on a Laplacian pyramid (ours)",
+        weights="anyfuse",
+        sha256=None,
+        trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
+    ),
+    "average": Spec(Average, AverageConfig(), "mean of the images"),
+    "maximum": Spec(Maximum, MaximumConfig(), "largest luma"),
+    "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
+    "mertens": Spec(Mertens, MertensConfig(), "exposure fusion (Mertens 2007)"),
+    "guided": Spec(Guided, GuidedConfig(), "guided-filter fusion (Li 2013)"),
 }
+
+SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
+CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 
 
 def build_model(name: str) -> FusionModel:
-    """A fresh, untrained model of a preset."""
-    cls, config = PRESETS[name]
-    return cls(config)
+    """A fresh, untrained model of a named preset."""
+    spec = MODELS[name]
+    return spec.cls(spec.config)
 
 
-__all__ = ["PRESETS", "Anyfuse", "AnyfuseConfig", "Context", "FusionModel", "build_model"]
+def load_model(name: str | Path) -> FusionModel:
+    """The model of a name in MODELS, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
+
+    In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder without a
+    model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
+    """
+    if str(name) in MODELS:
+        spec = MODELS[str(name)]
+        model = spec.cls(spec.config)
+        if spec.weights_path is not None:
+            if spec.sha256 is not None:
+                check_sha256(spec.weights_path, spec.sha256)
+            model.load_weights(spec.weights_path)
+        return model.eval()
+    if Path(name).is_dir():
+        return from_pretrained(Path(name))
+    if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return from_pretrained(download(name))
+    near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(MODELS)}; or a folder, or a hub id owner/name")
+
+
+def from_pretrained(folder: Path) -> FusionModel:
+    """The model in a folder with config.json and model.safetensors."""
+    path = folder / CONFIG_NAME
+    try:
+        config = json.loads(path.read_text())
+        system = config.pop("system")
+        cls, config_cls = SYSTEMS[system], CONFIGS[system]
+        if not isinstance(config, dict):
+            raise TypeError("not an object")
+        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+        model = cls(config_cls(**lists_as_tuples))
+    except OSError:
+        raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
+    except KeyError as error:
+        raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise FusionError(f"{path}: not a configuration of a model ({error})") from None
+    if model.state_dict():
+        model.load_weights(folder / WEIGHTS_NAME)
+    return model.eval()
+
+
+def download(hub_id: str) -> Path:
+    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed)."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({first})") from None
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raises FusionError where a file is missing or is not the one that was released."""
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        raise FusionError(f"{path}: the weights are missing; install anyfuse again") from None
+    if found != expected:
+        raise FusionError(
+            f"{path}: sha256 {found[:12]}... is not the released {expected[:12]}...; install anyfuse again"
+        )
+
+
+def describe(name: str) -> dict[str, Any]:
+    """One row of `anyfuse models`: a flat dict of plain values."""
+    spec = MODELS[name]
+    total, trainable = parameter_counts(spec.cls(spec.config))
+    low, high = spec.cls.arity
+    path = spec.weights_path
+    return {
+        "name": name,
+        "system": spec.system,
+        "parameters": total,
+        "trainable": trainable,
+        "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
+        "channels": "luma" if spec.cls.channels == 1 else "RGB",
+        "weights": "none needed" if path is None else str(path) if path.exists() else "not there",
+        "licence": spec.licence,
+        "trained_on": spec.trained_on,
+    }
+
+
+__all__ = [
+    "MODELS",
+    "Context",
+    "FusionModel",
+    "Spec",
+    "build_model",
+    "describe",
+    "from_pretrained",
+    "load_model",
+]

@@ -16,6 +16,7 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class Anyfuse(FusionModel):
     """The default model, see the module's text. Any number of inputs; luma decides, chroma follows."""
 
     stride = 2 ** (FINE_LEVELS + COARSE_LEVELS)
-    halo = 64
+    halo = 32
     arity = (2, None)
     channels = 1
     carries_chroma = True
@@ -102,9 +103,7 @@ class Anyfuse(FusionModel):
         self.enc4 = nn.ModuleList([SetConv(c.half, c.quarter, 2), SetConv(c.quarter, c.quarter)])
         self.enc8_in = SetConv(c.quarter, c.eighth, 2)
         self.enc8 = nn.ModuleList([SetConv(c.eighth, c.eighth) for _ in range(c.blocks)])
-        self.enc16 = nn.ModuleList(
-            [SetConv(c.eighth, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks)]]
-        )
+        self.enc16 = nn.ModuleList([SetConv(c.eighth, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks)]])
         self.enc32 = nn.ModuleList(
             [SetConv(c.deep, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks + 1)]]
         )
@@ -223,5 +222,5 @@ class Anyfuse(FusionModel):
             context = self.context(self._pack(e, gauss[-1]))
         features, logit3, coarse, share = context.maps
         weights = [self._weights(*head) for head in self._fine(x, q, features, logit3)]
-        bands = [fine - expand(low) for fine, low in zip(gauss[:-1], gauss[1:], strict=True)]
+        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         return collapse([*self._blend(bands, weights), coarse]), weights, share

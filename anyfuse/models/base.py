@@ -29,9 +29,7 @@ class Context:
 
     def crop(self, rows: slice, cols: slice) -> Context:
         """The part of a tile; `rows` and `cols` count in cells of the coarse grid."""
-        return Context(
-            tuple(m if m.shape[-2:] == (1, 1) else m[..., rows, cols] for m in self.maps)
-        )
+        return Context(tuple(m if m.shape[-2:] == (1, 1) else m[..., rows, cols] for m in self.maps))
 
 
 class FusionModel(nn.Module):

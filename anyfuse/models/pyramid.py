@@ -7,6 +7,8 @@ at multiples of 2^l. `reduce` filters with [1 3 3 1]/8 and takes every second sa
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,7 +39,7 @@ def gaussian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
 def laplacian_pyramid(x: Tensor, levels: int) -> list[Tensor]:
     """`levels` bands and the base: levels + 1 entries, finest first."""
     gauss = gaussian_pyramid(x, levels)
-    return [fine - expand(coarse) for fine, coarse in zip(gauss[:-1], gauss[1:], strict=True)] + [gauss[-1]]
+    return [fine - expand(coarse) for fine, coarse in pairwise(gauss)] + [gauss[-1]]
 
 
 def collapse(bands: list[Tensor]) -> Tensor:

@@ -41,10 +41,10 @@ RECIPES: dict[str, Recipe] = {
         model="anyfuse",
         tasks={"ivf": 4, "mef": 4, "mff": 4, "mif": 4},
         losses={
-            "ivf": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.15, "intensity": 1.0, "halo": 4.0},
-            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "halo": 4.0},
+            "ivf": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.15, "base": 4.0, "halo": 5.0},
+            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "halo": 5.0},
             "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
-            "mif": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.2, "intensity": 1.0, "halo": 2.0},
+            "mif": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.2, "base": 3.0, "halo": 3.0},
         },
     ),
 }

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from .. import losses
 from ..data.batches import Batch, TrainingData
-from ..data.synthetic import integer
+from ..data.synthetic import focus_stack, integer
 from ..errors import FusionError
-from ..models import PRESETS, build_model
+from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
 from .recipes import Recipe
 
@@ -46,7 +46,10 @@ class Plain:
         self.model, self.recipe = model, recipe
         decay = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        groups = [
+            {"params": decay, "weight_decay": recipe.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
@@ -54,7 +57,8 @@ class Plain:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         fused = self.model(torch.cat([b.sources for b in batches]))[:, 0]
-        total, log = fused.new_zeros(()), {}
+        total = fused.new_zeros(())
+        log: dict[str, float] = {}
         for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
             loss, terms = task_loss(part, batch, self.recipe.losses[batch.task])
             total = total + loss
@@ -161,7 +165,12 @@ def train(
 
 
 def export(
-    model: FusionModel, recipe: Recipe, data: TrainingData, out: Path, seconds: float, log: Callable[[str], None]
+    model: FusionModel,
+    recipe: Recipe,
+    data: TrainingData,
+    out: Path,
+    seconds: float,
+    log: Callable[[str], None],
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
     scores = validate(model.eval(), data)
@@ -172,7 +181,8 @@ def export(
         "",
         f"Trained with `anyfuse train {recipe.model}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
         "",
-        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; " + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
+        + ", ".join(sorted({s.task for s in recipe.sets})),
         f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
         f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {_device_name(model)}, torch {torch.__version__}",
         "- validation (every tenth file of each set, held out): "
@@ -199,15 +209,13 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
             h, w = (side - side % model.stride for side in stack.shape[1:])
             found.append(torch.from_numpy(stack[:, :h, :w]).float() / 255)
     if "natural" in data.validation:
-        from ..data.synthetic import focus_stack
-
         sharp = [torch.from_numpy(s[0, :256, :256]).float() / 255 for s in data.validation["natural"][:limit]]
         groups["mff"] = [focus_stack(s, 2, gen) for s in sharp]
     out: dict[str, dict[str, float]] = {}
-    for task, stacks in groups.items():
+    for task, tensors in groups.items():
         rows = []
-        for stack in stacks:
-            sources = stack[None].to(device)
+        for tensor in tensors:
+            sources = tensor[None].to(device)
             fused = model(sources[:, :, None])[:, 0]
             fused = (fused * 255).round() / 255
             rows.append(
@@ -233,4 +241,4 @@ def _device_name(model: nn.Module) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-__all__ = ["PRESETS", "Ema", "Plain", "learning_rate", "train", "validate"]
+__all__ = ["Ema", "Plain", "learning_rate", "train", "validate"]

@@ -1,0 +1,237 @@
+"""The Python call: `fuse` for one set of images, `Fuser` to keep a model loaded for many."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .errors import FusionError
+from .io import read_image, writable, write_image
+from .models import FusionModel, load_model
+from .pipeline import Fused, fuse_stack
+from .stack import Frame, Stack, from_arrays, resize_to_reference, to_kind
+
+UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+@dataclass
+class Result:
+    """What `Fuser.run` gives: the stack that was read, the fused pixels and the report."""
+
+    stack: Stack
+    fused: Fused
+    report: dict[str, Any]
+
+    def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
+        """Writes the image with the reference's metadata and alpha; returns warnings (also put into the report)."""
+        stack, frame = self.stack, self.stack.frames[self.stack.reference]
+        warnings = write_image(
+            path, self.fused.pixels, alpha=stack.alpha, exif=frame.exif, icc=stack.icc, dpi=frame.dpi,
+            white=stack.white, quality=quality, overwrite=overwrite, inputs=[f.name for f in stack.frames],
+        )  # fmt: skip
+        self.report["warnings"] += warnings
+        self.report["output"] = str(path)
+        return warnings
+
+    def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """One grey PNG per input in `folder`, named after it: white where that input makes up the whole result."""
+        if self.fused.weights is None:
+            raise FusionError(
+                f"model {self.report['model']} has no weights per image; use --model anyfuse for --weights-out"
+            )
+        paths = []
+        for index, (frame, weights) in enumerate(zip(self.stack.frames, self.fused.weights, strict=True)):
+            stem = re.sub(r"[^\w.-]+", "_", Path(frame.name).stem)
+            paths.append(Path(folder) / f"{index + 1:02d}-{stem}.png")
+            write_image(paths[-1], weights, overwrite=overwrite)
+        return paths
+
+
+class Fuser:
+    """A loaded model and the choices that go with it.
+
+    model: name, folder, hub id or FusionModel. device: auto, cpu, cuda, cuda:1 ... dtype: auto, float32, bfloat16 or float16 for the
+    network (pixels stay float32). max_memory: bytes for the whole process or a string as '2G'; tiles shrink to fit. threads: of torch.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | FusionModel = "anyfuse",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_memory: int | str | None = None,
+    ) -> None:
+        self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(dtype, self.device)
+        self.max_memory = parse_bytes(max_memory)
+        self.model = model if isinstance(model, FusionModel) else load_model(model)
+        self.model.to(self.device, self.dtype).eval()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, images: Sequence[Any], **options: Any) -> Any:
+        """See `fuse`."""
+        images = as_list(images)
+        result = self.run(images, **options)
+        like = images[result.stack.reference]
+        frame = result.stack.frames[result.stack.reference]
+        return to_kind(result.fused.pixels, like, alpha=result.stack.alpha, exif=frame.exif, icc=result.stack.icc)
+
+    def run(
+        self,
+        images: Sequence[Any],
+        *,
+        reference: int = 0,
+        resize: bool = False,
+        white: float | None = None,
+        with_weights: bool = False,
+    ) -> Result:
+        """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them."""
+        frames = read_frames(images, white)
+        if len(frames) < 2:
+            raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}")
+        if resize and not -len(frames) <= reference < len(frames):
+            raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")
+        stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
+        budget = None
+        if self.max_memory is not None:
+            held = sum(f.pixels.nbytes for f in stack.frames)
+            out = (
+                stack.height * stack.width * (stack.stored_channels * stack.depth.itemsize * 2 + with_weights * stack.n)
+            )
+            budget = self.max_memory - resident_bytes() - out
+            if budget <= 0:
+                raise FusionError(
+                    f"--max-memory {self.max_memory / 2**20:.0f} MiB is already used: the images take {held / 2**20:.0f} MiB, the "
+                    f"result {out / 2**20:.0f} MiB, the program the rest; give at least {(self.max_memory - budget) / 2**20 + 256:.0f}M"
+                )
+        fused = fuse_stack(stack, self.model, device=self.device, budget=budget, with_weights=with_weights)
+        report = {
+            "model": self.name, "device": str(self.device), "dtype": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
+            **fused.report, "reference": stack.frames[reference].name, "peak_memory_mib": round(peak_bytes() / 2**20, 1),
+            "warnings": [w for f in stack.frames for w in f.warnings],
+        }  # fmt: skip
+        return Result(stack, fused, report)
+
+
+def fuse(
+    images: Sequence[Any],
+    *,
+    model: str | Path | FusionModel = "anyfuse",
+    out: str | Path | None = None,
+    reference: int = 0,
+    resize: bool = False,
+    white: float | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    max_memory: int | str | None = None,
+    overwrite: bool = False,
+) -> Any:
+    """Fuses two or more images of one scene into one.
+
+    images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) in uint8, uint16 or float [0, 1], tensors ([1,] C, H, W) in float [0, 1] or
+    uint8; mixed kinds work. All of one size, or `resize=True` brings them to the size of images[reference].
+    out: a file to write; then its path is returned. Otherwise the result is of the same kind as images[reference], and for a path a numpy
+    array (H, W) or (H, W, 3) in the depth of the files.
+    white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
+
+    Raises FusionError, one line that says what to change.
+    """
+    fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    if out is None:
+        return fuser(images, reference=reference, resize=resize, white=white)
+    writable(out)
+    fuser.run(as_list(images), reference=reference, resize=resize, white=white).save(out, overwrite=overwrite)
+    return Path(out)
+
+
+def as_list(images: Sequence[Any]) -> list[Any]:
+    """The images one by one; a single image or path instead of a list of them is a FusionError."""
+    if isinstance(images, str | Path | Image.Image):
+        raise FusionError("give a list of two or more images, not one")
+    return list(images)
+
+
+def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
+    """Frames of paths and of images in memory; the same file given twice is a FusionError."""
+    frames: list[Frame] = []
+    seen: dict[tuple[int, int], str] = {}
+    for index, image in enumerate(images):
+        if isinstance(image, str | os.PathLike):
+            frame = read_image(image, white)
+            status = os.stat(image)
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                raise FusionError(f"{image}: is the same file as {seen[key]}; give each image once")
+            seen[key] = str(image)
+        else:
+            frame = from_arrays([image], white)[0]
+            if not isinstance(image, Frame):
+                frame = Frame(**{**vars(frame), "name": f"image {index + 1}"})
+        frames.append(frame)
+    return frames
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise FusionError(f"--device {name}: no such device; give auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FusionError(f"--device {name}: this machine or this build of torch has no CUDA; give cpu or auto")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise FusionError(f"--device {name}: not supported; give auto, cpu or cuda")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """auto: float32."""
+    known = {
+        "auto": torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    if name not in known:
+        raise FusionError(f"--dtype {name}: give {', '.join(known)}")
+    return known[name]
+
+
+def parse_bytes(text: int | str | None) -> int | None:
+    """'2G', '512MiB', 1073741824 -> bytes."""
+    if text is None or isinstance(text, int):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None or float(match[1]) == 0:
+        raise FusionError(f"--max-memory {text}: give a size as 2G, 512M or a number of bytes")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def resident_bytes() -> int:
+    """Memory that the process holds now; its peak where the system doesn't tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Most memory that the process has held."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

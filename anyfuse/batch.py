@@ -1,0 +1,208 @@
+"""Files and folders through a model: what `anyfuse fuse` does."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from .api import Fuser, Result
+from .data.folders import pair_by_stem
+from .errors import FusionError
+from .io import WRITES, writable
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The options of one call, as the command line has them; reference counts from 0."""
+
+    model: str = "anyfuse"
+    device: str = "auto"
+    dtype: str = "auto"
+    max_memory: str | None = None
+    reference: int = 0
+    resize: bool = False
+    white: float | None = None
+    quality: int = 95
+    overwrite: bool = False
+    quiet: bool = False
+    jobs: int = 1
+    suffix: str | None = None
+
+
+def fuse_files(
+    inputs: Sequence[str],
+    output: str,
+    choices: Choices,
+    *,
+    weights_out: str | None = None,
+    report: str | None = None,
+) -> None:
+    """Images into one image file; raises FusionError before the work where the output could not be written."""
+    if Path(output).is_dir():
+        raise FusionError(f"{output}: is a folder; name the image file to write")
+    writable(output)
+    if os.path.lexists(output) and not choices.overwrite:
+        raise FusionError(f"{output}: exists; add --overwrite to replace it")
+    fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
+    result = _run(fuser, inputs, output, choices, weights_out)
+    for warning in result.report["warnings"]:
+        print(f"anyfuse: note: {warning}", file=sys.stderr)
+    if report is not None:
+        write_json(report, result.report)
+    if not choices.quiet:
+        r = result.report
+        print(
+            f"{output}: {len(inputs)} images, {r['width']}x{r['height']}, {r['depth']}, {r['seconds']:.2f} s with {r['model']}"
+        )
+
+
+def fuse_folders(
+    folders: Sequence[str],
+    output: str,
+    choices: Choices,
+    *,
+    weights_out: str | None = None,
+    report: str | None = None,
+) -> int:
+    """Folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
+    if len(folders) < 2:
+        raise FusionError("give two or more folders; file k of each shows the same scene when the stems agree")
+    if os.path.lexists(output) and not Path(output).is_dir():
+        raise FusionError(f"{output}: is a file; name a folder for the results")
+    for folder in folders:
+        if Path(output).exists() and Path(output).samefile(folder):
+            raise FusionError(f"{output}: is an input folder too; name another one for the results")
+    complete, partial = pair_by_stem(folders)
+    for stem, lacking in partial.items():
+        print(f"anyfuse: {stem}: skipped, not in {', '.join(map(str, lacking))}", file=sys.stderr)
+    if not complete:
+        raise FusionError(f"no file stem is in all of {', '.join(folders)}; stems must agree, as a/01.png and b/01.jpg")
+    fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
+    todo: list[tuple[str, tuple[Path, ...], Path]] = []
+    skipped = 0
+    for stem, paths in complete.items():
+        target = Path(output) / f"{stem}{_suffix(paths[choices.reference], choices.suffix)}"
+        if target.exists() and not choices.overwrite:
+            skipped += 1
+        else:
+            todo.append((stem, paths, target))
+    failures: dict[str, str] = {stem: f"not in {', '.join(map(str, lacking))}" for stem, lacking in partial.items()}
+    reports: list[dict[str, Any]] = []
+    start = time.perf_counter()
+    threads = torch.get_num_threads()
+    if choices.jobs > 1:
+        torch.set_num_threads(max(1, threads // choices.jobs))
+
+    def one(job: tuple[str, tuple[Path, ...], Path]) -> dict[str, Any]:
+        stem, paths, target = job
+        shares = None if weights_out is None else str(Path(weights_out) / stem)
+        return _run(fuser, [str(p) for p in paths], str(target), choices, shares).report
+
+    with _progress(choices.quiet) as bar, ThreadPoolExecutor(choices.jobs) as pool:
+        task = bar.add_task("fusing", total=len(todo))
+        waiting: dict[Future[dict[str, Any]], str] = {}
+        rest = iter(todo)
+        try:
+            while True:
+                for job in rest:
+                    waiting[pool.submit(one, job)] = job[0]
+                    if len(waiting) >= choices.jobs:
+                        break
+                if not waiting:
+                    break
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    stem = waiting.pop(future)
+                    try:
+                        reports.append(future.result())
+                        for warning in reports[-1]["warnings"]:
+                            bar.console.print(
+                                f"anyfuse: note: {warning}", markup=False, highlight=False, soft_wrap=True
+                            )
+                    except FusionError as error:
+                        failures[stem] = str(error)
+                        bar.console.print(f"anyfuse: {stem}: {error}", markup=False, highlight=False, soft_wrap=True)
+                    bar.advance(task)
+        finally:
+            torch.set_num_threads(threads)
+    seconds = time.perf_counter() - start
+    if report is not None:
+        summary = {
+            "fused": len(reports),
+            "skipped": skipped,
+            "failed": failures,
+            "seconds": round(seconds, 3),
+            "sets": reports,
+        }
+        write_json(report, summary)
+    if not choices.quiet:
+        print(f"{output}: {len(reports)} fused, {skipped} already there, {len(failures)} failed, {seconds:.1f} s")
+    return len(failures)
+
+
+def _run(fuser: Fuser, inputs: Sequence[str], output: str, choices: Choices, weights_out: str | None) -> Result:
+    """One set of images, read, fused and written."""
+    start = time.perf_counter()
+    result = fuser.run(
+        inputs,
+        reference=choices.reference,
+        resize=choices.resize,
+        white=choices.white,
+        with_weights=weights_out is not None,
+    )
+    if weights_out is not None:
+        result.report["weights"] = [str(p) for p in result.save_weights(weights_out, overwrite=choices.overwrite)]
+    result.save(output, overwrite=choices.overwrite, quality=choices.quality)
+    result.report["seconds_with_files"] = round(time.perf_counter() - start, 4)
+    return result
+
+
+def _suffix(reference: Path, wanted: str | None) -> str:
+    """Suffix of a result: the one asked for, or that of the reference's file."""
+    suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    if suffix not in WRITES:
+        raise FusionError(f"--format {wanted}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
+    return suffix
+
+
+def write_json(path: str, value: Any) -> None:
+    """The file whole or not at all."""
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FusionError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.2f} sets/s" if task.speed else "")
+
+
+def _progress(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
+        console=Console(stderr=True), disable=quiet,
+    )  # fmt: skip

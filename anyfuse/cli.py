@@ -1,0 +1,189 @@
+"""The command line: anyfuse fuse | models | train."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import __version__
+from .errors import FusionError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
+)  # fmt: skip
+
+
+class Resize(str, Enum):
+    """What to do with images of different size."""
+
+    none = "none"
+    reference = "reference"
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"anyfuse {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def fuse(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Two or more images of one scene, or two or more folders (paired by file stem)."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders."),
+    ],
+    model: Annotated[str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.")] = "anyfuse",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Of the network: auto, float32, bfloat16 or float16.")] = "auto",
+    max_memory: Annotated[
+        str | None, typer.Option(help="Memory of the whole process, as 2G; tiles shrink to fit.")
+    ] = None,
+    weights_out: Annotated[
+        str | None, typer.Option(help="Folder for one grey image per input: how much of it each pixel took.")
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")
+    ] = None,
+    reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
+    resize: Annotated[
+        Resize, typer.Option(help="'reference' brings all images to the size of the reference.")
+    ] = Resize.none,
+    white: Annotated[
+        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as the reference's file)."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Folders: sets of images at a time.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no word on success.")] = False,
+) -> None:
+    """Fuse images into one image, or folders into a folder.
+
+    In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
+    """
+    from . import batch
+
+    choices = batch.Choices(
+        model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
+        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix,
+    )  # fmt: skip
+    folders = [Path(p).is_dir() for p in inputs]
+    if not 1 <= reference <= len(inputs):
+        raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
+    if all(folders):
+        failed = batch.fuse_folders(inputs, output, choices, weights_out=weights_out, report=report)
+        raise typer.Exit(1 if failed else 0)
+    if any(folders):
+        file = inputs[folders.index(False)]
+        raise FusionError(
+            f"{inputs[folders.index(True)]} is a folder and {file} is not; give images only or folders only"
+        )
+    batch.fuse_files(inputs, output, choices, weights_out=weights_out, report=report)
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """List the models that have a name."""
+    from .models import MODELS, describe
+
+    rows = [describe(name) for name in MODELS]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("name", "system", "parameters", "trainable", "inputs", "channels", "weights", "licence"):
+        table.add_column(heading, justify="right" if heading in ("parameters", "trainable") else "left")
+    for row in rows:
+        weights = "in the package" if str(row["weights"]).endswith(".safetensors") else row["weights"]
+        table.add_row(
+            row["name"], row["system"], f"{row['parameters']:,}", f"{row['trainable']:,}", row["inputs"], row["channels"], weights,
+            row["licence"],
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
+    data: Annotated[str, typer.Option(help="Folder with the training data, laid out as docs/training.md says.")],
+    out: Annotated[
+        str | None, typer.Option(help="Folder for weights, card, log and checkpoint (default: runs/RECIPE).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Other number of steps than the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other seed than the recipe's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from last.pt in the output folder.")] = True,
+) -> None:
+    """Train a model from a recipe; goes on where it stopped."""
+    import torch
+
+    from .api import pick_device
+    from .training.recipes import RECIPES
+    from .training.train import train as run
+
+    if recipe not in RECIPES:
+        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join(RECIPES)}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen = RECIPES[recipe]
+    chosen = replace(chosen, steps=steps or chosen.steps, seed=chosen.seed if seed is None else seed)
+    run(
+        chosen,
+        data,
+        out or Path("runs") / recipe,
+        device=str(pick_device(device)),
+        resume=resume,
+        log=lambda s: print(s, flush=True),
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app(argv, standalone_mode=True)
+    except FusionError as error:
+        fail(str(error), 2)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+    except MemoryError:
+        fail("out of memory: give --max-memory, or smaller images", 2)
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except RuntimeError as error:
+        if "memory" not in str(error).lower():
+            raise
+        fail("out of memory: give --max-memory, or --device cpu", 2)
+
+
+def fail(message: str, code: int) -> Any:
+    """One line on stderr, and out."""
+    print(f"anyfuse: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""Fusion without training, on the same contract: honest baselines for any number of images.
+
+average, maximum: per pixel.
+laplacian: Laplacian pyramid, the strongest coefficient of every band, averaged base (Burt and Kolczynski 1993).
+mertens: exposure fusion (Mertens, Kautz, Van Reeth 2007, eq. 1 to 4): contrast, saturation and well-exposedness as weights of a full pyramid.
+guided: guided-filter fusion (Li, Kang, Hu 2013): saliency decides, the guided filter aligns the decision with the image.
+
+Origin: written from the papers. Licence: Apache-2.0. The pyramids are those of pyramid.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .base import Context, FusionModel, flatten_set, unflatten_set
+from .pyramid import collapse, gaussian_pyramid, laplacian_pyramid
+
+FINE_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    pass
+
+
+class Average(FusionModel):
+    """Mean of the sources."""
+
+    carries_chroma = True
+    working_bytes = 16
+
+    def __init__(self, config: AverageConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or AverageConfig()
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        return sources.mean(1)
+
+    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        return torch.full_like(sources[:, :, 0], 1 / sources.shape[1])
+
+
+@dataclass(frozen=True)
+class MaximumConfig:
+    pass
+
+
+class Maximum(FusionModel):
+    """Largest luma of the sources; chroma of the source that has it (the mean where several have)."""
+
+    carries_chroma = True
+    working_bytes = 24
+
+    def __init__(self, config: MaximumConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MaximumConfig()
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        return (self.weights(sources)[:, :, None] * sources).sum(1)
+
+    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        luma = sources[:, :, 0]
+        return _ties(luma, luma.amax(1, keepdim=True))
+
+
+def _ties(x: Tensor, best: Tensor) -> Tensor:
+    """1 where x equals `best`, shared where several do: (B, N, H, W), sums to 1."""
+    hit = (x >= best).to(x.dtype)
+    return hit / hit.sum(1, keepdim=True)
+
+
+def coarse_depth(height: int, width: int, levels: int) -> int:
+    """How many of `levels` more reductions an image allows until a side falls below 2 pixels."""
+    depth = 0
+    while depth < levels and min(height, width) >= 4:
+        height, width, depth = (height + 1) // 2, (width + 1) // 2, depth + 1
+    return depth
+
+
+def pad_to(x: Tensor, unit: int) -> Tensor:
+    """(B, C, h, w) replicated on the right and below to multiples of `unit`."""
+    h, w = x.shape[-2:]
+    return F.pad(x, (0, -w % unit, 0, -h % unit), mode="replicate")
+
+
+@dataclass(frozen=True)
+class LaplacianConfig:
+    levels: int = 5
+
+
+class Laplacian(FusionModel):
+    """Of every band the coefficient of largest magnitude, of the base the mean."""
+
+    stride = 2**FINE_LEVELS
+    halo = 32
+    context_scale = 2**FINE_LEVELS
+    context_bytes = 64
+    working_bytes = 64
+
+    def __init__(self, config: LaplacianConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LaplacianConfig()
+
+    def reduce(self, sources: Tensor) -> Tensor:
+        return unflatten_set(gaussian_pyramid(flatten_set(sources), FINE_LEVELS)[-1], sources.shape[1])
+
+    def context(self, reduced: Tensor) -> Context:
+        n, (h, w) = reduced.shape[1], reduced.shape[-2:]
+        depth = coarse_depth(h, w, self.config.levels - FINE_LEVELS)
+        pyramid = laplacian_pyramid(pad_to(flatten_set(reduced), 2**depth), depth)
+        bands = [unflatten_set(b, n) for b in pyramid]
+        fused = collapse([*[strongest(b) for b in bands[:-1]], bands[-1].mean(1)])
+        return Context((fused[..., :h, :w],))
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        n = sources.shape[1]
+        pyramid = laplacian_pyramid(flatten_set(sources), FINE_LEVELS)
+        coarse = (context or self.context(unflatten_set(pyramid[-1], n))).maps[0]
+        fused = collapse([*[strongest(unflatten_set(b, n)) for b in pyramid[:-1]], coarse])
+        return fused.clamp(0, 1)
+
+
+def strongest(bands: Tensor) -> Tensor:
+    """(B, N, C, h, w) -> (B, C, h, w): the coefficient of largest magnitude, the mean of equals."""
+    size = bands.abs()
+    hit = (size >= size.amax(1, keepdim=True)).to(bands.dtype)
+    return (hit * bands).sum(1) / hit.sum(1)
+
+
+@dataclass(frozen=True)
+class MertensConfig:
+    """Exponents of contrast, saturation and well-exposedness (the paper's 1, 1, 1), deviation of the last."""
+
+    contrast: float = 1.0
+    saturation: float = 1.0
+    exposedness: float = 1.0
+    sigma: float = 0.2
+
+
+class Mertens(FusionModel):
+    """Exposure fusion on luma and chroma, down to a base of a few pixels. Grey input has no saturation term."""
+
+    stride = 2**FINE_LEVELS
+    halo = 32
+    carries_chroma = True
+    context_scale = 2**FINE_LEVELS
+    context_bytes = 128
+    working_bytes = 96
+
+    def __init__(self, config: MertensConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MertensConfig()
+
+    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        c = self.config
+        luma = sources[:, :, 0]
+        padded = F.pad(luma, (1, 1, 1, 1), mode="replicate")
+        around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
+        w = (around - 4 * luma).abs() ** c.contrast * torch.exp(
+            -((luma - 0.5) ** 2) / (2 * c.sigma**2)
+        ) ** c.exposedness
+        if sources.shape[2] == 3:
+            w = w * (sources[:, :, 1:].square().sum(2).sqrt() + 1e-3) ** c.saturation
+        w = w + 1e-12
+        return w / w.sum(1, keepdim=True)
+
+    def reduce(self, sources: Tensor) -> Tensor:
+        both = torch.cat([sources, self.weights(sources)[:, :, None]], 2)
+        return unflatten_set(gaussian_pyramid(flatten_set(both), FINE_LEVELS)[-1], sources.shape[1])
+
+    def context(self, reduced: Tensor) -> Context:
+        n, (h, w) = reduced.shape[1], reduced.shape[-2:]
+        depth = coarse_depth(h, w, 16)
+        x = pad_to(flatten_set(reduced), 2**depth)
+        fused = self._blend(laplacian_pyramid(x[:, :-1], depth), gaussian_pyramid(x[:, -1:], depth), n)
+        return Context((collapse(fused)[..., :h, :w],))
+
+    @staticmethod
+    def _blend(bands: list[Tensor], weights: list[Tensor], n: int) -> list[Tensor]:
+        return [unflatten_set(b * w, n).sum(1) for b, w in zip(bands, weights, strict=True)]
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        n = sources.shape[1]
+        coarse = (context or self.context(self.reduce(sources))).maps[0]
+        weights = gaussian_pyramid(flatten_set(self.weights(sources)[:, :, None]), FINE_LEVELS)
+        bands = laplacian_pyramid(flatten_set(sources), FINE_LEVELS)
+        fused = collapse([*self._blend(bands[:-1], weights[:-1], n), coarse])
+        return torch.cat([fused[:, :1].clamp(0, 1), fused[:, 1:]], 1)
+
+
+@dataclass(frozen=True)
+class GuidedConfig:
+    """Radius and regularisation of the guided filter for base and detail, size of the base's mean filter (the paper's values)."""
+
+    base_radius: int = 45
+    base_eps: float = 0.3
+    detail_radius: int = 7
+    detail_eps: float = 1e-6
+    mean_size: int = 31
+
+
+class Guided(FusionModel):
+    """Two scales; the source with the most local contrast wins each pixel, smoothed along the edges of the source."""
+
+    halo = 128
+    carries_chroma = True
+    working_bytes = 160
+
+    def __init__(self, config: GuidedConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or GuidedConfig()
+
+    def _decisions(self, sources: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of base and detail, (B, N, H, W) each, that sum to 1."""
+        c = self.config
+        luma = sources[:, :, 0]
+        padded = F.pad(luma, (1, 1, 1, 1), mode="replicate")
+        around = padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1] + padded[..., 1:-1, :-2] + padded[..., 1:-1, 2:]
+        saliency = gaussian_blur((around - 4 * luma).abs(), 5.0, 5)
+        winner = _ties(saliency, saliency.amax(1, keepdim=True))
+        out = []
+        for radius, eps in ((c.base_radius, c.base_eps), (c.detail_radius, c.detail_eps)):
+            w = guided_filter(luma, winner, radius, eps).clamp(0, 1) + 1e-6
+            out.append(w / w.sum(1, keepdim=True))
+        return out[0], out[1]
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        base_weight, detail_weight = self._decisions(sources)
+        base = unflatten_set(box(flatten_set(sources), self.config.mean_size // 2), sources.shape[1])
+        fused = (base_weight[:, :, None] * base + detail_weight[:, :, None] * (sources - base)).sum(1)
+        return torch.cat([fused[:, :1].clamp(0, 1), fused[:, 1:]], 1)
+
+    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        base, detail = self._decisions(sources)
+        return (base + detail) / 2
+
+
+def gaussian_blur(x: Tensor, sigma: float, radius: int) -> Tensor:
+    """(B, N, H, W), borders replicated."""
+    axis = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    taps = torch.exp(-0.5 * (axis / sigma) ** 2)
+    taps = (taps / taps.sum())[None, None]
+    flat = F.pad(x.flatten(0, 1)[:, None], (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(flat, taps[:, :, None, :]), taps[:, :, :, None]).view_as(x)
+
+
+def box(x: Tensor, radius: int) -> Tensor:
+    """Mean over a (2 radius + 1)^2 window cut at the border, (B, C, H, W); running sums, any radius at one cost."""
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        index = torch.arange(size, device=x.device)
+        low, high = (index - radius).clamp(min=0), (index + radius + 1).clamp(max=size)
+        sums = x.double().cumsum(dim)
+        sums = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums], dim)
+        shape = [-1, 1] if dim == -2 else [-1]
+        x = ((sums.index_select(dim, high) - sums.index_select(dim, low)) / (high - low).view(shape)).to(x.dtype)
+    return x
+
+
+def guided_filter(guide: Tensor, x: Tensor, radius: int, eps: float) -> Tensor:
+    """Guided filter (He, Sun, Tang 2013, eq. 5 and 6) of x by guide, both (B, N, H, W)."""
+    mg, mx = box(guide, radius), box(x, radius)
+    var = box(guide * guide, radius) - mg * mg
+    a = (box(guide * x, radius) - mg * mx) / (var + eps)
+    return box(a, radius) * guide + box(mx - a * mg, radius)

@@ -1,0 +1,100 @@
+"""The whole job on one page: read -> split colour -> model -> join colour -> write.
+
+Only io.py touches files, only colour.py changes colour space, only tiling.py knows of tiles. Models see tensors in [0, 1].
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import colour, tiling
+from .models import FusionModel
+from .stack import Stack, Window
+
+ColourRule = Literal["grey", "blend", "merge", "rgb"]
+
+
+@dataclass
+class Fused:
+    """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON."""
+
+    pixels: np.ndarray
+    weights: np.ndarray | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def colour_rule(stack: Stack, model: FusionModel) -> ColourRule:
+    """How colour goes through the model.
+
+    grey: no source has any. rgb: the model takes RGB itself. blend: all sources have colour and the model's weights apply to
+    chroma as they do to luma. merge: the model fuses luma, and the chroma of the coloured sources is merged by saturation.
+    """
+    if model.channels == 3:
+        return "rgb"
+    if not any(stack.has_colour):
+        return "grey"
+    return "blend" if all(stack.has_colour) and model.carries_chroma else "merge"
+
+
+def split(images: Tensor, rule: ColourRule) -> Tensor:
+    """(N, 1 or 3, h, w) in [0, 1] -> the planes that the model sees (N, 1 or 3, h, w)."""
+    if rule == "rgb":
+        return images.expand(-1, 3, -1, -1)
+    if rule == "blend":
+        return torch.cat([colour.to_luma(images), colour.to_chroma(images)], 1)
+    return colour.to_luma(images)
+
+
+def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule) -> Tensor:
+    """Fused planes of a window -> image (1 or 3, h, w) in [0, 1]."""
+    if rule == "blend":
+        return colour.join(fused[:1], fused[1:])
+    if rule == "merge":
+        return colour.join(fused, colour.merge_chroma(colour.to_chroma(stack.read(window))))
+    return fused
+
+
+def fuse_stack(
+    stack: Stack,
+    model: FusionModel,
+    *,
+    device: torch.device | str = "cpu",
+    budget: int | None = None,
+    with_weights: bool = False,
+) -> Fused:
+    """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit."""
+    model.check_arity(stack.n)
+    start = time.perf_counter()
+    rule = colour_rule(stack, model)
+    planes = 3 if rule in ("blend", "rgb") else 1
+    layout = tiling.plan(model, stack.n, planes, stack.height, stack.width, budget)
+    out = np.empty((stack.height, stack.width, stack.stored_channels), stack.depth)
+    shares = np.empty((stack.n, stack.height, stack.width), np.uint8) if with_weights else None
+    found = False
+
+    def read(window: Window) -> Tensor:
+        return split(stack.read(window), rule)
+
+    def write(window: Window, fused: Tensor, weights: Tensor | None) -> None:
+        nonlocal found
+        out[window] = stack.quantise(join(fused.float().cpu(), stack, window, rule))
+        if shares is not None and weights is not None:
+            found = True
+            shares[(slice(None), *window)] = (weights.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+
+    tiling.fuse_tiles(model, layout, read, write, device=device, with_weights=with_weights)
+    report = {
+        "inputs": [
+            {"name": f.name, "width": f.width, "height": f.height, "depth": str(f.pixels.dtype), "colour": c}
+            for f, c in zip(stack.frames, stack.has_colour, strict=True)
+        ],
+        "width": stack.width, "height": stack.height, "depth": str(stack.depth), "channels": out.shape[2],
+        "colour_rule": rule, "tiles": layout.count, "seconds": round(time.perf_counter() - start, 4),
+    }  # fmt: skip
+    return Fused(out, shares if found else None, report)
