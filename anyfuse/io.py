@@ -48,7 +48,7 @@ _PILLOW: dict[str, Any] = {
     "bmp": BmpImagePlugin.BmpImageFile,
     "tiff": TiffImagePlugin.TiffImageFile,
 }
-_DECODER_ERRORS = (Image.DecompressionBombError, SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
 _CHUNK = 1 << 22  # bytes filtered and compressed together
 
 
@@ -79,14 +79,12 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
         raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
     except FusionError:
         raise
-    except (*_DECODER_ERRORS, OSError) as error:
+    except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FusionError(f"{name}: cannot be read ({_line(detail)}); save or download it again") from None
 
 
-def frame_from_pil(
-    image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()
-) -> Frame:
+def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
     """A Pillow image of any mode as a Frame: upright, CMYK and Lab as sRGB, EXIF and ICC taken along."""
     _check_size(name, image.width, image.height)
     image.load()
@@ -142,9 +140,7 @@ def write_image(
     height, width = pixels.shape[:2]
     if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
         limit = MAX_SIDE[kind]
-        raise FusionError(
-            f"{name}: {width}x{height} is over {kind}'s {limit} pixels a side; write .tif or .png"
-        )
+        raise FusionError(f"{name}: {width}x{height} is over {kind}'s {limit} pixels a side; write .tif or .png")
     notes: list[str] = []
     depths = DEPTHS.get(kind, ("uint8",))
     if pixels.dtype.name not in depths:
@@ -366,9 +362,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(
-    pixels: np.ndarray, alpha: np.ndarray | None, orientation: int, *, name: str, **rest: Any
-) -> Frame:
+def _upright(pixels: np.ndarray, alpha: np.ndarray | None, orientation: int, *, name: str, **rest: Any) -> Frame:
     """The frame with its pixels turned as the EXIF orientation (1 to 8) says, and metadata to match."""
 
     def turn(array: np.ndarray) -> np.ndarray:
@@ -397,9 +391,7 @@ def _unpremultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 def _check_size(name: str, width: int, height: int) -> None:
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise FusionError(
-            f"{name}: claims {width}x{height}, not 1 to {MAX_PIXELS} pixels; save or cut it anew"
-        )
+        raise FusionError(f"{name}: claims {width}x{height}, not 1 to {MAX_PIXELS} pixels; save or cut it anew")
 
 
 def _page_note(name: str, pages: int) -> tuple[str, ...]:
@@ -651,9 +643,7 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> 
     return [bytes(base), *strips, gap, _lay(entries, order, end + len(gap))]
 
 
-def _pillow_bytes(
-    kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int
-) -> bytes:
+def _pillow_bytes(kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(data[:, :, 0] if data.shape[2] == 1 else data))
     options: dict[str, Any] = {"dpi": dpi} if dpi and kind != "webp" else {}
     if kind in ("jpeg", "webp"):

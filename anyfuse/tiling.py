@@ -22,6 +22,7 @@ Reader = Callable[[Window], Tensor]
 
 PREFERRED_TILE = 1024
 SMALLEST_TILE = 64
+CONTEXT_TILE = 256
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class Plan:
     side: int
     halo: int
 
-    def tiles(self) -> Iterator[Tile]:
-        for top in range(0, self.padded_height, self.side):
-            for left in range(0, self.padded_width, self.side):
-                if top < self.height and left < self.width:
-                    yield Tile.at(self, top, left)
+    def tiles(self, padded: bool = False) -> Iterator[Tile]:
+        """Row by row; `inner` ends with the image, or with the padded image."""
+        height, width = (self.padded_height, self.padded_width) if padded else (self.height, self.width)
+        for top in range(0, self.height, self.side):
+            for left in range(0, self.width, self.side):
+                rows = _span(top, self.side, self.halo, height, self.padded_height)
+                cols = _span(left, self.side, self.halo, width, self.padded_width)
+                outer, inner, cut = zip(rows, cols, strict=True)
+                yield Tile(outer, inner, cut)
 
     @property
     def count(self) -> int:
@@ -53,13 +58,6 @@ class Tile:
     outer: Window
     inner: Window
     cut: Window
-
-    @classmethod
-    def at(cls, plan: Plan, top: int, left: int) -> Tile:
-        rows = _span(top, plan.side, plan.halo, plan.height, plan.padded_height)
-        cols = _span(left, plan.side, plan.halo, plan.width, plan.padded_width)
-        outer, inner, cut = zip(rows, cols, strict=True)
-        return cls(outer, inner, cut)
 
 
 def _span(start: int, side: int, halo: int, size: int, padded: int) -> tuple[slice, slice, slice]:
@@ -112,10 +110,12 @@ def _tile_bytes(model: FusionModel, n: int, planes: int, side: int, padded: tupl
     return area * n * (model.working_bytes + 16 * planes)
 
 
-def _context_bytes(model: FusionModel, n: int, padded: tuple[int, ...]) -> int:
+def _context_bytes(model: FusionModel, n: int, padded: tuple[int, int]) -> int:
     if model.context_scale is None:
         return 0
-    return padded[0] * padded[1] // model.context_scale**2 * n * model.context_bytes
+    cells = padded[0] * padded[1] // model.context_scale**2
+    at_once = cells if model.context_halo is None else min(cells, (CONTEXT_TILE + 2 * model.context_halo) ** 2)
+    return n * (cells * model.stored_bytes + at_once * model.context_bytes)
 
 
 def _check_budget(model: FusionModel, n: int, planes: int, area: int, budget: int | None) -> None:
@@ -154,24 +154,30 @@ def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.
     scale = model.context_scale
     if scale is None or layout.count == 1:
         return None
+    cells = (layout.padded_height // scale, layout.padded_width // scale)
     reduced: Tensor | None = None
-    for tile in layout.tiles():
+    for tile in layout.tiles(padded=True):
         sources = read_padded(read, tile.outer, layout.height, layout.width)
         part = model.reduce(sources[None].to(device))
         if reduced is None:
-            size = (layout.padded_height // scale, layout.padded_width // scale)
-            reduced = part.new_empty((*part.shape[:-2], *size))
-        inner = tuple(  # cells of the tile without its halo, up to the padded border
-            slice(o.start + c.start, min(o.start + c.start + layout.side, p))
-            for o, c, p in zip(tile.outer, tile.cut, (layout.padded_height, layout.padded_width), strict=True)
-        )
-        cells = tuple(slice(s.start // scale, s.stop // scale) for s in inner)
-        cut = tuple(
-            slice(c.start - o.start // scale, c.stop - o.start // scale) for c, o in zip(cells, tile.outer, strict=True)
-        )
-        reduced[..., cells[0], cells[1]] = part[..., cut[0], cut[1]]
+            reduced = part.new_empty((*part.shape[:-2], *cells))
+        reduced[..., _cells(tile.inner[0], scale), _cells(tile.inner[1], scale)] = part[
+            ..., _cells(tile.cut[0], scale), _cells(tile.cut[1], scale)
+        ]
     assert reduced is not None
-    return model.context(reduced)
+    if model.context_halo is None:
+        return model.context(reduced)
+    maps: list[Tensor] = []
+    for tile in Plan(*cells, *cells, CONTEXT_TILE, model.context_halo).tiles():
+        found = model.context(reduced[..., tile.outer[0], tile.outer[1]]).maps
+        maps = maps or [m.new_empty((*m.shape[:-2], *cells)) for m in found]
+        for whole, m in zip(maps, found, strict=True):
+            whole[..., tile.inner[0], tile.inner[1]] = m[..., tile.cut[0], tile.cut[1]]
+    return Context(tuple(maps))
+
+
+def _cells(pixels: slice, scale: int) -> slice:
+    return slice(pixels.start // scale, pixels.stop // scale)
 
 
 @torch.inference_mode()
@@ -192,7 +198,7 @@ def fuse_tiles(
         sources = read_padded(read, tile.outer, layout.height, layout.width)[None].to(device)
         part = None
         if context is not None:
-            part = context.crop(*(slice(s.start // scale, s.stop // scale) for s in tile.outer))
+            part = context.crop(_cells(tile.outer[0], scale), _cells(tile.outer[1], scale))
         fused = model(sources, context=part)[0][..., tile.cut[0], tile.cut[1]]
         shares = None
         if with_weights:

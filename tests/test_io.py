@@ -62,10 +62,7 @@ def exif_block(order: str = "<", orientation: int = 6, thumbnail: bool = False) 
         (first,) = struct.unpack_from(order + "I", block, 4)
         (count,) = struct.unpack_from(order + "H", block, first)
         struct.pack_into(order + "I", block, first + 2 + 12 * count, len(block))
-        block += (
-            struct.pack(order + "HHHIIHHIII", 2, 513, 4, 1, len(block) + 30, 514, 4, 1, 4, 0)
-            + b"\xff\xd8\xff\xd9"
-        )
+        block += struct.pack(order + "HHHIIHHIII", 2, 513, 4, 1, len(block) + 30, 514, 4, 1, 4, 0) + b"\xff\xd8\xff\xd9"
     return bytes(block)
 
 
@@ -207,9 +204,7 @@ def test_suffix_case_is_ignored_and_content_beats_suffix(tmp_path: Path) -> None
     assert read_image(tmp_path / "really_png.jpg").pixels.dtype == np.uint16
 
 
-@pytest.mark.parametrize(
-    "name", ["a b.png", "größe.tif", "what?x=1.tif", "frame.%04d.png", "a#1.tif", "@.png"]
-)
+@pytest.mark.parametrize("name", ["a b.png", "größe.tif", "what?x=1.tif", "frame.%04d.png", "a#1.tif", "@.png"])
 def test_odd_file_names(tmp_path: Path, name: str) -> None:
     pixels = picture(4, 4, 3, "uint16")
     write_image(tmp_path / name, pixels)
@@ -285,9 +280,7 @@ def test_layouts_of_scientific_tiff(tmp_path: Path) -> None:
     plain, colour = picture(9, 7, 1, "uint16")[:, :, 0], picture(9, 7, 3, "uint16")
     tifffile.imwrite(path, plain, photometric="miniswhite")
     np.testing.assert_array_equal(read_image(path).pixels[:, :, 0], 65535 - plain)
-    tifffile.imwrite(
-        path, np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate", byteorder=">"
-    )
+    tifffile.imwrite(path, np.moveaxis(colour, 2, 0), photometric="rgb", planarconfig="separate", byteorder=">")
     frame = read_image(path)
     np.testing.assert_array_equal(frame.pixels, colour)
     assert frame.exif is None or b"shape" not in frame.exif  # what tifffile says of its own layout
@@ -342,9 +335,7 @@ def test_orientation_is_obeyed(tmp_path: Path, suffix: str, orientation: int) ->
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     path = tmp_path / f"a.{suffix}"
-    Image.fromarray(smooth(24, 40)).save(
-        path, exif=exif.tobytes(), **({"quality": 95} if suffix == "jpg" else {})
-    )
+    Image.fromarray(smooth(24, 40)).save(path, exif=exif.tobytes(), **({"quality": 95} if suffix == "jpg" else {}))
     with Image.open(path) as image:
         assert image.getexif()[ExifTags.Base.Orientation] == orientation
         expected = np.asarray(ImageOps.exif_transpose(image))
@@ -464,9 +455,7 @@ KINDS = [("jpg", "uint8"), ("webp", "uint8"), ("bmp", "uint8"), *LOSSLESS]
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.99])
 @pytest.mark.parametrize(("suffix", "dtype"), KINDS)
-def test_truncated(
-    tmp_path: Path, suffix: str, dtype: str, share: float, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_truncated(tmp_path: Path, suffix: str, dtype: str, share: float, capfd: pytest.CaptureFixture[str]) -> None:
     whole = encoded(suffix, dtype)
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(whole)
@@ -487,9 +476,7 @@ def test_damaged_png(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(KINDS),
-    changes=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5
-    ),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=5),
     early=st.booleans(),
 )
 def test_damage_never_escapes_as_another_exception(
@@ -556,9 +543,7 @@ def test_unknown_output_suffix_lists_the_known() -> None:
 
 
 def test_sizes_that_a_format_cannot_hold(tmp_path: Path) -> None:
-    complaint(
-        lambda: write_image(tmp_path / "a.webp", np.zeros((1, 16384), np.uint8)), "16384x1", "16383", ".tif"
-    )
+    complaint(lambda: write_image(tmp_path / "a.webp", np.zeros((1, 16384), np.uint8)), "16384x1", "16383", ".tif")
     complaint(lambda: write_image(tmp_path / "a.jpg", np.zeros((65536, 1), np.uint8)), "65535")
     assert list(tmp_path.iterdir()) == []
 
@@ -596,9 +581,7 @@ def test_a_link_is_written_through_and_the_mode_is_kept(tmp_path: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs a device file")
 def test_device_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "null.png").symlink_to("/dev/null")
-    complaint(
-        lambda: write_image(tmp_path / "null.png", picture(4, 4, 3), overwrite=True), "not a regular file"
-    )
+    complaint(lambda: write_image(tmp_path / "null.png", picture(4, 4, 3), overwrite=True), "not a regular file")
     assert Path("/dev/null").is_char_device()
 
 
@@ -651,9 +634,7 @@ for suffix in ("png", "tif", "jpg", "webp", "bmp"):
     except FusionError as error:
         print(error)
 """
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     lines = run.stdout.splitlines()
     assert len(lines) == 5

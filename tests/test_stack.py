@@ -145,9 +145,7 @@ def test_profile_comes_from_a_frame_that_fits_the_result() -> None:
 @given(
     st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]), st.sampled_from(DTYPES), st.data()
 )  # fmt: skip
-def test_a_window_is_a_part_of_the_whole(
-    h: int, w: int, channels: int, dtype: str, data: st.DataObject
-) -> None:
+def test_a_window_is_a_part_of_the_whole(h: int, w: int, channels: int, dtype: str, data: st.DataObject) -> None:
     stack = Stack((frame(h, w, channels, dtype=dtype), frame(h, w, 1, seed=1)))
     top, left = data.draw(st.integers(0, h - 1)), data.draw(st.integers(0, w - 1))
     rows = slice(top, data.draw(st.integers(top + 1, h)))
@@ -252,15 +250,11 @@ def test_torch_and_back(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     torch.testing.assert_close(back, tensor, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I", "F"]
-)
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "LAB", "I;16", "I", "F"])
 def test_pil_and_back(mode: str) -> None:
     colours = picture(6, 7, 3)
     if mode in ("I;16", "I"):
-        image = Image.fromarray(
-            picture(6, 7, 1, "uint16")[:, :, 0].astype(np.uint16 if mode == "I;16" else np.int32)
-        )
+        image = Image.fromarray(picture(6, 7, 1, "uint16")[:, :, 0].astype(np.uint16 if mode == "I;16" else np.int32))
         values = np.asarray(image) / 65535.0
     elif mode == "F":
         image = Image.fromarray(picture(6, 7, 1, "float32")[:, :, 0])

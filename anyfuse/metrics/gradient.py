@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from .shared import Shared, safe_sqrt, separable, sobel
+from .shared import Shared, safe_sqrt, sobel
 
 
 def _central(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ def ag(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     return total / torch.tensor(float((height - 1) * (width - 1)), dtype=total.dtype, device=total.device)
 
 
-def ag_forward(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
+def ag_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Average gradient with forward differences, last row and column repeated, plain mean (Yu Liu's AG.m). Range 0.."""
     f = Shared.of(fused, sources, shared).fused
     gx = torch.diff(f, dim=-1, append=f[..., -1:])
@@ -57,7 +57,7 @@ def sd(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     return safe_sqrt(torch.var(f, dim=(-2, -1), correction=0))
 
 
-def sd_columns(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
+def sd_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Mean of the standard deviations of the columns, divisor H - 1 (Yu Liu's SD.m). NaN for a single row."""
     f = Shared.of(fused, sources, shared).fused
     return torch.std(f, dim=-2).mean(-1)
@@ -118,4 +118,4 @@ def qsf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     return (safe_sqrt(fused_energy / pixels) - ideal) / ideal
 
 
-__all__ = ["ag", "ag_forward", "ei", "qsf", "sd", "sd_columns", "separable", "sf", "sf_vifb"]
+__all__ = ["ag", "ag_liu", "ei", "qsf", "sd", "sd_liu", "sf", "sf_vifb"]

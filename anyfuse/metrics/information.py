@@ -33,7 +33,7 @@ def joint_histogram(shared: Shared, i: int, j: int) -> Tensor:
 
     def make() -> Tensor:
         levels = shared.levels()
-        wide = shared.once("wide levels", lambda: levels.int())
+        wide = shared.once("wide levels", levels.int)
         codes = (wide[:, i] * 256 + wide[:, j]).flatten(1)
         counts = torch.stack([torch.bincount(code, minlength=65536) for code in codes])
         return counts.view(-1, 256, 256).double() / codes.shape[1]

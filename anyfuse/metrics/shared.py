@@ -17,6 +17,10 @@ from torch import Tensor
 from anyfuse.errors import FusionError
 
 
+class TooSmallError(FusionError):
+    """The images are smaller than the window of a metric."""
+
+
 class Shared:
     """One batch of fused images and their sources, with everything that was computed from it.
 
@@ -66,7 +70,7 @@ class Shared:
         """Refuses images smaller than the window of `metric`."""
         height, width = self.size
         if height < rows or width < columns:
-            raise FusionError(
+            raise TooSmallError(
                 f"{metric} needs images of at least {columns}x{rows} pixels, got {width}x{height}: "
                 "leave this metric out or use larger images"
             )
@@ -134,10 +138,11 @@ def correlate(x: Tensor, taps: Sequence[float], dim: int, step: int = 1) -> Tens
     """Correlation with `taps` along `dim` (-1 or -2), only where the window fits, every `step`-th result."""
     length = x.shape[dim] - len(taps) + 1
     if length < 1:
-        raise FusionError(f"image side {x.shape[dim]} is smaller than a window of {len(taps)} pixels")
-    if len(taps) > 24 and step == 1:
-        return _correlate_long(x, taps, dim, length)
-    out = None
+        raise TooSmallError(f"image side {x.shape[dim]} is smaller than a window of {len(taps)} pixels")
+    if len(taps) > 24:
+        full = _correlate_long(x, taps, dim, length)
+        return full if step == 1 else full[..., ::step] if dim == -1 else full[..., ::step, :]
+    out: Tensor | None = None
     for offset, tap in enumerate(taps):
         if tap == 0:
             continue

@@ -8,12 +8,11 @@ covariances below 1e-6 as the zeros that they are for 8-bit images; `*_mefb`, `*
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from .shared import Moments, Shared, gaussian_moments, safe_sqrt, separable, pad
+from .shared import Moments, Shared, gaussian_moments, pad, safe_sqrt, separable
 from .structure import C1, C2, similarity
 
 TINY = 2e-16

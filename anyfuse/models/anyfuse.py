@@ -53,11 +53,13 @@ class SetConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C, h, w) -> (B, N, C', h/stride, w/stride)"""
-        pooled = torch.cat([x.mean(1), x.amax(1)], 1)  # (B, 2C, h, w)
+        mean, peak = x.mean(1), x.amax(1)  # (B, C, h, w)
         if self.stride > 1:
-            pooled = F.avg_pool2d(pooled, self.stride)
+            mean, peak = F.avg_pool2d(mean, self.stride), F.avg_pool2d(peak, self.stride)
+        mean_weight, peak_weight = (w.contiguous() for w in self.mix.weight.chunk(2, 1))
+        shared = F.conv2d(mean, mean_weight) + F.conv2d(peak, peak_weight)
         own = unflatten_set(self.own(flatten_set(x)), x.shape[1])
-        y = F.relu(own + self.mix(pooled)[:, None])
+        y = torch.relu_(own.add_(shared[:, None]))
         return x + y if self.residual else y
 
 
@@ -93,8 +95,10 @@ class Anyfuse(FusionModel):
     channels = 1
     carries_chroma = True
     context_scale = 2**FINE_LEVELS
-    context_bytes = 2048
-    working_bytes = 160
+    context_halo = 32
+    context_bytes = 1152
+    stored_bytes = 296
+    working_bytes = 144
 
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()

@@ -52,10 +52,14 @@ class FusionModel(nn.Module):
     channels: ClassVar[Literal[1, 3]] = 1
     carries_chroma: ClassVar[bool] = False
     context_scale: ClassVar[int | None] = None
+    context_halo: ClassVar[int | None] = None
+    """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
     context_bytes: ClassVar[int] = 0
-    """Peak bytes per cell of the coarse grid and source while the context is computed (measured, rounded up)."""
+    """Peak bytes per cell of the coarse grid and source while the context is computed (benchmarks/memory.py)."""
+    stored_bytes: ClassVar[int] = 0
+    """Bytes per cell and source that the reduced maps and the context take."""
     working_bytes: ClassVar[int] = 64
-    """Peak bytes per pixel, source and plane while a tile is fused (measured, rounded up)."""
+    """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
 
     def reduce(self, sources: Tensor) -> Tensor:
         """sources (B, N, C, H, W) -> maps (B, N, K, H/s, W/s); only for models with a `context_scale`."""

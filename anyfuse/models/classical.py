@@ -98,7 +98,7 @@ class Laplacian(FusionModel):
     stride = 2**FINE_LEVELS
     halo = 32
     context_scale = 2**FINE_LEVELS
-    context_bytes = 64
+    context_bytes = 128
     working_bytes = 64
 
     def __init__(self, config: LaplacianConfig | None = None) -> None:

@@ -16,16 +16,25 @@ from torch import Tensor
 
 def reduce(x: Tensor) -> Tensor:
     """(B, C, H, W) with even H, W -> (B, C, H/2, W/2)"""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0], dtype=x.dtype, device=x.device) / 8
-    kernel = (taps[:, None] * taps[None, :])[None, None]
-    b, c, h, w = x.shape
-    flat = F.pad(x.reshape(b * c, 1, h, w), (1, 1, 1, 1), mode="replicate")
-    return F.conv2d(flat, kernel, stride=2).reshape(b, c, h // 2, w // 2)
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    x = (x[..., 1:-1:2, :] + x[..., 2::2, :]) * 3 + x[..., :-2:2, :] + x[..., 3::2, :]
+    return ((x[..., 1:-1:2] + x[..., 2::2]) * 3 + x[..., :-2:2] + x[..., 3::2]) / 64
 
 
 def expand(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W)"""
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    if torch.is_grad_enabled() or not x.is_contiguous():
+        return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    b, c, h, w = x.shape  # the same numbers, several times faster on planes
+    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    wide = x.new_empty(b, c, h + 2, w, 2)
+    torch.lerp(x[..., 1:-1], x[..., :-2], 0.25, out=wide[..., 0])
+    torch.lerp(x[..., 1:-1], x[..., 2:], 0.25, out=wide[..., 1])
+    wide = wide.view(b, c, h + 2, 2 * w)
+    out = x.new_empty(b, c, h, 2, 2 * w)
+    torch.lerp(wide[..., 1:-1, :], wide[..., :-2, :], 0.25, out=out[..., 0, :])
+    torch.lerp(wide[..., 1:-1, :], wide[..., 2:, :], 0.25, out=out[..., 1, :])
+    return out.view(b, c, 2 * h, 2 * w)
 
 
 def gaussian_pyramid(x: Tensor, levels: int) -> list[Tensor]:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -202,15 +203,17 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
     """Scores on held-out pairs: task -> {Qabf, VIF, SSIM, halo}, by the differentiable forms in losses.py."""
     gen = torch.Generator().manual_seed(1)
     device = next(model.parameters()).device
-    groups: dict[str, list[Tensor]] = {t: [] for t in data.validation if t != "natural"}
-    for task, found in groups.items():
-        stacks = data.validation[task]
-        for stack in stacks[:: max(1, len(stacks) // limit)][:limit]:
-            h, w = (side - side % model.stride for side in stack.shape[1:])
-            found.append(torch.from_numpy(stack[:, :h, :w]).float() / 255)
-    if "natural" in data.validation:
-        sharp = [torch.from_numpy(s[0, :256, :256]).float() / 255 for s in data.validation["natural"][:limit]]
-        groups["mff"] = [focus_stack(s, 2, gen) for s in sharp]
+    def whole(stack: np.ndarray) -> Tensor:
+        h, w = (side - side % model.stride for side in stack.shape[1:])
+        return torch.from_numpy(stack[:, :h, :w]).float() / 255
+
+    groups: dict[str, list[Tensor]] = {}
+    for task, stacks in data.validation.items():
+        chosen = [whole(s) for s in stacks[:: max(1, len(stacks) // limit)][:limit]]
+        if task == "natural":
+            groups["mff"] = [focus_stack(s[0, :256, :256], 2, gen) for s in chosen]
+        else:
+            groups[task] = chosen
     out: dict[str, dict[str, float]] = {}
     for task, tensors in groups.items():
         rows = []

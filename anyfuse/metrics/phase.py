@@ -1,0 +1,155 @@
+"""QP: are the features (edges, lines, corners of any contrast) of the sources in the fused image?
+
+Features are phase congruency and its moments after Kovesi (1999, 2003): 4 scales, 6 orientations of log-Gabor filters.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from .shared import Shared, gaussian_taps, separable
+
+SCALES, ORIENTATIONS = 4, 6
+WAVELENGTH, FACTOR = 3.0, 2.1
+BANDWIDTH, SPREAD = 0.55, math.pi / ORIENTATIONS / 1.2
+NOISE_K, NOISE_DIVISOR = 2.0, 1.7
+CUTOFF, GAIN, EPS = 0.5, 10.0, 1e-4
+THRESHOLD, STABILISER = 0.1, 1e-4
+
+
+def _radius(size: tuple[int, int], odd_divisor: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Radial frequency (H, W), centred, with its axes y (H, 1) and x (1, W); odd sides n are divided by n - odd_divisor."""
+    axes = []
+    for n in size:
+        index = torch.arange(n, dtype=torch.float64, device=device) - n // 2
+        axes.append(index / (n if n % 2 == 0 else max(n - odd_divisor, 1)))
+    y, x = axes[0][:, None], axes[1][None]
+    return torch.sqrt(x * x + y * y), y, x
+
+
+def _filters(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Log-Gabor radial parts (S, H, W) and angular parts (O, H, W), zero frequency first."""
+    # the original's low-pass has other axes for odd sizes, and is shifted with fftshift where the rest has ifftshift
+    low_pass = torch.fft.fftshift(1 / (1 + (_radius(size, 0, device)[0] / 0.45) ** 30))
+    radius, y, x = _radius(size, 1, device)
+    angle = torch.fft.ifftshift(torch.atan2(-y, x.expand_as(radius)))
+    radius = torch.fft.ifftshift(radius)
+    radius[0, 0] = 1
+    log_radius = radius.log()
+    centres = [-math.log(WAVELENGTH * FACTOR**scale) for scale in range(SCALES)]
+    radial = torch.stack([torch.exp((log_radius - c) ** 2 / (-2 * math.log(BANDWIDTH) ** 2)) for c in centres])
+    radial *= low_pass
+    radial[:, 0, 0] = 0
+    parts = []
+    for k in range(ORIENTATIONS):
+        turn = (angle - k * math.pi / ORIENTATIONS).abs()
+        turn = torch.minimum(turn, 2 * math.pi - turn)
+        parts.append(torch.exp(turn * turn / (-2 * SPREAD * SPREAD)))
+    return radial, torch.stack(parts)
+
+
+def _mirrored(f: Tensor) -> Tensor:
+    """f at the opposite frequency."""
+    return torch.roll(f.flip(-2, -1), (1, 1), (-2, -1))
+
+
+def _median(x: Tensor) -> Tensor:
+    """Median with the mean of the two middle values for an even count."""
+    x = x.flatten()
+    lower = x.median()
+    if x.numel() % 2 or int((x <= lower).sum()) > x.numel() // 2:
+        return lower
+    return (lower + x[x > lower].min()) / 2
+
+
+def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Phase congruency and its largest and smallest moment (edges, corners) of images (B, H, W), each (B, H, W) float64."""
+    images = images.double()
+    size = (images.shape[-2], images.shape[-1])
+    half = size[1] // 2 + 1
+    radial, angular = _filters(size, images.device)
+    spectra = torch.fft.rfft2(images)
+    turned = torch.view_as_real(-1j * spectra)
+    straight = torch.view_as_real(spectra)
+    energy_sum = torch.zeros_like(images)
+    amplitude_sum = torch.zeros_like(images)
+    xx, yy, xy = torch.zeros_like(images), torch.zeros_like(images), torch.zeros_like(images)
+    for k in range(ORIENTATIONS):
+        bank = radial * angular[k]
+        even = (bank + _mirrored(bank)) / 2  # its response is the real part, that of the odd rest the imaginary part
+        products = even.flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
+        noise_gain = 2 * products.trace() + 4 * products.triu(1).sum()
+        power = (bank[0] * bank[0]).sum()
+        even, odd = even[..., :half, None], (bank - even)[..., :half, None]
+        cos, sin = math.cos(k * math.pi / ORIENTATIONS), math.sin(k * math.pi / ORIENTATIONS)
+        for b in range(len(images)):
+            real = torch.fft.irfft2(torch.view_as_complex(straight[b] * even), s=size)
+            imag = torch.fft.irfft2(torch.view_as_complex(turned[b] * odd), s=size)
+            amplitude = torch.addcmul(imag * imag, real, real)
+            noise = _median(amplitude[0]) / math.log(2) / power * noise_gain
+            amplitude = amplitude.sqrt_()
+            total = amplitude.sum(0)
+            even_sum, odd_sum = real.sum(0), imag.sum(0)
+            square = torch.addcmul(odd_sum * odd_sum, even_sum, even_sum)
+            length = square.sqrt() + EPS
+            even_sum, odd_sum = even_sum.div_(length), odd_sum.div_(length)
+            energy = square.div_(length)
+            energy -= real.mul_(odd_sum).sub_(imag.mul_(even_sum)).abs_().sum(0)
+            tau = torch.sqrt(noise / 2)
+            threshold = tau * (math.sqrt(math.pi / 2) + NOISE_K * math.sqrt(2 - math.pi / 2)) / NOISE_DIVISOR
+            energy = energy.sub_(threshold).clamp_min_(0)
+            width = total / amplitude.amax(0).add_(EPS).mul_(SCALES)
+            energy /= width.sub_(CUTOFF).mul_(-GAIN).exp_().add_(1)
+            energy_sum[b] += energy
+            amplitude_sum[b] += total
+            square = energy.div_(total).square_()
+            xx[b] += square * (cos * cos)
+            yy[b] += square * (sin * sin)
+            xy[b] += square * (cos * sin)
+    xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
+    spread = torch.sqrt(xy * xy + (xx - yy) ** 2) + EPS
+    return energy_sum / (amplitude_sum + EPS), (xx + yy + spread) / 2, (xx + yy - spread) / 2
+
+
+_TAPS = gaussian_taps(11, 1.5)
+
+
+def _local(x: Tensor) -> Tensor:
+    return separable(x, _TAPS, _TAPS, "zeros")
+
+
+def _agreement(fused: Tensor, candidates: Tensor) -> Tensor:
+    """Local correlation of the fused feature map (B, H, W) with each candidate (B, K, H, W)."""
+    mean_f, mean_c = _local(fused), _local(candidates)
+    std_f = (_local(fused * fused) - mean_f * mean_f).abs().sqrt()
+    std_c = (_local(candidates * candidates) - mean_c * mean_c).abs().sqrt()
+    cov = _local(candidates * fused[:, None]) - mean_c * mean_f[:, None]
+    return (cov + STABILISER) / (std_c * std_f[:, None] + STABILISER)
+
+
+def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
+    """Zhao, Laganiere and Liu's metric (2007; MEFB Qp, LIU metricZhao): product over phase congruency and its two moments
+    of the best local correlation of the fused map with a source's map or with the stronger of them, where a source has
+    congruency above .1.
+
+    Range 0..1, higher is better. float64, not differentiable (thresholds). N sources: the best of N, and of the map that
+    takes at each pixel the source of the largest congruency. NaN if no source has features.
+    """
+    s = Shared.of(fused, sources, shared)
+    batch, count = s.images.shape[:2]
+    maps = s.once("congruency", lambda: phase_congruency(s.images.flatten(0, 1)))
+    congruency, largest, smallest = (m.unflatten(0, (batch, count)) for m in maps)
+    mask = (congruency[:, 1:] > THRESHOLD).double()
+    anywhere = mask.amax(1)
+    strongest = count - 2 - (congruency[:, 1:] * mask).flip(1).argmax(1, keepdim=True)  # ties: the last
+    everywhere = torch.cat([mask, anywhere[:, None]], 1)
+    product = torch.ones_like(anywhere[:, 0, 0])
+    for feature in (congruency, largest, smallest):
+        source = feature[:, 1:] * mask
+        candidates = torch.cat([source, source.gather(1, strongest)], 1)
+        best = (_agreement(feature[:, 0], candidates) * everywhere).amax(1)
+        product = product * best.sum((-2, -1)) / anywhere.sum((-2, -1))
+    return product

@@ -1,0 +1,46 @@
+"""Images made here, for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def scene(height: int = 96, width: int = 128, seed: int = 0, channels: int = 1) -> np.ndarray:
+    """Smooth areas, edges and texture: (H, W) or (H, W, 3) float in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    planes = []
+    for _ in range(channels):
+        field = sum(
+            rng.uniform(0.2, 1) * np.sin(x * rng.uniform(0.02, 0.4) + y * rng.uniform(0.02, 0.4) + rng.uniform(0, 6))
+            for _ in range(5)
+        )
+        blocks = rng.uniform(-1, 1, (height // 24 + 1, width // 24 + 1)).repeat(24, 0).repeat(24, 1)[:height, :width]
+        plane = field + 2 * blocks + rng.normal(0, 0.1, (height, width))
+        planes.append((plane - plane.min()) / np.ptp(plane))
+    return planes[0] if channels == 1 else np.stack(planes, -1)
+
+
+def to8(image: np.ndarray) -> np.ndarray:
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def to16(image: np.ndarray) -> np.ndarray:
+    return np.rint(image * 65535).astype(np.uint16)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The shared research images, where they are; tests that need them skip otherwise."""
+    import os
+
+    root = Path(os.environ.get("ANYFUSE_DATA", Path(__file__).resolve().parents[1].parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip(f"research images are not at {root} (set ANYFUSE_DATA)")
+    return root

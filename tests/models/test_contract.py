@@ -1,0 +1,182 @@
+"""Every named model keeps the contract of models/base.py."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from anyfuse import tiling
+from anyfuse.errors import FusionError
+from anyfuse.models import MODELS, FusionModel, describe, load_model
+from torch import Tensor
+
+ALL = list(MODELS)
+SETS = [n for n in ALL if MODELS[n].cls.arity[1] is None]
+
+
+@pytest.fixture(scope="module", params=ALL)
+def model(request: pytest.FixtureRequest) -> FusionModel:
+    return load_model(request.param)
+
+
+def textured(n: int, planes: int, height: int, width: int, seed: int = 0) -> Tensor:
+    """(n, planes, H, W): coarse structure and fine texture, luma in [0, 1], further planes centred at 0."""
+    gen = torch.Generator().manual_seed(seed)
+    low = torch.rand((1, n * planes, height // 6 + 2, width // 6 + 2), generator=gen)
+    x = torch.nn.functional.interpolate(low, (height, width), mode="bicubic")[0].view(n, planes, height, width)
+    x = (0.9 * x + 0.1 * torch.rand(x.shape, generator=gen)).clamp(0, 1)
+    x[:, 1:] -= 0.5
+    return x
+
+
+def plane_counts(model: FusionModel) -> list[int]:
+    return [3] if model.channels == 3 else [1, 3] if model.carries_chroma else [1]
+
+
+def run(model: FusionModel, x: Tensor, tile: int = 4096) -> tuple[Tensor, Tensor | None, int]:
+    """Through the tiling: fused (C, H, W), weights (N, H, W), number of tiles."""
+    _, c, h, w = x.shape
+    fused, weights = torch.full((c, h, w), torch.nan), torch.full((len(x), h, w), torch.nan)
+    seen = []
+
+    def sink(window: tiling.Window, part: Tensor, share: Tensor | None) -> None:
+        assert fused[:, window[0], window[1]].isnan().all(), "a pixel came twice"
+        fused[:, window[0], window[1]] = part
+        if share is not None:
+            weights[:, window[0], window[1]] = share
+            seen.append(1)
+
+    layout = tiling.plan(model, len(x), c, h, w, tile=tile)
+    tiling.fuse_tiles(model, layout, lambda win: x[:, :, win[0], win[1]], sink, with_weights=True)
+    assert not fused.isnan().any(), "a pixel never came"
+    return fused, weights if seen else None, layout.count
+
+
+def test_output_stays_in_range(model: FusionModel) -> None:
+    for planes in plane_counts(model):
+        fused, _, _ = run(model, textured(2, planes, 70, 90))
+        assert fused.shape == (planes, 70, 90)
+        assert fused[0].min() >= 0
+        assert fused[0].max() <= 1
+
+
+def test_equal_inputs_come_back(model: FusionModel) -> None:
+    for planes in plane_counts(model):
+        x = textured(1, planes, 65, 97)
+        for n in (2, 3) if model.arity[1] is None else (2,):
+            fused, _, _ = run(model, x.expand(n, -1, -1, -1))
+            assert (fused - x[0]).abs().max() < 0.5 / 255
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_order_does_not_matter(name: str) -> None:
+    model = load_model(name)
+    x = textured(4, 1, 64, 80)
+    order = [2, 0, 3, 1]
+    fused, weights, _ = run(model, x)
+    again, shuffled, _ = run(model, x[order])
+    assert (fused - again).abs().max() < 1e-5
+    if weights is not None and shuffled is not None:
+        assert (weights[order] - shuffled).abs().max() < 1e-5
+
+
+def test_tiled_equals_whole(model: FusionModel) -> None:
+    if model.halo is None:
+        pytest.skip("works on whole images only, and says so")
+    x = textured(2, plane_counts(model)[-1], 203, 333)
+    whole, whole_weights, one = run(model, x)
+    tiled, tiled_weights, many = run(model, x, tile=64)
+    assert one == 1
+    assert many > 6
+    assert (whole - tiled).abs().max() < 1 / 255
+    if whole_weights is not None and tiled_weights is not None:
+        assert (whole_weights - tiled_weights).abs().max() < 1 / 255
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 64), (33, 31), (64, 64)])
+def test_any_size(model: FusionModel, size: tuple[int, int]) -> None:
+    fused, _, _ = run(model, textured(2, plane_counts(model)[0], *size))
+    assert fused.shape[1:] == size
+    assert fused.isfinite().all()
+
+
+def test_weights_are_shares(model: FusionModel) -> None:
+    _, weights, _ = run(model, textured(3 if model.arity[1] is None else 2, plane_counts(model)[0], 64, 64))
+    if weights is None:
+        assert not model.carries_chroma
+        return
+    assert (weights.sum(0) - 1).abs().max() < 1e-4
+
+
+def test_many_inputs_in_one_pass() -> None:
+    model = load_model("anyfuse")
+    for n in (3, 7, 16):
+        fused, _, _ = run(model, textured(n, 1, 64, 64))
+        assert fused.isfinite().all()
+
+
+def test_wrong_number_of_inputs(model: FusionModel) -> None:
+    with pytest.raises(FusionError, match="not 1"):
+        model.check_arity(1)
+
+
+def test_saved_model_comes_back(model: FusionModel, tmp_path: object) -> None:
+    folder = f"{tmp_path}/saved"
+    model.save_pretrained(folder)
+    again = load_model(folder)
+    assert again.config == model.config
+    x = textured(2, plane_counts(model)[0], 32, 32)
+    assert torch.equal(run(model, x)[0], run(again, x)[0])
+
+
+def test_configs_are_frozen() -> None:
+    for spec in MODELS.values():
+        assert dataclasses.is_dataclass(spec.config)
+        field = next(iter(dataclasses.fields(spec.config)), None)
+        if field is not None:
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(spec.config, field.name, 0)
+
+
+def test_wrong_weights_are_refused(tmp_path: object) -> None:
+    from safetensors.torch import save_file
+
+    folder = f"{tmp_path}/wrong"
+    model = load_model("anyfuse")
+    model.save_pretrained(folder)
+    state = dict(model.state_dict())
+    first = next(iter(state))
+    state["extra.weight"] = state.pop(first)
+    save_file({k: v.contiguous() for k, v in state.items()}, f"{folder}/model.safetensors")
+    with pytest.raises(FusionError, match=rf"2 keys don't fit.*missing {first}.*unexpected extra.weight"):
+        load_model(folder)
+    save_file({**model.state_dict(), first: torch.zeros(1)}, f"{folder}/model.safetensors")
+    with pytest.raises(FusionError, match="1 keys don't fit"):
+        load_model(folder)
+    with open(f"{folder}/model.safetensors", "wb") as file:
+        file.write(b"no tensors here")
+    with pytest.raises(FusionError, match="not a safetensors file"):
+        load_model(folder)
+
+
+def test_unknown_names(tmp_path: object) -> None:
+    with pytest.raises(FusionError, match="did you mean laplacian"):
+        load_model("laplacain")
+    with pytest.raises(FusionError, match=r"no config.json"):
+        load_model(str(tmp_path))
+
+
+def test_description_counts_parameters() -> None:
+    for name in ALL:
+        row = describe(name)
+        assert row["parameters"] == sum(p.numel() for p in load_model(name).parameters())
+        assert row["weights"] != "not there"
+
+
+def test_default_weights_ship_small_and_are_verified() -> None:
+    spec = MODELS["anyfuse"]
+    assert spec.sha256 is not None
+    assert spec.weights_path is not None
+    assert spec.weights_path.stat().st_size < 2 * 2**20
+    assert (spec.weights_path.parent / "README.md").exists(), "no model card"

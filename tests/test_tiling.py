@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from anyfuse import tiling
+from anyfuse.errors import FusionError
+from anyfuse.models import load_model
+from anyfuse.models.pyramid import collapse, expand, laplacian_pyramid, reduce
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([32, 64, 160, 1024]))
+def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> None:
+    layout = tiling.plan(load_model("laplacian"), 2, 1, height, width, tile=side)
+    hits = torch.zeros(height, width, dtype=torch.int32)
+    count = 0
+    for tile in layout.tiles():
+        hits[tile.inner] += 1
+        count += 1
+        for inner, outer, cut in zip(tile.inner, tile.outer, tile.cut, strict=True):
+            assert outer.start + cut.start == inner.start
+            assert cut.stop - cut.start == inner.stop - inner.start
+            assert outer.start % 8 == 0
+            assert (outer.stop - outer.start) % 8 == 0
+    assert (hits == 1).all()
+    assert count == layout.count
+
+
+def test_reflection() -> None:
+    assert tiling.reflect(slice(0, 8), 3).tolist() == [0, 1, 2, 1, 0, 1, 2, 1]
+    assert tiling.reflect(slice(0, 3), 1).tolist() == [0, 0, 0]
+    x = torch.arange(12.0).view(1, 1, 3, 4)
+    padded = tiling.read_padded(lambda w: x[..., w[0], w[1]], (slice(0, 8), slice(0, 8)), 3, 4)
+    assert padded[0, 0, 3].tolist() == [4, 5, 6, 7, 6, 5, 4, 5]
+
+
+def test_budget_makes_tiles_smaller_or_says_what_is_needed() -> None:
+    model = load_model("anyfuse")
+    free = tiling.plan(model, 2, 3, 4000, 6000)
+    tight = tiling.plan(model, 2, 3, 4000, 6000, budget=600 * 2**20)
+    assert tight.side < free.side
+    with pytest.raises(FusionError, match="MiB"):
+        tiling.plan(model, 2, 3, 4000, 6000, budget=2**20)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (64, 40), (2, 6)])
+def test_pyramid_rebuilds_and_fast_path_agrees(size: tuple[int, int]) -> None:
+    x = torch.rand(2, 3, *size)
+    levels = 1 if min(size) < 8 else 3
+    assert (collapse(laplacian_pyramid(x, levels)) - x).abs().max() < 1e-6
+    with torch.no_grad():
+        fast = expand(x)
+    slow = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+    assert (fast - slow).abs().max() < 1e-6
+    assert torch.allclose(reduce(torch.full((1, 1, 8, 8), 0.3)), torch.tensor(0.3))
+    kernel = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
+    direct = torch.nn.functional.conv2d(padded, kernel.outer(kernel)[None, None], stride=2)
+    assert (reduce(x).flatten(0, 1)[:, None] - direct).abs().max() < 1e-6

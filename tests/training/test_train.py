@@ -1,0 +1,105 @@
+"""Training runs, resumes to the bit, and writes what it should; on folders of images made here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from anyfuse.data.batches import DataSet, TrainingData
+from anyfuse.errors import FusionError
+from anyfuse.io import write_image
+from anyfuse.models import load_model
+from anyfuse.training.recipes import RECIPES, Recipe
+from anyfuse.training.train import Ema, learning_rate, train
+from conftest import scene, to8
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("train")
+    for index in range(10):
+        for name, seed in (("ivif/ir", index), ("ivif/vis", 100 + index), ("natural", 200 + index)):
+            write_image(root / name / f"{index}.png", to8(scene(80, 96, seed)))
+    return root
+
+
+def small(steps: int = 4) -> Recipe:
+    return replace(
+        RECIPES["anyfuse"],
+        tasks={"ivf": 1, "mef": 1, "mff": 1},
+        sets=(DataSet("ivf", ("ivif/ir", "ivif/vis")), DataSet("natural", ("natural",))),
+        crop=64,
+        steps=steps,
+        warmup=1,
+        stacks=2,
+    )
+
+
+def test_stop_and_resume_equal_one_run(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(small(), folders, tmp_path / "whole", log=lambda s: None)
+    save = torch.save
+
+    def save_and_stop(state: dict[str, object], path: Path) -> None:
+        save(state, path)
+        path.replace(path.with_name("last.pt"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", save_and_stop)
+        train(small(), folders, tmp_path / "parts", save_every=2, log=lambda s: None)
+    messages: list[str] = []
+    parts = train(small(), folders, tmp_path / "parts", log=messages.append)
+    assert messages[0] == "resumed at step 2"
+    a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_outputs_and_card(folders: Path, tmp_path: Path) -> None:
+    out = train(small(2), folders, tmp_path / "run", log=lambda s: None)
+    assert {p.name for p in out.iterdir()} >= {"model.safetensors", "config.json", "README.md", "log.jsonl", "last.pt"}
+    card = (out / "README.md").read_text()
+    data = TrainingData(folders, small().sets)
+    assert data.manifest in card
+    assert "seed 0" in card
+    last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 2
+    assert last["loss"] == pytest.approx(last["loss"])
+    assert load_model(out).config == load_model("anyfuse").config
+
+
+def test_another_recipe_does_not_resume(folders: Path, tmp_path: Path) -> None:
+    train(small(1), folders, tmp_path / "run", log=lambda s: None)
+    with pytest.raises(FusionError, match="another recipe"):
+        train(replace(small(1), lr=1.0), folders, tmp_path / "run", log=lambda s: None)
+
+
+def test_missing_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FusionError, match="ivif"):
+        train(small(), tmp_path, tmp_path / "run", log=lambda s: None)
+
+
+def test_holdout_is_never_drawn(folders: Path) -> None:
+    data = TrainingData(folders, small().sets)
+    assert len(data.validation["natural"]) == 1
+    assert len(data.train["natural"][0]) == 9
+
+
+def test_schedule() -> None:
+    recipe = replace(RECIPES["anyfuse"], steps=1000, warmup=100, lr=1.0)
+    assert learning_rate(recipe, 0) == pytest.approx(0.01)
+    assert learning_rate(recipe, 100) == pytest.approx(1.0)
+    assert learning_rate(recipe, 1000) == pytest.approx(0.02)
+
+
+def test_ema_follows() -> None:
+    layer = torch.nn.Linear(1, 1)
+    ema = Ema(layer, 0.5)
+    before = ema.shadow["weight"].clone()
+    with torch.no_grad():
+        layer.weight.add_(1.0)
+    for step in range(50):
+        ema.update(layer, step)
+    assert (ema.shadow["weight"] - before - 1).abs().max() < 1e-4
