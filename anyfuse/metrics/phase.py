@@ -68,36 +68,38 @@ def _median(x: Tensor) -> Tensor:
 def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Phase congruency and its largest and smallest moment (edges, corners) of images (B, H, W), each (B, H, W) float64."""
     images = images.double()
-    size = (images.shape[-2], images.shape[-1])
-    half = size[1] // 2 + 1
-    radial, angular = _filters(size, images.device)
-    spectra = torch.fft.rfft2(images)
-    turned = torch.view_as_real(-1j * spectra)
-    straight = torch.view_as_real(spectra)
+    radial, angular = _filters((images.shape[-2], images.shape[-1]), images.device)
+    spectra = torch.fft.fft2(images)
+    # large temporaries are kept: fresh ones would cost more in page faults than the arithmetic
+    product = spectra.new_empty(SCALES, *images.shape[1:])
+    response = torch.empty_like(product)
+    amplitude, scratch = torch.empty_like(radial), torch.empty_like(radial)
     energy_sum = torch.zeros_like(images)
     amplitude_sum = torch.zeros_like(images)
     xx, yy, xy = torch.zeros_like(images), torch.zeros_like(images), torch.zeros_like(images)
     for k in range(ORIENTATIONS):
         bank = radial * angular[k]
-        even = (bank + _mirrored(bank)) / 2  # its response is the real part, that of the odd rest the imaginary part
+        even = (bank + _mirrored(bank)) / 2
         products = even.flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
         noise_gain = 2 * products.trace() + 4 * products.triu(1).sum()
         power = (bank[0] * bank[0]).sum()
-        even, odd = even[..., :half, None], (bank - even)[..., :half, None]
         cos, sin = math.cos(k * math.pi / ORIENTATIONS), math.sin(k * math.pi / ORIENTATIONS)
         for b in range(len(images)):
-            real = torch.fft.irfft2(torch.view_as_complex(straight[b] * even), s=size)
-            imag = torch.fft.irfft2(torch.view_as_complex(turned[b] * odd), s=size)
-            amplitude = torch.addcmul(imag * imag, real, real)
+            torch.mul(spectra[b], bank, out=product)
+            torch.fft.ifft2(product, out=response)
+            real, imag = response.real, response.imag
+            torch.mul(imag, imag, out=amplitude)
+            amplitude.addcmul_(real, real)
             noise = _median(amplitude[0]) / math.log(2) / power * noise_gain
-            amplitude = amplitude.sqrt_()
+            amplitude.sqrt_()
             total = amplitude.sum(0)
             even_sum, odd_sum = real.sum(0), imag.sum(0)
             square = torch.addcmul(odd_sum * odd_sum, even_sum, even_sum)
             length = square.sqrt() + EPS
             even_sum, odd_sum = even_sum.div_(length), odd_sum.div_(length)
             energy = square.div_(length)
-            energy -= real.mul_(odd_sum).sub_(imag.mul_(even_sum)).abs_().sum(0)
+            torch.mul(real, odd_sum, out=scratch)
+            energy -= scratch.addcmul_(imag, even_sum, value=-1).abs_().sum(0)
             tau = torch.sqrt(noise / 2)
             threshold = tau * (math.sqrt(math.pi / 2) + NOISE_K * math.sqrt(2 - math.pi / 2)) / NOISE_DIVISOR
             energy = energy.sub_(threshold).clamp_min_(0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .shared import Moments, Shared, gaussian_moments, pad, safe_sqrt, separable
+from .shared import Moments, Shared, gaussian_moments, gaussian_taps, pad, safe_sqrt, separable
 from .structure import C1, C2, similarity
 
 TINY = 2e-16
@@ -153,10 +153,32 @@ def _maps(s: Shared, moments: Moments, guarded: bool, pairs: bool = True) -> _Ma
     return _Maps(fused, between, variance[:, 1:], covariance)
 
 
+class _DirectMoments(Moments):
+    """Moments summed tap by tap over the whole window, columns first, without fused multiply-add.
+
+    That is how the originals sum. Separable or fused sums leave larger residues in flat windows, and there the residues are
+    the result.
+    """
+
+    def filter(self, x: Tensor) -> Tensor:
+        taps = self._taps
+        height, width = x.shape[-2] - len(taps) + 1, x.shape[-1] - len(taps) + 1
+        out = x.new_zeros(*x.shape[:-2], height, width)
+        for j, column in enumerate(taps):
+            for i, row in enumerate(taps):
+                out += x[..., i : i + height, j : j + width] * (row * column)
+        return out
+
+
 def _window_maps(s: Shared, guarded: bool) -> _Maps:
     s = s.double()
     s.at_least(7, 7, "Cvejic's and Yang's metrics")
-    return s.once(("cvejic", guarded), lambda: _maps(s, gaussian_moments(s, 7, 1.5), guarded))
+
+    def make() -> _Maps:
+        moments = gaussian_moments(s, 7, 1.5) if guarded else _DirectMoments(s, gaussian_taps(7, 1.5))
+        return _maps(s, moments, guarded)
+
+    return s.once(("cvejic", guarded), make)
 
 
 def _yang(maps: _Maps) -> Tensor:

@@ -1,0 +1,66 @@
+"""What the README says works, word for word."""
+
+from __future__ import annotations
+
+import glob
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from anyfuse import cli
+from anyfuse.io import write_image
+from anyfuse.models import MODELS
+from conftest import scene, to8, to16
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^    anyfuse (fuse .+)$", TEXT, re.MULTILINE)
+SNIPPETS = re.findall(r"```python\n(.+?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the examples and the files that the README's commands speak of."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    for index, name in enumerate(["a.tif", "b.tif", "c.tif", "d.tif", "big_a.tif", "big_b.tif"]):
+        write_image(tmp_path / name, to16(scene(60, 70, index, 3)))
+    for index, folder in enumerate(["infrared_folder", "visible_folder"]):
+        write_image(tmp_path / folder / "one.png", to8(scene(60, 70, index, 1 + 2 * index)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_examples_to_run() -> None:
+    assert len(COMMANDS) >= 6
+    assert len(SNIPPETS) >= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command: str, desk: Path) -> None:
+    words = [w for word in shlex.split(command) for w in (sorted(glob.glob(word)) if "*" in word else [word])]
+    words += ["--max-memory", "4G"] if "--max-memory" in words else []  # the test process itself is large
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code in (0, None)
+    assert (desk / words[words.index("-o") + 1]).exists()
+
+
+@pytest.mark.parametrize("code", SNIPPETS)
+def test_snippet(code: str, desk: Path) -> None:
+    before = set(desk.iterdir())
+    exec(compile(code.replace('"2G"', '"4G"'), "README.md", "exec"), {})
+    assert set(desk.iterdir()) > before, "it wrote something"
+
+
+def test_every_model_is_in_the_table() -> None:
+    assert set(re.findall(r"^\| `([\w-]+)`", TEXT, re.MULTILINE)) == set(MODELS)
+
+
+def test_examples_name_their_licence() -> None:
+    text = (ROOT / "examples" / "README.md").read_text()
+    folders = [p.name for p in (ROOT / "examples").iterdir() if p.is_dir() and not p.name.startswith(("_", "."))]
+    assert len(folders) >= 4
+    for name in folders:
+        row = next(line for line in text.splitlines() if f"`{name}/" in line)
+        assert re.search("CC0|BSD|notice", row)
