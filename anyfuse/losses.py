@@ -71,6 +71,14 @@ def base(fused: Tensor, sources: Tensor) -> Tensor:
     return (low_fused - gaussian_pyramid(sources, 3)[-1].amax(1)).abs().mean()
 
 
+def exposedness(fused: Tensor, sources: Tensor, sigma: float = 0.2) -> Tensor:
+    """L1 distance of the third Gaussian level to the sources' there, weighted by how close to mid-grey each is (Mertens 2007, sec. 3.1)."""
+    low_fused = gaussian_pyramid(fused[:, None], 3)[-1][:, 0]
+    low = gaussian_pyramid(sources, 3)[-1]
+    weights = torch.exp(-((low - 0.5) ** 2) / (2 * sigma**2)) + 1e-3
+    return (low_fused - (weights * low).sum(1) / weights.sum(1)).abs().mean()
+
+
 def gradient(fused: Tensor, sources: Tensor) -> Tensor:
     """L1 distance of the Sobel magnitude |gx| + |gy| to the largest of the sources (SwinFusion, eq. 8)."""
     fx, fy = sobel(fused)

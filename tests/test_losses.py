@@ -7,7 +7,7 @@ import torch
 from anyfuse import losses
 from torch import Tensor
 
-NAMES = ["intensity", "base", "gradient", "ssim", "mef_ssim", "qabf", "vif", "mutual_information", "scd", "halo"]
+NAMES = ["intensity", "base", "exposedness", "gradient", "ssim", "mef_ssim", "qabf", "vif", "mutual_information", "scd", "halo"]
 
 
 def smooth(seed: int, *shape: int) -> Tensor:

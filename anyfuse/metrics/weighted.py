@@ -22,16 +22,26 @@ def _combine(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     return share * first + (1 - share) * second
 
 
+def _even(share: Tensor) -> Tensor:
+    """NaN shares (0 / 0) as equal ones."""
+    return torch.where(share.isnan(), torch.full_like(share, 1 / share.shape[1]), share)
+
+
 # Piella
 
 
-def _piella(s: Shared, moments: Moments, c1: float, c2: float) -> tuple[Tensor, Tensor]:
-    """Local quality sum_S lambda_S SSIM(F, S), lambda by variance, and saliency max_S variance; each (B, h, w)."""
+def _piella(s: Shared, moments: Moments, c1: float, c2: float, flat: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Local quality sum_S lambda_S SSIM(F, S), lambda by variance, and saliency max_S variance; each (B, h, w).
+
+    flat: added to the variances where all of them are 0.
+    """
     variance = moments.variance[:, 1:]
-    total = variance.sum(1)
-    quality = torch.zeros_like(total)
+    if flat:
+        variance = variance + flat * (variance.sum(1, keepdim=True) == 0)
+    shares = _even(variance / variance.sum(1, keepdim=True))
+    quality = torch.zeros_like(shares[:, 0])
     for i in range(1, s.images.shape[1]):
-        quality = quality + variance[:, i - 1] / total * similarity(moments, 0, i, c1, c2)[0]
+        quality = quality + shares[:, i - 1] * similarity(moments, 0, i, c1, c2)[0]
     return quality, variance.amax(1)
 
 
@@ -60,7 +70,8 @@ def _gaussian_piella(s: Shared) -> tuple[Tensor, Tensor]:
 def qs(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Piella and Heijmans' Q_S (2003; LIU metricPeilla sw=1): mean of the local SSIM weighted by the sources' variances.
 
-    11x11 Gaussian of 1.5. Range -1..1, higher is better. Differentiable. NaN where all sources are exactly flat.
+    11x11 Gaussian of 1.5. Range -1..1, higher is better. Differentiable. Where all sources are flat
+    they weigh the same.
     """
     return _gaussian_piella(Shared.of(fused, sources, shared))[0].mean((-2, -1))
 
@@ -92,7 +103,7 @@ def _box_piella(s: Shared) -> tuple[Tensor, Tensor]:
 
     def make() -> tuple[Tensor, Tensor]:
         tiny = (1e-6 * 255) ** 2
-        return _piella(s, _box(s), tiny, tiny)
+        return _piella(s, _box(s), tiny, tiny, flat=0.5)
 
     return s.once("box piella", make)
 
@@ -107,7 +118,7 @@ def qs_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tens
 
 
 def qw_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """`qw` with Yu Liu's 8x8 box window and K = 1e-6 (metricPeilla sw=2)."""
+    """`qw` with Yu Liu's 8x8 box window and K = 1e-6, flat windows with the saliency .5 (metricPeilla sw=2)."""
     return _weighted_mean(*_box_piella(Shared.of(fused, sources, shared)))
 
 
@@ -189,11 +200,6 @@ def _yang(maps: _Maps) -> Tensor:
     if maps.sources is None:
         return mean
     return torch.where(maps.sources >= 0.75, mean, alike.amax(1))
-
-
-def _even(share: Tensor) -> Tensor:
-    """NaN shares (0 / 0) as equal ones."""
-    return torch.where(share.isnan(), torch.full_like(share, 1 / share.shape[1]), share)
 
 
 def qy(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:

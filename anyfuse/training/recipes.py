@@ -24,7 +24,7 @@ class Recipe:
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 4000
+    steps: int = 3200
     crop: int = 128
     stacks: int = 4
     lr: float = 2e-3
@@ -41,10 +41,10 @@ RECIPES: dict[str, Recipe] = {
         model="anyfuse",
         tasks={"ivf": 4, "mef": 4, "mff": 4, "mif": 4},
         losses={
-            "ivf": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.15, "base": 4.0, "halo": 5.0},
-            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "halo": 5.0},
+            "ivf": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "base": 2.0, "intensity": 3.0, "gradient": 0.3, "halo": 5.0},
+            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "exposedness": 4.0, "halo": 5.0},
             "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
-            "mif": {"qabf": 1.5, "vif": 0.7, "ssim": 0.5, "mutual_information": 0.1, "scd": 0.2, "base": 3.0, "halo": 3.0},
+            "mif": {"qabf": 1.5, "vif": 0.4, "ssim": 0.5, "mutual_information": 0.03, "scd": 0.3, "base": 2.0, "intensity": 4.0, "gradient": 0.5, "halo": 3.0},
         },
     ),
 }
