@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | models | train."""
+"""The command line: anyfuse fuse | models | train | score | bench | datasets."""
 
 from __future__ import annotations
 
@@ -159,6 +159,76 @@ def train(
         resume=resume,
         log=lambda s: print(s, flush=True),
     )
+
+
+@app.command()
+def score(
+    images: Annotated[
+        list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
+    ],
+    sources: Annotated[list[str], typer.Option("--sources", help="Source images or folders, two or more.")],
+    metrics: Annotated[str | None, typer.Option(help="Names with commas, or 'all' (see docs/metrics.md).")] = None,
+    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "matlab",
+    truth: Annotated[
+        str | None, typer.Option(help="Known truth (image or folder): adds psnr_truth and ssim_truth.")
+    ] = None,
+    out: Annotated[str | None, typer.Option("-o", "--output", help="Also write .csv or .json.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, {metric: value} for one image.")
+    ] = False,
+) -> None:
+    """Score fused images against their sources."""
+    from .benchmark.commands import run_score
+
+    failed = run_score(
+        images[0], [*sources, *images[1:]], metrics=metrics, grey=grey, truth=truth, as_json=as_json, out=out
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def bench(
+    data: Annotated[str, typer.Option(help="Folder of a data set, or any folder with one folder per source.")],
+    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")],
+    models: Annotated[str, typer.Option(help="Names with commas.")] = "anyfuse,laplacian,mertens,guided",
+    out: Annotated[
+        str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")
+    ] = "bench",
+    fused: Annotated[
+        list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")
+    ] = None,
+    metrics: Annotated[str | None, typer.Option(help="Names with commas, or 'all'.")] = None,
+    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "opencv",
+    inputs: Annotated[
+        str, typer.Option(help="luma: models see 8-bit luma, as in papers; colour: they see the files.")
+    ] = "luma",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
+    images: Annotated[int, typer.Option(min=0, help="Pictures in the report.")] = 4,
+    peers: Annotated[
+        str | None, typer.Option(help="CSV of other methods' scores: folder, name, method, origin, metrics.")
+    ] = None,
+    compare: Annotated[
+        list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+) -> None:
+    """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
+    from .benchmark.commands import run_bench
+
+    failed = run_bench(
+        data, task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
+        peers=peers, compare=compare or [], quiet=quiet,
+    )  # fmt: skip
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def datasets() -> None:
+    """Say where the field's data sets are, their terms and splits."""
+    from .benchmark.commands import datasets_text
+
+    print(datasets_text())
 
 
 def keep_memory() -> None:

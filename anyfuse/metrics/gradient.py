@@ -60,7 +60,9 @@ def sd(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 def sd_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Mean of the standard deviations of the columns, divisor H - 1 (Yu Liu's SD.m). NaN for a single row."""
     f = Shared.of(fused, sources, shared).fused
-    return torch.std(f, dim=-2).mean(-1)
+    spread = f - f.mean(-2, keepdim=True)
+    total = (spread * spread).sum(-2)
+    return safe_sqrt(total / total.new_tensor(f.shape[-2] - 1)).mean(-1)
 
 
 def _difference_energy(x: Tensor) -> tuple[Tensor, Tensor]:

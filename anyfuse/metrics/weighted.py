@@ -271,7 +271,8 @@ def qc(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 
 
 def qc_mefb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """MEFB Qc: as `qc`, but a share outside 0..1 sets the local result to 0 or 1, no guard, NaN windows left out.
+    """MEFB Qc: as `qc`, but a share of the first source below 0 or above 1 sets the local result to 0 or 1 (so the order
+    of the sources matters), no guard, NaN windows left out.
 
     Set by rounding where flat patches exist: 1e-4 to 1e-2 between summation orders, in the original as well.
     """

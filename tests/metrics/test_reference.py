@@ -125,9 +125,9 @@ EXCEPTIONS: dict[str, tuple[float | None, str]] = {
     },
     **{
         f"{triple} gray mefb.Qc": (7e-2 if triple == "stress1" else 2e-2, FLAT)
-        for triple in "ivif1 ivif2 ivif3 ivif4 mff1 mff3 mef1 mef2 mef3 mef4 stress1".split()
+        for triple in ["ivif1", "ivif2", "ivif3", "ivif4", "mff1", "mff3", "mef1", "mef2", "mef3", "mef4", "stress1"]
     },
-    **{f"{triple} gray zl.Cvejic_2": (1e-2, FLAT) for triple in "ivif1 ivif4 mff1 mff3 mef4".split()},
+    **{f"{triple} gray zl.Cvejic_2": (1e-2, FLAT) for triple in ["ivif1", "ivif4", "mff1", "mff3", "mef4"]},
     **{
         f"{key}": (None, f"NaN or not is decided by rounding; {FLAT}")
         for key in (

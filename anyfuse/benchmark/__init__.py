@@ -1,0 +1,1 @@
+"""Benchmark: fuse, score, time, and compare only what is comparable."""

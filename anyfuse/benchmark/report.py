@@ -1,0 +1,210 @@
+"""One HTML file with everything in it: protocol, means with intervals, ranks, win rates, plots, pictures to zoom into."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..io import read_image
+from ..metrics import METRICS
+from .protocol import Protocol, Row
+from .run import RANKED, Bench
+from .stats import Table
+
+ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
+TRIVIAL = ("average", "maximum")
+
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#222;background:#fff}
+h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
+th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child{text-align:left}
+td small{color:#777}tr.trivial td{color:#888;font-style:italic}td.best{font-weight:700;background:#e9f5ec}td.second{background:#f5faf6}
+.scroll{overflow-x:auto}.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
+figure{margin:0;overflow:hidden}figure div{overflow:hidden}figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
+.zoomed img{cursor:zoom-out;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
+.note{color:#555;max-width:70rem}
+"""
+
+SCRIPT = """
+document.querySelectorAll('.pictures').forEach(box=>{let on=false;
+ const move=e=>{const r=e.currentTarget.getBoundingClientRect();const x=(e.clientX-r.left)/r.width*100,y=(e.clientY-r.top)/r.height*100;
+  if(on)box.querySelectorAll('img').forEach(i=>{i.style.transformOrigin=x+'% '+y+'%';i.style.transform='scale(4)'})};
+ box.querySelectorAll('figure div').forEach(d=>{d.onmousemove=move;d.onclick=e=>{on=!on;box.classList.toggle('zoomed',on);
+  if(on)move(e);else box.querySelectorAll('img').forEach(i=>i.style.transform='')}})});
+"""
+
+
+def number(value: float) -> str:
+    """Four significant digits; NaN says so."""
+    if math.isnan(value):
+        return "NaN"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+
+
+def is_trivial(method: str) -> bool:
+    return method in TRIVIAL or method.startswith("copy ")
+
+
+def means_table(table: Table) -> str:
+    """Methods by metrics, best first by mean rank; the two best non-trivial of each column are marked."""
+    ranked = [m for m in RANKED if m in table.metrics]
+    ranks = table.mean_ranks(ranked)
+    order = sorted(table.methods, key=lambda m: ranks.get(m, math.inf))
+    columns = {m: table.means(m) for m in table.metrics}
+    places: dict[tuple[str, str], str] = {}
+    for metric in table.metrics:
+        direction = table.better[metric]
+        if direction == "none":
+            continue
+        real = [(v.value, m) for m, v in columns[metric].items() if not is_trivial(m) and not math.isnan(v.value)]
+        for place, (_, method) in zip(("best", "second"), sorted(real, reverse=direction == "higher"), strict=False):
+            places[(method, metric)] = place
+    head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
+    body = []
+    for method in order:
+        cells = []
+        for metric in table.metrics:
+            mean = columns[metric].get(method)
+            if mean is None:
+                cells.append("<td>–</td>")
+                continue
+            missing = f" <small>{mean.missing} NaN</small>" if mean.missing else ""
+            interval = f"<br><small>{number(mean.low)}–{number(mean.high)}</small>" if not math.isnan(mean.low) else ""
+            cells.append(f'<td class="{places.get((method, metric), "")}">{number(mean.value)}{missing}{interval}</td>')
+        count = len(table.by_method[method])
+        rank = number(ranks[method]) if method in ranks else "–"
+        name = f"{html.escape(method)} <small>{html.escape(table.origin[method])}, {count}</small>"
+        body.append(
+            f'<tr class="{"trivial" if is_trivial(method) else ""}"><td>{name}</td><td>{rank}</td>{"".join(cells)}</tr>'
+        )
+    return f'<div class="scroll"><table><tr><th>method</th><th>mean rank</th>{head}</tr>{"".join(body)}</table></div>'
+
+
+def wins_table(table: Table, ranked: list[str]) -> str:
+    """Row beats column in this share of all (image, metric) cases."""
+    ranks = table.mean_ranks(ranked)
+    order = sorted(table.methods, key=lambda m: ranks.get(m, math.inf))[:16]
+    rows = []
+    for a in order:
+        cells = "".join("<td></td>" if a == b else f"<td>{100 * table.win_rate(a, b, ranked):.0f}</td>" for b in order)
+        rows.append(f"<tr><td>{html.escape(a)}</td>{cells}</tr>")
+    head = "".join(f"<th>{html.escape(m)}</th>" for m in order)
+    return f'<div class="scroll"><table><tr><th>% won</th>{head}</tr>{"".join(rows)}</table></div>'
+
+
+def plot(table: Table, metric: str, width: int = 430) -> str:
+    """Means and intervals of one metric as an SVG."""
+    means = {m: v for m, v in table.means(metric).items() if not math.isnan(v.value)}
+    order = sorted(means, key=lambda m: means[m].value, reverse=table.better[metric] != "lower")[:18]
+    if not order:
+        return ""
+    low = min(means[m].low for m in order)
+    high = max(means[m].high for m in order)
+    span = (high - low) or 1.0
+    left, step = 150, 18
+
+    def x(value: float) -> float:
+        return left + (value - low) / span * (width - left - 20)
+
+    parts = [f'<text x="0" y="12" font-weight="700">{metric} {ARROW[table.better[metric]]}</text>']
+    for index, method in enumerate(order):
+        y, mean = 30 + index * step, means[method]
+        colour = (
+            "#999" if is_trivial(method) else "#1b7f4b" if table.origin[method].startswith("anyfuse") else "#2d5fa8"
+        )
+        parts.append(f'<text x="0" y="{y + 4}" fill="{colour}">{html.escape(method)}</text>')
+        parts.append(
+            f'<line x1="{x(mean.low):.1f}" x2="{x(mean.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+        )
+        parts.append(f'<circle cx="{x(mean.value):.1f}" cy="{y}" r="4" fill="{colour}"/>')
+    height = 40 + len(order) * step
+    parts.append(f'<text x="{left}" y="{height - 2}" fill="#777">{number(low)}</text>')
+    parts.append(f'<text x="{width - 60}" y="{height - 2}" fill="#777">{number(high)}</text>')
+    return f'<svg width="{width}" height="{height}" font-size="12" font-family="sans-serif">{"".join(parts)}</svg>'
+
+
+def data_uri(path: Path) -> str:
+    """The image as a PNG or, where that is large, a JPEG of quality 92, inside the page."""
+    frame = read_image(path)
+    pixels = (frame.read() * 255).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=92)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def pictures(result: Bench, count: int) -> str:
+    """Inputs and results of `count` images spread over the set; click zooms all of a row at once."""
+    stems = [s for s in result.groups if any(s in found for found in result.fused.values())]
+    chosen = stems[:: max(1, len(stems) // max(1, count))][:count]
+    out = []
+    for stem in chosen:
+        figures = [(f"source {k + 1}", p) for k, p in enumerate(result.groups[stem])]
+        figures += [(method, found[stem]) for method, found in result.fused.items() if stem in found]
+        inner = "".join(
+            f'<figure><div><img src="{data_uri(p)}" alt="{html.escape(n)}"></div><figcaption>{html.escape(n)}</figcaption></figure>'
+            for n, p in figures
+        )
+        out.append(f'<h3>{html.escape(stem)}</h3><div class="pictures">{inner}</div>')
+    return "".join(out)
+
+
+def timing_table(result: Bench) -> str:
+    rows = "".join(
+        f"<tr><td>{html.escape(m)}</td><td>{np.median(t):.4f}</td><td>{min(t):.4f}</td><td>{max(t):.4f}</td></tr>"
+        for m, t in result.seconds.items()
+        if t
+    )
+    if not rows:
+        return '<p class="note">Nothing was fused in this run: all results were there already.</p>'
+    return f"<table><tr><th>method</th><th>median s</th><th>min</th><th>max</th></tr>{rows}</table>"
+
+
+def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) -> Table:
+    """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
+    table = Table(rows, {name: metric.better for name, metric in METRICS.items()})
+    ranked = [m for m in RANKED if m in table.metrics]
+    everywhere = [m for m in ranked if len(table.means(m)) == len(table.methods)]
+    protocol: Protocol = result.protocol
+    failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
+    definitions = "".join(
+        f"<tr><td>{m}</td><td>{ARROW[table.better[m]]}</td><td style='text-align:left'>{html.escape(METRICS[m].source)}</td></tr>"
+        for m in table.metrics
+    )
+    page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>anyfuse benchmark: {html.escape(protocol.data)}</title>
+<style>{STYLE}</style><h1>anyfuse benchmark: {html.escape(protocol.data)}, {html.escape(protocol.task)}</h1>
+<p class="note">{len(table.images)} images, {len(table.methods)} methods; ranks are over the {len(table.common)} images that every method has.
+Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
+wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
+<h2>Means</h2>{means_table(table)}
+<p class="note">Mean rank over {", ".join(everywhere) or "nothing that all methods have"}. {html.escape(_partly(table, ranked, everywhere))}</p>
+<h2>Win rates</h2><p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent, over {", ".join(ranked)}.</p>
+{wins_table(table, ranked)}
+<h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
+<h2>Pictures</h2><p class="note">Click to zoom all pictures of a row to 400 % at the same place.</p>{pictures(result, images)}
+<h2>Time</h2><p class="note">Seconds an image, without reading and writing, {result.threads} thread(s); peak memory of the process
+{result.peak_mib:.0f} MiB, scoring included.</p>{timing_table(result)}
+<h2>Protocol</h2><pre>{html.escape(_json(protocol))}</pre>
+<table><tr><th>metric</th><th></th><th style="text-align:left">definition</th></tr>{definitions}</table>
+{f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)
+    return table
+
+
+def _partly(table: Table, ranked: list[str], everywhere: list[str]) -> str:
+    rest = [m for m in ranked if m not in everywhere]
+    return f"Not in the mean rank, because some methods lack it: {', '.join(rest)}." if rest else ""
+
+
+def _json(protocol: Protocol) -> str:
+    import json
+    from dataclasses import asdict
+
+    return json.dumps(asdict(protocol), indent=1)
