@@ -176,7 +176,8 @@ def run_bench(
             raise FusionError(
                 f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs"
             )
-        rows += read_peers(Path(peers), result.protocol.data, rows)
+        ours = {r.image for r in rows}
+        rows += [r for r in read_peers(Path(peers), result.protocol.data, rows) if r.image in ours]
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table)
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
@@ -193,9 +194,13 @@ def _show_ranks(table: Table) -> None:
     for heading in ("rank", *table.metrics):
         shown.add_column(heading, justify="right")
     columns = {m: table.means(m) for m in table.metrics}
-    for method, rank in ranks.items():
+    for method in [*ranks, *(m for m in table.methods if m not in ranks)]:
         cells = [columns[m].get(method) for m in table.metrics]
-        shown.add_row(method, f"{rank:.2f}", *["" if c is None else number(c.value) for c in cells])
+        shown.add_row(
+            method,
+            f"{ranks[method]:.2f}" if method in ranks else "",
+            *["" if c is None else number(c.value) for c in cells],
+        )
     Console(width=None if sys.stdout.isatty() else 200).print(shown)
 
 

@@ -128,10 +128,8 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
         for inside in INSIDE:
             found = _role_folders(folder / inside, ROLES[name])
             if found:
-                return pair_by_stem(found)
-            found = _split_below(folder / inside, ROLES[name])
-            if found:
-                return pair_by_stem(found)
+                below = [p / "test" for p in found]  # as LLVIP has it: infrared/test and visible/test
+                return pair_by_stem(below if all(p.is_dir() for p in below) else found)
     pairs = _suffix_pairs(folder)
     if pairs:
         return pairs, {}
@@ -148,15 +146,6 @@ def _role_folders(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path
     by_name = {p.name.lower(): p for p in sorted(parent.iterdir()) if p.is_dir()}
     found = [next((by_name[n] for n in names if n in by_name), None) for names in roles]
     return [p for p in found if p is not None] if all(found) else []
-
-
-def _split_below(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path]:
-    """As LLVIP has it: infrared/test and visible/test."""
-    return (
-        [p / "test" for p in _role_folders(parent, roles)]
-        if all((p / "test").is_dir() for p in _role_folders(parent, roles))
-        else []
-    )
 
 
 def _suffix_pairs(folder: Path) -> dict[str, tuple[Path, ...]]:

@@ -116,7 +116,7 @@ PEER_COLUMNS = {
     "MI": "mi", "VIF": "vif", "Qabf": "qabf", "SSIM": "ssim", "CC": "cc", "PSNR": "psnr", "SCD": "scd", "EN": "en", "SD": "sd", "SF": "sf",
 }  # fmt: skip
 # AG is left out: such tables divide by H W, our `ag` as its reference by (H - 1)(W - 1).
-PEER_TRIVIAL = {"Average": "average", "CopyA": "copy 1", "CopyB": "copy 2"}
+PEER_TRIVIAL = {"Average": "average", "PixelMax": "maximum", "CopyA": "copy 1", "CopyB": "copy 2"}
 
 
 def read_peers(path: Path, folder: str, ours: list[Row]) -> list[Row]:

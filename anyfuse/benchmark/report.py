@@ -170,7 +170,7 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
     table = Table(rows, {name: metric.better for name, metric in METRICS.items()})
     ranked = [m for m in RANKED if m in table.metrics]
-    everywhere = [m for m in ranked if len(table.means(m)) == len(table.methods)]
+    everywhere = [m for m in ranked if set(table.ranked) <= table.means(m).keys()]
     protocol: Protocol = result.protocol
     failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
     definitions = "".join(
@@ -179,7 +179,8 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     )
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>anyfuse benchmark: {html.escape(protocol.data)}</title>
 <style>{STYLE}</style><h1>anyfuse benchmark: {html.escape(protocol.data)}, {html.escape(protocol.task)}</h1>
-<p class="note">{len(table.images)} images, {len(table.methods)} methods; ranks are over the {len(table.common)} images that every method has.
+<p class="note">{len(table.images)} images, {len(table.methods)} methods; ranks are over the {len(table.common)} images common to the methods
+that have at least half of them.
 Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
 wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
 <h2>Means</h2>{means_table(table)}

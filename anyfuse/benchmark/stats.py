@@ -34,7 +34,11 @@ def mean_of(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Mean:
 
 
 class Table:
-    """Rows by method and image. `common` are the images that every method has."""
+    """Rows by method and image.
+
+    `ranked` are the methods with scores for at least half of the images (slow methods are often run on a few); `common` are the images
+    that all of those have, and ranks are over them alone.
+    """
 
     def __init__(self, rows: Sequence[Row], better: dict[str, str]) -> None:
         self.better = better
@@ -45,7 +49,8 @@ class Table:
             self.origin[row.method] = row.origin
         self.images = list(dict.fromkeys(row.image for row in rows))
         self.methods = list(self.by_method)
-        self.common = [i for i in self.images if all(i in found for found in self.by_method.values())]
+        self.ranked = [m for m, found in self.by_method.items() if 2 * len(found) >= len(self.images)]
+        self.common = [i for i in self.images if all(i in self.by_method[m] for m in self.ranked)]
         self.metrics = list(dict.fromkeys(name for row in rows for name in row.values if name in better))
 
     def values(self, method: str, metric: str, images: Sequence[str] | None = None) -> list[float]:
@@ -63,18 +68,18 @@ class Table:
         direction = self.better[metric]
         if direction == "none":
             return {}
-        means = {m: v.value for m, v in self.means(metric, self.common).items()}
+        means = {m: v.value for m, v in self.means(metric, self.common).items() if m in self.ranked}
         key = {m: (math.inf if math.isnan(v) else -v if direction == "higher" else v) for m, v in means.items()}
         return {
             m: 0.5 + sum(o < k for o in key.values()) + 0.5 * sum(o == k for o in key.values()) for m, k in key.items()
         }
 
     def mean_ranks(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Method -> mean rank over those metrics that every method has, best first."""
-        columns = [r for r in (self.ranks(m) for m in metrics) if len(r) == len(self.methods)]
+        """Method -> mean rank over those metrics that every ranked method has, best first."""
+        columns = [r for r in (self.ranks(m) for m in metrics) if len(r) == len(self.ranked)]
         if not columns:
             return {}
-        out = {m: float(np.mean([c[m] for c in columns])) for m in self.methods}
+        out = {m: float(np.mean([c[m] for c in columns])) for m in self.ranked}
         return dict(sorted(out.items(), key=lambda item: item[1]))
 
     def win_rate(self, a: str, b: str, metrics: Sequence[str]) -> float:

@@ -33,7 +33,8 @@ def slow_gradient(images: Tensor, sigma: float) -> Tensor:
 
 
 def halo_at(fused: Tensor, sources: Tensor, sigma: float, shared: Shared | None = None) -> Tensor:
-    """Halo at one scale of `sigma` pixels, (B,). Range 0.., lower is better, any number of sources. Differentiable.
+    """Halo at one scale of `sigma` pixels, (B,). Range 0.., lower is better, any number of sources. Differentiable. On
+    float32 within 2e-4 of float64.
 
     Sources without any gradient give 0 / 0: 0 if the fused image has none either, else infinity.
     """
@@ -43,7 +44,7 @@ def halo_at(fused: Tensor, sources: Tensor, sigma: float, shared: Shared | None 
         gradient = slow_gradient(s.images, sigma)
         steepest = gradient[:, 1:].amax(1)
         # rounding of the blur must not turn a copy or an average into a halo
-        slack = 64 * torch.finfo(gradient.dtype).eps * 255
+        slack = 4 * torch.finfo(gradient.dtype).eps * 255
         excess = (gradient[:, 0] - steepest - slack).clamp_min(0).sum((-2, -1))
         total = steepest.sum((-2, -1))
         nothing = (excess == 0) & (total <= slack * steepest[0].numel())

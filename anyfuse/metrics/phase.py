@@ -68,28 +68,40 @@ def _median(x: Tensor) -> Tensor:
 def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Phase congruency and its largest and smallest moment (edges, corners) of images (B, H, W), each (B, H, W) float64."""
     images = images.double()
-    radial, angular = _filters((images.shape[-2], images.shape[-1]), images.device)
-    spectra = torch.fft.fft2(images)
-    # large temporaries are kept: fresh ones would cost more in page faults than the arithmetic
-    product = spectra.new_empty(SCALES, *images.shape[1:])
-    response = torch.empty_like(product)
-    amplitude, scratch = torch.empty_like(radial), torch.empty_like(radial)
+    height, width = images.shape[-2], images.shape[-1]
+    half = width // 2 + 1
+    radial, angular = _filters((height, width), images.device)
+    radial_back, angular_back = _mirrored(radial)[..., :half], _mirrored(angular)[..., :half]
+    radial, angular = radial[..., :half], angular[..., :half]
+    inner = torch.full((half,), 2.0, dtype=torch.float64, device=images.device)  # columns that stand for two
+    inner[0] = 1
+    if width % 2 == 0:
+        inner[-1] = 1
+    spectra = torch.fft.rfft2(images)
+    turned = spectra * -1j
+    # buffers that are used again: fresh ones would cost more in page faults than the arithmetic
+    product = torch.empty_like(spectra[0])
+    columns = torch.empty_like(product)
+    real, imag, amplitude, scratch = (images.new_empty(SCALES, height, width) for _ in range(4))
     energy_sum = torch.zeros_like(images)
     amplitude_sum = torch.zeros_like(images)
     xx, yy, xy = torch.zeros_like(images), torch.zeros_like(images), torch.zeros_like(images)
     for k in range(ORIENTATIONS):
-        bank = radial * angular[k]
-        even = (bank + _mirrored(bank)) / 2
-        products = even.flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
+        # the even part of a filter gives the real part of the response, the odd part the imaginary part
+        forth, back = radial * angular[k], radial_back * angular_back[k]
+        even, odd = (forth + back) / 2, (forth - back) / 2
+        power = (forth[0] ** 2).sum() + (back[0] ** 2 * (inner - 1)).sum()
+        products = (even * inner).flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
         noise_gain = 2 * products.trace() + 4 * products.triu(1).sum()
-        power = (bank[0] * bank[0]).sum()
         cos, sin = math.cos(k * math.pi / ORIENTATIONS), math.sin(k * math.pi / ORIENTATIONS)
         for b in range(len(images)):
-            torch.mul(spectra[b], bank, out=product)
-            torch.fft.ifft2(product, out=response)
-            real, imag = response.real, response.imag
-            torch.mul(imag, imag, out=amplitude)
-            amplitude.addcmul_(real, real)
+            for scale in range(SCALES):
+                for spectrum, part, response in ((spectra[b], even, real), (turned[b], odd, imag)):
+                    torch.mul(spectrum, part[scale], out=product)
+                    torch.fft.ifft(product, dim=-2, out=columns)
+                    torch.fft.irfft(columns, n=width, dim=-1, out=response[scale])
+                torch.mul(imag[scale], imag[scale], out=amplitude[scale])
+                amplitude[scale].addcmul_(real[scale], real[scale])
             noise = _median(amplitude[0]) / math.log(2) / power * noise_gain
             amplitude.sqrt_()
             total = amplitude.sum(0)
@@ -103,17 +115,17 @@ def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             tau = torch.sqrt(noise / 2)
             threshold = tau * (math.sqrt(math.pi / 2) + NOISE_K * math.sqrt(2 - math.pi / 2)) / NOISE_DIVISOR
             energy = energy.sub_(threshold).clamp_min_(0)
-            width = total / amplitude.amax(0).add_(EPS).mul_(SCALES)
-            energy /= width.sub_(CUTOFF).mul_(-GAIN).exp_().add_(1)
+            spread = total / amplitude.amax(0).add_(EPS).mul_(SCALES)
+            energy /= spread.sub_(CUTOFF).mul_(-GAIN).exp_().add_(1)
             energy_sum[b] += energy
             amplitude_sum[b] += total
             square = energy.div_(total).square_()
-            xx[b] += square * (cos * cos)
-            yy[b] += square * (sin * sin)
-            xy[b] += square * (cos * sin)
+            xx[b].add_(square, alpha=cos * cos)
+            yy[b].add_(square, alpha=sin * sin)
+            xy[b].add_(square, alpha=cos * sin)
     xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
-    spread = torch.sqrt(xy * xy + (xx - yy) ** 2) + EPS
-    return energy_sum / (amplitude_sum + EPS), (xx + yy + spread) / 2, (xx + yy - spread) / 2
+    length = torch.sqrt(xy * xy + (xx - yy) ** 2) + EPS
+    return energy_sum / (amplitude_sum + EPS), (xx + yy + length) / 2, (xx + yy - length) / 2
 
 
 _TAPS = gaussian_taps(11, 1.5)

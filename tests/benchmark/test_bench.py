@@ -1,0 +1,233 @@
+"""Score and bench: values, protocol, resume, refusal, statistics, report, bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import scene, to8
+from PIL import Image
+
+from anyfuse import cli
+from anyfuse.benchmark.datasets import DATASETS, find_groups
+from anyfuse.benchmark.protocol import Protocol, Row, check_same, differences, read_peers, read_scores, write_scores
+from anyfuse.benchmark.stats import Table, mean_of
+from anyfuse.errors import FusionError
+from anyfuse.io import write_image
+from anyfuse.metrics import METRICS, score
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small infrared-visible set: three pairs."""
+    root = tmp_path_factory.mktemp("bench") / "mini"
+    for index in range(3):
+        write_image(root / "ir" / f"{index}.png", to8(scene(72, 96, index)))
+        write_image(root / "vis" / f"{index}.png", to8(scene(72, 96, 20 + index, 3)))
+    return root
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def bench(capsys: pytest.CaptureFixture[str], data: Path, out: Path, *more: object) -> tuple[int, str, str]:
+    return run(
+        capsys, "bench", "--data", data, "--task", "ivf", "--models", "average,laplacian", "-o", out, "-q", *more
+    )
+
+
+def test_bench_writes_scores_images_and_report(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    code, text, _ = bench(capsys, data, tmp_path)
+    assert code == 0
+    assert "3 images" in text
+    protocol, rows = read_scores(tmp_path / "scores.csv")
+    assert protocol.saving == "8-bit, rounded, no stretch"
+    assert {r.method for r in rows} == {"average", "laplacian", "maximum", "copy 1", "copy 2"}
+    assert sorted(p.name for p in (tmp_path / "fused" / "laplacian").iterdir()) == ["0.png", "1.png", "2.png"]
+    ir = np.asarray(Image.open(data / "ir" / "1.png"))
+    vis = np.asarray(Image.open(data / "vis" / "1.png"))
+    fused = np.asarray(Image.open(tmp_path / "fused" / "laplacian" / "1.png"))
+    direct = score(fused, [ir, vis], ["qabf", "mi"], grey="opencv")
+    saved = next(r.values for r in rows if r.method == "laplacian" and r.image == "1")
+    assert saved["qabf"] == pytest.approx(direct["qabf"], rel=1e-9)
+    assert saved["mi"] == pytest.approx(direct["mi"], rel=1e-9)
+    page = (tmp_path / "report.html").read_text()
+    assert "copy 2" in page
+    assert "data:image" in page
+    assert "http" not in page.replace("http-equiv", ""), "self-contained"
+
+
+def test_second_run_scores_nothing_again(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    bench(capsys, data, tmp_path)
+    stamp = (tmp_path / "fused" / "average" / "0.png").stat().st_mtime_ns
+    first = (tmp_path / "scores.csv").read_text()
+    bench(capsys, data, tmp_path)
+    assert (tmp_path / "fused" / "average" / "0.png").stat().st_mtime_ns == stamp
+    assert (tmp_path / "scores.csv").read_text() == first
+
+
+def test_given_images_and_failures(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    for index in range(2):
+        write_image(tmp_path / "mine" / f"{index}.png", to8(scene(72, 96, index)))
+    write_image(tmp_path / "mine" / "2.png", to8(scene(60, 96, 2)))
+    code, _, err = bench(capsys, data, tmp_path / "out", "--fused", f"mine={tmp_path / 'mine'}")
+    assert code == 1
+    assert "96x60" in err
+    _, rows = read_scores(tmp_path / "out" / "scores.csv")
+    mine = [r for r in rows if r.method == "mine"]
+    assert len(mine) == 2
+    assert all(r.origin == "given" for r in mine)
+    assert math.isnan(mine[0].values["scd"]), "a copy of a source has no SCD, and the file says so"
+
+
+def test_other_protocols_are_refused(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    bench(capsys, data, tmp_path / "a", "--metrics", "mi,qabf")
+    bench(capsys, data, tmp_path / "b", "--metrics", "mi,qabf", "--grey", "pil")
+    code, _, err = bench(
+        capsys, data, tmp_path / "c", "--metrics", "mi,qabf", "--compare", tmp_path / "b" / "scores.csv"
+    )
+    assert code == 2
+    assert "grey is 'opencv'" in err
+    code, _, _ = bench(capsys, data, tmp_path / "c", "--metrics", "mi,qabf", "--compare", tmp_path / "a" / "scores.csv")
+    assert code == 0
+
+
+def test_protocol_differences() -> None:
+    a = Protocol("d", "ivf", "abc", metrics={"mi": "1", "vif": "1"})
+    assert differences(a, replace(a, metrics={"mi": "1"})) == []
+    assert "metric mi" in differences(a, replace(a, metrics={"mi": "2"}))[0]
+    with pytest.raises(FusionError, match="x and y cannot be compared: saving"):
+        check_same(a, replace(a, saving="stretched"), ("x", "y"))
+
+
+def test_scores_round_trip(tmp_path: Path) -> None:
+    rows = [Row("1", "m", "given", {"mi": 1.25, "scd": math.nan}), Row("2", "m", "given", {"mi": 2.0})]
+    write_scores(tmp_path / "s.csv", Protocol("d", "ivf", "x"), rows)
+    _, again = read_scores(tmp_path / "s.csv")
+    assert again[1] == rows[1]
+    assert again[0].values["mi"] == 1.25
+    assert math.isnan(again[0].values["scd"])
+    (tmp_path / "t.csv").write_text("image,method\n1,2\n")
+    with pytest.raises(FusionError, match="no protocol"):
+        read_scores(tmp_path / "t.csv")
+
+
+def test_peers_are_put_to_the_test(tmp_path: Path) -> None:
+    ours = [Row("1", "average", "trivial", {"mi": 2.0, "scd": math.nan})]
+    path = tmp_path / "peers.csv"
+    head = "folder,name,method,origin,MI,SCD\n"
+    path.write_text(head + "set,1,Average,run,2.0001,1\nset,1,Net,run,3.5,1.1\n")
+    assert read_peers(path, "set", ours) == [Row("1", "Net", "run", {"mi": 3.5, "scd": 1.1})]
+    path.write_text(head + "set,1,Average,run,1.4,1\nset,1,Net,run,3.5,1.1\n")
+    with pytest.raises(FusionError, match="another protocol: mi of Average"):
+        read_peers(path, "set", ours)
+    path.write_text(head + "set,1,Net,run,3.5,1.1\n")
+    with pytest.raises(FusionError, match="cannot be checked"):
+        read_peers(path, "set", ours)
+
+
+def table() -> Table:
+    rows = []
+    for image in range(4):
+        rows += [
+            Row(str(image), "good", "", {"mi": 3.0 + image, "halo": 0.1}),
+            Row(str(image), "bad", "", {"mi": 1.0 + image, "halo": 0.2}),
+            Row(str(image), "twin", "", {"mi": 1.0 + image, "halo": 0.3}),
+        ]
+    rows.append(Row("0", "rare", "", {"mi": 99.0, "halo": 0.0}))
+    return Table(rows, {name: m.better for name, m in METRICS.items()})
+
+
+def test_ranks_and_wins() -> None:
+    t = table()
+    assert "rare" not in t.ranked, "one image of four is no basis for a rank"
+    assert t.ranks("mi") == {"good": 1.0, "bad": 2.5, "twin": 2.5}
+    assert t.ranks("halo") == {"good": 1.0, "bad": 2.0, "twin": 3.0}
+    assert list(t.mean_ranks(["mi", "halo"]).items()) == [("good", 1.0), ("bad", 2.25), ("twin", 2.75)]
+    assert t.win_rate("good", "bad", ["mi", "halo"]) == 1.0
+    assert t.win_rate("bad", "twin", ["mi"]) == 0.5
+
+
+def test_mean_counts_nan_and_never_averages_it() -> None:
+    mean = mean_of([1.0, 3.0, math.nan])
+    assert (mean.value, mean.count, mean.missing) == (2.0, 3, 1)
+    assert 1.0 <= mean.low <= 2.0 <= mean.high <= 3.0
+    assert math.isnan(mean_of([math.nan]).value)
+    values = list(np.random.default_rng(0).normal(0, 1, 400))
+    interval = mean_of(values)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
+
+
+def test_score_one_image_as_json(capsys: pytest.CaptureFixture[str], data: Path) -> None:
+    ir, vis = data / "ir" / "0.png", data / "vis" / "0.png"
+    code, text, _ = run(capsys, "score", ir, "--sources", ir, vis, "--json", "--metrics", "mi,ssim", "--grey", "pil")
+    assert code == 0
+    values = json.loads(text)
+    assert set(values) == {"mi", "ssim"}
+    images = [np.asarray(Image.open(p)) for p in (ir, vis)]
+    assert values["mi"] == pytest.approx(score(images[0], images, ["mi"], grey="pil")["mi"])
+
+
+def test_score_folders(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    call = ["score", data / "ir", "--sources", data / "ir", "--sources", data / "vis", "--metrics", "mi,scd"]
+    code, text, _ = run(capsys, *call, "-o", tmp_path / "s.csv", "--truth", data / "ir")
+    assert code == 0
+    assert "psnr_truth" in text
+    records = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()[1:]))
+    assert [r["image"] for r in records] == ["0", "1", "2"]
+    assert records[0]["scd"] == "nan"
+
+
+def test_bad_input(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    ir, vis = data / "ir" / "0.png", data / "vis" / "0.png"
+    write_image(tmp_path / "small.png", to8(scene(30, 30)))
+    (tmp_path / "empty").mkdir()
+
+    def error(*arguments: object) -> str:
+        code, _, err = run(capsys, *arguments)
+        assert code == 2
+        assert err.count("\n") == 1
+        return err
+
+    assert "30x30" in error("score", tmp_path / "small.png", "--sources", ir, vis)
+    assert "unknown metric" in error("score", ir, "--sources", ir, vis, "--metrics", "mi,nope")
+    assert "no image" in error("score", tmp_path / "empty", "--sources", data / "ir", data / "vis")
+    assert "no such folder" in error("bench", "--data", tmp_path / "MSRS", "--task", "ivf")
+    assert "Linfeng-Tang/MSRS" in error("bench", "--data", tmp_path / "MSRS", "--task", "ivf")
+    assert "--task nope" in error("bench", "--data", data, "--task", "nope")
+    assert "NAME=FOLDER" in error("bench", "--data", data, "--task", "ivf", "--fused", "x")
+    assert "no sources found" in error("bench", "--data", tmp_path / "empty", "--task", "ivf")
+
+
+def test_layouts(tmp_path: Path) -> None:
+    image = to8(scene(20, 20))
+    for folder in ("msrs/test/ir", "msrs/test/vi", "llvip/infrared/test", "llvip/visible/test", "M3FD/Ir", "M3FD/Vis"):
+        write_image(tmp_path / folder / "1.png", image)
+    for name in ("lytro-01-A", "lytro-01-B", "lytro-02-A", "lytro-02-B"):
+        write_image(tmp_path / "lytro" / f"{name}.png", image)
+    for name, task, stem in (
+        ("msrs", "ivf", "1"),
+        ("llvip", "ivf", "1"),
+        ("M3FD", "ivf", "1"),
+        ("lytro", "mff", "lytro-02"),
+    ):
+        groups, lacking = find_groups(tmp_path / name, task)
+        assert stem in groups
+        assert not lacking
+        assert len(groups[stem]) == 2
+
+
+def test_known_data_sets_say_where_and_how(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text, _ = run(capsys, "datasets")
+    assert code == 0
+    for name in DATASETS:
+        assert name in text
