@@ -75,6 +75,8 @@ class Fuser:
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self.model = model if isinstance(model, FusionModel) else load_model(model)
+        if self.dtype != torch.float32 and not self.model.low_precision:
+            raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")
         self.model.to(self.device, self.dtype).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

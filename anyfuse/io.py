@@ -6,9 +6,8 @@ Who reads and writes what, each chosen by trying it:
   white-is-zero data inverted.
 - Pillow reads JPEG, WebP, BMP and 8-bit CMYK or Lab TIFF: truncated JPEG is an error to it, and CMYK
   profiles are known.
-- Pillow writes JPEG, WebP and BMP, into memory.  OpenImageIO writes nothing: on a full disk its PNG writer
-  reports success and its JPEG writer ends the process.
-- PNG and TIFF are encoded here, so that EXIF and ICC go through byte for byte, at any depth.
+- Pillow writes JPEG, WebP and BMP, into memory; PNG and TIFF are encoded by encode.py.  OpenImageIO writes nothing:
+  on a full disk its PNG writer reports success and its JPEG writer ends the process.
 
 Files are written whole or not at all.  XMP and IPTC blocks are not carried over.
 """
@@ -24,7 +23,7 @@ import shutil
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,16 +31,14 @@ import numpy as np
 import OpenImageIO as oiio
 from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from anyfuse.encode import CHUNK, DEPTHS, MAX_SIDE, Dpi, encode
 from anyfuse.errors import FusionError
+from anyfuse.exif import exif_orientation, tiff_exif, tiff_tags, upright_exif
 from anyfuse.stack import FULL, Frame, convert_depth, icc_channels, make_frame
-
-Dpi = tuple[float, float] | None
 
 WRITES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
 WRITES |= {".webp": "webp", ".bmp": "bmp"}
-DEPTHS = {"png": ("uint8", "uint16"), "tiff": ("uint8", "uint16", "float32")}  # the others: uint8
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
-MAX_SIDE = {"jpeg": 65535, "webp": 16383}
 _PILLOW: dict[str, Any] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
     "webp": WebPImagePlugin.WebPImageFile,
@@ -49,7 +46,6 @@ _PILLOW: dict[str, Any] = {
     "tiff": TiffImagePlugin.TiffImageFile,
 }
 _DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
-_CHUNK = 1 << 22  # bytes filtered and compressed together
 
 
 def read_image(path: str | os.PathLike[str], white: float | None = None) -> Frame:
@@ -164,12 +160,7 @@ def write_image(
         why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
-    encode = {"png": _png, "tiff": _tiff}.get(kind)
-    if encode is not None:
-        chunks: Iterable[bytes] = encode(data, exif, icc, dpi)
-    else:
-        chunks = [_pillow_bytes(kind, data, exif, icc, dpi, quality)]
-    _write_whole(name, target, chunks, overwrite)
+    _write_whole(name, target, encode(kind, data, exif, icc, dpi, quality), overwrite)
     return notes
 
 
@@ -238,23 +229,14 @@ def _chunk_is_damaged(file: BinaryIO, length: int) -> bool:
     file.seek(-4, os.SEEK_CUR)
     check, left = 0, length + 4
     while left:
-        piece = file.read(min(left, _CHUNK))
+        piece = file.read(min(left, CHUNK))
         check, left = zlib.crc32(piece, check), left - len(piece)
     return struct.unpack(">I", file.read(4))[0] != check
 
 
 def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     size = os.fstat(file.fileno()).st_size
-    head = file.read(8)
-    head += file.read(8) if head[2] == 43 or head[3] == 43 else b""
-
-    def load(offset: int) -> Any:
-        ifd: Any = TiffImagePlugin.ImageFileDirectory_v2(head)
-        file.seek(offset)
-        ifd.load(file)
-        return ifd
-
-    tags = load(TiffImagePlugin.ImageFileDirectory_v2(head).next)
+    tags, pages = tiff_tags(file, size)
     if 256 not in tags or 257 not in tags:
         raise FusionError(f"{name}: is truncated, its size is missing; save or download it again")
     _check_size(name, int(tags[256]), int(tags[257]))
@@ -262,12 +244,6 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     end = max((o + n for offsets, counts in parts for o, n in zip(offsets, counts, strict=False)), default=0)
     if end > size:
         raise FusionError(f"{name}: is truncated after {size} of {end} bytes; save or download it again")
-    pages, following, seen = 1, tags.next, set()
-    while following and following not in seen and following < size:
-        seen.add(following)
-        page = load(following)
-        pages += not page.get(254, 0) & 1  # reduced copies of the same picture do not count
-        following = page.next
     notes = _page_note(name, pages)
     icc = tags.get(34675)
     bits = max(tags.get(258, (1,)))
@@ -290,7 +266,7 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     if 282 in tags and 283 in tags and tags.get(296, 2) in (2, 3):
         unit = 2.54 if tags.get(296, 2) == 3 else 1.0
         dpi = _dpi(float(tags[282]) * unit, float(tags[283]) * unit)
-    exif = _tiff_exif(file)
+    exif = tiff_exif(file)
     turn = tags.get(274, 1)
     return _upright(pixels, alpha, turn, name=name, white=white, exif=exif, icc=icc, dpi=dpi, warnings=notes)
 
@@ -409,249 +385,7 @@ def _line(text: object) -> str:
     return " ".join(str(text).split()) or "no reason given"
 
 
-# EXIF: a TIFF structure of directories (IFD) with 12-byte entries; values over 4 bytes lie elsewhere in it.
-# It is patched in place, never written anew, so that maker notes with absolute offsets stay intact.
-
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-# _KEPT: what of a TIFF's own directory belongs to EXIF.  _LAYOUT: what describes pixels, or is a block of its
-# own (XMP, IPTC, Photoshop, ICC), and must not go from an EXIF block into the directory of a new file.
-_KEPT = {*range(270, 273), 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853}
-_KEPT |= set(range(40091, 40096))
-_LAYOUT = {*range(254, 270), *range(273, 282), 284, 317, *range(320, 326), 330, 338, 339, 347, 700}
-_LAYOUT |= {*range(512, 533), 33723, 34377, 34675}
-Reader = Callable[[int, int], bytes]
-Entry = tuple[int, int, int, int]  # tag, type, count, where its 4-byte value field is
-
-
-def _directory(read: Reader, order: str, offset: int) -> Iterator[Entry]:
-    (count,) = struct.unpack(order + "H", read(offset, 2))
-    for i in range(count):
-        at = offset + 2 + 12 * i
-        yield (*struct.unpack(order + "HHI", read(at, 8)), at + 8)
-
-
-def _order(head: bytes) -> str:
-    order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-    if not order or struct.unpack(order + "H", head[2:4])[0] != 42:
-        raise struct.error("not a TIFF structure")
-    return order
-
-
-def exif_orientation(exif: bytes | None) -> int:
-    """Orientation 1 to 8 of an EXIF block; 1 if it has none or is damaged."""
-    with contextlib.suppress(struct.error):
-        if exif:
-            order = _order(exif)
-            (first,) = struct.unpack_from(order + "I", exif, 4)
-            for tag, kind, _, at in _directory(lambda o, n: exif[o : o + n], order, first):
-                if tag == 274 and kind == 3:
-                    value = struct.unpack_from(order + "H", exif, at)[0]
-                    return value if 1 <= value <= 8 else 1
-    return 1
-
-
-def upright_exif(exif: bytes, width: int, height: int) -> bytes | None:
-    """The block with orientation 1, these sizes and no thumbnail (of another picture); None if damaged."""
-    block = bytearray(exif)
-
-    def read(offset: int, size: int) -> bytes:
-        return bytes(block[offset : offset + size])
-
-    def put(entry: Entry, value: int) -> None:
-        if entry[1] in (3, 4) and entry[2] == 1:
-            struct.pack_into(order + ("H" if entry[1] == 3 else "I"), block, entry[3], value)
-
-    try:
-        order = _order(exif)
-        (first,) = struct.unpack_from(order + "I", block, 4)
-        for entry in list(_directory(read, order, first)):
-            if entry[0] in (256, 257, 274):
-                put(entry, {256: width, 257: height, 274: 1}[entry[0]])
-            elif entry[0] == 34665:
-                (inner,) = struct.unpack_from(order + "I", block, entry[3])
-                for sub in list(_directory(read, order, inner)):
-                    if sub[0] in (40962, 40963):
-                        put(sub, width if sub[0] == 40962 else height)
-        (count,) = struct.unpack(order + "H", read(first, 2))
-        struct.pack_into(order + "I", block, first + 2 + 12 * count, 0)
-    except struct.error:
-        return None
-    return bytes(block)
-
-
-def _lay(entries: list[tuple[int, int, int, bytes]], order: str, offset: int) -> bytes:
-    """A directory at an even `offset`, with the values that do not fit into their entries behind it."""
-    table, tail = struct.pack(order + "H", len(entries)), b""
-    behind = offset + 2 + 12 * len(entries) + 4
-    for tag, kind, count, raw in sorted(entries):
-        table += struct.pack(order + "HHI", tag, kind, count)
-        if len(raw) <= 4:
-            table += raw.ljust(4, b"\0")
-        else:
-            table += struct.pack(order + "I", behind + len(tail))
-            tail += raw + b"\0" * (len(raw) % 2)
-    return table + b"\0\0\0\0" + tail
-
-
-def _tiff_exif(file: BinaryIO) -> bytes | None:
-    """The descriptive tags, EXIF and GPS of a classic TIFF file as an EXIF block, values byte for byte."""
-
-    def read(offset: int, size: int) -> bytes:
-        file.seek(offset)
-        return file.read(size)
-
-    def values(offset: int, keep: Callable[[int], bool]) -> list[tuple[int, int, int, bytes]]:
-        out = []
-        for tag, kind, count, at in list(_directory(read, order, offset)):
-            size = _SIZES.get(kind, 0) * count
-            if not keep(tag) or not 0 < size <= 1 << 24:
-                continue
-            raw = read(at if size <= 4 else struct.unpack(order + "I", read(at, 4))[0], size)
-            machine = tag == 270 and raw.startswith((b'{"shape"', b"ImageJ="))  # describes this file's layout
-            if len(raw) == size and not machine:
-                out.append((tag, kind, count, raw))
-        return out
-
-    try:
-        head = read(0, 8)
-        order = _order(head)
-        root = values(struct.unpack(order + "I", head[4:])[0], lambda tag: tag in _KEPT)
-        block = head[:4] + b"\0\0\0\0"
-        for i, (tag, _, count, raw) in enumerate(root):
-            if tag in (34665, 34853):
-                inner = values(struct.unpack(order + "I", raw)[0], lambda tag: tag != 40965)
-                root[i] = (tag, 4, count, struct.pack(order + "I", len(block)))
-                block += _lay(inner, order, len(block))
-        if all(tag in (282, 283, 296) for tag, *_ in root):
-            return None
-        return block[:4] + struct.pack(order + "I", len(block)) + block[8:] + _lay(root, order, len(block))
-    except struct.error:
-        return None
-
-
 # Writing
-
-
-def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> Iterator[bytes]:
-    """A PNG file of (H, W, 1..4) uint8 or uint16, piece by piece."""
-    height, width, channels = data.shape
-
-    def chunk(tag: bytes, body: bytes) -> bytes:
-        check = zlib.crc32(body, zlib.crc32(tag))
-        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", check)
-
-    layout = (8 * data.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
-    yield b"\x89PNG\r\n\x1a\n"
-    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *layout))
-    if icc:
-        yield chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
-    if dpi:
-        yield chunk(b"pHYs", struct.pack(">IIB", round(dpi[0] / 0.0254), round(dpi[1] / 0.0254), 1))
-    if exif:
-        yield chunk(b"eXIf", exif)
-    packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
-    above = np.zeros((1, width * channels * data.itemsize), np.uint8)
-    step = max(1, _CHUNK // above.size)
-    for top in range(0, height, step):
-        block = np.ascontiguousarray(data[top : top + step]).astype(f">u{data.itemsize}", copy=False)
-        rows = block.view(np.uint8).reshape(len(block), -1)  # (h, w, C) -> (h, bytes of a row)
-        body = packer.compress(_png_filter(rows, above, channels * data.itemsize).tobytes())
-        above = rows[-1:]
-        if body:
-            yield chunk(b"IDAT", body)
-    yield chunk(b"IDAT", packer.flush())
-    yield chunk(b"IEND", b"")
-
-
-def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
-    """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each by its best filter."""
-    up = np.concatenate([above, rows[:-1]])
-    left, corner = np.zeros_like(rows), np.zeros_like(rows)
-    left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]
-    a, b, c = left.astype(np.int16), up.astype(np.int16), corner.astype(np.int16)
-    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
-    paeth = np.where((to_a <= to_b) & (to_a <= to_c), left, np.where(to_b <= to_c, up, corner))
-    best = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
-    best_cost = np.full(len(rows), np.iinfo(np.int64).max)
-    for kind, guess in ((1, left), (2, up), (4, paeth)):
-        rest = rows - guess  # modulo 256
-        cost = np.abs(rest.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64)
-        better = cost < best_cost
-        best[better, 0], best[better, 1:], best_cost[better] = kind, rest[better], cost[better]
-    return best
-
-
-def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> list[bytes]:
-    """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
-
-    The EXIF block is itself a TIFF structure: it becomes the start of the file, so none of its offsets moves.
-    """
-    height, width, channels = data.shape
-    base = bytearray(exif or struct.pack("<2sHI", b"II", 42, 8))
-    base += b"\0" * (len(base) % 2)
-    order = _order(bytes(base))
-    step = max(1, (_CHUNK // 4) // (width * channels * data.itemsize))
-    strips = []
-    for top in range(0, height, step):
-        block = data[top : top + step]
-        if data.dtype.kind == "u":
-            block = block.copy()
-            block[:, 1:] -= data[top : top + step, :-1]
-        strips.append(zlib.compress(block.astype(f"{order}{data.dtype.str[1:]}", copy=False).tobytes()))
-    offsets = np.cumsum([len(base), *map(len, strips)])
-    end = int(offsets[-1])
-    if end > 0xFFFFFFFF - (1 << 24):
-        raise FusionError(f"a TIFF of {end} bytes is over the limit of 4 GiB; write .png or a smaller image")
-
-    def shorts(*values: int) -> tuple[int, int, bytes]:
-        return 3, len(values), struct.pack(f"{order}{len(values)}H", *values)
-
-    def longs(*values: int) -> tuple[int, int, bytes]:
-        return 4, len(values), struct.pack(f"{order}{len(values)}I", *values)
-
-    tags = {
-        256: longs(width),
-        257: longs(height),
-        258: shorts(*[8 * data.itemsize] * channels),
-        259: shorts(8),
-        262: shorts(2 if channels >= 3 else 1),
-        273: longs(*map(int, offsets[:-1])),
-        274: shorts(1),
-        277: shorts(channels),
-        278: longs(step),
-        279: longs(*map(len, strips)),
-        284: shorts(1),
-        317: shorts(2 if data.dtype.kind == "u" else 1),
-        339: shorts(*[3 if data.dtype.kind == "f" else 1] * channels),
-    }
-    if channels in (2, 4):
-        tags[338] = shorts(2)  # unassociated alpha
-    if icc:
-        tags[34675] = (7, len(icc), icc)
-    if dpi:
-        for tag, value in zip((282, 283), dpi, strict=True):
-            tags[tag] = (5, 1, struct.pack(order + "II", round(value * 10000), 10000))
-        tags[296] = shorts(2)
-    entries = [(tag, *value) for tag, value in tags.items()]
-    if exif:
-        (first,) = struct.unpack_from(order + "I", base, 4)
-        for tag, kind, count, at in _directory(lambda o, n: bytes(base[o : o + n]), order, first):
-            if tag not in tags and tag not in _LAYOUT:
-                entries.append((tag, kind, count, bytes(base[at : at + 4])))
-    gap = b"\0" * (end % 2)
-    struct.pack_into(order + "I", base, 4, end + len(gap))
-    return [bytes(base), *strips, gap, _lay(entries, order, end + len(gap))]
-
-
-def _pillow_bytes(kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int) -> bytes:
-    image = Image.fromarray(np.ascontiguousarray(data[:, :, 0] if data.shape[2] == 1 else data))
-    options: dict[str, Any] = {"dpi": dpi} if dpi and kind != "webp" else {}
-    if kind in ("jpeg", "webp"):
-        options |= {"quality": quality, "icc_profile": icc, "exif": b"Exif\0\0" + exif if exif else b""}
-        options |= {"subsampling": 0} if kind == "jpeg" else {"exact": True}
-    buffer = io.BytesIO()
-    image.save(buffer, kind.upper(), **options)
-    return buffer.getvalue()
 
 
 def _check_target(name: str, target: Path, overwrite: bool, inputs: Iterable[str | os.PathLike[str]]) -> None:

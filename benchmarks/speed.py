@@ -56,7 +56,7 @@ def measure(name: str, n: int, width: int, height: int, threads: int, repeats: i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="only 640x480 and 1920x1080")
-    parser.add_argument("--models", default="anyfuse,anyfuse:bfloat16,opencv,average,maximum,laplacian,mertens,guided")
+    parser.add_argument("--models", default="anyfuse,opencv,average,maximum,laplacian,mertens,guided")
     args = parser.parse_args()
     models = [(m.split(":") + ["auto"])[:2] for m in args.models.split(",")]
     sizes = [(640, 480, 9), (1920, 1080, 3), (6000, 4000, 1)][: 2 if args.quick else 3]

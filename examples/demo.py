@@ -17,12 +17,16 @@ from anyfuse import Fuser
 
 HERE = Path(__file__).parent
 SETS = ("infrared", "exposure", "focus_pair", "focus_stack", "medical")
-ROW = 180
+WIDTH, GAP = 1200, 8
 
 
-def thumbnail(image: Image.Image) -> np.ndarray:
-    size = (round(ROW * image.width / image.height), ROW)
-    return np.asarray(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+def strip(images: list[Image.Image]) -> np.ndarray:
+    """Images of one size side by side, the last one apart, WIDTH pixels wide in all."""
+    each = (WIDTH - 2 * GAP) // len(images)
+    size = (each, round(each * images[0].height / images[0].width))
+    small = [np.asarray(i.convert("RGB").resize(size, Image.Resampling.LANCZOS)) for i in images]
+    gap = np.full((size[1], WIDTH - each * len(images), 3), 255, np.uint8)
+    return np.concatenate([*small[:-1], gap, small[-1]], axis=1)
 
 
 def main() -> None:
@@ -40,11 +44,8 @@ def main() -> None:
         target = out / f"{name}.png"
         result.save(target, overwrite=True)
         print(f"{target}: {len(paths)} images of {result.stack.width}x{result.stack.height} in {seconds:.2f} s")
-        inputs = [thumbnail(Image.open(p)) for p in paths]
-        rows.append(np.concatenate([*inputs, np.full((ROW, 12, 3), 255, np.uint8), thumbnail(Image.open(target))], axis=1))
-    width = max(r.shape[1] for r in rows)
-    padded = [np.pad(r, ((0, 8), (width - r.shape[1], 0), (0, 0)), constant_values=255) for r in rows]
-    Image.fromarray(np.concatenate(padded)).save(out / "overview.jpg", quality=88)
+        rows += [strip([Image.open(p) for p in [*paths, target]]), np.full((GAP, WIDTH, 3), 255, np.uint8)]
+    Image.fromarray(np.concatenate(rows)).save(out / "overview.jpg", quality=88)
     print(f"{out / 'overview.jpg'}: inputs on the left, the result of each row on the right")
 
 

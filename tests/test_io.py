@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
+from anyfuse.encode import encode
 from anyfuse.errors import FusionError
-from anyfuse.io import WRITES, exif_orientation, read_image, upright_exif, writable, write_image
+from anyfuse.exif import exif_orientation, upright_exif
+from anyfuse.io import WRITES, read_image, writable, write_image
 from anyfuse.stack import FULL, convert_depth
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -444,10 +446,7 @@ def encoded(suffix: str, dtype: str = "uint8") -> bytes:
     if suffix in ("jpg", "webp", "bmp"):
         Image.fromarray(picture(64, 64, 3)).save(buffer, {"jpg": "JPEG"}.get(suffix, suffix))
         return buffer.getvalue()
-    from anyfuse import io
-
-    encode = {"png": io._png, "tif": io._tiff}[suffix]
-    return b"".join(encode(picture(64, 64, 3, dtype), None, None, None))
+    return b"".join(encode({"tif": "tiff"}.get(suffix, suffix), picture(64, 64, 3, dtype), None, None, None))
 
 
 KINDS = [("jpg", "uint8"), ("webp", "uint8"), ("bmp", "uint8"), *LOSSLESS]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from anyfuse.api import Fuser
 from anyfuse.errors import FusionError
-from anyfuse.models import load_model
+from anyfuse.models import MODELS, load_model
 from anyfuse.pipeline import colour_rule, fuse_stack
 from anyfuse.stack import Stack, from_arrays
 from conftest import scene, to8, to16
@@ -155,10 +155,15 @@ def test_budget_of_memory_changes_tiles_not_the_picture() -> None:
     assert np.abs(whole.pixels.astype(int) - tiled.pixels).max() <= 1
 
 
-def test_half_precision_is_close() -> None:
+def test_low_precision_is_close_or_refused() -> None:
     images = [to8(scene(seed=i, channels=3)) for i in range(2)]
-    low = Fuser("anyfuse", dtype="bfloat16")(images)
-    assert np.abs(low.astype(int) - FUSER(images)).mean() < 1.0
+    for name, spec in MODELS.items():
+        if spec.cls.low_precision:
+            low = Fuser(name, dtype="bfloat16")(images)
+            assert np.abs(low.astype(int) - Fuser(name)(images)).mean() < 1.0
+        else:
+            with pytest.raises(FusionError, match="float32 only"):
+                Fuser(name, dtype="bfloat16")
 
 
 def test_size_mismatch_names_sizes_and_remedy() -> None:

@@ -15,7 +15,7 @@ from conftest import scene, to8, to16
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^    anyfuse (fuse .+)$", TEXT, re.MULTILINE)
+COMMANDS = re.findall(r"^    anyfuse ((?:fuse|score|bench) .+)$", TEXT, re.MULTILINE)
 SNIPPETS = re.findall(r"```python\n(.+?)```", TEXT, re.DOTALL)
 
 
@@ -27,6 +27,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_image(tmp_path / name, to16(scene(60, 70, index, 3)))
     for index, folder in enumerate(["infrared_folder", "visible_folder"]):
         write_image(tmp_path / folder / "one.png", to8(scene(60, 70, index, 1 + 2 * index)))
+        write_image(tmp_path / "some_set" / ("ir", "vis")[index] / "one.png", to8(scene(60, 70, index)))
+    write_image(tmp_path / "fused.png", to8(scene(432, 640)))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -39,11 +41,12 @@ def test_there_are_examples_to_run() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command(command: str, desk: Path) -> None:
     words = [w for word in shlex.split(command) for w in (sorted(glob.glob(word)) if "*" in word else [word])]
+    words += ["--overwrite"] if words[0] == "fuse" else []
     words += ["--max-memory", "4G"] if "--max-memory" in words else []  # the test process itself is large
     with pytest.raises(SystemExit) as caught:
         cli.main(words)
     assert caught.value.code in (0, None)
-    assert (desk / words[words.index("-o") + 1]).exists()
+    assert "-o" not in words or (desk / words[words.index("-o") + 1]).exists()
 
 
 @pytest.mark.parametrize("code", SNIPPETS)

@@ -22,7 +22,7 @@ from anyfuse.errors import FusionError
 from .fidelity import psnr_truth
 from .grey import RULES, GreyRule, to_grey
 from .native import native_score
-from .shared import Shared, TooSmallError
+from .shared import Shared, TooSmallError, check_shapes
 from .structure import ssim_truth
 from .table import METRICS, PLAIN, Metric
 
@@ -59,27 +59,36 @@ def score_batch(
 ) -> dict[str, Tensor]:
     """The same for grey batches: fused (B, H, W), sources (B, N, H, W), reference (B, H, W) in 0..255; values (B,)."""
     names = _names(metrics)
-    shared = Shared(fused.double(), sources.double())
-    _check_values(shared.images)
-    values: dict[str, Tensor] = {}
+    check_shapes(fused, sources)
+    _check_values(fused, "fused")
+    _check_values(sources, "sources")
+    in_order = sorted(names, key=list(METRICS).index)  # metrics that share work stand together
+    values: dict[str, list[Tensor]] = {name: [] for name in names}
     with torch.no_grad():
-        for name in names:
-            try:
-                values[name] = METRICS[name].function(shared.fused, shared.sources, shared)
-            except TooSmallError:
-                if metrics is not None:
-                    raise
-                values[name] = torch.full((len(fused),), float("nan"), dtype=torch.float64, device=fused.device)
+        for k in range(len(fused)):  # one image at a time, and forgetting between families, keeps memory low
+            shared = Shared(fused[k : k + 1].double(), sources[k : k + 1].double())
+            family = ""
+            for name in in_order:
+                if METRICS[name].family != family:
+                    shared.forget()
+                    family = METRICS[name].family
+                try:
+                    value = METRICS[name].function(shared.fused, shared.sources, shared)
+                except TooSmallError:
+                    if metrics is not None:
+                        raise
+                    value = torch.full((1,), float("nan"), dtype=torch.float64, device=fused.device)
+                values[name].append(value)
+        out = {name: torch.cat(parts) for name, parts in values.items()}
         if reference is not None:
             if reference.shape != fused.shape:
                 raise FusionError(
                     f"reference {tuple(reference.shape)} and fused {tuple(fused.shape)} differ in size: bring them to one size"
                 )
-            truth = reference.double()
-            _check_values(truth)
-            values["psnr_truth"] = psnr_truth(shared.fused, truth)
-            values["ssim_truth"] = ssim_truth(shared.fused, truth)
-    return values
+            _check_values(reference, "reference")
+            out["psnr_truth"] = psnr_truth(fused.double(), reference.double())
+            out["ssim_truth"] = ssim_truth(fused.double(), reference.double())
+    return out
 
 
 def _names(metrics: Iterable[str] | None) -> list[str]:

@@ -23,16 +23,6 @@ def _angle(gx: Tensor, gy: Tensor) -> Tensor:
     return torch.where(flat, torch.full_like(angle, HALF_PI), angle)
 
 
-def _qabf_edges(s: Shared) -> tuple[Tensor, Tensor]:
-    """Strength and orientation of all images, Sobel with a zero border."""
-
-    def make() -> tuple[Tensor, Tensor]:
-        gx, gy = sobel(s.images, "zeros")
-        return safe_sqrt(gx * gx + gy * gy), _angle(gx, gy)
-
-    return s.once("qabf edges", make)
-
-
 def _preservation(strength: Tensor, angle: Tensor) -> Tensor:
     """Q of Xydeas and Petrovic for relative strength (0..1) and relative orientation, with the usual constants."""
     q_strength = 0.9994 / (1 + torch.exp(-15 * (strength - 0.5)))
@@ -55,7 +45,8 @@ def qabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
     Differentiable. On float32 within 1e-4 of float64.
     """
     s = Shared.of(fused, sources, shared)
-    strength, angle = _qabf_edges(s)
+    gx, gy = sobel(s.images, "zeros")
+    strength, angle = safe_sqrt(gx * gx + gy * gy), _angle(gx, gy)
     g_fused, g_source = strength[:, :1], strength[:, 1:]
     relative = _relative_strength(g_source, g_fused, g_fused.expand_as(g_source))
     turned = 1 - (angle[:, 1:] - angle[:, :1]).abs() / HALF_PI

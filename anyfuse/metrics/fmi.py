@@ -121,7 +121,7 @@ class _Windows:
     spread: Array  # (n,) standard deviation of the position
     entropy: Array  # (n,) nats
     square: Array  # (n,) sum p^2 - 1/9; 0 marks a constant window
-    point: Array  # (n,) all mass at one position
+    point: npt.NDArray[np.bool_]  # (n,) all mass at one position
 
 
 def _describe(raw: Array) -> _Windows:
@@ -265,7 +265,7 @@ def fmi(
 
     def make() -> Tensor:
         with torch.no_grad():
-            maps = s.once(("feature", feature), lambda: FEATURES[feature](s).cpu().numpy())
+            maps = FEATURES[feature](s).cpu().numpy()
         if feature == "edge":
             values = [_binary_mean_score(m) for m in maps]
         else:

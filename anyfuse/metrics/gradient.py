@@ -13,11 +13,18 @@ from torch import Tensor
 from .shared import Shared, safe_sqrt, sobel
 
 
-def _central(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Central differences along columns and rows, one-sided at the border (zero along an axis of one pixel)."""
-    return tuple(  # type: ignore[return-value]
-        torch.gradient(x, dim=dim)[0] if x.shape[dim] > 1 else torch.zeros_like(x) for dim in (-1, -2)
-    )
+def _central_square(x: Tensor, dim: int) -> Tensor:
+    """Squared central differences along `dim`, one-sided at the border (zero along an axis of one pixel)."""
+    length = x.shape[dim]
+    square = torch.zeros_like(x)
+    if length > 1:
+        first, last = x.narrow(dim, 1, 1) - x.narrow(dim, 0, 1), x.narrow(dim, -1, 1) - x.narrow(dim, -2, 1)
+        square.narrow(dim, 0, 1).copy_(first * first)
+        square.narrow(dim, length - 1, 1).copy_(last * last)
+    if length > 2:
+        inner = x.narrow(dim, 2, length - 2) - x.narrow(dim, 0, length - 2)
+        square.narrow(dim, 1, length - 2).copy_(inner * inner * 0.25)
+    return square
 
 
 def ag(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
@@ -28,8 +35,7 @@ def ag(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """
     s = Shared.of(fused, sources, shared)
     height, width = s.size
-    gx, gy = _central(s.fused)
-    total = safe_sqrt((gx * gx + gy * gy) * 0.5).sum((-2, -1))
+    total = safe_sqrt((_central_square(s.fused, -1) + _central_square(s.fused, -2)) * 0.5).sum((-2, -1))
     return total / torch.tensor(float((height - 1) * (width - 1)), dtype=total.dtype, device=total.device)
 
 
@@ -54,7 +60,8 @@ def ei(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 def sd(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Standard deviation over the pixels, divisor H W (VIFB, MEFB, TANG; Rao 1997). Range 0..127.5. Differentiable."""
     f = Shared.of(fused, sources, shared).fused
-    return safe_sqrt(torch.var(f, dim=(-2, -1), correction=0))
+    spread = f - f.mean((-2, -1), keepdim=True)
+    return safe_sqrt((spread * spread).mean((-2, -1)))
 
 
 def sd_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:

@@ -14,27 +14,29 @@ from torch import Tensor
 from .shared import Shared
 
 
-def histograms(shared: Shared) -> Tensor:
-    """Relative frequencies of the 256 levels, (B, 1 + N, 256) float64."""
+def histogram(shared: Shared, i: int) -> Tensor:
+    """Relative frequencies of the 256 levels of image i (0 is the fused one), (B, 256) float64."""
 
     def make() -> Tensor:
-        levels = shared.levels()
-        flat = levels.flatten(0, 1).flatten(1)
+        flat = shared.levels(i).flatten(1)
         counts = torch.stack([torch.bincount(image, minlength=256) for image in flat])
-        return counts.unflatten(0, levels.shape[:2]).double() / flat.shape[1]
+        return counts.double() / flat.shape[1]
 
-    return shared.once("histograms", make)
+    return shared.once(("histogram", i), make)
+
+
+def histograms(shared: Shared) -> Tensor:
+    """`histogram` of all images, (B, 1 + N, 256)."""
+    return torch.stack([histogram(shared, i) for i in range(shared.images.shape[1])], 1)
 
 
 def joint_histogram(shared: Shared, i: int, j: int) -> Tensor:
-    """Relative frequencies of pairs of levels of images i and j (0 is the fused one), (B, 256, 256) float64."""
+    """Relative frequencies of pairs of levels of images i and j, (B, 256, 256) float64."""
     if i > j:
         return joint_histogram(shared, j, i).transpose(-2, -1)
 
     def make() -> Tensor:
-        levels = shared.levels()
-        wide = shared.once("wide levels", levels.int)
-        codes = (wide[:, i] * 256 + wide[:, j]).flatten(1)
+        codes = (shared.levels(i).int() * 256 + shared.levels(j)).flatten(1)
         counts = torch.stack([torch.bincount(code, minlength=65536) for code in codes])
         return counts.view(-1, 256, 256).double() / codes.shape[1]
 
@@ -79,7 +81,7 @@ def _source_indices(shared: Shared) -> range:
 def en(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Entropy of the fused image in bits (Roberts 2008; VIFB, MEFB, TANG). Range 0..8, higher is richer; noise raises it."""
     s = Shared.of(fused, sources, shared)
-    return s.once("fused entropy", lambda: shannon(histograms(s)[:, 0]))
+    return shannon(histogram(s, 0))
 
 
 def ce(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:

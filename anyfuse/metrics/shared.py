@@ -59,6 +59,10 @@ class Shared:
             self._kept[key] = make()
         return self._kept[key]
 
+    def forget(self) -> None:
+        """Drops all that was kept, to bound memory between groups of metrics that share nothing large."""
+        self._kept.clear()
+
     def double(self) -> Shared:
         """The same batch in float64."""
         if self.images.dtype == torch.float64:
@@ -75,20 +79,20 @@ class Shared:
                 "leave this metric out or use larger images"
             )
 
-    def levels(self) -> Tensor:
-        """Grey levels (B, 1 + N, H, W) uint8: values rounded half up, as every reference sees 8-bit images."""
-        return self.once("levels", self._levels)
+    def levels(self, i: int) -> Tensor:
+        """Grey levels (B, H, W) uint8 of image i: values rounded half up, as every reference sees 8-bit images."""
+        return self.once(("levels", i), lambda: self._levels(self.images[:, i]))
 
-    def _levels(self) -> Tensor:
-        with torch.no_grad():
-            low, high = (float(v) for v in torch.aminmax(self.images))
-            if not (low >= -0.5 and high < 255.5):
-                raise FusionError(
-                    f"metrics over grey levels need values in 0..255, got {low:g}..{high:g}: scale the images to 0..255"
-                )
-            if high == math.inf or math.isnan(low):
-                raise FusionError("metrics over grey levels need finite values, got NaN: mend the image")
-            return (self.images + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
+    def _levels(self, image: Tensor) -> Tensor:
+        image = image.detach()
+        low, high = (float(v) for v in torch.aminmax(image))
+        if math.isnan(low) or math.isnan(high):
+            raise FusionError("metrics over grey levels need finite values, got NaN: mend the image")
+        if not (low >= -0.5 and high < 255.5):
+            raise FusionError(
+                f"metrics over grey levels need values in 0..255, got {low:g}..{high:g}: scale the images to 0..255"
+            )
+        return (image + 0.5).to(torch.uint8)
 
 
 def check_shapes(fused: Tensor, sources: Tensor) -> None:
@@ -213,8 +217,7 @@ class Moments:
         self._cross: dict[tuple[int, int], Tensor] = {}
         images = shared.images
         self.mean = self.filter(images)  # (B, 1 + N, h, w)
-        self.square = self.filter(images * images)
-        self.variance = self.square - self.mean * self.mean
+        self.variance = self.filter(images * images) - self.mean * self.mean
 
     def filter(self, x: Tensor) -> Tensor:
         return separable(x, self._taps, self._taps, self._border)

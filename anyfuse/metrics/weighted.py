@@ -186,8 +186,8 @@ def _window_maps(s: Shared, guarded: bool) -> _Maps:
     s.at_least(7, 7, "Cvejic's and Yang's metrics")
 
     def make() -> _Maps:
-        moments = gaussian_moments(s, 7, 1.5) if guarded else _DirectMoments(s, gaussian_taps(7, 1.5))
-        return _maps(s, moments, guarded)
+        kind = Moments if guarded else _DirectMoments
+        return _maps(s, kind(s, gaussian_taps(7, 1.5)), guarded)
 
     return s.once(("cvejic", guarded), make)
 

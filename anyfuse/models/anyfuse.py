@@ -16,6 +16,7 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -53,14 +54,28 @@ class SetConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C, h, w) -> (B, N, C', h/stride, w/stride)"""
-        mean, peak = x.mean(1), x.amax(1)  # (B, C, h, w)
-        if self.stride > 1:
-            mean, peak = F.avg_pool2d(mean, self.stride), F.avg_pool2d(peak, self.stride)
-        mean_weight, peak_weight = (w.contiguous() for w in self.mix.weight.chunk(2, 1))
-        shared = F.conv2d(mean, mean_weight) + F.conv2d(peak, peak_weight)
-        own = unflatten_set(self.own(flatten_set(x)), x.shape[1])
-        y = torch.relu_(own.add_(shared[:, None]))
+        n = x.shape[1]
+        parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
+        mean, peak = reduce(torch.add, parts) / n, reduce(torch.maximum, parts)
+        if self.stride == 2:
+            mean, peak = halve(mean), halve(peak)
+        mean_weight, peak_weight = self.mix.weight.flatten(1).chunk(2, 1)
+        shared = F.linear(mean.movedim(1, -1), mean_weight) + F.linear(peak.movedim(1, -1), peak_weight)
+        shared = shared.movedim(-1, 1)  # (B, C', h, w)
+        own = unflatten_set(self.own(flatten_set(x)), n)
+        if torch.is_grad_enabled():
+            y = F.relu(own + shared[:, None])
+        else:
+            for part in own.unbind(1):
+                part.add_(shared)
+            y = own.relu_()
         return x + y if self.residual else y
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean over 2x2 pixels, (B, C, h, w) -> (B, C, h/2, w/2)"""
+    x = x[..., ::2, :] + x[..., 1::2, :]
+    return (x[..., ::2] + x[..., 1::2]) / 4
 
 
 class Head(nn.Module):
@@ -94,6 +109,7 @@ class Anyfuse(FusionModel):
     arity = (2, None)
     channels = 1
     carries_chroma = True
+    low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
     context_bytes = 1152

@@ -51,6 +51,8 @@ class FusionModel(nn.Module):
     arity: ClassVar[tuple[int, int | None]] = (2, None)
     channels: ClassVar[Literal[1, 3]] = 1
     carries_chroma: ClassVar[bool] = False
+    low_precision: ClassVar[bool] = True
+    """Whether the network may run in bfloat16 or float16 without a visible change."""
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""

@@ -76,9 +76,9 @@ def test_order_does_not_matter(name: str) -> None:
     order = [2, 0, 3, 1]
     fused, weights, _ = run(model, x)
     again, shuffled, _ = run(model, x[order])
-    assert (fused - again).abs().max() < 1e-5
+    assert (fused - again).abs().max() < 1e-4
     if weights is not None and shuffled is not None:
-        assert (weights[order] - shuffled).abs().max() < 1e-5
+        assert (weights[order] - shuffled).abs().max() < 1e-3
 
 
 def test_tiled_equals_whole(model: FusionModel) -> None:
