@@ -204,10 +204,10 @@ def scd(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def halo(fused: Tensor, sources: Tensor) -> Tensor:
-    """Slow gradients that no source has, as a share of the sources' (scales of about 2, 4, 8 and 16 pixels)."""
+    """Slow gradients that no source has, as a share of the sources' (scales of about 2 to 32 pixels)."""
     total = fused.new_zeros(())
     f, s = fused[:, None], sources
-    levels = 4
+    levels = 5
     for level, (x, y) in enumerate(zip(gaussian_pyramid(f, levels), gaussian_pyramid(s, levels), strict=True)):
         if level == 0:
             continue

@@ -1,6 +1,6 @@
 """What no method should need to beat, and many do not: plain metrics of trivial fusions.
 
-    python benchmarks/trivial_rows.py [--data ../shared/data] [--count 12] [--folders ivif-roadscene,mef-mefb]
+    python benchmarks/trivial_rows.py [--data ../shared/data] [--count 8] [--folders ivif-roadscene,mef-mefb]
 
 Average, pixel maximum and a copy of either source, on pairs of the test folders (paired by file stem, luma by the opencv
 rule), mean over the images, in the Markdown of docs/metrics.md. With DATA/peers/scores.csv there, also how many of its
@@ -30,6 +30,7 @@ FOLDERS = {
     "mif-harvard/spect-mri": ("spect", "mri"),
 }
 TRIVIAL = ("average", "maximum", "copy A", "copy B")
+SIGN = {"higher": "+", "lower": "-", "none": "0"}
 PEER_METRICS = ("MI", "VIF", "Qabf", "SSIM", "CC", "PSNR", "SCD", "EN", "SD", "SF", "AG")
 PEER_TRIVIAL = ("Average", "PixelMax", "CopyA", "CopyB")
 
@@ -63,19 +64,20 @@ def rows(folder: Path, names: tuple[str, str], count: int) -> dict[str, dict[str
     return {metric: {row: v / used for row, v in values.items()} for metric, values in total.items()}
 
 
-def print_table(folder: str, table: dict[str, dict[str, float]]) -> None:
-    print(f"\n**{folder}**\n")
-    print("| metric | better | " + " | ".join(TRIVIAL) + " |")
-    print("|---|---|" + "---|" * len(TRIVIAL))
+def print_tables(tables: dict[str, dict[str, dict[str, float]]]) -> None:
+    """One row per metric, one column per folder, four values a cell, the best in bold."""
+    print("| metric | " + " | ".join(tables) + " |")
+    print("|---|" + "---|" * len(tables))
     for metric in PLAIN:
         better = METRICS[metric].better
-        values = table[metric]
-        numbers = [v for v in values.values() if math.isfinite(v)]
-        best = None
-        if numbers and better != "none":
-            best = max(numbers) if better == "higher" else min(numbers)
-        cells = [f"**{v:.4g}**" if v == best else f"{v:.4g}" for v in values.values()]
-        print(f"| {metric} | {better} | " + " | ".join(cells) + " |")
+        cells = []
+        for table in tables.values():
+            values = list(table[metric].values())
+            numbers = [v for v in values if math.isfinite(v)]
+            best = max(numbers, default=None) if better == "higher" else min(numbers, default=None)
+            marked = [f"**{v:.3g}**" if v == best and better != "none" else f"{v:.3g}" for v in values]
+            cells.append(" / ".join(marked))
+        print(f"| {metric} ({SIGN[better]}) | " + " | ".join(cells) + " |")
 
 
 def beaten(path: Path) -> None:
@@ -118,12 +120,13 @@ def main() -> None:
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--count", type=int, default=12, help="pairs per folder (default 12)")
+    parser.add_argument("--count", type=int, default=8, help="pairs per folder (default 8)")
     parser.add_argument("--folders", default=",".join(FOLDERS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for folder in arguments.folders.split(","):
-        print_table(folder, rows(arguments.data / "test" / folder, FOLDERS[folder], arguments.count))
+    folders = arguments.folders.split(",")
+    print("Cells: " + " / ".join(TRIVIAL) + f"; at most {arguments.count} pairs a folder.\n")
+    print_tables({f: rows(arguments.data / "test" / f, FOLDERS[f], arguments.count) for f in folders})
     scores = arguments.data / "peers" / "scores.csv"
     if scores.is_file():
         beaten(scores)

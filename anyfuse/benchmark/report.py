@@ -62,7 +62,11 @@ def means_table(table: Table) -> str:
         direction = table.better[metric]
         if direction == "none":
             continue
-        real = [(v.value, m) for m, v in columns[metric].items() if not is_trivial(m) and not math.isnan(v.value)]
+        real = [
+            (v.value, m)
+            for m, v in columns[metric].items()
+            if m in table.ranked and not is_trivial(m) and not math.isnan(v.value)
+        ]
         for place, (_, method) in zip(("best", "second"), sorted(real, reverse=direction == "higher"), strict=False):
             places[(method, metric)] = place
     head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
@@ -126,7 +130,7 @@ def plot(table: Table, metric: str, width: int = 430) -> str:
     height = 40 + len(order) * step
     parts.append(f'<text x="{left}" y="{height - 2}" fill="#777">{number(low)}</text>')
     parts.append(f'<text x="{width - 60}" y="{height - 2}" fill="#777">{number(high)}</text>')
-    return f'<svg width="{width}" height="{height}" font-size="12" font-family="sans-serif">{"".join(parts)}</svg>'
+    return f'<svg style="vertical-align:top" width="{width}" height="{height}" font-size="12" font-family="sans-serif">{"".join(parts)}</svg>'
 
 
 def data_uri(path: Path) -> str:

@@ -125,6 +125,3 @@ def qsf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     ideal_energy = sum((weight * _sum_squares(d[:, 1:].abs().amax(1)) for d, weight in parts), x.new_zeros(()))
     ideal = safe_sqrt(ideal_energy / pixels)
     return (safe_sqrt(fused_energy / pixels) - ideal) / ideal
-
-
-__all__ = ["ag", "ag_liu", "ei", "qsf", "sd", "sd_liu", "sf", "sf_vifb"]

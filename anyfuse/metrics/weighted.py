@@ -1,8 +1,8 @@
 """SSIM-based metrics that weigh the sources locally: Piella's QS, QW, QE, Cvejic's QC, Yang's QY.
 
 QC and QY stabilise their quotients with 2e-16, so in flat windows the originals return the quotient of two rounding
-errors: their own value depends on the order of summation, by up to several units. The plain names here take variances and
-covariances below 1e-6 as the zeros that they are for 8-bit images; `*_mefb`, `*_zl`, `*_liu` keep the original arithmetic.
+errors: their own value depends on the order of summation, by up to several units. The plain names here, and Piella's weights,
+take variances and covariances below 1e-6 as the zeros that they are for 8-bit images; `*_mefb`, `*_zl`, `*_liu` keep the original arithmetic.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ def _even(share: Tensor) -> Tensor:
     return torch.where(share.isnan(), torch.full_like(share, 1 / share.shape[1]), share)
 
 
+def _flat_zero(x: Tensor) -> Tensor:
+    """Second moments below 1e-6 are rounding for 8-bit images: as zero."""
+    return torch.where(x.abs() < 1e-6, torch.zeros_like(x), x)
+
+
 # Piella
 
 
@@ -35,7 +40,7 @@ def _piella(s: Shared, moments: Moments, c1: float, c2: float, flat: float = 0.0
 
     flat: added to the variances where all of them are 0.
     """
-    variance = moments.variance[:, 1:]
+    variance = _flat_zero(moments.variance[:, 1:])
     if flat:
         variance = variance + flat * (variance.sum(1, keepdim=True) == 0)
     shares = _even(variance / variance.sum(1, keepdim=True))
@@ -139,11 +144,6 @@ class _Maps:
     sources: Tensor | None  # smallest SSIM of two sources
     variance: Tensor  # (B, N, h, w)
     covariance: Tensor  # (B, N, h, w) with the fused image
-
-
-def _flat_zero(x: Tensor) -> Tensor:
-    """Second moments below 1e-6 are rounding for 8-bit images: as zero."""
-    return torch.where(x.abs() < 1e-6, torch.zeros_like(x), x)
 
 
 def _maps(s: Shared, moments: Moments, guarded: bool, pairs: bool = True) -> _Maps:

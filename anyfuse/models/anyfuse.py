@@ -28,6 +28,7 @@ from .pyramid import collapse, expand, gaussian_pyramid, laplacian_pyramid
 
 FINE_LEVELS = 3
 COARSE_LEVELS = 2
+LOGIT_BOUND = 6.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def halve(x: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Logit and residual of each input: (B, N, C, h, w) -> two of (B, N, 1, h*r, w*r)."""
+    """Logit and residual of each input: (B, N, C, h, w) -> two of (B, N, 1, h*r, w*r).
+
+    It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal inputs get 0. A logit is
+    bounded softly: 6 is a share of 0.998 against one other input.
+    """
 
     def __init__(self, cin: int, upscale: int = 1) -> None:
         super().__init__()
@@ -89,11 +94,13 @@ class Head(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.out(flatten_set(x)).float()
+        parts = x.unbind(1)
+        mean = reduce(torch.add, parts) / len(parts)
+        y = self.out(flatten_set(torch.stack([p - mean for p in parts], 1))).float()
         if self.upscale > 1:
             y = F.pixel_shuffle(y, self.upscale)
         logit, residual = unflatten_set(y, x.shape[1]).split(1, 2)
-        return logit, residual
+        return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
 
 
 def set_expand(x: Tensor) -> Tensor:

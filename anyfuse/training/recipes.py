@@ -24,12 +24,12 @@ class Recipe:
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 3200
+    steps: int = 3000
     crop: int = 128
     stacks: int = 4
-    lr: float = 2e-3
+    lr: float = 1.5e-3
     warmup: int = 200
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-2
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 0
@@ -42,7 +42,7 @@ RECIPES: dict[str, Recipe] = {
         tasks={"ivf": 4, "mef": 4, "mff": 4, "mif": 4},
         losses={
             "ivf": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "base": 2.0, "intensity": 3.0, "gradient": 0.3, "halo": 5.0},
-            "mef": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "mef_ssim": 1.5, "exposedness": 4.0, "halo": 5.0},
+            "mef": {"qabf": 1.5, "vif": 0.3, "ssim": 1.0, "scd": 0.2, "mef_ssim": 2.0, "exposedness": 10.0, "halo": 8.0},
             "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
             "mif": {"qabf": 1.5, "vif": 0.4, "ssim": 0.5, "mutual_information": 0.03, "scd": 0.3, "base": 2.0, "intensity": 4.0, "gradient": 0.5, "halo": 3.0},
         },
