@@ -148,12 +148,22 @@ def fuse(
 
     Raises FusionError, one line that says what to change.
     """
+    if out is not None:
+        check_output(out, overwrite)
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     if out is None:
         return fuser(images, reference=reference, resize=resize, white=white)
-    writable(out)
     fuser.run(as_list(images), reference=reference, resize=resize, white=white).save(out, overwrite=overwrite)
     return Path(out)
+
+
+def check_output(path: str | Path, overwrite: bool) -> None:
+    """Raises FusionError, before any work is done, where an image could not be written to `path`."""
+    if Path(path).is_dir():
+        raise FusionError(f"{path}: is a folder; name the image file to write")
+    writable(path)
+    if os.path.lexists(path) and not overwrite:
+        raise FusionError(f"{path}: exists; add --overwrite to replace it")
 
 
 def as_list(images: Sequence[Any]) -> list[Any]:

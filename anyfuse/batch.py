@@ -25,10 +25,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .api import Fuser, Result
+from .api import Fuser, Result, check_output
 from .data.folders import pair_by_stem
 from .errors import FusionError
-from .io import WRITES, writable
+from .io import WRITES
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,7 @@ def fuse_files(
     report: str | None = None,
 ) -> None:
     """Images into one image file; raises FusionError before the work where the output could not be written."""
-    if Path(output).is_dir():
-        raise FusionError(f"{output}: is a folder; name the image file to write")
-    writable(output)
-    if os.path.lexists(output) and not choices.overwrite:
-        raise FusionError(f"{output}: exists; add --overwrite to replace it")
+    check_output(output, choices.overwrite)
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
     result = _run(fuser, inputs, output, choices, weights_out)
     for warning in result.report["warnings"]:

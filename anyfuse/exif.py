@@ -100,14 +100,21 @@ def tiff_tags(file: BinaryIO, size: int) -> tuple[Any, int]:
     """The tags {number: value} of a TIFF or BigTIFF file of `size` bytes, and how many pages it has."""
     head = file.read(8)
     head += file.read(8) if head[2] == 43 or head[3] == 43 else b""
+    prefix = head[:2]
+
+    if head[:4] == b"MM\0+":  # Pillow knows BigTIFF by its little-endian head alone, but obeys the prefix
+        head = b"II+\0" + head[4:]
+
+    def empty() -> Any:
+        return ImageFileDirectory_v2(head, prefix=prefix)
 
     def load(offset: int) -> Any:
-        ifd: Any = ImageFileDirectory_v2(head)
+        ifd = empty()
         file.seek(offset)
         ifd.load(file)
         return ifd
 
-    tags = load(ImageFileDirectory_v2(head).next)
+    tags = load(empty().next)
     pages, following, seen = 1, tags.next, set()
     while following and following not in seen and following < size:
         seen.add(following)

@@ -23,7 +23,7 @@ import shutil
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -56,11 +56,10 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
     CMYK and Lab become sRGB.  Raises FusionError for all that is wrong with the file.
     """
     name = os.fspath(path)
-    try:
+    with _one_line(name):
         if os.path.isdir(name):
             raise FusionError(f"{name}: is a folder, not an image; name a file in it")
-        with open(name, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, on odd tags and large images
+        with open(name, "rb") as file:
             kind = _sniff(file, name)
             if kind == "png":
                 return _read_png(file, name, white)
@@ -69,28 +68,20 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
             image = _PILLOW[kind](file)
             pages = image.n_frames if kind == "webp" else 1
             return frame_from_pil(image, name=name, white=white, notes=_page_note(name, pages))
-    except FileNotFoundError:
-        raise FusionError(f"{name}: no such file; check the path") from None
-    except MemoryError:
-        raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
-    except FusionError:
-        raise
-    except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
-        detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise FusionError(f"{name}: cannot be read ({_line(detail)}); save or download it again") from None
 
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
     """A Pillow image of any mode as a Frame: upright, CMYK and Lab as sRGB, EXIF and ICC taken along."""
-    _check_size(name, image.width, image.height)
-    image.load()
-    info = image.info
-    exif = info.get("exif")
-    if exif is None and not hasattr(image, "tag_v2"):
-        exif = image.getexif().tobytes() if len(image.getexif()) else None
-    exif = exif[6:] if exif and exif.startswith(b"Exif\0\0") else exif
-    dpi = info.get("dpi")
-    pixels, alpha, icc, note = _pil_pixels(image, info.get("icc_profile"), name)
+    with _one_line(name):  # a lazily opened file is read only now
+        _check_size(name, image.width, image.height)
+        image.load()
+        info = image.info
+        exif = info.get("exif")
+        if exif is None and not hasattr(image, "tag_v2"):
+            exif = image.getexif().tobytes() if len(image.getexif()) else None
+        exif = exif[6:] if exif and exif.startswith(b"Exif\0\0") else exif
+        dpi = info.get("dpi")
+        pixels, alpha, icc, note = _pil_pixels(image, info.get("icc_profile"), name)
     return _upright(
         pixels,
         alpha,
@@ -127,8 +118,8 @@ def write_image(
     """
     name = os.fspath(path)
     kind = writable(name)
-    target = Path(os.path.realpath(name))
-    _check_target(name, target, overwrite, inputs)
+    inputs = list(inputs)
+    _target(name, overwrite, inputs)  # before the work of encoding
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0 or pixels.dtype.name not in FULL:
         what = f"{pixels.dtype} of shape {pixels.shape}"
@@ -160,7 +151,7 @@ def write_image(
         why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
-    _write_whole(name, target, encode(kind, data, exif, icc, dpi, quality), overwrite)
+    write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs)
     return notes
 
 
@@ -174,6 +165,24 @@ def writable(path: str | os.PathLike[str]) -> str:
 
 
 # Reading
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Every error that a decoder may raise as one line, and no warnings of Pillow's on odd tags and large images."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except FileNotFoundError:
+        raise FusionError(f"{name}: no such file; check the path") from None
+    except MemoryError:
+        raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
+    except FusionError:
+        raise
+    except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
+        detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise FusionError(f"{name}: cannot be read ({_line(detail)}); save or download it again") from None
 
 
 def _sniff(file: BinaryIO, name: str) -> str:
@@ -258,8 +267,8 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
         notes += note
         if alpha is not None and tags.get(338, (0,))[0] == 1:
             pixels = _unpremultiply(pixels, alpha)
-        if tags.get(262) == 0 and pixels.dtype == np.uint16:
-            pixels = np.uint16(65535) - pixels
+        if tags.get(262) == 0 and pixels.dtype != np.uint8:  # white is zero
+            pixels = np.uint16(65535) - pixels if pixels.dtype.kind == "u" else (white or 1.0) - pixels
         if tags.get(262) == 5:
             icc, notes = None, (*notes, f"{name}: CMYK converted to sRGB without its profile")
     dpi = None
@@ -388,22 +397,42 @@ def _line(text: object) -> str:
 # Writing
 
 
-def _check_target(name: str, target: Path, overwrite: bool, inputs: Iterable[str | os.PathLike[str]]) -> None:
-    if target.is_dir():
-        raise FusionError(f"{name}: is a folder; name a file in it")
-    if not os.path.lexists(target):
-        return
-    if not target.is_file():
-        raise FusionError(f"{name}: is not a regular file; write to another place")
-    if any(os.path.exists(path) and os.path.samefile(path, target) for path in inputs):
-        raise FusionError(f"{name}: is one of the inputs and is not overwritten; give another output")
+def _target(name: str, overwrite: bool, inputs: Iterable[str | os.PathLike[str]]) -> Path:
+    """The file that writing to `name` would make or replace, links followed; FusionError where it must not."""
+    try:
+        target = Path(os.path.realpath(name))
+        if target.is_dir():
+            raise FusionError(f"{name}: is a folder; name a file in it")
+        if not os.path.lexists(target):
+            return target
+        if not target.is_file():
+            raise FusionError(f"{name}: is not a regular file; write to another place")
+        if any(os.path.exists(path) and os.path.samefile(path, target) for path in inputs):
+            raise FusionError(f"{name}: is one of the inputs and is not overwritten; give another output")
+    except FusionError:
+        raise
+    except (OSError, ValueError) as error:  # too long, or a null byte in it
+        detail = error.strerror if isinstance(error, OSError) else str(error)
+        raise FusionError(f"{name}: cannot be written ({_line(detail)}); choose another name") from None
     if not overwrite:
         raise FusionError(f"{name}: exists already; give another output or add --overwrite")
+    return target
 
 
-def _write_whole(name: str, target: Path, chunks: Iterable[bytes], overwrite: bool) -> None:
-    """Temporary file in the same folder, fsync, rename; nothing is left behind if anything fails."""
-    temporary = target.with_name(f".{target.stem[:80]}.{secrets.token_hex(4)}{target.suffix}")
+def write_whole(
+    path: str | os.PathLike[str],
+    chunks: Iterable[bytes],
+    *,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """A file of any kind, whole or not at all: temporary file in the same folder, fsync, rename.
+
+    inputs: files never overwritten, even with `overwrite`.  Raises FusionError; then nothing is left or changed.
+    """
+    name = os.fspath(path)
+    target = _target(name, overwrite, inputs)
+    temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "xb") as file:
@@ -412,7 +441,7 @@ def _write_whole(name: str, target: Path, chunks: Iterable[bytes], overwrite: bo
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
-            _check_target(name, target, overwrite, ())  # it may have come into being meanwhile
+            _target(name, overwrite, ())  # it may have come into being meanwhile
             shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except OSError as error:

@@ -238,14 +238,15 @@ def make_frame(
     return Frame(pixels, alpha, scale, name, **metadata)
 
 
-def from_arrays(images: Sequence[Any], white: float | None = None) -> list[Frame]:
+def from_arrays(images: Sequence[Any], white: float | None = None, first: int = 1) -> list[Frame]:
     """Frames from images in memory, each of its own kind.
 
     numpy: (H, W), (H, W, 1), (H, W, 3), (H, W, 4: RGB and alpha); uint8, uint16, bool or float in [0, 1].
     torch: (H, W), (C, H, W), (1, C, H, W) with C = 1, 3 or 4; float in [0, 1] or uint8.
     PIL: any mode; turned upright as its EXIF says.  Frame: taken as it is.
+    first: the number that messages give to images[0].
     """
-    return [_to_frame(image, f"image {i + 1}", white) for i, image in enumerate(images)]
+    return [_to_frame(image, f"image {i}", white) for i, image in enumerate(images, start=first)]
 
 
 def _to_frame(image: Any, name: str, white: float | None) -> Frame:
@@ -256,8 +257,7 @@ def _to_frame(image: Any, name: str, white: float | None) -> Frame:
 
         return frame_from_pil(image, name=name, white=white)
     if isinstance(image, Tensor):
-        array = image.detach().cpu()
-        array = array.float() if array.dtype == torch.bfloat16 else array
+        array = _plain(image, name)
         shape = tuple(array.shape)
         if array.ndim == 4 and shape[0] == 1:
             array = array[0]
@@ -270,9 +270,25 @@ def _to_frame(image: Any, name: str, white: float | None) -> Frame:
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
         raise FusionError(f"{name}: cannot take a {kind}; give a path, a PIL image, a numpy array or a tensor")
+    if np.ma.is_masked(image):
+        raise FusionError(f"{name}: {np.ma.count_masked(image)} of {image.size} values are masked; fill them first")
+    image = np.asarray(image)  # a matrix keeps two axes whatever one does
     if image.ndim == 3 and image.shape[2] == 4:
         return make_frame(image[:, :, :3], image[:, :, 3], name=name, white=white)
     return make_frame(image, name=name, white=white)
+
+
+def _plain(image: Tensor, name: str) -> Tensor:
+    """The tensor dense, on the CPU, in a dtype that numpy has."""
+    try:
+        array = image.detach()
+        array = array.to_dense() if array.layout != torch.strided else array
+        array = array.dequantize() if array.is_quantized else array
+        array = array.cpu().resolve_conj().resolve_neg()
+    except (RuntimeError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FusionError(f"{name}: a tensor that cannot be read ({reason}); give a dense one with values") from None
+    return array.float() if array.dtype == torch.bfloat16 else array
 
 
 def to_kind(

@@ -24,7 +24,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from anyfuse.encode import encode
 from anyfuse.errors import FusionError
 from anyfuse.exif import exif_orientation, upright_exif
-from anyfuse.io import WRITES, read_image, writable, write_image
+from anyfuse.io import WRITES, read_image, writable, write_image, write_whole
 from anyfuse.stack import FULL, convert_depth
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -293,6 +293,10 @@ def test_layouts_of_scientific_tiff(tmp_path: Path) -> None:
     complaint(lambda: read_image(path), "64-bit floats in tiles")
     tifffile.imwrite(path, colour, photometric="rgb", bigtiff=True)
     np.testing.assert_array_equal(read_image(path).pixels, colour)
+    tifffile.imwrite(path, colour, photometric="rgb", bigtiff=True, byteorder=">")
+    np.testing.assert_array_equal(read_image(path).pixels, colour)
+    tifffile.imwrite(path, (plain / 65535).astype("f4"), photometric="miniswhite")
+    np.testing.assert_allclose(read_image(path).pixels[:, :, 0], 1 - plain / 65535, atol=1e-6)
     inks = np.zeros((9, 7, 4), np.uint16)
     inks[:, :, 0] = 65535
     tifffile.imwrite(path, inks, photometric="separated")
@@ -566,6 +570,17 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     complaint(lambda: write_image(tmp_path, picture(4, 4, 3)))
 
 
+def test_any_file_is_written_whole_and_never_over_an_input(tmp_path: Path) -> None:
+    path, report = tmp_path / "a.png", tmp_path / "new" / "report.json"
+    path.write_bytes(b"precious")
+    write_whole(report, [b"{", b"}"])
+    assert report.read_bytes() == b"{}"
+    complaint(lambda: write_whole(report, [b"other"]), "report.json", "--overwrite")
+    complaint(lambda: write_whole(path, [b"{}"], overwrite=True, inputs=[path]), "a.png", "inputs")
+    complaint(lambda: write_whole(tmp_path, [b"{}"], overwrite=True), "folder")
+    assert (path.read_bytes(), os.listdir(report.parent)) == (b"precious", ["report.json"])
+
+
 def test_a_link_is_written_through_and_the_mode_is_kept(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     write_image(tmp_path / "deep" / "a.png", picture(4, 4, 3))
@@ -589,6 +604,15 @@ def test_folders_are_made_and_cannot_be_made(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "x" / "y").iterdir()] == ["a.png"]
     (tmp_path / "file").write_bytes(b"")
     complaint(lambda: write_image(tmp_path / "file" / "a.png", picture(4, 4, 3)), "a.png", "another folder")
+
+
+def test_names_that_the_system_refuses(tmp_path: Path) -> None:
+    complaint(lambda: write_image(tmp_path / f"{'x' * 300}.png", picture(4, 4, 3)), "cannot be written", "name")
+    complaint(lambda: write_image(f"{tmp_path}/a\0.png", picture(4, 4, 3)), "cannot be written", "name")
+    complaint(lambda: read_image(f"{tmp_path}/a\0.png"), "cannot be read")
+    longest = tmp_path / ("\N{CAMERA}" * 62 + ".png")  # 252 of the 255 bytes that a name may have
+    write_image(longest, picture(4, 4, 3))
+    assert read_image(longest).width == 4
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a file system that nobody may write to")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -194,6 +195,8 @@ def test_empty_stack_and_bad_reference() -> None:
         (torch.zeros(2, 3, 4, 4), ("(2, 3, 4, 4)", "(1, C, H, W)")),
         (torch.zeros(7, 4, 4), ("(7, 4, 4)",)),
         (torch.zeros(4, 4, dtype=torch.int64), ("int64",)),
+        (torch.zeros(4, 4, device="meta"), ("cannot be read",)),
+        (np.ma.masked_equal(np.array([[1, 2]], np.uint8), 2), ("1 of 2", "masked")),
         ([[1, 2]], ("list",)),
         (None, ("NoneType",)),
     ],
@@ -290,6 +293,41 @@ def test_pil_images_are_turned_upright_and_carry_metadata() -> None:
     assert back.info["icc_profile"] == RGB_ICC
     assert back.getexif()[305] == "darkroom"
     assert back.getexif()[274] == 1
+
+
+def test_pil_files_that_turn_out_bad_when_they_are_read() -> None:
+    buffer = BytesIO()
+    Image.fromarray(picture(60, 60, 3)).save(buffer, "PNG")
+    truncated = Image.open(BytesIO(buffer.getvalue()[:3000]))
+    complaint(lambda: from_arrays([truncated]), "image 1", "truncated")
+    closed = Image.open(BytesIO(buffer.getvalue()))
+    closed.close()
+    complaint(lambda: from_arrays([closed], first=7), "image 7", "closed")
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_unusual_arrays_and_tensors() -> None:
+    grey = picture(5, 6, 1)[:, :, 0]
+    colour = picture(5, 6, 3)
+    readonly = colour.copy()
+    readonly.flags.writeable = False
+    swapped = grey.astype(">u2") * 257
+    for image, expected in (
+        (np.matrix(grey), grey[:, :, None]),
+        (np.ma.array(grey), grey[:, :, None]),
+        (np.asfortranarray(colour), colour),
+        (colour[::-1, ::-2], colour[::-1, ::-2]),
+        (readonly, colour),
+        (swapped, grey[:, :, None].astype(np.uint16) * 257),
+    ):
+        (taken,) = from_arrays([image])
+        np.testing.assert_array_equal(taken.pixels, expected)
+        assert taken.read().shape == np.moveaxis(expected, 2, 0).shape
+    values = torch.rand(5, 6)
+    conjugate = torch.complex(values, -values).conj().imag
+    for tensor in (values.to_sparse(), conjugate, values.clone().requires_grad_()):
+        (taken,) = from_arrays([tensor])
+        assert torch.equal(taken.read()[0], values)
 
 
 def test_colour_result_for_a_grey_reference() -> None:

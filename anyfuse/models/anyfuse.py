@@ -88,10 +88,9 @@ class Head(nn.Module):
 
     def __init__(self, cin: int, upscale: int = 1) -> None:
         super().__init__()
-        self.out = nn.Conv2d(cin, 2 * upscale**2, 1)
+        self.out = nn.Conv2d(cin, 2 * upscale**2, 1, bias=False)
         self.upscale = upscale
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         parts = x.unbind(1)

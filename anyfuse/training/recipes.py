@@ -24,7 +24,7 @@ class Recipe:
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 3000
+    steps: int = 2400
     crop: int = 128
     stacks: int = 4
     lr: float = 1.5e-3
@@ -39,7 +39,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
         model="anyfuse",
-        tasks={"ivf": 4, "mef": 4, "mff": 4, "mif": 4},
+        tasks={"ivf": 3, "mef": 4, "mff": 3, "mif": 3},
         losses={
             "ivf": {"qabf": 1.5, "vif": 0.5, "ssim": 0.5, "mutual_information": 0.05, "scd": 0.2, "base": 2.0, "intensity": 3.0, "gradient": 0.3, "halo": 5.0},
             "mef": {"qabf": 1.5, "vif": 0.3, "ssim": 1.0, "scd": 0.2, "mef_ssim": 2.0, "exposedness": 10.0, "halo": 8.0},
