@@ -9,17 +9,14 @@ Who reads and writes what, each chosen by trying it:
 - Pillow writes JPEG, WebP and BMP, into memory; PNG and TIFF are encoded by encode.py.  OpenImageIO writes nothing:
   on a full disk its PNG writer reports success and its JPEG writer ends the process.
 
-Files are written whole or not at all.  XMP and IPTC blocks are not carried over.
+XMP and IPTC blocks are not carried over.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
-import secrets
-import shutil
 import struct
 import warnings
 import zlib
@@ -34,6 +31,7 @@ from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, TiffImagePlugi
 from anyfuse.encode import CHUNK, DEPTHS, MAX_SIDE, Dpi, encode
 from anyfuse.errors import FusionError
 from anyfuse.exif import exif_orientation, tiff_exif, tiff_tags, upright_exif
+from anyfuse.files import one_line, target_of, write_whole
 from anyfuse.stack import FULL, Frame, convert_depth, icc_channels, make_frame
 
 WRITES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
@@ -56,7 +54,7 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
     CMYK and Lab become sRGB.  Raises FusionError for all that is wrong with the file.
     """
     name = os.fspath(path)
-    with _one_line(name):
+    with _clear_errors(name):
         if os.path.isdir(name):
             raise FusionError(f"{name}: is a folder, not an image; name a file in it")
         with open(name, "rb") as file:
@@ -72,7 +70,7 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
     """A Pillow image of any mode as a Frame: upright, CMYK and Lab as sRGB, EXIF and ICC taken along."""
-    with _one_line(name):  # a lazily opened file is read only now
+    with _clear_errors(name):  # a lazily opened file is read only now
         _check_size(name, image.width, image.height)
         image.load()
         info = image.info
@@ -119,7 +117,7 @@ def write_image(
     name = os.fspath(path)
     kind = writable(name)
     inputs = list(inputs)
-    _target(name, overwrite, inputs)  # before the work of encoding
+    target_of(name, overwrite, inputs)  # before the work of encoding
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0 or pixels.dtype.name not in FULL:
         what = f"{pixels.dtype} of shape {pixels.shape}"
@@ -168,7 +166,7 @@ def writable(path: str | os.PathLike[str]) -> str:
 
 
 @contextlib.contextmanager
-def _one_line(name: str) -> Iterator[None]:
+def _clear_errors(name: str) -> Iterator[None]:
     """Every error that a decoder may raise as one line, and no warnings of Pillow's on odd tags and large images."""
     try:
         with warnings.catch_warnings():
@@ -182,7 +180,7 @@ def _one_line(name: str) -> Iterator[None]:
         raise
     except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise FusionError(f"{name}: cannot be read ({_line(detail)}); save or download it again") from None
+        raise FusionError(f"{name}: cannot be read ({one_line(detail)}); save or download it again") from None
 
 
 def _sniff(file: BinaryIO, name: str) -> str:
@@ -286,7 +284,7 @@ def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...
     config["oiio:UnassociatedAlpha"] = 1
     source = oiio.ImageInput.open(name, config)
     if source is None:
-        raise FusionError(f"{name}: cannot be read ({_line(oiio.geterror())}); save or download it again")
+        raise FusionError(f"{name}: cannot be read ({one_line(oiio.geterror())}); save or download it again")
     try:
         spec = source.spec()
         data = source.read_image(0, 0, 0, spec.nchannels, spec.format)
@@ -294,7 +292,7 @@ def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...
     finally:
         source.close()
     if data is None or trouble:
-        raise FusionError(f"{name}: is truncated or damaged ({_line(trouble)}); save or download it again")
+        raise FusionError(f"{name}: is truncated or damaged ({one_line(trouble)}); save or download it again")
     if spec.nchannels > 4:
         raise FusionError(f"{name}: has {spec.nchannels} channels; give 1 or 3, with or without alpha")
     colours = 3 if spec.nchannels >= 3 else 1
@@ -388,66 +386,3 @@ def _page_note(name: str, pages: int) -> tuple[str, ...]:
 def _dpi(x: float, y: float) -> Dpi:
     x, y = float(x), float(y)
     return (round(x, 4), round(y, 4)) if 0.0 < x < 1e6 and 0.0 < y < 1e6 else None
-
-
-def _line(text: object) -> str:
-    return " ".join(str(text).split()) or "no reason given"
-
-
-# Writing
-
-
-def _target(name: str, overwrite: bool, inputs: Iterable[str | os.PathLike[str]]) -> Path:
-    """The file that writing to `name` would make or replace, links followed; FusionError where it must not."""
-    try:
-        target = Path(os.path.realpath(name))
-        if target.is_dir():
-            raise FusionError(f"{name}: is a folder; name a file in it")
-        if not os.path.lexists(target):
-            return target
-        if not target.is_file():
-            raise FusionError(f"{name}: is not a regular file; write to another place")
-        if any(os.path.exists(path) and os.path.samefile(path, target) for path in inputs):
-            raise FusionError(f"{name}: is one of the inputs and is not overwritten; give another output")
-    except FusionError:
-        raise
-    except (OSError, ValueError) as error:  # too long, or a null byte in it
-        detail = error.strerror if isinstance(error, OSError) else str(error)
-        raise FusionError(f"{name}: cannot be written ({_line(detail)}); choose another name") from None
-    if not overwrite:
-        raise FusionError(f"{name}: exists already; give another output or add --overwrite")
-    return target
-
-
-def write_whole(
-    path: str | os.PathLike[str],
-    chunks: Iterable[bytes],
-    *,
-    overwrite: bool = False,
-    inputs: Iterable[str | os.PathLike[str]] = (),
-) -> None:
-    """A file of any kind, whole or not at all: temporary file in the same folder, fsync, rename.
-
-    inputs: files never overwritten, even with `overwrite`.  Raises FusionError; then nothing is left or changed.
-    """
-    name = os.fspath(path)
-    target = _target(name, overwrite, inputs)
-    temporary = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            _target(name, overwrite, ())  # it may have come into being meanwhile
-            shutil.copymode(target, temporary)
-        os.replace(temporary, target)
-    except OSError as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        remedy = ("free some space or " if error.errno in full else "") + "choose another folder"
-        raise FusionError(f"{name}: cannot be written ({_line(error.strerror or error)}); {remedy}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

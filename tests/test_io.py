@@ -24,7 +24,8 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from anyfuse.encode import encode
 from anyfuse.errors import FusionError
 from anyfuse.exif import exif_orientation, upright_exif
-from anyfuse.io import WRITES, read_image, writable, write_image, write_whole
+from anyfuse.files import write_whole
+from anyfuse.io import WRITES, read_image, writable, write_image
 from anyfuse.stack import FULL, convert_depth
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
