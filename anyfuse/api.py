@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from .errors import FusionError
+from .files import target_of
 from .io import read_image, writable, write_image
 from .models import FusionModel, load_model
-from .pipeline import Fused, fuse_stack
+from .pipeline import Fused, fuse_stack, least_bytes
 from .stack import Frame, Stack, from_arrays, resize_to_reference, to_kind
 
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -47,11 +49,10 @@ class Result:
             raise FusionError(
                 f"model {self.report['model']} has no weights per image; use --model anyfuse for --weights-out"
             )
-        paths = []
-        for index, (frame, weights) in enumerate(zip(self.stack.frames, self.fused.weights, strict=True)):
-            stem = re.sub(r"[^\w.-]+", "_", Path(frame.name).stem)
-            paths.append(Path(folder) / f"{index + 1:02d}-{stem}.png")
-            write_image(paths[-1], weights, overwrite=overwrite)
+        names = [f.name for f in self.stack.frames]
+        paths = weight_paths(folder, names)
+        for path, weights in zip(paths, self.fused.weights, strict=True):
+            write_image(path, weights, overwrite=overwrite, inputs=names)
         return paths
 
 
@@ -101,20 +102,19 @@ class Fuser:
         frames = read_frames(images, white)
         if len(frames) < 2:
             raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}")
-        if resize and not -len(frames) <= reference < len(frames):
+        if not isinstance(reference, int) or not -len(frames) <= reference < len(frames):
             raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")
         stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
         budget = None
         if self.max_memory is not None:
-            held = sum(f.pixels.nbytes for f in stack.frames)
-            out = (
-                stack.height * stack.width * (stack.stored_channels * stack.depth.itemsize * 2 + with_weights * stack.n)
-            )
-            budget = self.max_memory - resident_bytes() - out
-            if budget <= 0:
+            pixels = stack.height * stack.width
+            out = pixels * (stack.stored_channels * stack.depth.itemsize * 2 + with_weights * stack.n)
+            used, least = resident_bytes() + out, least_bytes(stack, self.model)
+            budget = self.max_memory - used
+            if budget < least:
                 raise FusionError(
-                    f"--max-memory {self.max_memory / 2**20:.0f} MiB is already used: the images take {held / 2**20:.0f} MiB, the "
-                    f"result {out / 2**20:.0f} MiB, the program the rest; give at least {(self.max_memory - budget) / 2**20 + 256:.0f}M"
+                    f"--max-memory {self.max_memory / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB and "
+                    f"fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
                 )
         fused = fuse_stack(stack, self.model, device=self.device, budget=budget, with_weights=with_weights)
         report = {
@@ -149,7 +149,7 @@ def fuse(
     Raises FusionError, one line that says what to change.
     """
     if out is not None:
-        check_output(out, overwrite)
+        check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     if out is None:
         return fuser(images, reference=reference, resize=resize, white=white)
@@ -157,18 +157,25 @@ def fuse(
     return Path(out)
 
 
-def check_output(path: str | Path, overwrite: bool) -> None:
+def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
+    """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
+    stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
+    return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
+
+
+def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) -> None:
     """Raises FusionError, before any work is done, where an image could not be written to `path`."""
-    if Path(path).is_dir():
-        raise FusionError(f"{path}: is a folder; name the image file to write")
-    writable(path)
-    if os.path.lexists(path) and not overwrite:
-        raise FusionError(f"{path}: exists; add --overwrite to replace it")
+    if not str(path):
+        raise FusionError("the name of the output is empty; name the image file to write")
+    if not os.path.isdir(path):
+        writable(path)
+    target_of(os.fspath(path), overwrite, [i for i in inputs if isinstance(i, str | os.PathLike)])
 
 
 def as_list(images: Sequence[Any]) -> list[Any]:
     """The images one by one; a single image or path instead of a list of them is a FusionError."""
-    if isinstance(images, str | Path | Image.Image):
+    single = isinstance(images, str | Path | Image.Image | Frame)
+    if single or (isinstance(images, np.ndarray | torch.Tensor) and images.ndim < 4):
         raise FusionError("give a list of two or more images, not one")
     return list(images)
 
@@ -186,9 +193,7 @@ def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
                 raise FusionError(f"{image}: is the same file as {seen[key]}; give each image once")
             seen[key] = str(image)
         else:
-            frame = from_arrays([image], white)[0]
-            if not isinstance(image, Frame):
-                frame = Frame(**{**vars(frame), "name": f"image {index + 1}"})
+            frame = from_arrays([image], white, first=index + 1)[0]
         frames.append(frame)
     return frames
 
@@ -203,8 +208,8 @@ def pick_device(name: str) -> torch.device:
         raise FusionError(f"--device {name}: no such device; give auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise FusionError(f"--device {name}: this machine or this build of torch has no CUDA; give cpu or auto")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise FusionError(f"--device {name}: not supported; give auto, cpu or cuda")
+    if device.type not in ("cpu", "cuda", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
+        raise FusionError(f"--device {name}: not on this machine, or not supported; give auto, cpu or cuda")
     return device
 
 
@@ -223,8 +228,10 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 def parse_bytes(text: int | str | None) -> int | None:
     """'2G', '512MiB', 1073741824 -> bytes."""
-    if text is None or isinstance(text, int):
-        return text
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        return int(text)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
     if match is None or float(match[1]) == 0:
         raise FusionError(f"--max-memory {text}: give a size as 2G, 512M or a number of bytes")

@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .api import Fuser, Result, check_output
+from .api import Fuser, Result, check_output, weight_paths
 from .data.folders import pair_by_stem
 from .errors import FusionError
+from .files import one_line, target_of, write_whole
 from .io import WRITES
 
 
@@ -58,13 +59,20 @@ def fuse_files(
     report: str | None = None,
 ) -> None:
     """Images into one image file; raises FusionError before the work where the output could not be written."""
-    check_output(output, choices.overwrite)
+    check_output(output, choices.overwrite, inputs)
+    if report is not None:
+        check_report(report, output, inputs)
+    if weights_out is not None:
+        for path in weight_paths(weights_out, inputs):
+            if os.path.realpath(path) == os.path.realpath(output):
+                raise FusionError(f"{output}: is also the name of a weight map; give another --weights-out")
+            target_of(str(path), choices.overwrite, inputs)
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
     result = _run(fuser, inputs, output, choices, weights_out)
     for warning in result.report["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
-        write_json(report, result.report)
+        write_json(report, result.report, inputs)
     if not choices.quiet:
         r = result.report
         print(
@@ -88,11 +96,20 @@ def fuse_folders(
     for folder in folders:
         if Path(output).exists() and Path(output).samefile(folder):
             raise FusionError(f"{output}: is an input folder too; name another one for the results")
+        if sum(Path(folder).samefile(f) for f in folders) > 1:
+            raise FusionError(f"{folder}: is given twice; give each folder once")
     complete, partial = pair_by_stem(folders)
     for stem, lacking in partial.items():
         print(f"anyfuse: {stem}: skipped, not in {', '.join(map(str, lacking))}", file=sys.stderr)
     if not complete:
         raise FusionError(f"no file stem is in all of {', '.join(folders)}; stems must agree, as a/01.png and b/01.jpg")
+    files = [path for paths in complete.values() for path in paths]
+    if report is not None:
+        check_report(report, output, files)
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FusionError(f"{output}: cannot be made ({error.strerror}); choose another folder") from None
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
     todo: list[tuple[str, tuple[Path, ...], Path]] = []
     skipped = 0
@@ -112,7 +129,8 @@ def fuse_folders(
     def one(job: tuple[str, tuple[Path, ...], Path]) -> dict[str, Any]:
         stem, paths, target = job
         shares = None if weights_out is None else str(Path(weights_out) / stem)
-        return _run(fuser, [str(p) for p in paths], str(target), choices, shares).report
+        # maps are written before the image, so those of a set without an image are left from a run that was cut off
+        return _run(fuser, [str(p) for p in paths], str(target), replace(choices, overwrite=True), shares).report
 
     with _progress(choices.quiet) as bar, ThreadPoolExecutor(choices.jobs) as pool:
         task = bar.add_task("fusing", total=len(todo))
@@ -136,7 +154,9 @@ def fuse_folders(
                             )
                     except FusionError as error:
                         failures[stem] = str(error)
-                        bar.console.print(f"anyfuse: {stem}: {error}", markup=False, highlight=False, soft_wrap=True)
+                        bar.console.print(
+                            one_line(f"anyfuse: {stem}: {error}"), markup=False, highlight=False, soft_wrap=True
+                        )
                     bar.advance(task)
         finally:
             torch.set_num_threads(threads)
@@ -149,7 +169,7 @@ def fuse_folders(
             "seconds": round(seconds, 3),
             "sets": reports,
         }
-        write_json(report, summary)
+        write_json(report, summary, files)
     if not choices.quiet:
         print(f"{output}: {len(reports)} fused, {skipped} already there, {len(failures)} failed, {seconds:.1f} s")
     return len(failures)
@@ -180,16 +200,18 @@ def _suffix(reference: Path, wanted: str | None) -> str:
     return suffix
 
 
-def write_json(path: str, value: Any) -> None:
-    """The file whole or not at all."""
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise FusionError(f"{path}: cannot be written ({error.strerror})") from None
+def check_report(report: str, output: str, inputs: Iterable[str | Path]) -> None:
+    """Raises FusionError, before any work is done, where `report` is no place for a report."""
+    if not report.lower().endswith(".json"):
+        raise FusionError(f"--report {report}: give a name that ends in .json")
+    target = target_of(report, True, inputs)
+    if os.path.realpath(output) == str(target):
+        raise FusionError(f"--report {report}: is the output itself; give another name")
+
+
+def write_json(path: str, value: Any, inputs: Iterable[str | Path]) -> None:
+    """The file whole or not at all, never over an input."""
+    write_whole(path, [(json.dumps(value, indent=1) + "\n").encode()], overwrite=True, inputs=inputs)
 
 
 class _Rate(ProgressColumn):

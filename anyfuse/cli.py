@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
+import threading
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -15,6 +17,7 @@ import typer
 
 from . import __version__
 from .errors import FusionError
+from .files import one_line
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -86,6 +89,9 @@ def fuse(
         model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
         white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix,
     )  # fmt: skip
+    for path in inputs:
+        if not os.path.exists(path):
+            raise FusionError(f"{path}: no such file or folder; check the path")
     folders = [Path(p).is_dir() for p in inputs]
     if not 1 <= reference <= len(inputs):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
@@ -245,26 +251,31 @@ def keep_memory() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     keep_memory()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
     try:
-        app(argv, standalone_mode=True)
+        sys.exit(app(argv, standalone_mode=False) or 0)
     except FusionError as error:
         fail(str(error), 2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         fail("interrupted", 130)
     except MemoryError:
         fail("out of memory: give --max-memory, or smaller images", 2)
-    except BrokenPipeError:  # the reader of our output went away
+    except OSError as error:  # our own output: the reader went away, or there is no room for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
-            raise
-        fail("out of memory: give --max-memory, or --device cpu", 2)
+        fail(f"cannot go on: {error.strerror or error}", 1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of the command line's parser
+        if usage is not None:
+            fail(f"{usage()} See --help.", 2)
+        if isinstance(error, RuntimeError) and "memory" in str(error).lower():
+            fail("out of memory: give --max-memory, or --device cpu", 2)
+        raise
 
 
 def fail(message: str, code: int) -> Any:
     """One line on stderr, and out."""
-    print(f"anyfuse: {message}", file=sys.stderr)
+    print(f"anyfuse: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -60,6 +60,12 @@ def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule) -> Tenso
     return fused
 
 
+def least_bytes(stack: Stack, model: FusionModel) -> int:
+    """The smallest budget with which `fuse_stack` can work."""
+    planes = 3 if colour_rule(stack, model) in ("blend", "rgb") else 1
+    return tiling.least_bytes(model, stack.n, planes, stack.height, stack.width)
+
+
 def fuse_stack(
     stack: Stack,
     model: FusionModel,

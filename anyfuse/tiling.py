@@ -80,32 +80,41 @@ def plan(
     budget: bytes that fusing may use beside the images themselves; None: tiles of 1024. tile: side to use instead. A budget
     under which not even the smallest tile fits is a FusionError that says how much is needed.
     """
-    unit = math.lcm(model.stride, model.context_scale or 1)
-    padded = (math.ceil(height / unit) * unit, math.ceil(width / unit) * unit)
-    halo = math.ceil((model.halo or 0) / unit) * unit
+    unit, padded, halo = _layout(model, height, width)
     if model.halo is None:  # needs the whole image
         side = max(padded)
-        _check_budget(model, n, planes, padded[0] * padded[1], budget)
-        return Plan(height, width, *padded, side, 0)
-    if tile is not None:
+    elif tile is not None:
         side = max(unit, tile // unit * unit)
-        return Plan(height, width, *padded, side, halo)
-    smallest = math.ceil(SMALLEST_TILE / unit) * unit
-    side = math.ceil(PREFERRED_TILE / unit) * unit
-    context = _context_bytes(model, n, padded)
-    if budget is not None:
-        while side > smallest and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
-            side -= unit
-        need = _tile_bytes(model, n, planes, side + 2 * halo, padded) + context
-        if need > budget:
-            raise FusionError(
-                f"--max-memory leaves {budget / 2**20:.0f} MiB for {n} images of {width}x{height}, "
-                f"and at least {need / 2**20:.0f} MiB more than the images are needed"
-            )
+    else:
+        side = math.ceil(PREFERRED_TILE / unit) * unit
+        if budget is not None:
+            context = _context_bytes(model, n, padded)
+            while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
+                side -= unit
+    least = least_bytes(model, n, planes, height, width)
+    if budget is not None and least > budget:
+        raise FusionError(
+            f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at least, and "
+            f"--max-memory leaves {budget / 2**20:.0f} MiB"
+        )
     return Plan(height, width, *padded, side, halo)
 
 
-def _tile_bytes(model: FusionModel, n: int, planes: int, side: int, padded: tuple[int, ...]) -> int:
+def least_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) -> int:
+    """The smallest budget that `plan` accepts: the smallest tile and the context, or the whole image for a model without a halo."""
+    _, padded, halo = _layout(model, height, width)
+    side = max(padded) if model.halo is None else SMALLEST_TILE + 2 * halo
+    return _tile_bytes(model, n, planes, side, padded) + _context_bytes(model, n, padded)
+
+
+def _layout(model: FusionModel, height: int, width: int) -> tuple[int, tuple[int, int], int]:
+    """Unit that tiles start at multiples of, padded size, halo in pixels."""
+    unit = math.lcm(model.stride, model.context_scale or 1)
+    padded = (math.ceil(height / unit) * unit, math.ceil(width / unit) * unit)
+    return unit, padded, math.ceil((model.halo or 0) / unit) * unit
+
+
+def _tile_bytes(model: FusionModel, n: int, planes: int, side: int, padded: tuple[int, int]) -> int:
     area = min(side, padded[0]) * min(side, padded[1])
     return area * n * (model.working_bytes + 16 * planes)
 
@@ -116,15 +125,6 @@ def _context_bytes(model: FusionModel, n: int, padded: tuple[int, int]) -> int:
     cells = padded[0] * padded[1] // model.context_scale**2
     at_once = cells if model.context_halo is None else min(cells, (CONTEXT_TILE + 2 * model.context_halo) ** 2)
     return n * (cells * model.stored_bytes + at_once * model.context_bytes)
-
-
-def _check_budget(model: FusionModel, n: int, planes: int, area: int, budget: int | None) -> None:
-    need = area * n * (model.working_bytes + 16 * planes)
-    if budget is not None and need > budget:
-        raise FusionError(
-            f"{type(model).__name__} needs the whole image at once, {need / 2**20:.0f} MiB, "
-            f"and --max-memory leaves {budget / 2**20:.0f} MiB: use --model anyfuse, which works in tiles"
-        )
 
 
 def reflect(window: slice, size: int) -> Tensor:

@@ -54,10 +54,14 @@ def main() -> None:
         sources = [rgb(f.pixels) for f in results[0].stack.frames]
         images = sources + [rgb(r.fused.pixels) for r in results]
         size = (args.width, round(args.width * images[0].shape[0] / images[0].shape[1]))
-        rows.append(np.concatenate([np.asarray(Image.fromarray(i).resize(size, Image.Resampling.LANCZOS)) for i in images], 1))
+        rows.append(
+            np.concatenate([np.asarray(Image.fromarray(i).resize(size, Image.Resampling.LANCZOS)) for i in images], 1)
+        )
         window = busiest(sources, args.crop)
         cut = [Image.fromarray(i[window]) for i in images]
-        crops.append(np.concatenate([np.asarray(c.resize((2 * args.crop,) * 2, Image.Resampling.NEAREST)) for c in cut], 1))
+        crops.append(
+            np.concatenate([np.asarray(c.resize((2 * args.crop,) * 2, Image.Resampling.NEAREST)) for c in cut], 1)
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(args.out / "sheet.png")
     Image.fromarray(np.concatenate(crops)).save(args.out / "crops.png")

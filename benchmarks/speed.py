@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only 640x480 and 1920x1080")
     parser.add_argument("--models", default="anyfuse,opencv,average,maximum,laplacian,mertens,guided")
     args = parser.parse_args()
-    models = [(m.split(":") + ["auto"])[:2] for m in args.models.split(",")]
+    models = [[*m.split(":"), "auto"][:2] for m in args.models.split(",")]
     sizes = [(640, 480, 9), (1920, 1080, 3), (6000, 4000, 1)][: 2 if args.quick else 3]
     print(f"{'model':<18} {'size':>10} {'threads':>7} {'seconds':>9} {'MiB':>7}")
     for width, height, repeats in sizes:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from anyfuse import cli
-from anyfuse.io import write_image
 from conftest import scene, to8, to16
 from PIL import Image
+
+from anyfuse import cli
+from anyfuse.io import write_image
 
 
 @pytest.fixture
@@ -43,7 +44,9 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_pair(capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path) -> None:
     out = tmp_path / "new" / "f.png"
-    code, text, _ = run(capsys, "fuse", *pair, "-o", out, "--weights-out", tmp_path / "w", "--report", tmp_path / "r.json")
+    code, text, _ = run(
+        capsys, "fuse", *pair, "-o", out, "--weights-out", tmp_path / "w", "--report", tmp_path / "r.json"
+    )
     assert code == 0
     assert "80x64" in text
     assert Image.open(out).size == (80, 64)
@@ -75,7 +78,17 @@ def test_folders(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a" / "bad.png").write_text("not an image")
     write_image(tmp_path / "b" / "bad.png", to8(scene(40, 50)))
     write_image(tmp_path / "b" / "alone.png", to8(scene(40, 50)))
-    call = ["fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out", "--report", tmp_path / "r.json", "--jobs", 2]
+    call = [
+        "fuse",
+        tmp_path / "a",
+        tmp_path / "b",
+        "-o",
+        tmp_path / "out",
+        "--report",
+        tmp_path / "r.json",
+        "--jobs",
+        2,
+    ]
     code, text, err = run(capsys, *call)
     assert code == 1
     assert "3 fused, 0 already there, 2 failed" in text
@@ -176,7 +189,9 @@ def test_sizes_differ(capsys: pytest.CaptureFixture[str], pair: tuple[str, str],
     assert Image.open(tmp_path / "f.png").size == (80, 64)
 
 
-def test_nothing_is_overwritten_unasked(capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path) -> None:
+def test_nothing_is_overwritten_unasked(
+    capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path
+) -> None:
     out = tmp_path / "f.png"
     out.write_text("precious")
     assert "--overwrite" in fails(capsys, "fuse", *pair, "-o", out)
@@ -207,7 +222,9 @@ def test_palette_cmyk_alpha(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert np.abs(fused - np.asarray(rgb)).mean() < 12, "three views of one picture give that picture"
 
 
-def test_no_room_and_no_right_to_write(capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path) -> None:
+def test_no_room_and_no_right_to_write(
+    capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path
+) -> None:
     assert "/proc" in fails(capsys, "fuse", *pair, "-o", "/proc/nothing/f.png")
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

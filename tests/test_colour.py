@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import torch
-from anyfuse import colour
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from anyfuse import colour
 
 
 @settings(max_examples=50, deadline=None)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 import torch
-from anyfuse import losses
 from torch import Tensor
 
-NAMES = ["intensity", "base", "exposedness", "gradient", "ssim", "mef_ssim", "qabf", "vif", "mutual_information", "scd", "halo"]
+from anyfuse import losses
+
+NAMES = [
+    "intensity",
+    "base",
+    "exposedness",
+    "gradient",
+    "ssim",
+    "mef_ssim",
+    "qabf",
+    "vif",
+    "mutual_information",
+    "scd",
+    "halo",
+]
 
 
 def smooth(seed: int, *shape: int) -> Tensor:

@@ -8,10 +8,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+from conftest import scene, to8, to16
+
 from anyfuse import cli
 from anyfuse.io import write_image
 from anyfuse.models import MODELS
-from conftest import scene, to8, to16
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()

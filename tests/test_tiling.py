@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from anyfuse import tiling
 from anyfuse.errors import FusionError
 from anyfuse.models import load_model
 from anyfuse.models.pyramid import collapse, expand, laplacian_pyramid, reduce
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 @settings(max_examples=60, deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import sys
@@ -15,6 +16,7 @@ from rich.table import Table as RichTable
 
 from ..data.folders import list_images, pair_by_stem
 from ..errors import FusionError
+from ..files import target_of, write_whole
 from ..io import read_image
 from ..metrics import METRICS
 from ..metrics import score as score_images
@@ -64,6 +66,10 @@ def run_score(
 ) -> int:
     """Scores a file or a folder. Returns the number of images that failed."""
     names = metric_names(metrics)
+    if len(sources) < 2:
+        raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
+    if out is not None:
+        target_of(out, True, [fused, *sources])
     failures: dict[str, str] = {}
     if not Path(fused).is_dir():
         values = score_one(Path(fused), [Path(s) for s in sources], names, grey, Path(truth) if truth else None)
@@ -106,16 +112,17 @@ def _score_folder(
 def _save(path: Path, rows: dict[str, dict[str, float]], grey: str) -> None:
     """CSV or JSON, by the suffix."""
     if path.suffix.lower() == ".json":
-        path.write_text(json.dumps({"grey": grey, "images": rows}, indent=1) + "\n")
+        write_whole(path, [(json.dumps({"grey": grey, "images": rows}, indent=1) + "\n").encode()], overwrite=True)
         return
     if path.suffix.lower() != ".csv":
         raise FusionError(f"{path}: give a name that ends in .csv or .json")
     names = list(next(iter(rows.values())))
-    with path.open("w", newline="") as file:
-        file.write(f"# anyfuse score, grey rule {grey}\n")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", *names])
-        writer.writerows([stem, *[format(values[n], ".10g") for n in names]] for stem, values in rows.items())
+    text = io.StringIO()
+    text.write(f"# anyfuse score, grey rule {grey}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *names])
+    writer.writerows([stem, *[format(values[n], ".10g") for n in names]] for stem, values in rows.items())
+    write_whole(path, [text.getvalue().encode()], overwrite=True)
 
 
 def _show(rows: dict[str, dict[str, float]]) -> None:
@@ -159,6 +166,8 @@ def run_bench(
     if inputs not in ("luma", "colour"):
         raise FusionError(f"--inputs {inputs}: give luma or colour")
     names = metric_names(metrics) if metrics else []
+    if Path(out).exists() and not Path(out).is_dir():
+        raise FusionError(f"{out}: is a file; name a folder for the results")
     others = [read_scores(Path(path)) for path in compare]
     console = Console(stderr=True)
     with console.status("") as status:

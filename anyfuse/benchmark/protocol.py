@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..errors import FusionError
+from ..files import write_whole
 
 HEAD = "# anyfuse scores 1"
 
@@ -88,8 +89,7 @@ def write_scores(path: Path, protocol: Protocol, rows: Iterable[Row]) -> None:
     for row in rows:
         cells = ["" if n not in row.values else format(row.values[n], ".10g") for n in names]
         writer.writerow([row.image, row.method, row.origin, *cells])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue())
+    write_whole(path, [text.getvalue().encode()], overwrite=True)
 
 
 def read_scores(path: Path) -> tuple[Protocol, list[Row]]:
@@ -126,7 +126,7 @@ def read_peers(path: Path, folder: str, ours: list[Row]) -> list[Row]:
     """
     try:
         records = [r for r in csv.DictReader(path.read_text().splitlines()) if r["folder"] == folder]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, csv.Error) as error:
         raise FusionError(f"{path}: not a file of peers' scores ({error})") from None
     if not records:
         raise FusionError(f"{path}: holds nothing for '{folder}'")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..files import write_whole
 from ..io import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
@@ -198,8 +199,7 @@ wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values
 <h2>Protocol</h2><pre>{html.escape(_json(protocol))}</pre>
 <table><tr><th>metric</th><th></th><th style="text-align:left">definition</th></tr>{definitions}</table>
 {f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page)
+    write_whole(path, [page.encode()], overwrite=True)
     return table
 
 

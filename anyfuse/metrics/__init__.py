@@ -28,7 +28,19 @@ from .table import METRICS, PLAIN, Metric
 
 Image = Tensor | np.ndarray
 
-__all__ = ["METRICS", "PLAIN", "RULES", "Metric", "Shared", "native_score", "psnr_truth", "score", "score_batch", "ssim_truth", "to_grey"]
+__all__ = [
+    "METRICS",
+    "PLAIN",
+    "RULES",
+    "Metric",
+    "Shared",
+    "native_score",
+    "psnr_truth",
+    "score",
+    "score_batch",
+    "ssim_truth",
+    "to_grey",
+]
 
 
 def score(

@@ -144,9 +144,7 @@ def nmi(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """
     s = Shared.of(fused, sources, shared)
     entropies = _entropies(s)
-    return 2 * torch.stack(
-        [_mutual(s, i, 0) / (entropies[:, i] + entropies[:, 0]) for i in _source_indices(s)]
-    ).sum(0)
+    return 2 * torch.stack([_mutual(s, i, 0) / (entropies[:, i] + entropies[:, 0]) for i in _source_indices(s)]).sum(0)
 
 
 def _tsallis(shared: Shared, i: int, j: int, q: float, *, crossed: bool = False) -> Tensor:

@@ -236,6 +236,4 @@ class Moments:
 
 def gaussian_moments(shared: Shared, size: int = 11, sigma: float = 1.5, border: str = "valid") -> Moments:
     """Moments under fspecial('gaussian', size, sigma)."""
-    return shared.once(
-        ("gaussian", size, sigma, border), lambda: Moments(shared, gaussian_taps(size, sigma), border)
-    )
+    return shared.once(("gaussian", size, sigma, border), lambda: Moments(shared, gaussian_taps(size, sigma), border))

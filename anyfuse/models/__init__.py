@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
+from ..files import one_line
 from .anyfuse import Anyfuse, AnyfuseConfig
 from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, parameter_counts
 from .classical import (
@@ -90,7 +91,9 @@ def load_model(name: str | Path) -> FusionModel:
                 check_sha256(spec.weights_path, spec.sha256)
             model.load_weights(spec.weights_path)
         return model.eval()
-    if Path(name).is_dir():
+    if not isinstance(name, str | Path):
+        raise FusionError(f"a model is a name, a folder or a hub id, not a {type(name).__name__}")
+    if str(name) and Path(name).is_dir():
         return from_pretrained(Path(name))
     if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return from_pretrained(download(name))
@@ -108,14 +111,17 @@ def from_pretrained(folder: Path) -> FusionModel:
         cls, config_cls = SYSTEMS[system], CONFIGS[system]
         if not isinstance(config, dict):
             raise TypeError("not an object")
+        for field in fields(config_cls):
+            if not isinstance(config.get(field.name, field.default), type(field.default)):
+                raise TypeError(f"{field.name} is {config[field.name]!r}, not {type(field.default).__name__}")
         lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         model = cls(config_cls(**lists_as_tuples))
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
         raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise FusionError(f"{path}: not a configuration of a model ({error})") from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+        raise FusionError(f"{path}: not a configuration of a model ({one_line(error)})") from None
     if model.state_dict():
         model.load_weights(folder / WEIGHTS_NAME)
     return model.eval()

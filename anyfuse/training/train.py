@@ -203,6 +203,7 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
     """Scores on held-out pairs: task -> {Qabf, VIF, SSIM, halo}, by the differentiable forms in losses.py."""
     gen = torch.Generator().manual_seed(1)
     device = next(model.parameters()).device
+
     def whole(stack: np.ndarray) -> Tensor:
         h, w = (side - side % model.stride for side in stack.shape[1:])
         return torch.from_numpy(stack[:, :h, :w]).float() / 255

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from anyfuse.data.synthetic import exposure_stack, focus_stack, random_depth, smooth_field
 from torch import Tensor
+
+from anyfuse.data.synthetic import exposure_stack, focus_stack, random_depth, smooth_field
 
 
 def sharp_image(side: int = 96) -> Tensor:
@@ -12,7 +13,9 @@ def sharp_image(side: int = 96) -> Tensor:
 
 
 def sharpness(x: Tensor) -> Tensor:
-    detail = (4 * x[..., 1:-1, 1:-1] - x[..., 2:, 1:-1] - x[..., :-2, 1:-1] - x[..., 1:-1, 2:] - x[..., 1:-1, :-2]).abs()
+    detail = (
+        4 * x[..., 1:-1, 1:-1] - x[..., 2:, 1:-1] - x[..., :-2, 1:-1] - x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
+    ).abs()
     return torch.nn.functional.avg_pool2d(detail[:, None], 9, 1, 4)[:, 0]
 
 

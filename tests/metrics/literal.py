@@ -23,9 +23,7 @@ def gaussian(size: int, sigma: float) -> Array:
 
 
 def windows(x: Array, size: int) -> list[Array]:
-    return [
-        x[i : i + size, j : j + size] for i in range(x.shape[0] - size + 1) for j in range(x.shape[1] - size + 1)
-    ]
+    return [x[i : i + size, j : j + size] for i in range(x.shape[0] - size + 1) for j in range(x.shape[1] - size + 1)]
 
 
 def at(x: Array, i: int, j: int, border: str) -> float:
@@ -177,7 +175,9 @@ def fmi_edge(a: Array, b: Array, f: Array) -> float:
 def fmi_dct(a: Array, b: Array, f: Array) -> float:
     def matrix(n: int) -> Array:
         scale = [math.sqrt((1 if k == 0 else 2) / n) for k in range(n)]
-        return np.array([[scale[k] * math.cos(math.pi * k * (2 * i + 1) / (2 * n)) for i in range(n)] for k in range(n)])
+        return np.array(
+            [[scale[k] * math.cos(math.pi * k * (2 * i + 1) / (2 * n)) for i in range(n)] for k in range(n)]
+        )
 
     return fmi_windows(*(matrix(x.shape[0]) @ x @ matrix(x.shape[1]).T for x in (a, b, f)))
 
@@ -452,7 +452,9 @@ def filtered(x: Array, divisor: float, response: Callable[[Array], Array]) -> Ar
         return np.array([(2 * k if k < (n + 1) // 2 else 2 * (k - n)) / n for k in range(n)])
 
     def dft(n: int) -> npt.NDArray[np.complex128]:
-        return np.array([[complex(math.cos(t), -math.sin(t)) for t in 2 * math.pi * k * np.arange(n) / n] for k in range(n)])
+        return np.array(
+            [[complex(math.cos(t), -math.sin(t)) for t in 2 * math.pi * k * np.arange(n) / n] for k in range(n)]
+        )
 
     v, u = axis(height) * height / divisor, axis(width) * width / divisor
     r = np.sqrt(v[:, None] ** 2 + u[None] ** 2)
@@ -463,13 +465,13 @@ def filtered(x: Array, divisor: float, response: Callable[[Array], Array]) -> Ar
 
 def qcb(a: Array, b: Array, f: Array) -> float:
     def masked(x: Array) -> Array:
-        x = filtered(stretched(x / 255), 30, lambda r: np.exp(-((r / 15.387) ** 2)) - 0.7622 * np.exp(-((r / 1.3456) ** 2)))
+        x = filtered(
+            stretched(x / 255), 30, lambda r: np.exp(-((r / 15.387) ** 2)) - 0.7622 * np.exp(-((r / 1.3456) ** 2))
+        )
         out = np.zeros_like(x)
         wide = np.pad(x, 15)
         k = np.arange(-15, 16)
-        kernels = [
-            np.exp(-(k[:, None] ** 2 + k[None] ** 2) / (2 * s * s)) / (2 * math.pi * s * s) for s in (2.0, 4.0)
-        ]
+        kernels = [np.exp(-(k[:, None] ** 2 + k[None] ** 2) / (2 * s * s)) / (2 * math.pi * s * s) for s in (2.0, 4.0)]
         for i in range(x.shape[0]):
             for j in range(x.shape[1]):
                 part = wide[i : i + 31, j : j + 31]

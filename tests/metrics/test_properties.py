@@ -22,7 +22,43 @@ from anyfuse.metrics.shared import correlate, separable
 SMALL = [name for name in METRICS if name not in ("niqe", "ms_ssim")]  # fit into 56x64
 # depend on the order of the sources, as their originals do
 ORDERED = {"nabf_tang", "fmi_pixel_tang", "fmi_gradient_tang", "qc_mefb", "qc_zl", "viff"}
-DIFFERENTIABLE = ["ag", "ag_liu", "ei", "sd", "sd_liu", "sf", "sf_vifb", "qsf", "qabf", "qabf_liu", "qg", "qm", "nabf", "labf", "mse", "mse_tang", "rmse", "rmse_vifb", "psnr", "psnr_tang", "psnr_vifb", "psnr_cdd", "cc", "scd", "ssim", "ssim_sum", "ssim_cdd", "qs", "qw", "qw_mefb", "qe", "vif", "viff", "mef_ssim", "halo"]
+DIFFERENTIABLE = [
+    "ag",
+    "ag_liu",
+    "ei",
+    "sd",
+    "sd_liu",
+    "sf",
+    "sf_vifb",
+    "qsf",
+    "qabf",
+    "qabf_liu",
+    "qg",
+    "qm",
+    "nabf",
+    "labf",
+    "mse",
+    "mse_tang",
+    "rmse",
+    "rmse_vifb",
+    "psnr",
+    "psnr_tang",
+    "psnr_vifb",
+    "psnr_cdd",
+    "cc",
+    "scd",
+    "ssim",
+    "ssim_sum",
+    "ssim_cdd",
+    "qs",
+    "qw",
+    "qw_mefb",
+    "qe",
+    "vif",
+    "viff",
+    "mef_ssim",
+    "halo",
+]
 
 
 def tensors(name: str) -> tuple[Tensor, Tensor]:
@@ -156,7 +192,24 @@ def test_halo_sees_a_cloud() -> None:
 def test_a_copy_of_equal_sources_is_perfect() -> None:
     fused, _ = tensors("smooth")
     values = score_batch(fused, torch.stack([fused, fused], 1))
-    ones = ["ssim", "mef_ssim", "qs", "qw", "qe", "qc", "qy", "qcb", "viff", "cc", "nmi", "fmi_pixel", "fmi_gradient", "fmi_edge", "fmi_dct", "fmi_wavelet"]
+    ones = [
+        "ssim",
+        "mef_ssim",
+        "qs",
+        "qw",
+        "qe",
+        "qc",
+        "qy",
+        "qcb",
+        "viff",
+        "cc",
+        "nmi",
+        "fmi_pixel",
+        "fmi_gradient",
+        "fmi_edge",
+        "fmi_dct",
+        "fmi_wavelet",
+    ]
     for name in ones:
         expected = 2 if name == "nmi" else 1
         assert float(values[name]) == pytest.approx(expected, abs=1e-3), name
@@ -180,7 +233,9 @@ def test_ranges() -> None:
 def test_truth() -> None:
     fused, sources = tensors("smooth")
     truth = sources[:, 0]
-    assert float(psnr_truth(fused, truth)) == pytest.approx(10 * math.log10(65025 / float(((fused - truth) ** 2).mean())))
+    assert float(psnr_truth(fused, truth)) == pytest.approx(
+        10 * math.log10(65025 / float(((fused - truth) ** 2).mean()))
+    )
     assert float(ssim_truth(truth, truth)) == pytest.approx(1)
     values = score(fused[0], [sources[0, 0], sources[0, 1]], ["cc"], reference=truth[0])
     assert list(values) == ["cc", "psnr_truth", "ssim_truth"]
@@ -223,7 +278,11 @@ def test_ssim_matches_scikit_image() -> None:
 
 
 @given(
-    height=st.integers(1, 90), width=st.integers(1, 40), size=st.integers(1, 40), step=st.integers(1, 2), seed=st.integers(0, 9)
+    height=st.integers(1, 90),
+    width=st.integers(1, 40),
+    size=st.integers(1, 40),
+    step=st.integers(1, 2),
+    seed=st.integers(0, 9),
 )
 @settings(max_examples=30, deadline=None)
 def test_long_and_short_filters_agree(height: int, width: int, size: int, step: int, seed: int) -> None:

@@ -108,7 +108,9 @@ GREY = {
 }
 
 FLAT = "stabiliser 2e-16: in flat patches the value is the quotient of two rounding errors, in the original as well"
-FLAT_VIF = "flat patches: variances of 1e-10 are compared with a guard of 1e-10; a direct re-implementation is as far away"
+FLAT_VIF = (
+    "flat patches: variances of 1e-10 are compared with a guard of 1e-10; a direct re-implementation is as far away"
+)
 TIES = "equal gains of both sources: rounding decides which source a pixel takes"
 TINY = "flat pixels enter with a gradient of 1e-5, whose last digits the original fixes differently"
 

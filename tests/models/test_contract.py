@@ -6,10 +6,11 @@ import dataclasses
 
 import pytest
 import torch
+from torch import Tensor
+
 from anyfuse import tiling
 from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, FusionModel, describe, load_model
-from torch import Tensor
 
 ALL = list(MODELS)
 SETS = [n for n in ALL if MODELS[n].cls.arity[1] is None]

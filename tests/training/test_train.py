@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import scene, to8
+
 from anyfuse.data.batches import DataSet, TrainingData
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models import load_model
 from anyfuse.training.recipes import RECIPES, Recipe
 from anyfuse.training.train import Ema, learning_rate, train
-from conftest import scene, to8
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,10 @@ def test_stop_and_resume_equal_one_run(folders: Path, tmp_path: Path, monkeypatc
         path.replace(path.with_name("last.pt"))
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(torch, "save", save_and_stop)
+    monkeypatch.setattr(torch, "save", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
         train(small(), folders, tmp_path / "parts", save_every=2, log=lambda s: None)
+    monkeypatch.setattr(torch, "save", save)
     messages: list[str] = []
     parts = train(small(), folders, tmp_path / "parts", log=messages.append)
     assert messages[0] == "resumed at step 2"
