@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .models.classical import Mertens
 from .models.pyramid import gaussian_pyramid
 
 # ---------------------------------------------------------------------- building blocks
@@ -71,12 +72,11 @@ def base(fused: Tensor, sources: Tensor) -> Tensor:
     return (low_fused - gaussian_pyramid(sources, 3)[-1].amax(1)).abs().mean()
 
 
-def exposedness(fused: Tensor, sources: Tensor, sigma: float = 0.2) -> Tensor:
-    """L1 distance of the third Gaussian level to the sources' there, weighted by how close to mid-grey each is (Mertens 2007, sec. 3.1)."""
-    low_fused = gaussian_pyramid(fused[:, None], 3)[-1][:, 0]
-    low = gaussian_pyramid(sources, 3)[-1]
-    weights = torch.exp(-((low - 0.5) ** 2) / (2 * sigma**2)) + 1e-3
-    return (low_fused - (weights * low).sum(1) / weights.sum(1)).abs().mean()
+def exposure(fused: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the third Gaussian level to that of exposure fusion (Mertens 2007): well-exposed and free of blotches."""
+    with torch.no_grad():
+        teacher = Mertens()(sources[:, :, None])
+    return (gaussian_pyramid(fused[:, None], 3)[-1] - gaussian_pyramid(teacher, 3)[-1]).abs().mean()
 
 
 def gradient(fused: Tensor, sources: Tensor) -> Tensor:

@@ -201,6 +201,39 @@ def test_nothing_is_overwritten_unasked(
     assert Path(pair[0]).read_bytes() == before
 
 
+def test_reports_and_maps_spare_inputs(
+    capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "f.png"
+    taken = tmp_path / "01-a.png"
+    write_image(taken, to8(scene(64, 80, 5)))
+    before = {p: Path(p).read_bytes() for p in (*pair, taken)}
+    assert ".json" in fails(capsys, "fuse", *pair, "-o", out, "--report", pair[0])
+    assert "one of the inputs" in fails(
+        capsys, "fuse", pair[0], taken, "-o", out, "--weights-out", tmp_path, "--overwrite"
+    )
+    assert "weight map" in fails(capsys, "fuse", *pair, "-o", taken, "--weights-out", tmp_path, "--overwrite")
+    assert {p: Path(p).read_bytes() for p in before} == before
+    assert not out.exists()
+
+
+def test_a_run_that_was_cut_off_goes_on(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Weight maps are written before the image: maps without an image are from a run that was killed."""
+    for index in range(2):
+        for folder in ("a", "b"):
+            write_image(tmp_path / folder / f"{index}.png", to8(scene(40, 50, index + ord(folder))))
+    call = ["fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out", "--weights-out", tmp_path / "w", "-q"]
+    assert run(capsys, *call)[0] == 0
+    (tmp_path / "out" / "1.png").unlink()
+    assert run(capsys, *call)[0] == 0
+    assert (tmp_path / "out" / "1.png").exists()
+
+
+def test_usage_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--output" in fails(capsys, "fuse", "a.png", "b.png")
+    assert "nope" in fails(capsys, "nope")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 3)])
 def test_tiny_images(size: tuple[int, int], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for seed in range(2):

@@ -11,7 +11,7 @@ from anyfuse import losses
 NAMES = [
     "intensity",
     "base",
-    "exposedness",
+    "exposure",
     "gradient",
     "ssim",
     "mef_ssim",

@@ -24,7 +24,7 @@ class Recipe:
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 2400
+    steps: int = 2000
     crop: int = 128
     stacks: int = 4
     lr: float = 1.5e-3
@@ -58,7 +58,7 @@ RECIPES: dict[str, Recipe] = {
                 "ssim": 1.0,
                 "scd": 0.2,
                 "mef_ssim": 2.0,
-                "exposedness": 10.0,
+                "exposure": 10.0,
                 "halo": 8.0,
             },
             "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
