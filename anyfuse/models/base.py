@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import FusionError
@@ -96,7 +96,7 @@ class FusionModel(nn.Module):
         config = {"system": type(self).__name__, **asdict(self.config)}
         (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
         state = {k: v.contiguous() for k, v in self.state_dict().items()}
-        save_file(state, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+        (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
 
     def load_weights(self, path: str | Path) -> None:
         """Loads a safetensors file strictly; a FusionError names the first keys that don't fit."""
