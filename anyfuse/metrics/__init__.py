@@ -120,7 +120,7 @@ def _chw(image: Image, what: str) -> Tensor:
     if isinstance(image, np.ndarray):
         if image.dtype == np.uint16:
             raise FusionError(f"{what} has 16 bits: metrics are defined on 0..255, divide by 257")
-        tensor = torch.from_numpy(np.ascontiguousarray(image))
+        tensor = torch.from_numpy(np.array(image, order="C"))  # a copy: views of files are read-only
         tensor = tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor
     else:
         tensor = image
