@@ -21,6 +21,7 @@ from anyfuse.errors import FusionError
 Window = tuple[slice, slice]
 
 FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # the value that counts as 1.0
+HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a little is still a tie
 _BLOCK = 1 << 22  # values looked at together when a whole image is scanned
 _OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
 
@@ -188,7 +189,7 @@ def icc_channels(icc: bytes) -> int:
 def convert_depth(
     array: np.ndarray, dtype: Any, white: float | None = None, white_out: float | None = None
 ) -> np.ndarray:
-    """Values with `white` as 1.0 -> `dtype` with `white_out` as 1.0 (None: full scale), rounded, clipped."""
+    """Values with `white` as 1.0 -> `dtype` with `white_out` as 1.0 (None: full scale), rounded half up, clipped."""
     target = np.dtype(dtype)
     white = FULL[array.dtype.name] if white is None else white
     white_out = FULL[target.name] if white_out is None else white_out
@@ -199,7 +200,7 @@ def convert_depth(
     for top in range(0, array.shape[0], step):
         block = array[top : top + step].astype(np.float64) * (white_out / white)
         block = block.clip(0.0, white_out)
-        out[top : top + step] = block if target.kind == "f" else np.rint(block)
+        out[top : top + step] = block if target.kind == "f" else np.floor(block + HALF)
     return out
 
 

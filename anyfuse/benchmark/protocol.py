@@ -31,7 +31,7 @@ class Protocol:
     sources: str
     grey: str = "opencv"
     inputs: str = "luma"
-    saving: str = "8-bit, rounded, no stretch"
+    saving: str = "8-bit, rounded half up, no stretch"
     metrics: dict[str, str] = field(default_factory=dict)
 
 
@@ -125,7 +125,11 @@ def read_peers(path: Path, folder: str, ours: list[Row]) -> list[Row]:
     Such a file has no protocol, so it is put to the test: its trivial rows must equal ours on the same images within 1e-3 relative.
     """
     try:
-        records = [r for r in csv.DictReader(path.read_text().splitlines()) if folder in (r["folder"], r["folder"].rpartition("/")[2])]
+        records = [
+            r
+            for r in csv.DictReader(path.read_text().splitlines())
+            if folder in (r["folder"], r["folder"].rpartition("/")[2])
+        ]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise FusionError(f"{path}: not a file of peers' scores ({error})") from None
     if not records:

@@ -50,7 +50,7 @@ def test_bench_writes_scores_images_and_report(capsys: pytest.CaptureFixture[str
     assert code == 0
     assert "3 images" in text
     protocol, rows = read_scores(tmp_path / "scores.csv")
-    assert protocol.saving == "8-bit, rounded, no stretch"
+    assert protocol.saving == "8-bit, rounded half up, no stretch"
     assert {r.method for r in rows} == {"average", "laplacian", "maximum", "copy 1", "copy 2"}
     assert sorted(p.name for p in (tmp_path / "fused" / "laplacian").iterdir()) == ["0.png", "1.png", "2.png"]
     ir = np.asarray(Image.open(data / "ir" / "1.png"))
