@@ -171,10 +171,10 @@ class Stack:
         return torch.stack(out)
 
     def quantise(self, fused: Tensor) -> np.ndarray:
-        """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded, no stretch."""
+        """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded half up, no stretch."""
         planes = fused.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul_(self.white)
         if self.depth.kind == "u":
-            planes.round_()
+            planes.add_(HALF).floor_()
         values = planes.numpy().astype(self.depth)
         if len(values) < self.stored_channels:
             values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
