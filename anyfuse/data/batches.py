@@ -43,7 +43,7 @@ class TrainingData:
     def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10) -> None:
         self.root = Path(root)
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
-        self.validation: dict[str, list[np.ndarray]] = {}
+        self.validation: dict[str, list[np.ndarray]] = {}  # folder of the set -> held-out groups
         digest = hashlib.sha256()
         self.files = 0
         for data_set in sets:
@@ -64,7 +64,9 @@ class TrainingData:
                 self.files += len(paths)
                 stack = np.stack([_luma8(p) for p in paths])
                 if index % holdout == holdout - 1:
-                    self.validation.setdefault(data_set.task, []).append(stack)
+                    self.validation.setdefault(
+                        data_set.folders[0].rpartition("/")[0] or data_set.folders[0], []
+                    ).append(stack)
                 else:
                     kept.append(stack)
             self.train.setdefault(data_set.task, []).append(kept)

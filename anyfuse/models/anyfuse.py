@@ -4,7 +4,8 @@ Origin: ours. Code and weights: Apache-2.0.
 
     features   the same network for every input; the inputs see each other through their mean and maximum only, so
                order doesn't matter and their number is free
-    weights    one logit per input, band and pixel, from coarse to fine (a finer logit adds to the coarser one); softmax over inputs
+    weights    one logit per input, band and place, from coarse to fine (a finer logit adds to the coarser one); softmax over
+               inputs. Bands 0 and 1 have their places at half size
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a band may
                leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
@@ -29,18 +30,32 @@ from .pyramid import collapse, expand, gaussian_pyramid, laplacian_pyramid
 FINE_LEVELS = 3
 COARSE_LEVELS = 2
 LOGIT_BOUND = 6.0
+DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
 @dataclass(frozen=True)
 class AnyfuseConfig:
     """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound."""
 
-    half: int = 16
-    quarter: int = 32
+    half: int = 8
+    quarter: int = 24
     eighth: int = 32
     deep: int = 48
     blocks: int = 2
     margin: float = 0.5
+
+
+class Stem(nn.Module):
+    """Luma and its finest Laplacian band, compressed so that faint detail counts, to features at half size."""
+
+    def __init__(self, cout: int) -> None:
+        super().__init__()
+        self.own = nn.Conv2d(2, cout, 4, 2, 1)
+
+    def forward(self, luma: Tensor, band: Tensor) -> Tensor:
+        """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/2, W/2)"""
+        x = torch.cat([luma - 0.5, band / (band.abs() + DETAIL)], 1).to(self.own.weight.dtype)
+        return F.relu(self.own(x), inplace=True)
 
 
 class SetConv(nn.Module):
@@ -80,25 +95,23 @@ def halve(x: Tensor) -> Tensor:
 
 
 class Head(nn.Module):
-    """Logit and residual of each input: (B, N, C, h, w) -> two of (B, N, 1, h*r, w*r).
+    """Logits and residuals of each input: (B, N, C, h, w) -> two of (B, N, K, h, w).
 
     It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal inputs get 0. A logit is
     bounded softly: 6 is a share of 0.998 against one other input.
     """
 
-    def __init__(self, cin: int, upscale: int = 1) -> None:
+    def __init__(self, cin: int, maps: int = 1) -> None:
         super().__init__()
-        self.out = nn.Conv2d(cin, 2 * upscale**2, 1, bias=False)
-        self.upscale = upscale
+        self.out = nn.Conv2d(cin, 2 * maps, 1, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         parts = x.unbind(1)
         mean = reduce(torch.add, parts) / len(parts)
-        y = self.out(flatten_set(torch.stack([p - mean for p in parts], 1))).float()
-        if self.upscale > 1:
-            y = F.pixel_shuffle(y, self.upscale)
-        logit, residual = unflatten_set(y, x.shape[1]).split(1, 2)
+        different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
+        y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
+        logit, residual = unflatten_set(y, x.shape[1]).chunk(2, 2)
         return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
 
 
@@ -125,7 +138,7 @@ class Anyfuse(FusionModel):
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AnyfuseConfig()
-        self.enc2 = nn.ModuleList([SetConv(4, c.half), SetConv(c.half, c.half)])
+        self.enc2 = Stem(c.half)
         self.enc4 = nn.ModuleList([SetConv(c.half, c.quarter, 2), SetConv(c.quarter, c.quarter)])
         self.enc8_in = SetConv(c.quarter, c.eighth, 2)
         self.enc8 = nn.ModuleList([SetConv(c.eighth, c.eighth) for _ in range(c.blocks)])
@@ -138,30 +151,20 @@ class Anyfuse(FusionModel):
         self.dec8 = SetConv(c.eighth, c.eighth)
         self.to4 = nn.Conv2d(c.eighth, c.quarter, 1)
         self.dec4 = SetConv(c.quarter, c.quarter)
-        self.to2 = nn.Conv2d(c.quarter, c.half, 1)
-        self.dec2 = SetConv(c.half, c.half)
         self.head32 = Head(c.deep)
         self.head16 = Head(c.deep)
         self.head8 = Head(c.eighth)
-        self.head4 = Head(c.quarter)
-        self.head2 = Head(c.half)
-        self.head1 = Head(c.half, upscale=2)
+        self.head4 = Head(c.quarter, 1 + 4 + 4)
 
     # ------------------------------------------------------------------ network
 
-    def _encode(self, sources: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """sources (B, N, C, H, W) -> features at 1/2, 1/4 and 1/8 that depend on nearby pixels alone"""
-        dtype = self.to2.weight.dtype
-        luma = flatten_set(sources[:, :, :1]).to(dtype)
-        x = unflatten_set(F.pixel_unshuffle(luma - 0.5, 2), sources.shape[1])
-        if not torch.is_grad_enabled():
-            x = unflatten_set(flatten_set(x).contiguous(memory_format=torch.channels_last), x.shape[1])
-        for block in self.enc2:
-            x = block(x)
-        q = x
+    def _encode(self, gauss: list[Tensor], n: int) -> tuple[Tensor, Tensor]:
+        """Gaussian pyramid (B*N, C, ., .) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
+        luma = gauss[0][:, :1]
+        q = unflatten_set(self.enc2(luma, luma - expand(gauss[1][:, :1])), n)
         for block in self.enc4:
             q = block(q)
-        return x, q, self.enc8_in(q)
+        return q, self.enc8_in(q)
 
     @staticmethod
     def _up(low: Tensor, project: nn.Module, skip: Tensor, block: nn.Module) -> Tensor:
@@ -188,16 +191,19 @@ class Anyfuse(FusionModel):
         logit3 = logit3 + set_expand(logit4)
         return e, [(logit3, r3), (logit4, r4), (base, torch.zeros_like(base))]
 
-    def _fine(self, x: Tensor, q: Tensor, e: Tensor, logit3: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """features at 1/2, 1/4, decoded 1/8 and the logit of band 3 -> (logit, residual) of bands 0, 1, 2"""
+    def _fine(self, q: Tensor, e: Tensor, logit3: Tensor) -> list[Tensor]:
+        """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0, 1, 2, (B, N, 1, ., .)"""
         q = self._up(e, self.to4, q, self.dec4)
-        logit2, r2 = self.head4(q)
-        logit2 = logit2 + set_expand(logit3)
-        x = self._up(q, self.to2, x, self.dec2)
-        logit1, r1 = self.head2(x)
-        logit1 = logit1 + set_expand(logit2)
-        logit0, r0 = self.head1(x)
-        return [(logit0 + set_expand(logit1), r0), (logit1, r1), (logit2, r2)]
+        logits, residuals = (x.split([1, 4, 4], 2) for x in self.head4(q))
+        logit2 = logits[0] + set_expand(logit3)
+        logit1 = F.pixel_shuffle(logits[1], 2) + set_expand(logit2)
+        logit0 = F.pixel_shuffle(logits[2], 2) + logit1
+        half = self._weights(logit0, F.pixel_shuffle(residuals[2], 2))
+        return [
+            set_expand(half),
+            self._weights(logit1, F.pixel_shuffle(residuals[1], 2)),
+            self._weights(logit2, residuals[0]),
+        ]
 
     def _weights(self, logit: Tensor, residual: Tensor) -> Tensor:
         """(B, N, 1, h, w) twice -> weights that sum to 1 over N"""
@@ -213,7 +219,8 @@ class Anyfuse(FusionModel):
 
     def reduce(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
-        return self._pack(self._encode(sources)[2], gaussian_pyramid(flatten_set(sources), FINE_LEVELS)[-1])
+        gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
+        return self._pack(self._encode(gauss, sources.shape[1])[1], gauss[-1])
 
     @staticmethod
     def _pack(eighth: Tensor, gauss: Tensor) -> Tensor:
@@ -223,7 +230,7 @@ class Anyfuse(FusionModel):
         """-> maps at 1/8: decoded features (B, N, eighth, .), logits of band 3 (B, N, 1, .), the fused image (B, C, .),
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
-        e, heads = self._deep(reduced[:, :, :c].to(self.to2.weight.dtype))
+        e, heads = self._deep(reduced[:, :, :c].to(self.to4.weight.dtype))
         bands = laplacian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
         weights = [self._weights(*head) for head in heads]
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
@@ -242,11 +249,11 @@ class Anyfuse(FusionModel):
         return share[:, :, 0]
 
     def _fuse(self, sources: Tensor, context: Context | None) -> tuple[Tensor, list[Tensor], Tensor]:
-        x, q, e = self._encode(sources)
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
+        q, e = self._encode(gauss, sources.shape[1])
         if context is None:
             context = self.context(self._pack(e, gauss[-1]))
         features, logit3, coarse, share = context.maps
-        weights = [self._weights(*head) for head in self._fine(x, q, features, logit3)]
+        weights = self._fine(q, features, logit3)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         return collapse([*self._blend(bands, weights), coarse]), weights, share

@@ -19,7 +19,8 @@ REAL_AND_NATURAL = (
 @dataclass(frozen=True)
 class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50."""
+    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50.
+    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings."""
 
     model: str
     tasks: dict[str, int]
@@ -33,6 +34,8 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.998
     seed: int = 0
+    strategy: str = "plain"
+    options: dict[str, float] = field(default_factory=dict)
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
 
 
@@ -42,36 +45,36 @@ RECIPES: dict[str, Recipe] = {
         tasks={"ivf": 3, "mef": 4, "mff": 3, "mif": 3},
         losses={
             "ivf": {
-                "qabf": 1.5,
-                "vif": 0.5,
-                "ssim": 0.5,
-                "mutual_information": 0.05,
-                "scd": 0.2,
-                "base": 2.0,
-                "intensity": 3.0,
+                "qabf": 2.0,
+                "vif": 0.2,
+                "ssim": 1.0,
+                "scd": 0.6,
+                "base_max": 1.0,
+                "intensity": 1.0,
                 "gradient": 0.3,
                 "halo": 5.0,
             },
             "mef": {
-                "qabf": 1.5,
-                "vif": 0.3,
+                "qabf": 2.0,
+                "vif": 0.5,
                 "ssim": 1.0,
-                "scd": 0.2,
+                "mutual_information": 0.1,
+                "scd": 0.3,
                 "mef_ssim": 2.0,
-                "exposure": 10.0,
+                "base_mean": 2.0,
                 "halo": 8.0,
             },
-            "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.1, "halo": 2.0},
+            "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.3, "halo": 2.0},
             "mif": {
-                "qabf": 1.5,
-                "vif": 0.4,
-                "ssim": 0.5,
+                "qabf": 2.0,
+                "vif": 0.15,
+                "ssim": 2.0,
                 "mutual_information": 0.03,
-                "scd": 0.3,
-                "base": 2.0,
-                "intensity": 4.0,
+                "scd": 0.6,
+                "base_max": 1.0,
+                "intensity": 2.0,
                 "gradient": 0.5,
-                "halo": 3.0,
+                "halo": 4.0,
             },
         },
     ),

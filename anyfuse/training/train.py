@@ -10,71 +10,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import losses
 from ..data.batches import Batch, TrainingData
 from ..data.synthetic import focus_stack, integer
 from ..errors import FusionError
+from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
 from .recipes import Recipe
-
-SUPERVISED = ("reconstruction",)
-
-
-def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value."""
-    total, terms = fused.new_zeros(()), {}
-    for name, weight in weights.items():
-        target = batch.truth if name in SUPERVISED else batch.clean
-        if target is None:
-            raise FusionError(f"loss '{name}' needs a truth, and task '{batch.task}' has none")
-        value = getattr(losses, name)(fused, target)
-        terms[name] = float(value.detach())
-        total = total + weight * value
-    return total, terms
-
-
-class Plain:
-    """AdamW on the sum of the tasks' losses; gradients are clipped after the backward pass."""
-
-    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
-        self.model, self.recipe = model, recipe
-        decay = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decay, "weight_decay": recipe.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
-
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """One update from a list of batches with the same number of inputs; returns 'task/loss' -> value."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        fused = self.model(torch.cat([b.sources for b in batches]))[:, 0]
-        total = fused.new_zeros(())
-        log: dict[str, float] = {}
-        for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
-            loss, terms = task_loss(part, batch, self.recipe.losses[batch.task])
-            total = total + loss
-            log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": float(norm), **log}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.optimiser.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state)
+from .strategies import STRATEGIES
 
 
 class Ema:
@@ -122,7 +70,7 @@ def train(
     gen = torch.Generator().manual_seed(recipe.seed)
     data = TrainingData(data_root, recipe.sets)
     model = build_model(recipe.model).to(device).train()
-    strategy, ema = Plain(model, recipe), Ema(model, recipe.ema)
+    strategy, ema = STRATEGIES[recipe.strategy](model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"
     fingerprint = json.dumps(asdict(recipe), sort_keys=True)
@@ -186,8 +134,8 @@ def export(
         + ", ".join(sorted({s.task for s in recipe.sets})),
         f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
         f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {_device_name(model)}, torch {torch.__version__}",
-        "- validation (every tenth file of each set, held out): "
-        + "; ".join(f"{t} " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for t, s in scores.items()),
+        "- validation (every tenth file of each set, held out):",
+        *(f"  - {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for name, s in scores.items()),
         "",
         "```json",
         json.dumps(asdict(recipe), indent=1),
@@ -198,40 +146,35 @@ def export(
     return out
 
 
+SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
+
+
 @torch.inference_mode()
 def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
-    """Scores on held-out pairs: task -> {Qabf, VIF, SSIM, halo}, by the differentiable forms in losses.py."""
+    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus pairs."""
     gen = torch.Generator().manual_seed(1)
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.empty(0)).device
 
     def whole(stack: np.ndarray) -> Tensor:
         h, w = (side - side % model.stride for side in stack.shape[1:])
         return torch.from_numpy(stack[:, :h, :w]).float() / 255
 
     groups: dict[str, list[Tensor]] = {}
-    for task, stacks in data.validation.items():
+    for name, stacks in data.validation.items():
         chosen = [whole(s) for s in stacks[:: max(1, len(stacks) // limit)][:limit]]
-        if task == "natural":
-            groups["mff"] = [focus_stack(s[0, :256, :256], 2, gen) for s in chosen]
+        if len(chosen[0]) == 1:
+            groups[f"{name}, focus pairs"] = [focus_stack(s[0, :256, :256], 2, gen).clamp(0, 1) for s in chosen]
         else:
-            groups[task] = chosen
+            groups[name] = chosen
     out: dict[str, dict[str, float]] = {}
-    for task, tensors in groups.items():
+    for name, tensors in groups.items():
         rows = []
         for tensor in tensors:
-            sources = tensor[None].to(device)
-            fused = model(sources[:, :, None])[:, 0]
-            fused = (fused * 255).round() / 255
-            rows.append(
-                (
-                    1 - float(losses.qabf(fused, sources)),
-                    2 - float(losses.vif(fused, sources)),
-                    1 - float(losses.ssim(fused, sources)),
-                    float(losses.halo(fused, sources)),
-                )
-            )
-        means = torch.tensor(rows).mean(0).tolist()
-        out[task] = dict(zip(("Qabf", "VIF", "SSIM", "halo"), means, strict=True))
+            sources = (tensor[None] * 255).round()
+            fused = model(sources[:, :, None].to(device) / 255)[:, 0].cpu()
+            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
+        means = torch.cat(rows, 1).nanmean(1).tolist()
+        out[name] = dict(zip(SCORES, means, strict=True))
     return out
 
 
@@ -245,4 +188,4 @@ def _device_name(model: nn.Module) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
-__all__ = ["Ema", "Plain", "learning_rate", "train", "validate"]
+__all__ = ["Ema", "learning_rate", "train", "validate"]
