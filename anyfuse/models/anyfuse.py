@@ -17,7 +17,7 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 
 import torch
@@ -35,7 +35,10 @@ DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 @dataclass(frozen=True)
 class AnyfuseConfig:
-    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound."""
+    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound.
+
+    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for ablations).
+    """
 
     half: int = 8
     quarter: int = 24
@@ -43,6 +46,8 @@ class AnyfuseConfig:
     deep: int = 48
     blocks: int = 2
     margin: float = 0.5
+    mixing: bool = True
+    pyramid: bool = True
 
 
 class Stem(nn.Module):
@@ -61,16 +66,19 @@ class Stem(nn.Module):
 class SetConv(nn.Module):
     """3x3 convolution of each input plus a 1x1 mix of the inputs' mean and maximum, then ReLU."""
 
-    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
+    def __init__(self, cin: int, cout: int, stride: int = 1, mixing: bool = True) -> None:
         super().__init__()
         self.own = nn.Conv2d(cin, cout, 3, stride, 1)
-        self.mix = nn.Conv2d(2 * cin, cout, 1, bias=False)
+        self.mix = nn.Conv2d(2 * cin, cout, 1, bias=False) if mixing else None
         self.stride = stride
         self.residual = cin == cout and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C, h, w) -> (B, N, C', h/stride, w/stride)"""
         n = x.shape[1]
+        if self.mix is None:
+            y = F.relu(unflatten_set(self.own(flatten_set(x)), n))
+            return x + y if self.residual else y
         parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
         mean, peak = reduce(torch.add, parts) / n, reduce(torch.maximum, parts)
         if self.stride == 2:
@@ -139,18 +147,17 @@ class Anyfuse(FusionModel):
         super().__init__()
         self.config = c = config or AnyfuseConfig()
         self.enc2 = Stem(c.half)
-        self.enc4 = nn.ModuleList([SetConv(c.half, c.quarter, 2), SetConv(c.quarter, c.quarter)])
-        self.enc8_in = SetConv(c.quarter, c.eighth, 2)
-        self.enc8 = nn.ModuleList([SetConv(c.eighth, c.eighth) for _ in range(c.blocks)])
-        self.enc16 = nn.ModuleList([SetConv(c.eighth, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks)]])
-        self.enc32 = nn.ModuleList(
-            [SetConv(c.deep, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks + 1)]]
-        )
-        self.dec16 = SetConv(c.deep, c.deep)
+        block = partial(SetConv, mixing=c.mixing)
+        self.enc4 = nn.ModuleList([block(c.half, c.quarter, 2), block(c.quarter, c.quarter)])
+        self.enc8_in = block(c.quarter, c.eighth, 2)
+        self.enc8 = nn.ModuleList([block(c.eighth, c.eighth) for _ in range(c.blocks)])
+        self.enc16 = nn.ModuleList([block(c.eighth, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks)]])
+        self.enc32 = nn.ModuleList([block(c.deep, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks + 1)]])
+        self.dec16 = block(c.deep, c.deep)
         self.to8 = nn.Conv2d(c.deep, c.eighth, 1)
-        self.dec8 = SetConv(c.eighth, c.eighth)
+        self.dec8 = block(c.eighth, c.eighth)
         self.to4 = nn.Conv2d(c.eighth, c.quarter, 1)
-        self.dec4 = SetConv(c.quarter, c.quarter)
+        self.dec4 = block(c.quarter, c.quarter)
         self.head32 = Head(c.deep)
         self.head16 = Head(c.deep)
         self.head8 = Head(c.eighth)
@@ -255,5 +262,7 @@ class Anyfuse(FusionModel):
             context = self.context(self._pack(e, gauss[-1]))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
+        if not self.config.pyramid:
+            return self._blend(gauss[:1], weights[:1])[0], weights, share
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         return collapse([*self._blend(bands, weights), coarse]), weights, share
