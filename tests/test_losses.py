@@ -10,8 +10,8 @@ from anyfuse import losses
 
 NAMES = [
     "intensity",
-    "base",
-    "exposure",
+    "base_max",
+    "base_mean",
     "gradient",
     "ssim",
     "mef_ssim",

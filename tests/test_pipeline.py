@@ -153,7 +153,7 @@ def test_budget_of_memory_changes_tiles_not_the_picture() -> None:
     stack = Stack(tuple(from_arrays(images)))
     model = load_model("anyfuse")
     whole = fuse_stack(stack, model)
-    tiled = fuse_stack(stack, model, budget=90 * 2**20)
+    tiled = fuse_stack(stack, model, budget=60 * 2**20)
     assert whole.report["tiles"] == 1
     assert tiled.report["tiles"] >= 4
     assert np.abs(whole.pixels.astype(int) - tiled.pixels).max() <= 1

@@ -57,7 +57,7 @@ MODELS: dict[str, Spec] = {
         AnyfuseConfig(),
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
-        sha256="98ebc14eb2f75aadc69815fec3b003b2e6e8fce036551d0d5b7342b0cc421394",
+        sha256="1724e23a63ed0f0349d9a8fdd1171361b53983a6e97b7485234d9d8df702590f",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
     "average": Spec(Average, AverageConfig(), "mean of the images"),

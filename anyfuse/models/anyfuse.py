@@ -25,11 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Context, FusionModel, flatten_set, unflatten_set
-from .pyramid import collapse, expand, gaussian_pyramid, laplacian_pyramid
+from .pyramid import collapse, expand, gaussian_pyramid
 
 FINE_LEVELS = 3
 COARSE_LEVELS = 2
 LOGIT_BOUND = 6.0
+NEUTRAL = 0.02  # chroma below this counts little when colours are merged
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
@@ -139,9 +140,9 @@ class Anyfuse(FusionModel):
     low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
-    context_bytes = 1152
+    context_bytes = 1280
     stored_bytes = 296
-    working_bytes = 144
+    working_bytes = 68
 
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
@@ -218,9 +219,22 @@ class Anyfuse(FusionModel):
         return logit.softmax(1) + bounded - bounded.mean(1, keepdim=True)
 
     @staticmethod
-    def _blend(bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
-        """Bands (B*N, C, h, w) and weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w)"""
-        return [(w * unflatten_set(b, w.shape[1])).sum(1) for b, w in zip(bands, weights, strict=True)]
+    def _blend(gauss: list[Tensor], bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+        """Gaussian levels and bands (B*N, C, h, w), weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w).
+
+        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours out.
+        """
+        out = []
+        for level, band, w in zip(gauss, bands, weights, strict=True):
+            parts = unflatten_set(band, w.shape[1])
+            if parts.shape[2] == 1:
+                out.append((w * parts).sum(1))
+                continue
+            saturation = unflatten_set(torch.linalg.vector_norm(level[:, 1:], dim=1, keepdim=True), w.shape[1])
+            vivid = w.clamp_min(0) * (saturation + NEUTRAL)
+            vivid = vivid / vivid.sum(1, keepdim=True)
+            out.append(torch.cat([(w * parts[:, :, :1]).sum(1), (vivid * parts[:, :, 1:]).sum(1)], 1))
+        return out
 
     # ------------------------------------------------------------------ the contract
 
@@ -238,10 +252,11 @@ class Anyfuse(FusionModel):
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
         e, heads = self._deep(reduced[:, :, :c].to(self.to4.weight.dtype))
-        bands = laplacian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        gauss = gaussian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
         weights = [self._weights(*head) for head in heads]
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
-        return Context((e, heads[0][0], collapse(self._blend(bands, weights)), share / len(weights)))
+        return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
     def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
@@ -263,6 +278,6 @@ class Anyfuse(FusionModel):
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         if not self.config.pyramid:
-            return self._blend(gauss[:1], weights[:1])[0], weights, share
+            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
-        return collapse([*self._blend(bands, weights), coarse]), weights, share
+        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share
