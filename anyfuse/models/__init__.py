@@ -57,7 +57,7 @@ MODELS: dict[str, Spec] = {
         AnyfuseConfig(),
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
-        sha256="1724e23a63ed0f0349d9a8fdd1171361b53983a6e97b7485234d9d8df702590f",
+        sha256="1b800a360487baa72bf301b44d770a5aba662e6eeda20000bf6ecfff4ab5b9f1",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
     "average": Spec(Average, AverageConfig(), "mean of the images"),
