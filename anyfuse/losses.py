@@ -72,8 +72,8 @@ def base_max(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def base_mean(fused: Tensor, sources: Tensor) -> Tensor:
-    """L1 distance of the fourth Gaussian level to the sources' mean there: even light, and no blotches from changing decisions."""
-    return gaussian_pyramid(fused[:, None] - sources.mean(1, keepdim=True), 4)[-1].abs().mean()
+    """L1 distance of the third Gaussian level to the sources' mean there: even light, and no blotches from changing decisions."""
+    return gaussian_pyramid(fused[:, None] - sources.mean(1, keepdim=True), 3)[-1].abs().mean()
 
 
 def gradient(fused: Tensor, sources: Tensor) -> Tensor:

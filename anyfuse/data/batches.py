@@ -16,7 +16,7 @@ from ..colour import to_luma
 from ..errors import FusionError
 from ..io import read_image
 from .folders import list_images, pair_by_stem
-from .synthetic import exposure_stack, focus_stack, integer, uniform
+from .synthetic import exposure_stack, focus_scene, integer, uniform
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,13 @@ class TrainingData:
         for index in range(count):
             if task == "mff":
                 sharp = self.crop("natural", size, gen)[0]
-                stack = focus_stack(sharp, n, gen)
+                stack, depth = focus_scene(sharp, n, gen)
+                gains = 1 + uniform(0, 0.03, gen) * torch.randn(n, generator=gen)  # no two exposures are quite alike
+                stack = (stack * gains[:, None, None]).clamp(0, 1)
                 noise = uniform(0, 0.006, gen) * torch.randn(stack.shape, generator=gen)
                 sources.append((stack + noise).clamp(0, 1))
                 cleans.append(stack)
-                truths.append(sharp)
+                truths.append((sharp * gains[depth]).clamp(0, 1))
             elif task == "mef" and (n != 2 or "mef" not in self.train or index % 2):
                 observed, clean = exposure_stack(self.crop("natural", size, gen)[0], n, gen)
                 sources.append(observed)

@@ -9,6 +9,7 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a band may
                leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
+    bound      a pixel of the result lies between the sources' darkest and brightest there: no halo where all are black
 
 Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
 computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
@@ -260,8 +261,14 @@ class Anyfuse(FusionModel):
 
     def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
-        luma = fused[:, :1].clamp(0, 1)
+        luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
+
+    @staticmethod
+    def _bound(fused: Tensor, sources: Tensor) -> Tensor:
+        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at each pixel."""
+        parts = sources.unbind(1)
+        return torch.maximum(torch.minimum(fused, reduce(torch.maximum, parts)), reduce(torch.minimum, parts))
 
     def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""

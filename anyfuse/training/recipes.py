@@ -25,7 +25,7 @@ class Recipe:
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 2000
+    steps: int = 1800
     crop: int = 128
     stacks: int = 4
     lr: float = 1.5e-3
@@ -45,31 +45,31 @@ RECIPES: dict[str, Recipe] = {
         tasks={"ivf": 3, "mef": 4, "mff": 3, "mif": 3},
         losses={
             "ivf": {
-                "qabf": 2.0,
-                "vif": 0.07,
+                "qabf": 2.5,
+                "vif": 0.05,
                 "ssim": 1.2,
                 "mutual_information": 0.05,
-                "scd": 0.9,
+                "scd": 1.0,
                 "base_max": 1.5,
                 "intensity": 1.0,
                 "gradient": 0.3,
-                "halo": 5.0,
+                "halo": 6.0,
             },
             "mef": {
                 "qabf": 2.5,
-                "vif": 0.8,
+                "vif": 0.6,
                 "ssim": 1.0,
                 "mutual_information": 0.2,
                 "scd": 0.6,
                 "mef_ssim": 2.0,
-                "base_mean": 5.0,
+                "base_mean": 15.0,
                 "halo": 8.0,
             },
             "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.4, "mutual_information": 0.5, "halo": 2.0},
             "mif": {
                 "qabf": 3.0,
-                "ssim": 3.0,
-                "mutual_information": 0.06,
+                "ssim": 3.5,
+                "mutual_information": 0.08,
                 "scd": 1.0,
                 "base_max": 1.0,
                 "intensity": 2.0,
