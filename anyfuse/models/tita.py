@@ -1,0 +1,490 @@
+"""TITA: task-invariant interaction, task-specific adaptation (ICCV 2025, arXiv 2504.05164).
+
+Origin: written from the paper's formulas and measured facts about its network; no code was copied. Licence: Apache-2.0.
+
+    stem         two convolutions, the same for both sources; one LayerNorm, used again before each following stage
+    extract      Swin blocks, own ones for each source
+    interact     windowed cross attention between the sources, then per-pixel attention over two keys (IPA), then an MLP
+    adapt        OAF: high-pass, additive and multiplicative operands of each source, summed with six weights of the whole image
+    rebuild      Swin blocks, three convolutions
+
+Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse gives grey before
+colour and darker before brighter (`ordered`, see stack.py), in training and in use, so sources[:, 0] is B and sources[:, 1] is A.
+
+Tiling. The weights of OAF come from the mean of all features. `reduce` keeps the features' means over 8x8 pixels and `context` makes the
+weights of them, so tiles get those of the whole image, at the price of a second pass. Windows start at multiples of 8, as tiles do, and
+`halo` covers what a pixel can see, so tiled and whole results are the same up to rounding errors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import FusionError
+from .base import Context, FusionModel
+
+WINDOW = 8
+SHIFT = 4
+CELLS = WINDOW * WINDOW
+CPU_CHUNK, GPU_CHUNK = 16, 8192
+"""Windows that pass through a block at a time in inference; few, so that all between them stays in the CPU's cache."""
+BRANCHES = ("hpf", "add", "mul")
+
+
+@dataclass(frozen=True)
+class TITAConfig:
+    """Channels, blocks per stage, heads; then what an ablation switches.
+
+    phi: gate over channels as the paper has it, or a sigmoid per channel. noise: learned vectors added to IPA's keys. interaction: IPA
+    at all. branches: operands of OAF; with none the result is the mean of both sources. attention: of the interaction's blocks; inter:
+    each source asks the other (the paper's choice), intra: itself, mixed: two blocks intra, two inter, and so on.
+    second_stem: also builds the released network's stem for B, which nothing uses.
+    """
+
+    channels: int = 60
+    extract: int = 4
+    interact: tuple[int, ...] = (4, 4)
+    rebuild: int = 4
+    heads: int = 6
+    phi: Literal["softmax", "sigmoid"] = "softmax"
+    noise: bool = True
+    interaction: bool = True
+    branches: tuple[str, ...] = BRANCHES
+    attention: Literal["inter", "intra", "mixed"] = "inter"
+    drop_path: float = 0.1
+    second_stem: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "interact", tuple(self.interact))
+        object.__setattr__(self, "branches", tuple(b for b in BRANCHES if b in self.branches))
+        if self.channels < 4 or self.channels % 4 or self.channels % self.heads:
+            raise FusionError(f"channels {self.channels} must divide by 4 and by the {self.heads} heads")
+        if self.phi not in ("softmax", "sigmoid"):
+            raise FusionError(f"phi '{self.phi}': give softmax or sigmoid")
+        if self.attention not in ("inter", "intra", "mixed"):
+            raise FusionError(f"attention '{self.attention}': give inter, intra or mixed")
+        if not 0 <= self.drop_path < 1:
+            raise FusionError(f"drop_path {self.drop_path}: give 0 or more, less than 1")
+
+
+SMALL = TITAConfig(channels=24, extract=2, interact=(2, 2), rebuild=2)
+MEDIUM = TITAConfig(channels=36, extract=2, interact=(2, 2), rebuild=2)
+
+
+# ---------------------------------------------------------------------- windows
+
+
+def to_windows(x: Tensor, shift: int) -> Tensor:
+    """(B, H, W, C) -> (B, H/8, W/8, 64, C), after a cyclic shift to the left and up."""
+    if shift:
+        x = x.roll((-shift, -shift), (1, 2))
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c).transpose(2, 3)
+    return x.reshape(b, h // WINDOW, w // WINDOW, CELLS, c)
+
+
+def from_windows(x: Tensor, shift: int) -> Tensor:
+    """The inverse of `to_windows`."""
+    b, h, w, _, c = x.shape
+    x = x.view(b, h, w, WINDOW, WINDOW, c).transpose(2, 3).reshape(b, h * WINDOW, w * WINDOW, c)
+    return x.roll((shift, shift), (1, 2)) if shift else x
+
+
+def shift_masks() -> Tensor:
+    """(4, 64, 64): added to the scores of a shifted window inside, at the right, at the bottom, in the corner: 0 or -100.
+
+    The last window of a shifted row or column holds two bands from opposite sides of the image; they must not see each other.
+    """
+    half = torch.arange(WINDOW) >= WINDOW - SHIFT
+    right, below = half.repeat(WINDOW), half.repeat_interleave(WINDOW)
+    apart = [side[:, None] != side[None] for side in (right, below)]
+    return torch.stack([torch.zeros_like(apart[0]), apart[0], apart[1], apart[0] | apart[1]]) * -100.0
+
+
+def over_windows(
+    block: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor], shift: int, masks: Tensor, whole: bool
+) -> list[Tensor]:
+    """Runs `block(*windows, mask)` over all windows of (B, H, W, C) tensors; windows are (B, n, 64, C).
+
+    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they came from.
+    """
+    parts = [to_windows(x, shift) for x in tensors]
+    nh, nw = parts[0].shape[1:3]
+    kinds = torch.zeros(nh, nw, dtype=torch.long, device=masks.device)
+    kinds[:, -1:] += 1
+    kinds[-1:] += 2
+    if whole:
+        mask = masks[kinds].view(nh * nw, 1, CELLS, CELLS) if shift else None
+        done = block(*[p.flatten(1, 2) for p in parts], mask)
+        return [from_windows(x.unflatten(1, (nh, nw)), shift) for x in done]
+    chunk = CPU_CHUNK if parts[0].device.type == "cpu" else GPU_CHUNK
+    rows = [(0, nh - 1, 0), (nh - 1, nh, 2)] if shift else [(0, nh, 0)]
+    columns = [(0, nw - 1, 0), (nw - 1, nw, 1)] if shift else [(0, nw, 0)]
+    extra: list[Tensor] = []
+    for top, bottom, below in rows:
+        for left, right, beside in columns:
+            if right == left:
+                continue
+            mask = masks[below + beside] if below + beside else None
+            step = max(1, chunk // ((right - left) * len(parts[0])))
+            for low in range(top, bottom, step):
+                at = (slice(None), slice(low, min(low + step, bottom)), slice(left, right))
+                found = block(*[p[at].flatten(1, 2) for p in parts], mask)
+                if len(found) > len(parts) and not extra:
+                    extra = [f.new_empty((*parts[0].shape[:4], f.shape[-1])) for f in found[len(parts) :]]
+                for whole, part in zip([*parts, *extra], found, strict=True):
+                    whole[at] = part.view(whole[at].shape)
+    return [from_windows(x, shift) for x in [*parts, *extra]]
+
+
+def drop(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Drop path: zero for a share `rate` of the samples (first dimension), the others scaled up; nothing outside training."""
+    if not training or not rate:
+        return x
+    kept = torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate
+    return x * kept / (1 - rate)
+
+
+# ---------------------------------------------------------------------- parts
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows with a relative position bias; keys and values from another tensor where one is given."""
+
+    index: Tensor
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.table = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        y, x = torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")
+        place = torch.stack([y.flatten(), x.flatten()])
+        dy, dx = (place[:, :, None] - place[:, None, :] + WINDOW - 1).unbind(0)
+        self.register_buffer("index", (dy * (2 * WINDOW - 1) + dx).flatten(), persistent=False)
+
+    def forward(self, x: Tensor, other: Tensor | None, mask: Tensor | None) -> Tensor:
+        """x, other (B, n, 64, C); mask (64, 64) or (n, 1, 64, 64)"""
+        b, n, _, c = x.shape
+        if other is None:
+            parts = self.qkv(x).transpose(-1, -2).split(c, 2)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            kv = F.linear(other, weight[c:], bias[c:]).transpose(-1, -2)
+            parts = (F.linear(x, weight[:c], bias[:c]).transpose(-1, -2), *kv.split(c, 2))
+        # heads lie as (d, 64): matrix products of few rows and many columns are several times quicker than the reverse
+        q, k, v = (p.reshape(b * n * self.heads, c // self.heads, CELLS) for p in parts)
+        added = self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
+        added = added if mask is None else added + mask.to(added.dtype)
+        score = (q * (c // self.heads) ** -0.5).transpose(1, 2) @ k
+        score = score.view(b, n, self.heads, CELLS, CELLS)
+        score = score + added if torch.is_grad_enabled() else score.add_(added)
+        out = v @ score.softmax(-1).view(-1, CELLS, CELLS).transpose(1, 2)  # (B n heads, d, 64)
+        return self.proj(out.view(b, n, c, CELLS).transpose(-1, -2))
+
+
+class Mlp(nn.Sequential):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, cin: int, hidden: int, cout: int) -> None:
+        super().__init__(nn.Linear(cin, hidden), nn.GELU(), nn.Linear(hidden, cout))
+
+
+class SwinBlock(nn.Module):
+    """Self attention in windows, then an MLP of twice the width."""
+
+    def __init__(self, channels: int, heads: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, heads)
+        self.mlp = Mlp(channels, 2 * channels, channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        x = x + drop(self.attn(self.norm1(x), None, mask), self.rate, self.training)
+        return (x + drop(self.mlp(self.norm2(x)), self.rate, self.training),)
+
+
+class PairAttention(nn.Module):
+    """Multi-head attention of one query over two keys, for every pixel by itself.
+
+    A softmax over two is a sigmoid of the scores' difference, so the keys enter by their difference alone, and the bias of the keys (kept for
+    its place in checkpoints) cancels.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, query: Tensor, keys: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """query, keys (first less second), two values (..., C) -> result (..., C), share of the first value (..., heads)"""
+        wq, wk, wv = self.in_proj_weight.chunk(3)
+        bq, _, bv = self.in_proj_bias.chunk(3)
+        score = F.linear(query, wq, bq) * F.linear(keys, wk)
+        score = score.unflatten(-1, (self.heads, -1)).sum(-1) / math.sqrt(query.shape[-1] // self.heads)
+        share = score.sigmoid()
+        each = F.linear(first - second, wv).unflatten(-1, (self.heads, -1)) * share[..., None]
+        return self.out_proj(F.linear(second, wv, bv) + each.flatten(-2)), share
+
+
+class PixelInteraction(nn.Module):
+    """IPA: every pixel of a source attends to itself and to the same pixel of the other source.
+
+    phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added to own.
+    """
+
+    def __init__(self, config: TITAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.sigmoid = config.phi == "sigmoid"
+        self.gate = Mlp(2 * c, c, c)
+        self.attend = nn.ModuleList([PairAttention(c, config.heads) for _ in range(2)])
+        self.noise_k = nn.Parameter(torch.randn(2, c)) if config.noise else None
+        self.noise_v = nn.Parameter(torch.randn(2, c)) if config.noise else None
+
+    def _phi(self, own: Tensor, other: Tensor) -> Tensor:
+        first, _, second = self.gate
+        hidden = F.linear(own, first.weight[:, : own.shape[-1]], first.bias)
+        hidden = hidden + F.linear(other, first.weight[:, own.shape[-1] :])  # saves joining the two
+        gate = second(F.gelu(hidden))
+        return gate.sigmoid() if self.sigmoid else gate.softmax(-1)
+
+    def _direction(self, index: int, own: Tensor, other: Tensor, show: bool) -> tuple[Tensor, ...]:
+        """-> own after the interaction (..., C); if `show`, also (..., 2): strength of phi, share of the other source"""
+        phi = self._phi(own, other)
+        keys = own * phi * -2
+        if self.noise_k is not None and self.noise_v is not None:
+            keys = keys + (self.noise_k[index] - self.noise_v[index])
+        out, share = self.attend[index](own, keys, own, other)
+        if not show:
+            return (own + out,)
+        strength = phi.mean(-1) if self.sigmoid else phi.amax(-1)
+        return own + out, torch.stack([strength, 1 - share.mean(-1)], -1)
+
+    def forward(self, x: Tensor, y: Tensor, show: bool = False) -> tuple[Tensor, ...]:
+        x1, *shown1 = self._direction(0, x, y, show)
+        y1, *shown2 = self._direction(1, y, x, show)
+        return (x1, y1, torch.cat([*shown1, *shown2], -1)) if show else (x1, y1)
+
+
+class InteractionBlock(nn.Module):
+    """Windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
+
+    def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
+        super().__init__()
+        c = config.channels
+        self.rate, self.intra = rate, intra
+        self.norm1 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
+        self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
+        self.ipa = PixelInteraction(config) if config.interaction else None
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool = False) -> tuple[Tensor, ...]:
+        nx, ny = self.norm1[0](x), self.norm1[1](y)
+        xa = self.attn[0](nx, None if self.intra else ny, mask)
+        ya = self.attn[1](ny, None if self.intra else nx, mask)
+        shown: tuple[Tensor, ...] = ()
+        if self.ipa is not None:
+            xa, ya, *maps = self.ipa(xa, ya, show)
+            shown = tuple(maps)
+        x = x + drop(xa, self.rate, self.training)
+        y = y + drop(ya, self.rate, self.training)
+        x = x + drop(self.mlp[0](self.norm2[0](x)), self.rate, self.training)
+        y = y + drop(self.mlp[1](self.norm2[1](y)), self.rate, self.training)
+        return (x, y, *shown)
+
+
+class Operands(nn.Module):
+    """OAF for one source: operands made from the features themselves, and the features under them.
+
+    hpf: x less its mean under nine weights per pixel, the same for all channels; add: x + a; mul: x * m.
+    """
+
+    hamming: Tensor
+
+    def __init__(self, channels: int, branches: Sequence[str]) -> None:
+        super().__init__()
+        self.make = nn.Conv2d(channels, channels, 1)
+        sizes = {"hpf": 9, "add": channels, "mul": channels}
+        self.branches = nn.ModuleDict({b: nn.Conv2d(channels, sizes[b], 3, padding=1) for b in branches})
+        taps = torch.tensor([0.08, 1.0, 0.08])
+        self.register_buffer("hamming", taps.outer(taps).flatten(), persistent=False)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """x (B, H, W, C), weights (B, branches, 1, 1) -> their weighted sum (B, H, W, C)"""
+        g = self.make(x.movedim(-1, 1))
+        shares = dict(zip(self.branches, weights.unbind(1), strict=True))
+        out = x * sum(shares[b] for b in shares if b != "mul")[..., None] if set(shares) != {"mul"} else 0
+        for name, share in shares.items():
+            made = self.branches[name](g).movedim(1, -1)  # (B, H, W, 9 or C)
+            term = self._low(x, made) if name == "hpf" else x * made if name == "mul" else made
+            out = out + (-share if name == "hpf" else share)[..., None] * term
+        return out
+
+    def _low(self, x: Tensor, logits: Tensor) -> Tensor:
+        """Mean of 3x3 pixels under softmax weights times a Hamming window, border reflected; nine shifted products."""
+        k = logits.softmax(-1) * self.hamming.to(logits.dtype)
+        k = k / k.sum(-1, keepdim=True)
+        h, w = x.shape[1:3]
+        padded = torch.cat([x[:, 1:2], x, x[:, -2:-1]], 1)
+        padded = torch.cat([padded[:, :, 1:2], padded, padded[:, :, -2:-1]], 2)
+        low = padded[:, :h, :w] * k[..., :1]
+        for i in range(1, 9):
+            low = torch.addcmul(low, padded[:, i // 3 : i // 3 + h, i % 3 : i % 3 + w], k[..., i : i + 1])
+        return low
+
+
+def convolutions(*channels: int, last: bool) -> nn.Sequential:
+    """3x3 convolutions, each followed by a leaky ReLU, the last one too if `last`."""
+    layers: list[nn.Module] = []
+    for cin, cout in zip(channels, channels[1:], strict=False):
+        layers += [nn.Conv2d(cin, cout, 3, padding=1), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*(layers if last else layers[:-1]))
+
+
+# ---------------------------------------------------------------------- the network
+
+
+class TITA(FusionModel):
+    """See the module's text. Exactly two sources; luma only. The result is clamped to [0, 1] except in training."""
+
+    stride = WINDOW
+    arity = (2, 2)
+    channels = 1
+    ordered = True
+    low_precision = False  # the network makes the pixels themselves, and bfloat16 has no 8 bits to spare
+    context_scale = WINDOW
+    masks: Tensor
+
+    def __init__(self, config: TITAConfig | None = None) -> None:
+        super().__init__()
+        self.config = cfg = config or TITAConfig()
+        c, h = cfg.channels, cfg.heads
+        self.stem = convolutions(1, c // 2, c, last=True)
+        self.stem_b = convolutions(1, c // 2, c // 2, last=True) if cfg.second_stem else None
+        self.embed = nn.LayerNorm(c)
+        rates = torch.linspace(0, cfg.drop_path, cfg.extract).tolist()
+        self.extract = nn.ModuleList([nn.ModuleList([SwinBlock(c, h, r) for r in rates]) for _ in range(2)])
+        self.extract_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        rates = torch.linspace(0, cfg.drop_path, sum(cfg.interact)).tolist()
+        blocks = [
+            InteractionBlock(cfg, r, cfg.attention == "intra" or (cfg.attention == "mixed" and i // 2 % 2 == 0))
+            for i, r in enumerate(rates)
+        ]
+        groups = [blocks[sum(cfg.interact[:g]) : sum(cfg.interact[: g + 1])] for g in range(len(cfg.interact))]
+        self.interact = nn.ModuleList([nn.ModuleList(g) for g in groups])
+        self.interact_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        n = len(cfg.branches)
+        self.adapt = nn.ModuleList([Operands(c, cfg.branches) for _ in range(2)]) if n else None
+        self.weigh = Mlp(2 * c, c, 2 * n) if n else None
+        self.rebuild = nn.ModuleList(
+            [SwinBlock(c, h, r) for r in torch.linspace(0, cfg.drop_path, cfg.rebuild).tolist()]
+        )
+        self.rebuild_norm = nn.LayerNorm(c)
+        self.head = convolutions(c, c // 2, c // 4, 1, last=False)
+        self.register_buffer("masks", shift_masks(), persistent=False)
+        self.apply(_initialise)
+        # what a pixel can see: 4 per block, up to 7 more for the first block of the way back and after OAF, six convolutions
+        self.halo = 4 * (cfg.extract + sum(cfg.interact) + cfg.rebuild) + 12
+        self.working_bytes = 24 * c + 200
+        self.stored_bytes = 4 * c + 8
+
+    def _whole(self) -> bool:
+        return self.training or torch.is_grad_enabled()
+
+    def _swin(self, blocks: nn.ModuleList, x: Tensor) -> Tensor:
+        for i, block in enumerate(blocks):
+            (x,) = over_windows(block, [x], SHIFT * (i % 2), self.masks, self._whole())
+        return x
+
+    def _features(self, sources: Tensor, shown: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `shown` where it is given"""
+        both = torch.cat([sources[:, 1], sources[:, 0]]).to(self.embed.weight.dtype)
+        x, y = self.embed(self.stem(both).movedim(1, -1)).chunk(2)
+        x = self.embed(self.extract_norm[0](self._swin(self.extract[0], x)))
+        y = self.embed(self.extract_norm[1](self._swin(self.extract[1], y)))
+        for group in self.interact:
+            for i, block in enumerate(group):
+                if shown is None:
+                    x, y = over_windows(block, [x, y], SHIFT * (i % 2), self.masks, self._whole())
+                    continue
+
+                def both_and_maps(*args: Tensor | None, block: nn.Module = block) -> tuple[Tensor, ...]:
+                    return block(*args, show=True)
+
+                x, y, *maps = over_windows(both_and_maps, [x, y], SHIFT * (i % 2), self.masks, self._whole())
+                shown += maps
+        return self.interact_norm[0](x), self.interact_norm[1](y)
+
+    def _weigh(self, means: Tensor) -> Tensor:
+        """Means of the features (B, 2C), A's first -> weights (B, 2 branches, 1, 1): A's, then B's; they sum to 1"""
+        if self.weigh is None:
+            return means.new_full((len(means), 2, 1, 1), 0.5)
+        return self.weigh(means).softmax(-1)[..., None, None]
+
+    def reduce(self, sources: Tensor) -> Tensor:
+        x = torch.stack(self._features(sources), 1)  # (B, 2, H, W, C)
+        x = x.unflatten(2, (-1, WINDOW)).unflatten(4, (-1, WINDOW)).mean((3, 5))
+        return x.movedim(-1, 2).float()
+
+    def context(self, reduced: Tensor) -> Context:
+        """-> the weights of OAF alone, (B, 6, 1, 1)"""
+        return Context((self._weigh(reduced.mean((-2, -1)).flatten(1).to(self.embed.weight.dtype)),))
+
+    def _adapt(self, x: Tensor, y: Tensor, context: Context | None) -> tuple[Tensor, Tensor]:
+        """-> fused features (B, H, W, C) and the weights (B, 6, 1, 1)"""
+        w = self._weigh(torch.cat([x, y], -1).mean((1, 2))) if context is None else context.maps[0]
+        if self.adapt is None:
+            return w[:, :1] * x + w[:, 1:] * y, w
+        wa, wb = w.chunk(2, 1)
+        return self.adapt[0](x, wa) + self.adapt[1](y, wb), w
+
+    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+        x, _ = self._adapt(*self._features(sources), context)
+        x = self.rebuild_norm(self._swin(self.rebuild, self.embed(x)))
+        fused = self.head(x.movedim(-1, 1)).float()
+        return fused if self.training else fused.clamp(0, 1)
+
+    @torch.no_grad()
+    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+        """Weights of OAF, (B,) each, and two maps (B, H, W) for each block and source.
+
+        phi: the largest phi of a pixel (its mean if a sigmoid); cross: share of the other source in IPA's values, mean over heads.
+        `first` and `second` are the sources in the order they were given to the model.
+        """
+        shown: list[Tensor] = []
+        _, w = self._adapt(*self._features(sources, shown), context)
+        names = self.config.branches or ("mean",)
+        out = {f"{s} {b}": w[:, i, 0, 0] for i, (s, b) in enumerate((s, b) for s in ("second", "first") for b in names)}
+        for k, maps in enumerate(shown, 1):
+            for name, m in zip(
+                ("phi second", "cross second", "phi first", "cross first"), maps.unbind(-1), strict=True
+            ):
+                out[f"{name} {k:02d}"] = m.float()
+        return out
+
+
+def _initialise(module: nn.Module) -> None:
+    """Linear layers truncated normal with deviation 0.02, convolutions of OAF Xavier uniform, biases 0; other convolutions as PyTorch's."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, Operands):
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d) and part.bias is not None:
+                nn.init.xavier_uniform_(part.weight)
+                nn.init.zeros_(part.bias)
