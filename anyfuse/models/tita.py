@@ -21,6 +21,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -139,8 +141,8 @@ def over_windows(
                 found = block(*[p[at].flatten(1, 2) for p in parts], mask)
                 if len(found) > len(parts) and not extra:
                     extra = [f.new_empty((*parts[0].shape[:4], f.shape[-1])) for f in found[len(parts) :]]
-                for whole, part in zip([*parts, *extra], found, strict=True):
-                    whole[at] = part.view(whole[at].shape)
+                for target, part in zip([*parts, *extra], found, strict=True):
+                    target[at] = part.view(target[at].shape)
     return [from_windows(x, shift) for x in [*parts, *extra]]
 
 
@@ -192,11 +194,15 @@ class WindowAttention(nn.Module):
         return self.proj(out.view(b, n, c, CELLS).transpose(-1, -2))
 
 
-class Mlp(nn.Sequential):
+class Mlp(nn.Module):
     """Two linear layers with a GELU between."""
 
     def __init__(self, cin: int, hidden: int, cout: int) -> None:
-        super().__init__(nn.Linear(cin, hidden), nn.GELU(), nn.Linear(hidden, cout))
+        super().__init__()
+        self.first, self.second = nn.Linear(cin, hidden), nn.Linear(hidden, cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(F.gelu(self.first(x)))
 
 
 class SwinBlock(nn.Module):
@@ -256,10 +262,10 @@ class PixelInteraction(nn.Module):
         self.noise_v = nn.Parameter(torch.randn(2, c)) if config.noise else None
 
     def _phi(self, own: Tensor, other: Tensor) -> Tensor:
-        first, _, second = self.gate
+        first = self.gate.first
         hidden = F.linear(own, first.weight[:, : own.shape[-1]], first.bias)
         hidden = hidden + F.linear(other, first.weight[:, own.shape[-1] :])  # saves joining the two
-        gate = second(F.gelu(hidden))
+        gate = self.gate.second(F.gelu(hidden))
         return gate.sigmoid() if self.sigmoid else gate.softmax(-1)
 
     def _direction(self, index: int, own: Tensor, other: Tensor, show: bool) -> tuple[Tensor, ...]:
@@ -328,7 +334,8 @@ class Operands(nn.Module):
         """x (B, H, W, C), weights (B, branches, 1, 1) -> their weighted sum (B, H, W, C)"""
         g = self.make(x.movedim(-1, 1))
         shares = dict(zip(self.branches, weights.unbind(1), strict=True))
-        out = x * sum(shares[b] for b in shares if b != "mul")[..., None] if set(shares) != {"mul"} else 0
+        plain = sum((s for b, s in shares.items() if b != "mul"), torch.zeros_like(weights[:, 0]))
+        out = x * plain[..., None]
         for name, share in shares.items():
             made = self.branches[name](g).movedim(1, -1)  # (B, H, W, 9 or C)
             term = self._low(x, made) if name == "hpf" else x * made if name == "mul" else made
@@ -351,7 +358,7 @@ class Operands(nn.Module):
 def convolutions(*channels: int, last: bool) -> nn.Sequential:
     """3x3 convolutions, each followed by a leaky ReLU, the last one too if `last`."""
     layers: list[nn.Module] = []
-    for cin, cout in zip(channels, channels[1:], strict=False):
+    for cin, cout in pairwise(channels):
         layers += [nn.Conv2d(cin, cout, 3, padding=1), nn.LeakyReLU(0.2)]
     return nn.Sequential(*(layers if last else layers[:-1]))
 
@@ -378,15 +385,13 @@ class TITA(FusionModel):
         self.stem_b = convolutions(1, c // 2, c // 2, last=True) if cfg.second_stem else None
         self.embed = nn.LayerNorm(c)
         rates = torch.linspace(0, cfg.drop_path, cfg.extract).tolist()
-        self.extract = nn.ModuleList([nn.ModuleList([SwinBlock(c, h, r) for r in rates]) for _ in range(2)])
+        self.extract_a = nn.ModuleList([SwinBlock(c, h, r) for r in rates])
+        self.extract_b = nn.ModuleList([SwinBlock(c, h, r) for r in rates])
         self.extract_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         rates = torch.linspace(0, cfg.drop_path, sum(cfg.interact)).tolist()
-        blocks = [
-            InteractionBlock(cfg, r, cfg.attention == "intra" or (cfg.attention == "mixed" and i // 2 % 2 == 0))
-            for i, r in enumerate(rates)
-        ]
-        groups = [blocks[sum(cfg.interact[:g]) : sum(cfg.interact[: g + 1])] for g in range(len(cfg.interact))]
-        self.interact = nn.ModuleList([nn.ModuleList(g) for g in groups])
+        intra = [cfg.attention == "intra" or (cfg.attention == "mixed" and i // 2 % 2 == 0) for i in range(len(rates))]
+        self.interact = nn.ModuleList([InteractionBlock(cfg, r, own) for r, own in zip(rates, intra, strict=True)])
+        self.shifts = [SHIFT * (i % 2) for depth in cfg.interact for i in range(depth)]  # starts anew in each group
         self.interact_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         n = len(cfg.branches)
         self.adapt = nn.ModuleList([Operands(c, cfg.branches) for _ in range(2)]) if n else None
@@ -415,18 +420,12 @@ class TITA(FusionModel):
         """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `shown` where it is given"""
         both = torch.cat([sources[:, 1], sources[:, 0]]).to(self.embed.weight.dtype)
         x, y = self.embed(self.stem(both).movedim(1, -1)).chunk(2)
-        x = self.embed(self.extract_norm[0](self._swin(self.extract[0], x)))
-        y = self.embed(self.extract_norm[1](self._swin(self.extract[1], y)))
-        for group in self.interact:
-            for i, block in enumerate(group):
-                if shown is None:
-                    x, y = over_windows(block, [x, y], SHIFT * (i % 2), self.masks, self._whole())
-                    continue
-
-                def both_and_maps(*args: Tensor | None, block: nn.Module = block) -> tuple[Tensor, ...]:
-                    return block(*args, show=True)
-
-                x, y, *maps = over_windows(both_and_maps, [x, y], SHIFT * (i % 2), self.masks, self._whole())
+        x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
+        y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
+        for block, shift in zip(self.interact, self.shifts, strict=True):
+            run = block if shown is None else partial(block, show=True)
+            x, y, *maps = over_windows(run, [x, y], shift, self.masks, self._whole())
+            if shown is not None:
                 shown += maps
         return self.interact_norm[0](x), self.interact_norm[1](y)
 
