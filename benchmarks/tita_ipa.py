@@ -36,12 +36,12 @@ def direct(ipa: PixelInteraction, config: TITAConfig) -> Callable[[Tensor, Tenso
     return run
 
 
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    run()
+def seconds(run: Callable[[Tensor, Tensor], object], x: Tensor, y: Tensor, repeats: int) -> float:
+    run(x, y)
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        run()
+        run(x, y)
         times.append(time.perf_counter() - start)
     return sorted(times)[len(times) // 2]
 
@@ -59,7 +59,7 @@ def main() -> None:
         naive = direct(ipa, config)
         x, y = torch.randn(2, args.side**2, channels).unbind(0)
         apart = max(float((a - b).abs().max()) for a, b in zip(ipa(x, y), naive(x, y), strict=True))
-        ours, theirs = seconds(lambda: ipa(x, y), args.repeats), seconds(lambda: naive(x, y), args.repeats)
+        ours, theirs = seconds(ipa, x, y, args.repeats), seconds(naive, x, y, args.repeats)
         print(
             f"C={channels} {args.side}x{args.side}: {ours:.4f} s, direct {theirs:.4f} s, "
             f"{theirs / ours:.1f} times as long, largest difference {apart:.1e}"

@@ -405,7 +405,7 @@ class TITA(FusionModel):
         self.apply(_initialise)
         # what a pixel can see: 4 per block, up to 7 more for the first block of the way back and after OAF, six convolutions
         self.halo = 4 * (cfg.extract + sum(cfg.interact) + cfg.rebuild) + 12
-        self.working_bytes = 24 * c + 200
+        self.working_bytes = 28 * c + 250
         self.stored_bytes = 4 * c + 8
 
     def _whole(self) -> bool:
