@@ -473,3 +473,48 @@ def test_bad_configurations() -> None:
 def test_build_with_changes() -> None:
     model = build_model("tita-small", {"phi": "sigmoid"})
     assert model.config == replace(SMALL, phi="sigmoid")
+
+
+def test_folders_and_keep_order(capsys: pytest.CaptureFixture[str], saved: Path, tmp_path: Path) -> None:
+    for k in range(2):
+        write_image(tmp_path / "bright" / f"{k}.png", to8(0.5 + 0.5 * scene(24, 32, k)))
+        write_image(tmp_path / "dark" / f"{k}.png", to8(0.5 * scene(24, 32, 9 + k)))
+    arguments = ("fuse", tmp_path / "bright", tmp_path / "dark", "--model", saved, "--quiet")
+    for name, extra in (("by-rule", ()), ("kept", ("--keep-order",))):
+        call_extra = (*extra, "--explain", tmp_path / f"why-{name}")
+        code, _, err = call(capsys, *arguments, "-o", tmp_path / name, *call_extra)
+        assert code == 0, err
+        content = json.loads((tmp_path / f"why-{name}" / "1" / "explain.json").read_text())
+        first = "dark" if name == "by-rule" else "bright"
+        assert Path(content["order"][0]).parent.name == first
+    rule, kept = (read_image(tmp_path / name / "0.png").pixels for name in ("by-rule", "kept"))
+    assert not np.array_equal(rule, kept)
+
+
+def test_bench_keeps_roles_that_luma_cannot_tell(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The visible image is darker than the infrared: by luma alone it would come first."""
+    from anyfuse.benchmark.run import bench
+    from anyfuse.metrics import to_grey
+
+    monkeypatch.chdir(tmp_path)
+    visible, thermal = to8(0.4 * scene(40, 48, 2, 3)), to8(0.5 + 0.5 * scene(40, 48, 1))
+    write_image(tmp_path / "set" / "vis" / "0.png", visible)
+    write_image(tmp_path / "set" / "ir" / "0.png", thermal)
+    bench(tmp_path / "set", "ivf", ["model"], tmp_path / "out", metrics=["mi"])
+    luma = to_grey(torch.from_numpy(visible).movedim(-1, 0).double(), "opencv").numpy().astype(np.uint8)
+    expected = Fuser("model")([thermal, luma], keep_order=True)
+    assert np.array_equal(read_image(tmp_path / "out/fused/model/0.png").pixels[..., 0], expected)
+    assert not np.array_equal(expected, Fuser("model")([thermal, luma]))
+
+
+def test_explain_refuses_a_memory_limit(saved: Path) -> None:
+    with pytest.raises(FusionError, match="leave --max-memory out"):
+        Fuser(str(saved), max_memory="4G").run([to8(scene(16, 16, i)) for i in range(2)], explain=True)
+
+
+def test_output_is_free_in_training_only() -> None:
+    model, x = perturbed(size=0.6), textured(16, 16)
+    with torch.no_grad():
+        assert 0 <= model(x).min() <= model(x).max() <= 1
+        free = model.train()(x)
+    assert free.min() < 0 or free.max() > 1
