@@ -134,6 +134,27 @@ def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
     return 1 - ((2 * desired_cov + c2) / (desired_var + vf + c2)).mean()
 
 
+# ---------------------------------------------------------------------- losses of the published unified networks
+
+
+def intensity_mean(fused: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance to the sources' mean."""
+    return intensity(fused, sources, "mean")
+
+
+def gradient_shares(sources: Tensor) -> Tensor:
+    """(N,) share of each source in the mean Sobel magnitude |gx| + |gy|, one number for the whole batch; equal where all are flat."""
+    gx, gy = sobel(sources)
+    means = (gx.abs() + gy.abs()).mean((0, 2, 3)) + 1e-8
+    return means / means.sum()
+
+
+def ssim_weighted(fused: Tensor, sources: Tensor, rule: Literal["gradient", "equal"] = "gradient") -> Tensor:
+    """1 - weighted sum of the SSIM with each source; weights by the ratio of mean gradients over the batch, or equal ones."""
+    each = ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3))
+    return 1 - (each * gradient_shares(sources)).sum() if rule == "gradient" else 1 - each.mean()
+
+
 # ---------------------------------------------------------------------- differentiable forms of the field's metrics
 
 

@@ -162,6 +162,8 @@ def test_budget_of_memory_changes_tiles_not_the_picture() -> None:
 def test_low_precision_is_close_or_refused() -> None:
     images = [to8(scene(seed=i, channels=3)) for i in range(2)]
     for name, spec in MODELS.items():
+        if spec.needs_weights and spec.weights is None:
+            continue
         if spec.cls.low_precision:
             low = Fuser(name, dtype="bfloat16")(images)
             assert np.abs(low.astype(int) - Fuser(name)(images)).mean() < 1.0

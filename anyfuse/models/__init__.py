@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .tita import SMALL, TITA, TITAConfig
 
 
 @dataclass(frozen=True)
 class Spec:
     """A model that has a name: how to build it, where its weights are, and under which terms.
 
-    weights: folder below anyfuse/assets/weights, or None for a model without weights. sha256: of its model.safetensors.
+    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a model without
+    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first.
     """
 
     cls: type[FusionModel]
@@ -40,6 +42,7 @@ class Spec:
     system: str
     licence: str = "Apache-2.0"
     weights: str | None = None
+    needs_weights: bool = False
     sha256: str | None = None
     trained_on: str | None = None
 
@@ -57,9 +60,12 @@ MODELS: dict[str, Spec] = {
         AnyfuseConfig(),
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
+        needs_weights=True,
         sha256="1b800a360487baa72bf301b44d770a5aba662e6eeda20000bf6ecfff4ab5b9f1",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
+    "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
+    "tita-small": Spec(TITA, SMALL, "TITA (ICCV 2025), small", needs_weights=True),
     "average": Spec(Average, AverageConfig(), "mean of the images"),
     "maximum": Spec(Maximum, MaximumConfig(), "largest luma"),
     "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
@@ -71,10 +77,10 @@ SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 
 
-def build_model(name: str) -> FusionModel:
-    """A fresh, untrained model of a named preset."""
+def build_model(name: str, changes: dict[str, Any] | None = None) -> FusionModel:
+    """A fresh, untrained model of a named preset; `changes` of its configuration by field."""
     spec = MODELS[name]
-    return spec.cls(spec.config)
+    return spec.cls(replace(spec.config, **changes or {}))
 
 
 def load_model(name: str | Path) -> FusionModel:
@@ -85,6 +91,11 @@ def load_model(name: str | Path) -> FusionModel:
     """
     if str(name) in MODELS:
         spec = MODELS[str(name)]
+        if spec.needs_weights and spec.weights is None:
+            raise FusionError(
+                f"model '{name}' comes without weights: train it with `anyfuse train {name} --data DATA`, "
+                f"then give its folder, --model runs/{name}"
+            )
         model = spec.cls(spec.config)
         if spec.weights_path is not None:
             if spec.sha256 is not None:
@@ -111,11 +122,11 @@ def from_pretrained(folder: Path) -> FusionModel:
         cls, config_cls = SYSTEMS[system], CONFIGS[system]
         if not isinstance(config, dict):
             raise TypeError("not an object")
+        config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         for field in fields(config_cls):
             if not isinstance(config.get(field.name, field.default), type(field.default)):
                 raise TypeError(f"{field.name} is {config[field.name]!r}, not {type(field.default).__name__}")
-        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        model = cls(config_cls(**lists_as_tuples))
+        model = cls(config_cls(**config))
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
@@ -163,10 +174,30 @@ def describe(name: str) -> dict[str, Any]:
         "trainable": trainable,
         "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
         "channels": "luma" if spec.cls.channels == 1 else "RGB",
-        "weights": "none needed" if path is None else str(path) if path.exists() else "not there",
+        "weights": ("not shipped" if spec.needs_weights else "none needed")
+        if path is None
+        else str(path)
+        if path.exists()
+        else "not there",
         "licence": spec.licence,
         "trained_on": spec.trained_on,
     }
+
+
+def parts_text() -> str:
+    """Exact parameter counts (total, trainable) of every model that has any, by part, with its configuration."""
+    lines = []
+    for name, spec in MODELS.items():
+        model = spec.cls(spec.config)
+        total, trainable = parameter_counts(model)
+        if not total:
+            continue
+        lines += [f"{name}: {total:,} parameters, {trainable:,} trainable"]
+        lines += ["  " + ", ".join(f"{k}={v}" for k, v in asdict(spec.config).items())]
+        lines += [f"  {part:<16} {parameter_counts(child)[0]:>12,}" for part, child in model.named_children()]
+        own = sum(p.numel() for p in model.parameters(recurse=False))
+        lines += [f"  {'itself':<16} {own:>12,}"] if own else []
+    return "\n".join(lines) + "\n"
 
 
 __all__ = [
@@ -178,4 +209,5 @@ __all__ = [
     "describe",
     "from_pretrained",
     "load_model",
+    "parts_text",
 ]

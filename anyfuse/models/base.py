@@ -47,20 +47,22 @@ class FusionModel(nn.Module):
 
     config: Any
     stride: ClassVar[int] = 1
-    halo: ClassVar[int | None] = 0
+    halo: int | None = 0
     arity: ClassVar[tuple[int, int | None]] = (2, None)
     channels: ClassVar[Literal[1, 3]] = 1
     carries_chroma: ClassVar[bool] = False
+    ordered: ClassVar[bool] = False
+    """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
-    context_bytes: ClassVar[int] = 0
+    context_bytes: int = 0
     """Peak bytes per cell of the coarse grid and source while the context is computed (benchmarks/memory.py)."""
-    stored_bytes: ClassVar[int] = 0
+    stored_bytes: int = 0
     """Bytes per cell and source that the reduced maps and the context take."""
-    working_bytes: ClassVar[int] = 64
+    working_bytes: int = 64
     """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
 
     def reduce(self, sources: Tensor) -> Tensor:
@@ -77,6 +79,10 @@ class FusionModel(nn.Module):
     def weights(self, sources: Tensor, context: Context | None = None) -> Tensor | None:
         """Share of each source in each pixel of the result, (B, N, H, W), sums to 1; None if the model has none."""
         return None
+
+    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+        """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has none."""
+        return {}
 
     def check_arity(self, n: int) -> None:
         """Raises FusionError where the model cannot take `n` images."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
+from .. import losses
 from ..data.batches import DataSet
+from ..errors import FusionError
+from ..models import MODELS
 
 REAL_AND_NATURAL = (
     DataSet("ivf", ("ivif/ir", "ivif/vis")),
@@ -15,12 +21,15 @@ REAL_AND_NATURAL = (
     DataSet("natural", ("natural",)),
 )
 
+NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
+
 
 @dataclass(frozen=True)
 class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50.
-    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings."""
+    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50, or stays
+    constant (`schedule`). `clip`: largest norm of the gradients, 0: any. `strategy`: a name in strategies.STRATEGIES, `options`: its own
+    settings. `config`: changes of the model's configuration."""
 
     model: str
     tasks: dict[str, int]
@@ -36,8 +45,19 @@ class Recipe:
     seed: int = 0
     strategy: str = "plain"
     options: dict[str, float] = field(default_factory=dict)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    config: dict[str, Any] = field(default_factory=dict)
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
 
+
+UNIFIED_LOSSES = {
+    "ivf": {"intensity": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
+    "mef": {"intensity_mean": 20.0, "gradient": 20.0, "ssim": 10.0},
+    "mff": {"intensity_mean": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
+}
+"""The table that SwinFusion and TITA share: maximum or mean intensity, largest gradient, SSIM weighted by mean gradients or, for
+exposures, evenly (`ssim` is the mean over the sources). TITA's text has the maximum for mff, its numbers come from the mean."""
 
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
@@ -78,4 +98,112 @@ RECIPES: dict[str, Recipe] = {
             },
         },
     ),
+    "tita": Recipe(  # the paper's choices; their clipping has no effect, so there is none
+        model="tita",
+        tasks={"ivf": 8, "mef": 8, "mff": 8},
+        losses=UNIFIED_LOSSES,
+        steps=20_000,
+        crop=64,
+        stacks=0,
+        lr=2e-5,
+        warmup=0,
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.999,
+        strategy="famo",
+        schedule="constant",
+        optimiser="adam",
+        sets=NO_MEDICAL,
+    ),
+    "tita-small": Recipe(  # a CPU's budget: fewer and larger steps, a cosine, clipping
+        model="tita-small",
+        tasks={"ivf": 2, "mef": 2, "mff": 2},
+        losses=UNIFIED_LOSSES,
+        steps=3000,
+        crop=64,
+        stacks=0,
+        lr=4e-4,
+        warmup=100,
+        weight_decay=0.0,
+        clip=1.0,
+        ema=0.998,
+        strategy="famo",
+        optimiser="adam",
+        sets=NO_MEDICAL,
+    ),
 }
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with 'key=value' settings, as 'lr=1e-4', 'tasks.ivf=2', 'losses.mff.intensity=20', 'config.phi=sigmoid'.
+
+    Numbers in tasks, losses and options may be new; other names must exist. A task or a loss of 0 is left out, and lists have commas.
+    Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise FusionError(f"--set {setting}: give KEY=VALUE, as lr=1e-4")
+        name, *path = key.split(".")
+        value: Any
+        known = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in ("model", "sets")}
+        _known(setting, name, known)
+        if name == "config":
+            config = MODELS[recipe.model].config
+            options = {f.name: getattr(config, f.name) for f in fields(config)}
+            _depth(setting, path, 1, "config.phi=sigmoid")
+            _known(setting, path[0], options)
+            value = {**recipe.config, path[0]: _parse(setting, text, options[path[0]])}
+            replace(config, **value)  # the configuration checks itself
+        elif name == "tasks":
+            _depth(setting, path, 1, "tasks.ivf=2")
+            _known(setting, path[0], recipe.losses)
+            value = {**recipe.tasks, path[0]: _parse(setting, text, 1)}
+            value = {task: count for task, count in value.items() if count > 0}
+        elif name == "options":
+            _depth(setting, path, 1, "options.gamma=1e-5")
+            value = {**recipe.options, path[0]: _parse(setting, text, 1.0)}
+        elif name == "losses":
+            _depth(setting, path, 2, "losses.mff.intensity=20")
+            _known(setting, path[0], recipe.losses)
+            if path[1].startswith("_") or getattr(getattr(losses, path[1], None), "__module__", "") != losses.__name__:
+                raise FusionError(f"--set {setting}: there is no loss '{path[1]}'; see docs/training.md")
+            terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
+            value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}
+        else:
+            _depth(setting, path, 0, f"{name}=...")
+            value = _parse(setting, text, known[name])
+            if name in CHOICES and value not in CHOICES[name]:
+                raise FusionError(f"--set {setting}: give one of {', '.join(CHOICES[name])}")
+        recipe = replace(recipe, **{name: value})
+    return recipe
+
+
+CHOICES = {"schedule": ("cosine", "constant"), "optimiser": ("adamw", "adam")}
+
+
+def _known(setting: str, name: str, names: dict[str, Any]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise FusionError(f"--set {setting}: unknown '{name}'; {hint}Known: {', '.join(names)}")
+
+
+def _depth(setting: str, path: list[str], depth: int, example: str) -> None:
+    if len(path) != depth or not all(path):
+        raise FusionError(f"--set {setting}: give it as {example}")
+
+
+def _parse(setting: str, text: str, like: Any) -> Any:
+    """The text as a value of the kind of `like`."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if isinstance(like, int | float):
+            return type(like)(text)
+        if isinstance(like, tuple):
+            kind = type(like[0]) if like else str
+            return tuple(kind(part) for part in text.split(",") if part)
+        return text
+    except (ValueError, KeyError):
+        raise FusionError(f"--set {setting}: '{text}' is no {type(like).__name__}") from None
