@@ -68,6 +68,7 @@ def train(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)  # late in a run, values that vanish would make each step several times slower
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     model = build_model(recipe.model, recipe.config).to(device).train()
