@@ -218,3 +218,24 @@ def _slope(x: Tensor) -> Tensor:
     dx = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
     dy = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
     return (dx * dx + dy * dy + 1e-8).sqrt()
+
+
+# ---------------------------------------------------------------------- UniFusion's forms (weights and tasks: recipes.py)
+
+
+def mean_intensity(fused: Tensor, sources: Tensor) -> Tensor:
+    """`intensity` with the sources' mean."""
+    return intensity(fused, sources, "mean")
+
+
+def ssim_by_gradient(fused: Tensor, sources: Tensor) -> Tensor:
+    """1 - sum of SSIM with the sources, weighed by their mean Sobel magnitude over the batch (SwinFusion's released code)."""
+    gx, gy = sobel(sources)
+    share = (gx.abs() + gy.abs()).mean((0, 2, 3))
+    share = share / share.sum().clamp_min(1e-8)  # (N,)
+    return 1 - (ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3)) * share).sum()
+
+
+def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the sources to what a network restored of them, both (B, N, C, H, W)."""
+    return (restored - sources).abs().mean()

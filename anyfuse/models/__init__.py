@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .unifusion import UniFusion, UniFusionConfig
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Spec:
     weights: str | None = None
     sha256: str | None = None
     trained_on: str | None = None
+    needs_weights: bool = False
+    """The model cannot be used untrained; it is listed also where its weights are not in the package."""
 
     @property
     def weights_path(self) -> Path | None:
@@ -65,16 +68,45 @@ MODELS: dict[str, Spec] = {
     "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
     "mertens": Spec(Mertens, MertensConfig(), "exposure fusion (Mertens 2007)"),
     "guided": Spec(Guided, GuidedConfig(), "guided-filter fusion (Li 2013)"),
+    "unifusion": Spec(
+        UniFusion,
+        UniFusionConfig(),
+        "UniFusion (CVPR 2026), DINOv3-S",
+        weights="unifusion",
+        needs_weights=True,
+    ),
+    "unifusion-dinov2": Spec(
+        UniFusion,
+        UniFusionConfig(backbone="dinov2-s", colour="luma", norm="running", scaled=True),
+        "UniFusion (CVPR 2026), DINOv2-S",
+        weights="unifusion-dinov2",
+        needs_weights=True,
+    ),
+    "unifusion-small": Spec(
+        UniFusion,
+        UniFusionConfig(backbone="tiny", width=32, colour="luma", norm="running", scaled=True),
+        "UniFusion (CVPR 2026), tiny ViT",
+        weights="unifusion-small",
+        needs_weights=True,
+    ),
 }
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 
 
-def build_model(name: str) -> FusionModel:
-    """A fresh, untrained model of a named preset."""
+def build_model(name: str, training: bool = False) -> FusionModel:
+    """A fresh, untrained model of a named preset; `training` adds the parts that only training needs."""
     spec = MODELS[name]
-    return spec.cls(spec.config)
+    config = spec.config
+    if training and hasattr(config, "reconstructors"):
+        config = replace(config, reconstructors=True)
+    return spec.cls(config)
+
+
+def is_there(spec: Spec) -> bool:
+    """Whether a named model can be used: it needs no weights, or they are in the package."""
+    return not spec.needs_weights or (spec.weights_path is not None and spec.weights_path.exists())
 
 
 def load_model(name: str | Path) -> FusionModel:
@@ -85,6 +117,10 @@ def load_model(name: str | Path) -> FusionModel:
     """
     if str(name) in MODELS:
         spec = MODELS[str(name)]
+        if not is_there(spec):
+            raise FusionError(
+                f"the weights of model {name} are not in this package: train it with `anyfuse train {name}` and give its folder as --model"
+            )
         model = spec.cls(spec.config)
         if spec.weights_path is not None:
             if spec.sha256 is not None:
@@ -153,8 +189,9 @@ def check_sha256(path: Path, expected: str) -> None:
 def describe(name: str) -> dict[str, Any]:
     """One row of `anyfuse models`: a flat dict of plain values."""
     spec = MODELS[name]
-    total, trainable = parameter_counts(spec.cls(spec.config))
-    low, high = spec.cls.arity
+    model = spec.cls(spec.config)
+    total, trainable = parameter_counts(model)
+    low, high = model.arity
     path = spec.weights_path
     return {
         "name": name,
@@ -162,7 +199,7 @@ def describe(name: str) -> dict[str, Any]:
         "parameters": total,
         "trainable": trainable,
         "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
-        "channels": "luma" if spec.cls.channels == 1 else "RGB",
+        "channels": "luma" if model.channels == 1 else "RGB",
         "weights": "none needed" if path is None else str(path) if path.exists() else "not there",
         "licence": spec.licence,
         "trained_on": spec.trained_on,
@@ -177,5 +214,6 @@ __all__ = [
     "build_model",
     "describe",
     "from_pretrained",
+    "is_there",
     "load_model",
 ]

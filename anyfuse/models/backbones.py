@@ -272,7 +272,9 @@ def find_folder(name: str) -> Path:
         return Path(name)
     hub = name if known is None else known.hub
     if hub is None or hub.count("/") != 1 or hub.startswith((".", "/", "~")):
-        raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}, none; or a folder, or a hub id")
+        raise FusionError(
+            f"unknown backbone '{name}': known are {', '.join(BACKBONES)}, none; or a folder, or a hub id"
+        )
     from huggingface_hub import snapshot_download
 
     try:

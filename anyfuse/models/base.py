@@ -48,8 +48,9 @@ class FusionModel(nn.Module):
     config: Any
     stride: ClassVar[int] = 1
     halo: ClassVar[int | None] = 0
-    arity: ClassVar[tuple[int, int | None]] = (2, None)
-    channels: ClassVar[Literal[1, 3]] = 1
+    arity: tuple[int, int | None] = (2, None)
+    channels: Literal[1, 3] = 1
+    """Luma or RGB. This and `arity` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
@@ -108,6 +109,7 @@ class FusionModel(nn.Module):
         except Exception as error:
             raise FusionError(f"{path}: not a safetensors file ({error})") from None
         own = self.state_dict()
+        state = {k: v for k, v in state.items() if self.accepts(k)}
         missing = sorted(own.keys() - state.keys())
         unexpected = sorted(state.keys() - own.keys())
         shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
@@ -120,6 +122,10 @@ class FusionModel(nn.Module):
                 "these weights belong to another model or configuration"
             )
         self.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()}, strict=True)
+
+    def accepts(self, key: str) -> bool:
+        """Whether a key of a weights file is looked at; others are passed over in silence."""
+        return True
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

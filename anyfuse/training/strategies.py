@@ -15,6 +15,7 @@ from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
 from ..models.base import FusionModel
+from .bilevel import Bilevel
 from .recipes import Recipe
 
 SUPERVISED = ("reconstruction",)
@@ -81,4 +82,4 @@ class Plain:
         self.optimiser.load_state_dict(state)
 
 
-STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {"plain": Plain}
+STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {"plain": Plain, "bilevel": Bilevel}

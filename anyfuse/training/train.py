@@ -69,7 +69,7 @@ def train(
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     data = TrainingData(data_root, recipe.sets)
-    model = build_model(recipe.model).to(device).train()
+    model = build_model(recipe.model, training=True).to(device).train()
     strategy, ema = STRATEGIES[recipe.strategy](model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"
@@ -89,6 +89,9 @@ def train(
     for step in range(start, recipe.steps):
         n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
         tasks = recipe.tasks if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
+        if recipe.one_task:
+            drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
+            tasks = {drawn: tasks[drawn]}
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
         values = strategy.step(batches, learning_rate(recipe, step))
         ema.update(model, step)
