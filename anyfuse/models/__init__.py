@@ -156,6 +156,8 @@ def from_pretrained(folder: Path) -> FusionModel:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
         raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
+    except FusionError:
+        raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise FusionError(f"{path}: not a configuration of a model ({one_line(error)})") from None
     if model.state_dict():

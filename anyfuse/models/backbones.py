@@ -152,7 +152,7 @@ class Vit(nn.Module):
         x = self.patch(images)
         h, w = x.shape[-2:]
         x = x.flatten(2).transpose(1, 2)  # (B, h*w, C)
-        cls = self.cls_token
+        cls: Tensor = self.cls_token
         rotary = None
         if c.table:
             x = x + self._table(h, w).to(x.dtype)
@@ -196,6 +196,9 @@ class Backbone(nn.Module):
     use or by `load`. random: weights drawn from a fixed seed instead, for the ablation. scaled: images are normalised as the backbone was
     trained (mean and deviation); otherwise the mean alone is taken off, as in UniFusion's code.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, name: str, *, random: bool = False, scaled: bool = True) -> None:
         super().__init__()

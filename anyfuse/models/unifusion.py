@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -272,7 +272,7 @@ class Fusion(nn.Module):
         self.set = c.inputs == "set"
         sides = 1 if self.set else 2
         self.rounds = nn.ModuleList(
-            [nn.ModuleList([Block(c.width, c.heads, cross=True) for _ in range(sides)]) for _ in range(c.rounds)]
+            [nn.ModuleList(Block(c.width, c.heads, True) for _ in range(sides)) for _ in range(c.rounds)]
         )
         self.join = nn.Conv2d(2 * c.width, c.width, 3, 1, 1)
         self.refine = Block(c.width, c.heads)
@@ -285,13 +285,14 @@ class Fusion(nn.Module):
         if self.set:
             n = len(z)
             x = torch.stack(z, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            for (block,) in self.rounds:  # type: ignore[misc]
-                x = block(x, x, n)
+            for blocks in self.rounds:
+                x = cast(nn.ModuleList, blocks)[0](x, x, n)
             parts = unflatten_set(x, n)
             first, second = parts.mean(1), parts.amax(1)
         else:
             first, second = z
-            for one, two in self.rounds:  # type: ignore[misc]
+            for blocks in self.rounds:
+                one, two = cast(nn.ModuleList, blocks)
                 first = one(first, second)
                 second = two(second, first)  # sees the first's new value
         x = self.refine(self.join(torch.cat([first, second], 1)))
@@ -306,10 +307,12 @@ class UniFusion(FusionModel):
 
     stride = 16
     halo = None
-    arity = (2, 2)
+    arity: tuple[int, int | None] = (2, 2)
     low_precision: ClassVar[bool] = False
     ordered = True
     working_bytes = 2000
+    mean: Tensor
+    backbone_print: Tensor
 
     def __init__(self, config: UniFusionConfig | None = None) -> None:
         super().__init__()

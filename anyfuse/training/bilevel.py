@@ -91,7 +91,8 @@ class Bilevel:
         from .strategies import task_loss
 
         fused = self.model.decode(features)
-        total, log = fused.new_zeros(()), {}
+        total = fused.new_zeros(())
+        log: dict[str, float] = {}
         for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
             weights = {k: v for k, v in self.recipe.losses[batch.task].items() if k != REC}
             channels = part.shape[1]
