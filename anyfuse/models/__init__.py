@@ -101,7 +101,10 @@ def build_model(name: str, training: bool = False) -> FusionModel:
     config = spec.config
     if training and hasattr(config, "reconstructors"):
         config = replace(config, reconstructors=True)
-    return spec.cls(config)
+    model = spec.cls(config)
+    if training:
+        model.prepare()
+    return model
 
 
 def is_there(spec: Spec) -> bool:

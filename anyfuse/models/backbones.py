@@ -77,7 +77,10 @@ BACKBONES: dict[str, Source] = {
         VitConfig(patch=14, registers=0, table=37, key_bias=True, eps=1e-6),
         hint="get it with `anyfuse backbone fetch dinov2-s`",
     ),
-    "tiny": Source(VitConfig(width=96, heads=3), hint="train it with `anyfuse train tiny-vit`"),
+    "tiny": Source(
+        VitConfig(width=96, heads=3),
+        hint="train it with `anyfuse train tiny-vit`, then `anyfuse backbone install tiny runs/tiny-vit`",
+    ),
 }
 
 

@@ -61,7 +61,7 @@ class FusionModel(nn.Module):
     """Peak bytes per cell of the coarse grid and source while the context is computed (benchmarks/memory.py)."""
     stored_bytes: ClassVar[int] = 0
     """Bytes per cell and source that the reduced maps and the context take."""
-    working_bytes: ClassVar[int] = 64
+    working_bytes: int = 64
     """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
 
     def reduce(self, sources: Tensor) -> Tensor:
@@ -87,6 +87,9 @@ class FusionModel(nn.Module):
             raise FusionError(
                 f"{type(self).__name__} takes {takes} images, not {n}: for any number of images use --model anyfuse"
             )
+
+    def prepare(self) -> None:
+        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not to be had."""
 
     # ------------------------------------------------------------------ saving and loading
 

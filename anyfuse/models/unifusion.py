@@ -310,7 +310,6 @@ class UniFusion(FusionModel):
     arity: tuple[int, int | None] = (2, 2)
     low_precision: ClassVar[bool] = False
     ordered = True
-    working_bytes = 2000
     mean: Tensor
     backbone_print: Tensor
 
@@ -320,6 +319,7 @@ class UniFusion(FusionModel):
         self.channels: Literal[1, 3] = 3 if c.colour == "rgb" else 1
         if c.inputs == "set":
             self.arity, self.ordered = (2, None), False
+        self.working_bytes = (56 if c.inputs == "set" else 36) * c.width // (2 if c.half else 1)
         self.backbone = Backbone(c.backbone, random=c.random_backbone, scaled=c.scaled)
         copies = 2 if c.inputs == "two" else 1
         self.adapters = nn.ModuleList([Adapter(c, self.backbone.width) for _ in range(copies)])
@@ -378,10 +378,13 @@ class UniFusion(FusionModel):
 
     # ------------------------------------------------------------------ weights
 
+    def prepare(self) -> None:
+        self.backbone.load()
+
     def load_weights(self, path: str | Path) -> None:
         """As FusionModel; reconstructors in the file are passed over where this model has none. The backbone must be the one of training."""
         super().load_weights(path)
-        self.backbone.load()
+        self.prepare()
         if self.backbone_print.any() and not torch.equal(self.backbone_print.cpu(), self._print()):
             raise FusionError(
                 f"{path}: was trained with other weights of backbone {self.backbone.name} than those that are here"

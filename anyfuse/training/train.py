@@ -68,8 +68,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
-    data = TrainingData(data_root, recipe.sets)
     model = build_model(recipe.model, training=True).to(device).train()
+    data = TrainingData(data_root, recipe.sets)
     strategy, ema = STRATEGIES[recipe.strategy](model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"

@@ -50,7 +50,7 @@ class Quadratic(nn.Module):
 class Toy(Bilevel):
     """lower: (phi - 2)^2 / 2; upper: (theta - phi)^2 / 2 + (theta - 1)^2 / 2.
 
-    Bilevel: phi = 2, then theta = (2 + 1) / 2. Joint: the minimum of the sum, phi = 1.6 + ..., is where both gradients vanish:
+    Bilevel: phi = 2, then theta = (2 + 1) / 2. Joint, the minimum of the sum, where both derivatives vanish:
     (phi - 2) - (theta - phi) = 0 and (theta - phi) + (theta - 1) = 0, so phi = 5/3 and theta = 4/3.
     """
 
@@ -67,15 +67,15 @@ BATCH = Batch("ivf", torch.zeros(1, 2, 1, 4, 4), torch.zeros(1, 2, 4, 4))
 
 def solve(**options: float) -> tuple[float, float, dict[str, float]]:
     recipe = replace(
-        RECIPES["unifusion-small"], options={"angle_every": 1, **options}, clip=0.0, weight_decay=0.0, lr=0.02
+        RECIPES["unifusion-small"], options={"angle_every": 1000, **options}, clip=0.0, weight_decay=0.0, lr=0.02
     )
     model = Quadratic()
     strategy = Toy(model, recipe)  # type: ignore[arg-type]
     first: dict[str, float] = {}
-    for step in range(1500):
-        log = strategy.step([BATCH], 0.02 * 0.995**step)
+    for step in range(3000):
+        log = strategy.step([BATCH], 0.02 * 0.997**step)
         first = first or log
-    return float(model.phi), float(model.theta), first
+    return model.phi.item(), model.theta.item(), first
 
 
 def test_bilevel_quadratic() -> None:
