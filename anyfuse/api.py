@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 from .errors import FusionError
-from .files import target_of
+from .files import target_of, write_whole
 from .io import read_image, writable, write_image
 from .models import FusionModel, load_model
 from .pipeline import Fused, fuse_stack, least_bytes
@@ -54,6 +55,28 @@ class Result:
         for path, weights in zip(paths, self.fused.weights, strict=True):
             write_image(path, weights, overwrite=overwrite, inputs=names)
         return paths
+
+    def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value (both in the JSON)."""
+        if not self.fused.explained:
+            raise FusionError(f"model {self.report['model']} explains nothing; --explain is for --model tita")
+        names = [f.name for f in self.stack.frames]
+        content: dict[str, Any] = {"model": self.report["model"], "order": self.report.get("order", names)}
+        content |= {"numbers": {}, "maps": {}}
+        paths = []
+        for name, value in self.fused.explained.items():
+            if value.ndim == 0:
+                content["numbers"][name] = float(value)
+                continue
+            low, high = float(value.min()), float(value.max())
+            path = Path(folder) / f"{name.replace(' ', '-')}.png"
+            levels = (value - low) / max(high - low, 1e-12) * 255
+            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=names)
+            content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
+            paths.append(path)
+        target = Path(folder) / "explain.json"
+        write_whole(target, [(json.dumps(content, indent=1) + "\n").encode()], overwrite=overwrite, inputs=names)
+        return [target, *paths]
 
 
 class Fuser:
@@ -97,8 +120,15 @@ class Fuser:
         resize: bool = False,
         white: float | None = None,
         with_weights: bool = False,
+        keep_order: bool = False,
+        explain: bool = False,
     ) -> Result:
-        """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them."""
+        """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them.
+
+        explain: also keeps what the model tells of its decisions, for `Result.save_explanation`.
+        """
+        if explain:
+            self.check_explains()
         frames = read_frames(images, white)
         if len(frames) < 2:
             raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}")
@@ -116,13 +146,23 @@ class Fuser:
                     f"--max-memory {self.max_memory / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB and "
                     f"fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
                 )
-        fused = fuse_stack(stack, self.model, device=self.device, budget=budget, with_weights=with_weights)
+        fused = fuse_stack(
+            stack, self.model, device=self.device, budget=budget, with_weights=with_weights, keep_order=keep_order,
+            explain=explain,
+        )  # fmt: skip
         report = {
             "model": self.name, "device": str(self.device), "dtype": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
             **fused.report, "reference": stack.frames[reference].name, "peak_memory_mib": round(peak_bytes() / 2**20, 1),
             "warnings": [w for f in stack.frames for w in f.warnings],
         }  # fmt: skip
         return Result(stack, fused, report)
+
+    def check_explains(self) -> None:
+        """Raises FusionError where the model has nothing to tell, or too little memory to keep it."""
+        if type(self.model).explain is FusionModel.explain:
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita")
+        if self.max_memory is not None:
+            raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
 
 
 def fuse(
@@ -137,6 +177,7 @@ def fuse(
     dtype: str = "auto",
     max_memory: int | str | None = None,
     overwrite: bool = False,
+    keep_order: bool = False,
 ) -> Any:
     """Fuses two or more images of one scene into one.
 
@@ -145,6 +186,7 @@ def fuse(
     out: a file to write; then its path is returned. Otherwise the result is of the same kind as images[reference], and for a path a numpy
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
+    keep_order: for models whose inputs have roles (tita): takes them as given, not grey before colour and darker before brighter.
 
     Raises FusionError, one line that says what to change.
     """
@@ -152,8 +194,9 @@ def fuse(
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     if out is None:
-        return fuser(images, reference=reference, resize=resize, white=white)
-    fuser.run(as_list(images), reference=reference, resize=resize, white=white).save(out, overwrite=overwrite)
+        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order)
+    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order)
+    result.save(out, overwrite=overwrite)
     return Path(out)
 
 

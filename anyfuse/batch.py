@@ -48,6 +48,7 @@ class Choices:
     quiet: bool = False
     jobs: int = 1
     suffix: str | None = None
+    keep_order: bool = False
 
 
 def fuse_files(
@@ -57,6 +58,7 @@ def fuse_files(
     *,
     weights_out: str | None = None,
     report: str | None = None,
+    explain: str | None = None,
 ) -> None:
     """Images into one image file; raises FusionError before the work where the output could not be written."""
     check_output(output, choices.overwrite, inputs)
@@ -68,7 +70,10 @@ def fuse_files(
                 raise FusionError(f"{output}: is also the name of a weight map; give another --weights-out")
             target_of(str(path), choices.overwrite, inputs)
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
-    result = _run(fuser, inputs, output, choices, weights_out)
+    if explain is not None:
+        fuser.check_explains()
+        target_of(str(Path(explain) / "explain.json"), choices.overwrite, inputs)
+    result = _run(fuser, inputs, output, choices, weights_out, explain)
     for warning in result.report["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
@@ -87,6 +92,7 @@ def fuse_folders(
     *,
     weights_out: str | None = None,
     report: str | None = None,
+    explain: str | None = None,
 ) -> int:
     """Folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
     if len(folders) < 2:
@@ -111,6 +117,8 @@ def fuse_folders(
     except OSError as error:
         raise FusionError(f"{output}: cannot be made ({error.strerror}); choose another folder") from None
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
+    if explain is not None:
+        fuser.check_explains()
     todo: list[tuple[str, tuple[Path, ...], Path]] = []
     skipped = 0
     for stem, paths in complete.items():
@@ -130,7 +138,8 @@ def fuse_folders(
         stem, paths, target = job
         shares = None if weights_out is None else str(Path(weights_out) / stem)
         # maps are written before the image, so those of a set without an image are left from a run that was cut off
-        return _run(fuser, [str(p) for p in paths], str(target), replace(choices, overwrite=True), shares).report
+        told = None if explain is None else str(Path(explain) / stem)
+        return _run(fuser, [str(p) for p in paths], str(target), replace(choices, overwrite=True), shares, told).report
 
     with _progress(choices.quiet) as bar, ThreadPoolExecutor(choices.jobs) as pool:
         task = bar.add_task("fusing", total=len(todo))
@@ -175,7 +184,14 @@ def fuse_folders(
     return len(failures)
 
 
-def _run(fuser: Fuser, inputs: Sequence[str], output: str, choices: Choices, weights_out: str | None) -> Result:
+def _run(
+    fuser: Fuser,
+    inputs: Sequence[str],
+    output: str,
+    choices: Choices,
+    weights_out: str | None,
+    explain: str | None = None,
+) -> Result:
     """One set of images, read, fused and written."""
     start = time.perf_counter()
     result = fuser.run(
@@ -184,7 +200,12 @@ def _run(fuser: Fuser, inputs: Sequence[str], output: str, choices: Choices, wei
         resize=choices.resize,
         white=choices.white,
         with_weights=weights_out is not None,
+        keep_order=choices.keep_order,
+        explain=explain is not None,
     )
+    if explain is not None:
+        paths = result.save_explanation(explain, overwrite=choices.overwrite)
+        result.report["explanation"] = [str(p) for p in paths]
     if weights_out is not None:
         result.report["weights"] = [str(p) for p in result.save_weights(weights_out, overwrite=choices.overwrite)]
     result.save(output, overwrite=choices.overwrite, quality=choices.quality)

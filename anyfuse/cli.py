@@ -65,6 +65,14 @@ def fuse(
     report: Annotated[
         str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(help="Folder for the numbers and maps behind the result (explain.json, PNG); for tita models."),
+    ] = None,
+    keep_order: Annotated[
+        bool,
+        typer.Option("--keep-order", help="Models with roles: inputs as given, not grey first and darker first."),
+    ] = False,
     reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
     resize: Annotated[
         Resize, typer.Option(help="'reference' brings all images to the size of the reference.")
@@ -89,7 +97,7 @@ def fuse(
 
     choices = batch.Choices(
         model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
-        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix,
+        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order,
     )  # fmt: skip
     for path in inputs:
         if not os.path.exists(path):
@@ -98,20 +106,23 @@ def fuse(
     if not 1 <= reference <= len(inputs):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if all(folders):
-        failed = batch.fuse_folders(inputs, output, choices, weights_out=weights_out, report=report)
+        failed = batch.fuse_folders(inputs, output, choices, weights_out=weights_out, report=report, explain=explain)
         raise typer.Exit(1 if failed else 0)
     if any(folders):
         file = inputs[folders.index(False)]
         raise FusionError(
             f"{inputs[folders.index(True)]} is a folder and {file} is not; give images only or folders only"
         )
-    batch.fuse_files(inputs, output, choices, weights_out=weights_out, report=report)
+    batch.fuse_files(inputs, output, choices, weights_out=weights_out, report=report, explain=explain)
 
 
 @app.command()
-def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also parameters by part, and configurations.")] = False,
+) -> None:
     """List the models that have a name."""
-    from .models import MODELS, describe
+    from .models import MODELS, describe, parts_text
 
     rows = [describe(name) for name in MODELS]
     if as_json:
@@ -131,6 +142,8 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             row["licence"],
         )  # fmt: skip
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if verbose:
+        print(parts_text(), end="")
 
 
 @app.command()
@@ -145,13 +158,22 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from last.pt in the output folder.")] = True,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Other value than the recipe's, as lr=1e-4, strategy=plain, tasks.ivf=2, losses.mff.intensity=20, "
+            "config.phi=sigmoid, options.gamma=1e-5; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Train a model from a recipe; goes on where it stopped."""
     import torch
 
     from .api import pick_device
     from .training.distil import DISTILLATIONS, distil
-    from .training.recipes import RECIPES
+    from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
     if recipe not in RECIPES and recipe not in DISTILLATIONS:
@@ -161,10 +183,12 @@ def train(
     if recipe in DISTILLATIONS:
         plan = DISTILLATIONS[recipe]
         plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
+        plan = override_fields(plan, settings or [])
         distil(plan, data, out or Path("runs") / recipe, device=str(pick_device(device)), resume=resume)
         return
     chosen = RECIPES[recipe]
     chosen = replace(chosen, steps=steps or chosen.steps, seed=chosen.seed if seed is None else seed)
+    chosen = override(chosen, settings or [])
     run(
         chosen,
         data,

@@ -72,8 +72,8 @@ def base_max(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def base_mean(fused: Tensor, sources: Tensor) -> Tensor:
-    """L1 distance of the fourth Gaussian level to the sources' mean there: even light, and no blotches from changing decisions."""
-    return gaussian_pyramid(fused[:, None] - sources.mean(1, keepdim=True), 4)[-1].abs().mean()
+    """L1 distance of the third Gaussian level to the sources' mean there: even light, and no blotches from changing decisions."""
+    return gaussian_pyramid(fused[:, None] - sources.mean(1, keepdim=True), 3)[-1].abs().mean()
 
 
 def gradient(fused: Tensor, sources: Tensor) -> Tensor:
@@ -132,6 +132,32 @@ def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
     desired_cov = (scale * cross).sum(1)
     c2 = 0.03**2
     return 1 - ((2 * desired_cov + c2) / (desired_var + vf + c2)).mean()
+
+
+# ---------------------------------------------------------------------- losses of the published unified networks
+
+
+def intensity_mean(fused: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance to the sources' mean."""
+    return intensity(fused, sources, "mean")
+
+
+def gradient_shares(sources: Tensor) -> Tensor:
+    """(N,) share of each source in the mean Sobel magnitude |gx| + |gy|, one number for the whole batch; equal where all are flat."""
+    gx, gy = sobel(sources)
+    means = (gx.abs() + gy.abs()).mean((0, 2, 3)) + 1e-8
+    return means / means.sum()
+
+
+def ssim_weighted(fused: Tensor, sources: Tensor, rule: Literal["gradient", "equal"] = "gradient") -> Tensor:
+    """1 - weighted sum of the SSIM with each source; weights by the ratio of mean gradients over the batch, or equal ones."""
+    each = ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3))
+    return 1 - (each * gradient_shares(sources)).sum() if rule == "gradient" else 1 - each.mean()
+
+
+def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the sources to what a network restored of them, both (B, N, C, H, W)."""
+    return (restored - sources).abs().mean()
 
 
 # ---------------------------------------------------------------------- differentiable forms of the field's metrics
@@ -218,24 +244,3 @@ def _slope(x: Tensor) -> Tensor:
     dx = x[..., 1:-1, 2:] - x[..., 1:-1, :-2]
     dy = x[..., 2:, 1:-1] - x[..., :-2, 1:-1]
     return (dx * dx + dy * dy + 1e-8).sqrt()
-
-
-# ---------------------------------------------------------------------- UniFusion's forms (weights and tasks: recipes.py)
-
-
-def mean_intensity(fused: Tensor, sources: Tensor) -> Tensor:
-    """`intensity` with the sources' mean."""
-    return intensity(fused, sources, "mean")
-
-
-def ssim_by_gradient(fused: Tensor, sources: Tensor) -> Tensor:
-    """1 - sum of SSIM with the sources, weighed by their mean Sobel magnitude over the batch (SwinFusion's released code)."""
-    gx, gy = sobel(sources)
-    share = (gx.abs() + gy.abs()).mean((0, 2, 3))
-    share = share / share.sum().clamp_min(1e-8)  # (N,)
-    return 1 - (ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3)) * share).sum()
-
-
-def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
-    """L1 distance of the sources to what a network restored of them, both (B, N, C, H, W)."""
-    return (restored - sources).abs().mean()

@@ -15,17 +15,21 @@ from torch import Tensor
 
 from . import colour, tiling
 from .models import FusionModel
-from .stack import Stack, Window
+from .stack import Stack, Window, order_of_roles
 
 ColourRule = Literal["grey", "blend", "merge", "rgb"]
 
 
 @dataclass
 class Fused:
-    """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON."""
+    """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON.
+
+    explained: scalars and maps (H, W) by name, where asked for and the model has them.
+    """
 
     pixels: np.ndarray
     weights: np.ndarray | None = None
+    explained: dict[str, Tensor] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,8 +77,14 @@ def fuse_stack(
     device: torch.device | str = "cpu",
     budget: int | None = None,
     with_weights: bool = False,
+    keep_order: bool = False,
+    explain: bool = False,
 ) -> Fused:
-    """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit."""
+    """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit.
+
+    A model whose sources have roles gets them in the order of `order_of_roles`, unless `keep_order`; everything else, as the
+    reference and its metadata, goes by the order of the stack.
+    """
     model.check_arity(stack.n)
     start = time.perf_counter()
     rule = colour_rule(stack, model)
@@ -83,18 +93,25 @@ def fuse_stack(
     out = np.empty((stack.height, stack.width, stack.stored_channels), stack.depth)
     shares = np.empty((stack.n, stack.height, stack.width), np.uint8) if with_weights else None
     found = False
+    order = list(range(stack.n))
+    if model.ordered and not keep_order:
+        order = order_of_roles(stack.frames)
 
     def read(window: Window) -> Tensor:
-        return split(stack.read(window), rule)
+        planes = split(stack.read(window), rule)
+        return planes[order] if model.ordered else planes
 
     def write(window: Window, fused: Tensor, weights: Tensor | None) -> None:
         nonlocal found
         out[window] = stack.quantise(join(fused.float().cpu(), stack, window, rule))
         if shares is not None and weights is not None:
             found = True
-            shares[(slice(None), *window)] = (weights.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+            shares[(order, *window)] = (weights.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
 
-    tiling.fuse_tiles(model, layout, read, write, device=device, with_weights=with_weights)
+    explained: dict[str, Tensor] = {}
+    tiling.fuse_tiles(
+        model, layout, read, write, device=device, with_weights=with_weights, explained=explained if explain else None
+    )
     report = {
         "inputs": [
             {"name": f.name, "width": f.width, "height": f.height, "depth": str(f.pixels.dtype), "colour": c}
@@ -103,4 +120,6 @@ def fuse_stack(
         "width": stack.width, "height": stack.height, "depth": str(stack.depth), "channels": out.shape[2],
         "colour_rule": rule, "tiles": layout.count, "seconds": round(time.perf_counter() - start, 4),
     }  # fmt: skip
-    return Fused(out, shares if found else None, report)
+    if model.ordered:
+        report["order"] = [stack.frames[k].name for k in order]
+    return Fused(out, shares if found else None, explained, report)

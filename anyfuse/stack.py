@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from anyfuse.colour import KB, KG, KR
 from anyfuse.errors import FusionError
 
 Window = tuple[slice, slice]
@@ -75,6 +76,15 @@ class Frame:
             if spread > self.white * 1.5 / 255.0:
                 return False  # no brightest value could make up for this
         return spread <= top * 1.5 / 255.0
+
+    @cached_property
+    def brightness(self) -> float:
+        """Mean luma, in [0, 1]."""
+        total = np.zeros(self.channels)
+        for block in _blocks(self.pixels):
+            total += block.sum(axis=(0, 1), dtype=np.float64)
+        means = total / (self.height * self.width * self.white)
+        return float(means[0] if self.channels == 1 else means @ (KR, KG, KB))
 
     def read(self, window: Window | None = None) -> Tensor:
         """The window (rows, columns; None: everything) as float32 (C, h, w) in [0, 1], C as stored."""
@@ -179,6 +189,14 @@ class Stack:
         if len(values) < self.stored_channels:
             values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
         return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
+
+
+def order_of_roles(frames: Sequence[Frame]) -> list[int]:
+    """Indices of `frames` in the order in which a model with roles gets them: grey before colour, then darker before brighter.
+
+    So infrared comes before a visible image in colour, the underexposed before the overexposed; equals keep their order.
+    """
+    return sorted(range(len(frames)), key=lambda k: (not frames[k].is_grey, frames[k].brightness, k))
 
 
 def icc_channels(icc: bytes) -> int:

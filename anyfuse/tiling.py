@@ -189,8 +189,12 @@ def fuse_tiles(
     *,
     device: torch.device | str = "cpu",
     with_weights: bool = False,
+    explained: dict[str, Tensor] | None = None,
 ) -> None:
-    """Fuses tile by tile; `sink(window, fused (C, h, w), weights (N, h, w) or None)` gets each part of the image once."""
+    """Fuses tile by tile; `sink(window, fused (C, h, w), weights (N, h, w) or None)` gets each part of the image once.
+
+    `explained` is filled, where given, with what `FusionModel.explain` tells: scalars and whole maps (H, W) on the CPU.
+    """
     device = torch.device(device)
     context = whole_context(model, layout, read, device)
     scale = model.context_scale or 1
@@ -204,4 +208,12 @@ def fuse_tiles(
         if with_weights:
             found = model.weights(sources, context=part)
             shares = None if found is None else found[0][..., tile.cut[0], tile.cut[1]]
+        if explained is not None:
+            for name, value in model.explain(sources, context=part).items():
+                if value.ndim == 1:
+                    explained[name] = value[0].float().cpu()
+                    continue
+                if name not in explained:
+                    explained[name] = torch.zeros(layout.height, layout.width)
+                explained[name][tile.inner] = value[0][tile.cut].float().cpu()
         sink(tile.inner, fused, shares)

@@ -7,8 +7,8 @@ import sys
 
 SCRIPT = """
 import resource, sys, torch
-from anyfuse.models import load_model
-stage, model, n, planes, side = sys.argv[1], load_model(sys.argv[2]), *map(int, sys.argv[3:])
+from anyfuse.models import build_model
+stage, model, n, planes, side = sys.argv[1], build_model(sys.argv[2]).eval(), *map(int, sys.argv[3:])
 model.to(memory_format=torch.channels_last)
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 with torch.inference_mode():

@@ -18,7 +18,7 @@ from ..errors import FusionError
 from ..io import read_image, write_image
 from ..metrics import METRICS, to_grey
 from ..metrics import score as score_images
-from ..stack import Frame, Stack
+from ..stack import Frame, Stack, order_of_roles
 from .datasets import find_groups
 from .protocol import Protocol, Row, hash_files, read_scores, write_scores
 
@@ -108,6 +108,7 @@ def bench(
         except FusionError as error:
             result.failures[stem] = str(error)
             continue
+        roles = order_of_roles(stack.frames)  # of the files: their colour tells the roles, and luma has none
         if inputs == "luma":
             stack = Stack(
                 tuple(
@@ -115,7 +116,8 @@ def bench(
                 )
             )
         jobs: list[tuple[str, str, Callable[[], Tensor]]] = [
-            (name, origins[name], partial(_fuse, fusers[name], stack, out, name, stem, grey, result)) for name in models
+            (name, origins[name], partial(_fuse, fusers[name], stack, roles, out, name, stem, grey, result))
+            for name in models
         ]
         jobs += [
             (name, "given", partial(_given, files, stem, name, lumas[0], grey, result)) for name, files in given.items()
@@ -167,13 +169,16 @@ def _known_rows(path: Path, protocol: Protocol) -> dict[tuple[str, str, str], Ro
     return {(r.method, r.image, r.origin): r for r in rows}
 
 
-def _fuse(fuser: Fuser, stack: Stack, out: Path, name: str, stem: str, grey: str, result: Bench) -> Tensor:
+def _fuse(
+    fuser: Fuser, stack: Stack, roles: list[int], out: Path, name: str, stem: str, grey: str, result: Bench
+) -> Tensor:
     """Fuses, times, saves and gives the grey levels of what was saved."""
+    frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
     if name not in result.seconds:  # the first call warms caches up
-        fuser.run(list(stack.frames))
+        fuser.run(frames, keep_order=True)
         result.seconds[name] = []
     start = time.perf_counter()
-    fused = fuser.run(list(stack.frames)).fused
+    fused = fuser.run(frames, keep_order=True).fused
     result.seconds[name].append(time.perf_counter() - start)
     target = out / "fused" / name / f"{stem}.png"
     pixels = fused.pixels if fused.pixels.dtype == np.uint8 else None

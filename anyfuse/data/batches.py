@@ -15,8 +15,9 @@ from torch import Generator, Tensor
 from ..colour import to_luma
 from ..errors import FusionError
 from ..io import read_image
+from ..stack import Frame, order_of_roles
 from .folders import list_images, pair_by_stem
-from .synthetic import exposure_stack, focus_stack, integer, uniform
+from .synthetic import exposure_stack, focus_scene, integer, uniform
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,13 @@ class Batch:
 
 
 class TrainingData:
-    """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on."""
+    """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
 
-    def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10) -> None:
-        self.root = Path(root)
+    ordered: the sources have roles, so each group comes as in use, by stack.order_of_roles over the whole files; synthetic ones darker first.
+    """
+
+    def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False) -> None:
+        self.root, self.ordered = Path(root), ordered
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
         self.validation: dict[str, list[np.ndarray]] = {}  # folder of the set -> held-out groups
         digest = hashlib.sha256()
@@ -62,7 +66,9 @@ class TrainingData:
                         f"{path.relative_to(self.root)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
                     )
                 self.files += len(paths)
-                stack = np.stack([_luma8(p) for p in paths])
+                frames = [read_image(p) for p in paths]
+                order = order_of_roles(frames) if ordered else range(len(frames))
+                stack = np.stack([_luma8(frames[k]) for k in order])
                 if index % holdout == holdout - 1:
                     self.validation.setdefault(
                         data_set.folders[0].rpartition("/")[0] or data_set.folders[0], []
@@ -97,15 +103,20 @@ class TrainingData:
         for index in range(count):
             if task == "mff":
                 sharp = self.crop("natural", size, gen)[0]
-                stack = focus_stack(sharp, n, gen)
+                stack, depth = focus_scene(sharp, n, gen)
+                gains = 1 + uniform(0, 0.03, gen) * torch.randn(n, generator=gen)  # no two exposures are quite alike
+                stack = (stack * gains[:, None, None]).clamp(0, 1)
+                order = darkness(stack) if self.ordered else slice(None)
+                stack = stack[order]
                 noise = uniform(0, 0.006, gen) * torch.randn(stack.shape, generator=gen)
                 sources.append((stack + noise).clamp(0, 1))
                 cleans.append(stack)
-                truths.append(sharp)
+                truths.append((sharp * gains[depth]).clamp(0, 1))
             elif task == "mef" and (n != 2 or "mef" not in self.train or index % 2):
                 observed, clean = exposure_stack(self.crop("natural", size, gen)[0], n, gen)
-                sources.append(observed)
-                cleans.append(clean)
+                order = darkness(observed) if self.ordered else slice(None)
+                sources.append(observed[order])
+                cleans.append(clean[order])
             else:
                 sources.append(self.crop(task, size, gen))
                 cleans.append(sources[-1])
@@ -117,6 +128,15 @@ class TrainingData:
         )
 
 
-def _luma8(path: Path) -> np.ndarray:
-    """(H, W) uint8 luma of a file."""
-    return (to_luma(read_image(path).read())[0] * 255).round().to(torch.uint8).numpy()
+def darkness(stack: Tensor) -> Tensor:
+    """Indices of the images of a stack (N, H, W), darker first."""
+    return stack.mean((1, 2)).sort(stable=True).indices
+
+
+def darker_first(stack: Tensor) -> Tensor:
+    return stack[darkness(stack)]
+
+
+def _luma8(frame: Frame) -> np.ndarray:
+    """(H, W) uint8 luma of an image."""
+    return (to_luma(frame.read())[0] * 255).round().to(torch.uint8).numpy()

@@ -76,7 +76,12 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def focus_stack(sharp: Tensor, n: int, gen: Generator) -> Tensor:
-    """(H, W) -> (n, H, W): the scene in `n` depth layers, image k focused on layer k.
+    """The images (n, H, W) of `focus_scene`."""
+    return focus_scene(sharp, n, gen)[0]
+
+
+def focus_scene(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:
+    """(H, W) -> images (n, H, W) of a scene in `n` depth layers, image k focused on layer k, and each pixel's layer (H, W).
 
     Layers are blurred with their own alpha and composited back to front, so that a blurred foreground bleeds over what is behind
     it and a sharp foreground hides it, as a lens does. What a layer hides is filled in from around. Truth: `sharp`.
@@ -106,7 +111,7 @@ def focus_stack(sharp: Tensor, n: int, gen: Generator) -> Tensor:
                 colour = convolve(colour, defocus_kernel(spread * abs(layer - focus), gaussian))
             image = colour[0] + (1 - colour[1]) * image
         images.append(image)
-    return torch.stack(images).clamp(0, 1)
+    return torch.stack(images).clamp(0, 1), depth
 
 
 def exposure_stack(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import FusionError
 from ..files import one_line
 from .anyfuse import Anyfuse, AnyfuseConfig
-from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, parameter_counts
+from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, from_hub, is_hub_id, parameter_counts
 from .classical import (
     Average,
     AverageConfig,
@@ -26,6 +26,7 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .tita import SMALL, TITA, TITAConfig
 from .unifusion import UniFusion, UniFusionConfig
 
 
@@ -33,7 +34,9 @@ from .unifusion import UniFusion, UniFusionConfig
 class Spec:
     """A model that has a name: how to build it, where its weights are, and under which terms.
 
-    weights: folder below anyfuse/assets/weights, or None for a model without weights. sha256: of its model.safetensors.
+    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a model without
+    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first (listed as "not shipped";
+    "not there" is a file that the package should have).
     """
 
     cls: type[FusionModel]
@@ -41,10 +44,9 @@ class Spec:
     system: str
     licence: str = "Apache-2.0"
     weights: str | None = None
+    needs_weights: bool = False
     sha256: str | None = None
     trained_on: str | None = None
-    needs_weights: bool = False
-    """The model cannot be used untrained; it is listed also where its weights are not in the package."""
 
     @property
     def weights_path(self) -> Path | None:
@@ -60,9 +62,12 @@ MODELS: dict[str, Spec] = {
         AnyfuseConfig(),
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
-        sha256="98ebc14eb2f75aadc69815fec3b003b2e6e8fce036551d0d5b7342b0cc421394",
+        needs_weights=True,
+        sha256="1b800a360487baa72bf301b44d770a5aba662e6eeda20000bf6ecfff4ab5b9f1",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
+    "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
+    "tita-small": Spec(TITA, SMALL, "TITA (ICCV 2025), small", needs_weights=True),
     "average": Spec(Average, AverageConfig(), "mean of the images"),
     "maximum": Spec(Maximum, MaximumConfig(), "largest luma"),
     "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
@@ -72,21 +77,18 @@ MODELS: dict[str, Spec] = {
         UniFusion,
         UniFusionConfig(),
         "UniFusion (CVPR 2026), DINOv3-S",
-        weights="unifusion",
         needs_weights=True,
     ),
     "unifusion-dinov2": Spec(
         UniFusion,
         UniFusionConfig(backbone="dinov2-s", colour="luma", norm="running", scaled=True),
         "UniFusion (CVPR 2026), DINOv2-S",
-        weights="unifusion-dinov2",
         needs_weights=True,
     ),
     "unifusion-small": Spec(
         UniFusion,
         UniFusionConfig(backbone="tiny", width=32, colour="luma", norm="running", scaled=True),
         "UniFusion (CVPR 2026), tiny ViT",
-        weights="unifusion-small",
         needs_weights=True,
     ),
 }
@@ -95,10 +97,13 @@ SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 
 
-def build_model(name: str, training: bool = False) -> FusionModel:
-    """A fresh, untrained model of a named preset; `training` adds the parts that only training needs."""
+def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
+    """A fresh, untrained model of a named preset; `changes` of its configuration by field.
+
+    training: with the parts that only training needs, and with what it needs beside its own weights.
+    """
     spec = MODELS[name]
-    config = spec.config
+    config = replace(spec.config, **changes or {})
     if training and hasattr(config, "reconstructors"):
         config = replace(config, reconstructors=True)
     model = spec.cls(config)
@@ -109,7 +114,8 @@ def build_model(name: str, training: bool = False) -> FusionModel:
 
 def is_there(spec: Spec) -> bool:
     """Whether a named model can be used: it needs no weights, or they are in the package."""
-    return not spec.needs_weights or (spec.weights_path is not None and spec.weights_path.exists())
+    path = spec.weights_path
+    return not spec.needs_weights or (path is not None and path.exists())
 
 
 def load_model(name: str | Path) -> FusionModel:
@@ -120,9 +126,10 @@ def load_model(name: str | Path) -> FusionModel:
     """
     if str(name) in MODELS:
         spec = MODELS[str(name)]
-        if not is_there(spec):
+        if spec.weights is None and not is_there(spec):
             raise FusionError(
-                f"the weights of model {name} are not in this package: train it with `anyfuse train {name}` and give its folder as --model"
+                f"model '{name}' comes without weights: train it with `anyfuse train {name} --data DATA`, "
+                f"then give its folder, --model runs/{name}"
             )
         model = spec.cls(spec.config)
         if spec.weights_path is not None:
@@ -134,7 +141,7 @@ def load_model(name: str | Path) -> FusionModel:
         raise FusionError(f"a model is a name, a folder or a hub id, not a {type(name).__name__}")
     if str(name) and Path(name).is_dir():
         return from_pretrained(Path(name))
-    if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
     near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -150,11 +157,11 @@ def from_pretrained(folder: Path) -> FusionModel:
         cls, config_cls = SYSTEMS[system], CONFIGS[system]
         if not isinstance(config, dict):
             raise TypeError("not an object")
+        config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         for field in fields(config_cls):
             if not isinstance(config.get(field.name, field.default), type(field.default)):
                 raise TypeError(f"{field.name} is {config[field.name]!r}, not {type(field.default).__name__}")
-        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        model = cls(config_cls(**lists_as_tuples))
+        model = cls(config_cls(**config))
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
@@ -169,14 +176,11 @@ def from_pretrained(folder: Path) -> FusionModel:
 
 
 def download(hub_id: str) -> Path:
-    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed)."""
-    from huggingface_hub import snapshot_download
-
+    """`from_hub`, for a name that is no folder either."""
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({first})") from None
+        return from_hub(hub_id)
+    except FusionError as error:
+        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({error})") from None
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -205,10 +209,30 @@ def describe(name: str) -> dict[str, Any]:
         "trainable": trainable,
         "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
         "channels": "luma" if model.channels == 1 else "RGB",
-        "weights": "none needed" if path is None else str(path) if path.exists() else "not there",
+        "weights": ("not shipped" if spec.needs_weights else "none needed")
+        if path is None
+        else str(path)
+        if path.exists()
+        else "not there",
         "licence": spec.licence,
         "trained_on": spec.trained_on,
     }
+
+
+def parts_text() -> str:
+    """Exact parameter counts (total, trainable) of every model that has any, by part, with its configuration."""
+    lines = []
+    for name, spec in MODELS.items():
+        model = spec.cls(spec.config)
+        total, trainable = parameter_counts(model)
+        if not total:
+            continue
+        lines += [f"{name}: {total:,} parameters, {trainable:,} trainable"]
+        lines += ["  " + ", ".join(f"{k}={v}" for k, v in asdict(spec.config).items())]
+        lines += [f"  {part:<16} {parameter_counts(child)[0]:>12,}" for part, child in model.named_children()]
+        own = sum(p.numel() for p in model.parameters(recurse=False))
+        lines += [f"  {'itself':<16} {own:>12,}"] if own else []
+    return "\n".join(lines) + "\n"
 
 
 __all__ = [
@@ -221,4 +245,5 @@ __all__ = [
     "from_pretrained",
     "is_there",
     "load_model",
+    "parts_text",
 ]

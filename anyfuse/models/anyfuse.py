@@ -9,6 +9,7 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a band may
                leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
+    bound      a pixel of the result lies between the sources' darkest and brightest there: no halo where all are black
 
 Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
 computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
@@ -17,7 +18,7 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 
 import torch
@@ -25,17 +26,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Context, FusionModel, flatten_set, unflatten_set
-from .pyramid import collapse, expand, gaussian_pyramid, laplacian_pyramid
+from .pyramid import collapse, expand, gaussian_pyramid
 
 FINE_LEVELS = 3
 COARSE_LEVELS = 2
 LOGIT_BOUND = 6.0
+NEUTRAL = 0.02  # chroma below this counts little when colours are merged
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
 @dataclass(frozen=True)
 class AnyfuseConfig:
-    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound."""
+    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound.
+
+    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for ablations).
+    """
 
     half: int = 8
     quarter: int = 24
@@ -43,6 +48,8 @@ class AnyfuseConfig:
     deep: int = 48
     blocks: int = 2
     margin: float = 0.5
+    mixing: bool = True
+    pyramid: bool = True
 
 
 class Stem(nn.Module):
@@ -61,16 +68,19 @@ class Stem(nn.Module):
 class SetConv(nn.Module):
     """3x3 convolution of each input plus a 1x1 mix of the inputs' mean and maximum, then ReLU."""
 
-    def __init__(self, cin: int, cout: int, stride: int = 1) -> None:
+    def __init__(self, cin: int, cout: int, stride: int = 1, mixing: bool = True) -> None:
         super().__init__()
         self.own = nn.Conv2d(cin, cout, 3, stride, 1)
-        self.mix = nn.Conv2d(2 * cin, cout, 1, bias=False)
+        self.mix = nn.Conv2d(2 * cin, cout, 1, bias=False) if mixing else None
         self.stride = stride
         self.residual = cin == cout and stride == 1
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C, h, w) -> (B, N, C', h/stride, w/stride)"""
         n = x.shape[1]
+        if self.mix is None:
+            y = F.relu(unflatten_set(self.own(flatten_set(x)), n))
+            return x + y if self.residual else y
         parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
         mean, peak = reduce(torch.add, parts) / n, reduce(torch.maximum, parts)
         if self.stride == 2:
@@ -131,26 +141,25 @@ class Anyfuse(FusionModel):
     low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
-    context_bytes = 1152
+    context_bytes = 1280
     stored_bytes = 296
-    working_bytes = 144
+    working_bytes = 68
 
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AnyfuseConfig()
         self.enc2 = Stem(c.half)
-        self.enc4 = nn.ModuleList([SetConv(c.half, c.quarter, 2), SetConv(c.quarter, c.quarter)])
-        self.enc8_in = SetConv(c.quarter, c.eighth, 2)
-        self.enc8 = nn.ModuleList([SetConv(c.eighth, c.eighth) for _ in range(c.blocks)])
-        self.enc16 = nn.ModuleList([SetConv(c.eighth, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks)]])
-        self.enc32 = nn.ModuleList(
-            [SetConv(c.deep, c.deep, 2), *[SetConv(c.deep, c.deep) for _ in range(c.blocks + 1)]]
-        )
-        self.dec16 = SetConv(c.deep, c.deep)
+        block = partial(SetConv, mixing=c.mixing)
+        self.enc4 = nn.ModuleList([block(c.half, c.quarter, 2), block(c.quarter, c.quarter)])
+        self.enc8_in = block(c.quarter, c.eighth, 2)
+        self.enc8 = nn.ModuleList([block(c.eighth, c.eighth) for _ in range(c.blocks)])
+        self.enc16 = nn.ModuleList([block(c.eighth, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks)]])
+        self.enc32 = nn.ModuleList([block(c.deep, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks + 1)]])
+        self.dec16 = block(c.deep, c.deep)
         self.to8 = nn.Conv2d(c.deep, c.eighth, 1)
-        self.dec8 = SetConv(c.eighth, c.eighth)
+        self.dec8 = block(c.eighth, c.eighth)
         self.to4 = nn.Conv2d(c.eighth, c.quarter, 1)
-        self.dec4 = SetConv(c.quarter, c.quarter)
+        self.dec4 = block(c.quarter, c.quarter)
         self.head32 = Head(c.deep)
         self.head16 = Head(c.deep)
         self.head8 = Head(c.eighth)
@@ -211,9 +220,22 @@ class Anyfuse(FusionModel):
         return logit.softmax(1) + bounded - bounded.mean(1, keepdim=True)
 
     @staticmethod
-    def _blend(bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
-        """Bands (B*N, C, h, w) and weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w)"""
-        return [(w * unflatten_set(b, w.shape[1])).sum(1) for b, w in zip(bands, weights, strict=True)]
+    def _blend(gauss: list[Tensor], bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
+        """Gaussian levels and bands (B*N, C, h, w), weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w).
+
+        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours out.
+        """
+        out = []
+        for level, band, w in zip(gauss, bands, weights, strict=True):
+            parts = unflatten_set(band, w.shape[1])
+            if parts.shape[2] == 1:
+                out.append((w * parts).sum(1))
+                continue
+            saturation = unflatten_set(torch.linalg.vector_norm(level[:, 1:], dim=1, keepdim=True), w.shape[1])
+            vivid = w.clamp_min(0) * (saturation + NEUTRAL)
+            vivid = vivid / vivid.sum(1, keepdim=True)
+            out.append(torch.cat([(w * parts[:, :, :1]).sum(1), (vivid * parts[:, :, 1:]).sum(1)], 1))
+        return out
 
     # ------------------------------------------------------------------ the contract
 
@@ -231,15 +253,22 @@ class Anyfuse(FusionModel):
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
         e, heads = self._deep(reduced[:, :, :c].to(self.to4.weight.dtype))
-        bands = laplacian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        gauss = gaussian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
         weights = [self._weights(*head) for head in heads]
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
-        return Context((e, heads[0][0], collapse(self._blend(bands, weights)), share / len(weights)))
+        return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
     def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
-        luma = fused[:, :1].clamp(0, 1)
+        luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
+
+    @staticmethod
+    def _bound(fused: Tensor, sources: Tensor) -> Tensor:
+        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at each pixel."""
+        parts = sources.unbind(1)
+        return torch.maximum(torch.minimum(fused, reduce(torch.maximum, parts)), reduce(torch.minimum, parts))
 
     def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
@@ -255,5 +284,7 @@ class Anyfuse(FusionModel):
             context = self.context(self._pack(e, gauss[-1]))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
+        if not self.config.pyramid:
+            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
-        return collapse([*self._blend(bands, weights), coarse]), weights, share
+        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share

@@ -29,10 +29,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import FusionError
+from .base import CONFIG_NAME, WEIGHTS_NAME, from_hub, is_hub_id, read_tensors
 
 GRID = 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as all of these were trained
@@ -269,25 +269,22 @@ def find_folder(name: str) -> Path:
     known = BACKBONES.get(name)
     if known is not None:
         for folder in (Path(str(files("anyfuse") / "assets" / "weights" / f"{name}-vit")), cache_folder() / name):
-            if (folder / "model.safetensors").exists():
+            if (folder / WEIGHTS_NAME).exists():
                 return folder
         if known.hub is None:
             raise FusionError(f"backbone {name} is not there: {known.hint}")
     elif Path(name).is_dir():
         return Path(name)
     hub = name if known is None else known.hub
-    if hub is None or hub.count("/") != 1 or hub.startswith((".", "/", "~")):
+    if hub is None or not is_hub_id(hub):
         raise FusionError(
             f"unknown backbone '{name}': known are {', '.join(BACKBONES)}, none; or a folder, or a hub id"
         )
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(hub, allow_patterns=["config.json", "model.safetensors"]))
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return from_hub(hub)
+    except FusionError as error:
         own = "" if known is None else f"; put config.json and model.safetensors into {cache_folder() / name}, or"
-        raise FusionError(f"backbone {name}: {hub} could not be had ({first}){own} use another --model") from None
+        raise FusionError(f"backbone {name}: {hub} could not be had ({error}){own} use another --model") from None
 
 
 # ---------------------------------------------------------------------- reading checkpoints
@@ -319,7 +316,7 @@ def rename(key: str) -> str:
 
 def read_config(folder: Path) -> VitConfig:
     """The shape of the ViT in a folder: ours, or transformers' DINOv2 or DINOv3 configuration."""
-    path = folder / "config.json"
+    path = folder / CONFIG_NAME
     try:
         raw = json.loads(path.read_text())
         if raw.get("system") == "Vit":
@@ -347,13 +344,8 @@ def read_config(folder: Path) -> VitConfig:
 
 def load_vit(vit: Vit, folder: Path) -> None:
     """Loads the weights of a folder strictly; only DINOv2's unused mask token may be missing."""
-    path = folder / "model.safetensors"
-    try:
-        state = {rename(k): v for k, v in load_file(path).items()}
-    except FileNotFoundError:
-        raise FusionError(f"{path}: no such weights file") from None
-    except Exception as error:
-        raise FusionError(f"{path}: not a safetensors file ({error})") from None
+    path = folder / WEIGHTS_NAME
+    state = {rename(k): v for k, v in read_tensors(path).items()}
     own = vit.state_dict()
     state.setdefault("mask_token", torch.zeros_like(own["mask_token"]))
     state["mask_token"] = state["mask_token"].view_as(own["mask_token"])
@@ -369,5 +361,5 @@ def save_vit(vit: Vit, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in vit.state_dict().items()}
-    (folder / "model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
-    (folder / "config.json").write_text(json.dumps({"system": "Vit", **asdict(vit.config)}, indent=1) + "\n")
+    (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
+    (folder / CONFIG_NAME).write_text(json.dumps({"system": "Vit", **asdict(vit.config)}, indent=1) + "\n")

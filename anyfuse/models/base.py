@@ -47,19 +47,21 @@ class FusionModel(nn.Module):
 
     config: Any
     stride: ClassVar[int] = 1
-    halo: ClassVar[int | None] = 0
+    halo: int | None = 0
     arity: tuple[int, int | None] = (2, None)
     channels: Literal[1, 3] = 1
-    """Luma or RGB. This and `arity` may depend on the configuration."""
+    """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
+    ordered: bool = False
+    """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
-    context_bytes: ClassVar[int] = 0
+    context_bytes: int = 0
     """Peak bytes per cell of the coarse grid and source while the context is computed (benchmarks/memory.py)."""
-    stored_bytes: ClassVar[int] = 0
+    stored_bytes: int = 0
     """Bytes per cell and source that the reduced maps and the context take."""
     working_bytes: int = 64
     """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
@@ -78,6 +80,10 @@ class FusionModel(nn.Module):
     def weights(self, sources: Tensor, context: Context | None = None) -> Tensor | None:
         """Share of each source in each pixel of the result, (B, N, H, W), sums to 1; None if the model has none."""
         return None
+
+    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+        """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has none."""
+        return {}
 
     def check_arity(self, n: int) -> None:
         """Raises FusionError where the model cannot take `n` images."""
@@ -105,14 +111,8 @@ class FusionModel(nn.Module):
     def load_weights(self, path: str | Path) -> None:
         """Loads a safetensors file strictly; a FusionError names the first keys that don't fit."""
         path = Path(path)
-        try:
-            state = load_file(path)
-        except FileNotFoundError:
-            raise FusionError(f"{path}: no such weights file") from None
-        except Exception as error:
-            raise FusionError(f"{path}: not a safetensors file ({error})") from None
         own = self.state_dict()
-        state = {k: v for k, v in state.items() if self.accepts(k)}
+        state = {k: v for k, v in read_tensors(path).items() if self.accepts(k)}
         missing = sorted(own.keys() - state.keys())
         unexpected = sorted(state.keys() - own.keys())
         shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
@@ -129,6 +129,35 @@ class FusionModel(nn.Module):
     def accepts(self, key: str) -> bool:
         """Whether a key of a weights file is looked at; others are passed over in silence."""
         return True
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; FusionError where there is none."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise FusionError(f"{path}: no such weights file") from None
+    except Exception as error:
+        raise FusionError(f"{path}: not a safetensors file ({error})") from None
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a text has the form owner/name."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def from_hub(hub_id: str) -> Path:
+    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed).
+
+    Raises FusionError with the first line of the reason alone: the caller says what to do.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise FusionError(first) from None
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

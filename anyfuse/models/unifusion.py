@@ -64,9 +64,9 @@ class UniFusionConfig:
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} is '{getattr(self, name)}', not one of {', '.join(known)}")
+                raise FusionError(f"{name} is '{getattr(self, name)}', not one of {', '.join(known)}")
         if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
+            raise FusionError(f"width {self.width} is not a multiple of {self.heads} heads")
 
 
 # ---------------------------------------------------------------------- adapters

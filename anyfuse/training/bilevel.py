@@ -3,15 +3,15 @@
     lower   phi   <- phi   - eta_L grad_phi   L_rec(phi)              reconstruction of the sources from their features
     upper   theta <- theta - eta_U grad_theta L_fuse(theta; phi)      fusion of the features, which are held fixed
 
-First order: the upper step does not look through the lower one. Both steps are Adam's. The frozen part of the model sees a
-batch once.
+First order: the upper step does not look through the lower one. Both steps are taken by the recipe's
+optimiser. The frozen part of the model sees a batch once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,7 @@ from ..errors import FusionError
 from ..losses import self_reconstruction
 from ..models.base import FusionModel
 from .recipes import Recipe
-
-DEFAULTS = {"ratio": 2.0, "lower_steps": 1, "upper_steps": 1, "joint": 0, "leak": 0.0, "angle_every": 50}
+from .tasks import OF_FEATURES, clip_gradients, make_optimiser, read_options, set_rate, split_losses
 
 
 class TwoLevels(Protocol):
@@ -50,29 +49,28 @@ class Bilevel:
 
     ratio        eta_L / eta_U; eta_U is the rate of the schedule
     lower_steps, upper_steps    per call of `step`
-    joint        1: one Adam for all parameters on L_fuse + L_rec (the paper's ablation, and what its code does)
+    joint        1: one optimiser for all parameters on L_fuse + L_rec (the paper's ablation, and what its code does)
     leak         > 0: the lower loss gets this share of L_fuse, so that features hear of fusion (not in the paper)
     angle_every  steps between measurements of the angle between both losses' gradients in the encoder's parameters; 0: never
 
-    Per task `reconstruction_of_sources` in the recipe's losses weighs L_rec; the rest is L_fuse.
+    Per task `self_reconstruction` in the recipe's losses weighs L_rec (0 where it is left out); the rest is L_fuse.
     """
+
+    DEFAULTS: ClassVar[dict[str, float]] = {
+        "ratio": 2.0, "lower_steps": 1, "upper_steps": 1, "joint": 0, "leak": 0.0, "angle_every": 50,
+    }  # fmt: skip
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not all(hasattr(model, name) for name in ("lower_parameters", "upper_parameters", "encode", "reconstruct")):
             raise FusionError(f"strategy 'bilevel' needs a model with two levels, and {type(model).__name__} has one")
-        unknown = sorted(recipe.options.keys() - DEFAULTS.keys())
-        if unknown:
-            raise FusionError(f"strategy 'bilevel' has no option {unknown[0]}; it has {', '.join(DEFAULTS)}")
         self.model, self.recipe = cast(TwoLevels, model), recipe
-        self.options = {**DEFAULTS, **recipe.options}
+        self.options = read_options(recipe, self.DEFAULTS)
         self.steps = 0
         self.lower = list(self.model.lower_parameters())
         self.upper = list(self.model.upper_parameters())
         self.joint = bool(self.options["joint"])
         groups = [self.lower + self.upper] if self.joint else [self.lower, self.upper]
-        self.optimisers = [
-            torch.optim.Adam(g, lr=recipe.lr, betas=(0.9, 0.999), weight_decay=recipe.weight_decay) for g in groups
-        ]
+        self.optimisers = [make_optimiser(g, recipe) for g in groups]
 
     # ------------------------------------------------------------------ the two losses
 
@@ -82,30 +80,15 @@ class Bilevel:
         sources = torch.cat([b.sources for b in batches]).expand_as(restored)
         total, sizes = restored.new_zeros(()), [len(b.sources) for b in batches]
         for batch, part, own in zip(batches, restored.split(sizes), sources.split(sizes), strict=True):
-            total = total + self.recipe.losses[batch.task].get(REC, 1.0) * self_reconstruction(part, own)
+            total = total + self.recipe.losses[batch.task].get(OF_FEATURES, 0.0) * self_reconstruction(part, own)
         error = (restored.detach() - sources).square().mean()
         return total, {"reconstruction_psnr": -10 * math.log10(max(float(error), 1e-10))}
 
     def upper_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
-        """Sum of the tasks' fusion losses. Each colour channel counts as an image."""
-        from .strategies import task_loss
-
-        fused = self.model.decode(features)
-        total = fused.new_zeros(())
-        log: dict[str, float] = {}
-        for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
-            weights = {k: v for k, v in self.recipe.losses[batch.task].items() if k != REC}
-            channels = part.shape[1]
-            repeated = Batch(
-                batch.task,
-                batch.sources,
-                batch.clean.repeat_interleave(channels, 0),
-                None if batch.truth is None else batch.truth.repeat_interleave(channels, 0),
-            )
-            loss, terms = task_loss(part.flatten(0, 1), repeated, weights)
-            total = total + loss
-            log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
-        return total, log
+        """Sum of the tasks' fusion losses."""
+        weights = {task: {k: v for k, v in w.items() if k != OF_FEATURES} for task, w in self.recipe.losses.items()}
+        each, log = split_losses(self.model.decode(features), batches, weights)
+        return each.sum(), log
 
     # ------------------------------------------------------------------ one update
 
@@ -113,8 +96,7 @@ class Bilevel:
         """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in degrees."""
         ratio = float(self.options["ratio"])
         for optimiser, rate in zip(self.optimisers, [lr] if self.joint else [ratio * lr, lr], strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            set_rate(optimiser, rate)
         sources = torch.cat([b.sources for b in batches])
         maps = self.model.observe(sources)
         log: dict[str, float] = {}
@@ -155,8 +137,7 @@ class Bilevel:
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, found, strict=True):
             parameter.grad = gradient
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+        clip_gradients(parameters, self.recipe.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
@@ -191,7 +172,3 @@ class Bilevel:
         self.steps = state["steps"]
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-
-
-REC = "reconstruction_of_sources"
-"""Name in a recipe of the weight of L_rec."""

@@ -30,6 +30,7 @@ from ..data.synthetic import integer, smooth_field, uniform
 from ..errors import FusionError
 from ..io import read_image
 from ..models.backbones import BACKBONES, GRID, MEAN, STD, Backbone, Vit, save_vit
+from .tasks import clip_gradients, decay_groups, set_rate
 from .train import Ema
 
 
@@ -194,6 +195,9 @@ def distil(
 
     Goes on from a last.pt of the same recipe and pool, to the bit.
     """
+    for name in (recipe.student, recipe.teacher):
+        if name not in BACKBONES:
+            raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     pool = Pool(recipe, Path(data_root), out / "pool", device, log)
@@ -201,11 +205,7 @@ def distil(
     gen = torch.Generator().manual_seed(recipe.seed)
     student = Student(recipe.student, pool.maps.shape[2]).to(device).train()
     spread = torch.from_numpy(np.asarray(pool.maps[:256]).astype(np.float32)).std((0, 3, 4)).clamp_min(1e-3).to(device)
-    decay = [p for p in student.parameters() if p.ndim > 1]
-    rest = [p for p in student.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}], lr=recipe.lr
-    )
+    optimiser = torch.optim.AdamW(decay_groups(student.parameters(), recipe.weight_decay), lr=recipe.lr)
     ema = Ema(student, recipe.ema)
     start, spent, last = 0, 0.0, out / "last.pt"
     fingerprint = json.dumps([asdict(recipe), pool.key], sort_keys=True)
@@ -224,8 +224,7 @@ def distil(
     for step in range(start, recipe.steps):
         warm = min(1.0, (step + 1) / max(1, recipe.warmup))
         rate = recipe.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(optimiser, rate)
         crops, maps = pool.get(torch.randint(0, recipe.pool, (recipe.batch,), generator=gen).numpy())
         seen = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
         maps = maps.to(device)
@@ -234,7 +233,7 @@ def distil(
         loss = (1 - cosine(predicted, maps)).mean() + 0.5 * F.smooth_l1_loss(predicted / scale, maps / scale)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), recipe.clip)
+        clip_gradients(student.parameters(), recipe.clip)
         optimiser.step()
         ema.update(student, step)
         mean = float(loss.detach()) if step == start else 0.98 * mean + 0.02 * float(loss.detach())

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from .. import losses
 from ..data.batches import DataSet
+from ..errors import FusionError
+from ..models import MODELS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Plan = TypeVar("Plan", bound="DataclassInstance")
 
 REAL_AND_NATURAL = (
     DataSet("ivf", ("ivif/ir", "ivif/vis")),
@@ -15,17 +26,20 @@ REAL_AND_NATURAL = (
     DataSet("natural", ("natural",)),
 )
 
+NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
+
 
 @dataclass(frozen=True)
 class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up over `warmup` steps, then follows a cosine to lr/50.
-    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings."""
+    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up
+    over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
+    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration."""
 
     model: str
     tasks: dict[str, int]
     losses: dict[str, dict[str, float]]
-    steps: int = 2000
+    steps: int = 1800
     crop: int = 128
     stacks: int = 4
     one_task: bool = False
@@ -37,17 +51,27 @@ class Recipe:
     seed: int = 0
     strategy: str = "plain"
     options: dict[str, float] = field(default_factory=dict)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    config: dict[str, Any] = field(default_factory=dict)
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
 
 
-UNIFUSION = {
-    "ivf": {"intensity": 20.0, "gradient": 20.0, "ssim_by_gradient": 10.0, "reconstruction_of_sources": 5.0},
-    "mef": {"mean_intensity": 20.0, "gradient": 20.0, "ssim": 10.0, "reconstruction_of_sources": 5.0},
-    "mff": {"mean_intensity": 20.0, "gradient": 20.0, "ssim_by_gradient": 10.0, "reconstruction_of_sources": 10.0},
-    "mif": {"intensity": 20.0, "gradient": 100.0, "ssim": 50.0, "reconstruction_of_sources": 20.0},
+UNIFIED_LOSSES = {
+    "ivf": {"intensity": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
+    "mef": {"intensity_mean": 20.0, "gradient": 20.0, "ssim": 10.0},
+    "mff": {"intensity_mean": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
 }
-"""Losses of the paper's four tasks: SwinFusion's, with the reconstruction of the sources."""
+"""The table that SwinFusion, TITA and UniFusion share: maximum or mean intensity, largest gradient, SSIM weighted by mean gradients or, for
+exposures, evenly (`ssim` is the mean over the sources). TITA's text has the maximum for mff, its numbers come from the mean."""
 
+UNIFUSION_LOSSES = {
+    "ivf": {**UNIFIED_LOSSES["ivf"], "self_reconstruction": 5.0},
+    "mef": {**UNIFIED_LOSSES["mef"], "self_reconstruction": 5.0},
+    "mff": {**UNIFIED_LOSSES["mff"], "self_reconstruction": 10.0},
+    "mif": {"intensity": 20.0, "gradient": 100.0, "ssim": 50.0, "self_reconstruction": 20.0},
+}
+"""The four tasks of UniFusion: the same, with the reconstruction of the sources, which is the lower problem of strategy 'bilevel'."""
 
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
@@ -55,32 +79,32 @@ RECIPES: dict[str, Recipe] = {
         tasks={"ivf": 3, "mef": 4, "mff": 3, "mif": 3},
         losses={
             "ivf": {
-                "qabf": 2.0,
-                "vif": 0.2,
-                "ssim": 1.0,
-                "scd": 0.6,
-                "base_max": 1.0,
+                "qabf": 2.5,
+                "vif": 0.05,
+                "ssim": 1.2,
+                "mutual_information": 0.05,
+                "scd": 1.0,
+                "base_max": 1.5,
                 "intensity": 1.0,
                 "gradient": 0.3,
-                "halo": 5.0,
+                "halo": 6.0,
             },
             "mef": {
-                "qabf": 2.0,
-                "vif": 0.5,
+                "qabf": 2.5,
+                "vif": 0.6,
                 "ssim": 1.0,
-                "mutual_information": 0.1,
-                "scd": 0.3,
+                "mutual_information": 0.2,
+                "scd": 0.6,
                 "mef_ssim": 2.0,
-                "base_mean": 2.0,
+                "base_mean": 15.0,
                 "halo": 8.0,
             },
-            "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.3, "mutual_information": 0.3, "halo": 2.0},
+            "mff": {"reconstruction": 10.0, "qabf": 1.5, "vif": 0.4, "mutual_information": 0.5, "halo": 2.0},
             "mif": {
-                "qabf": 2.0,
-                "vif": 0.15,
-                "ssim": 2.0,
-                "mutual_information": 0.03,
-                "scd": 0.6,
+                "qabf": 3.0,
+                "ssim": 3.5,
+                "mutual_information": 0.08,
+                "scd": 1.0,
                 "base_max": 1.0,
                 "intensity": 2.0,
                 "gradient": 0.5,
@@ -88,10 +112,43 @@ RECIPES: dict[str, Recipe] = {
             },
         },
     ),
+    "tita": Recipe(  # the paper's choices; their clipping has no effect, so there is none
+        model="tita",
+        tasks={"ivf": 8, "mef": 8, "mff": 8},
+        losses=UNIFIED_LOSSES,
+        steps=20_000,
+        crop=64,
+        stacks=0,
+        lr=2e-5,
+        warmup=0,
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.999,
+        strategy="famo",
+        schedule="constant",
+        optimiser="adam",
+        sets=NO_MEDICAL,
+    ),
+    "tita-small": Recipe(  # a CPU's budget: fewer and larger steps, a cosine, clipping
+        model="tita-small",
+        tasks={"ivf": 2, "mef": 2, "mff": 2},
+        losses=UNIFIED_LOSSES,
+        steps=3000,
+        crop=64,
+        stacks=0,
+        lr=4e-4,
+        warmup=100,
+        weight_decay=0.0,
+        clip=1.0,
+        ema=0.998,
+        strategy="famo",
+        optimiser="adam",
+        sets=NO_MEDICAL,
+    ),
     "unifusion": Recipe(
         model="unifusion",
         tasks={"ivf": 9, "mef": 9, "mff": 9, "mif": 9},
-        losses=UNIFUSION,
+        losses=UNIFUSION_LOSSES,
         steps=10000,
         crop=128,
         stacks=0,
@@ -102,11 +159,12 @@ RECIPES: dict[str, Recipe] = {
         clip=0.0,
         ema=0.999,
         strategy="bilevel",
+        optimiser="adam",
     ),
     "unifusion-dinov2": Recipe(
         model="unifusion-dinov2",
         tasks={"ivf": 9, "mef": 9, "mff": 9, "mif": 9},
-        losses=UNIFUSION,
+        losses=UNIFUSION_LOSSES,
         steps=10000,
         crop=128,
         stacks=0,
@@ -117,11 +175,12 @@ RECIPES: dict[str, Recipe] = {
         clip=0.0,
         ema=0.999,
         strategy="bilevel",
+        optimiser="adam",
     ),
     "unifusion-small": Recipe(
         model="unifusion-small",
         tasks={"ivf": 8, "mef": 8, "mff": 8, "mif": 8},
-        losses=UNIFUSION,
+        losses=UNIFUSION_LOSSES,
         steps=2000,
         crop=64,
         stacks=0,
@@ -133,5 +192,103 @@ RECIPES: dict[str, Recipe] = {
         ema=0.995,
         strategy="bilevel",
         options={"ratio": 2.0},
+        optimiser="adam",
     ),
 }
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with 'key=value' settings, as 'lr=1e-4', 'tasks.ivf=2', 'losses.mff.intensity=20', 'config.phi=sigmoid'.
+
+    Numbers in tasks, losses and options may be new; other names must exist. A task or a loss of 0 is left out, and lists have commas.
+    Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
+    """
+    for setting in settings:
+        name, path, text = _split(setting)
+        value: Any
+        known = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in ("model", "sets")}
+        _known(setting, name, known)
+        if name == "config":
+            config = MODELS[recipe.model].config
+            options = {f.name: getattr(config, f.name) for f in fields(config)}
+            _depth(setting, path, 1, "config.phi=sigmoid")
+            _known(setting, path[0], options)
+            value = {**recipe.config, path[0]: _parse(setting, text, options[path[0]])}
+            replace(config, **value)  # the configuration checks itself
+        elif name == "tasks":
+            _depth(setting, path, 1, "tasks.ivf=2")
+            _known(setting, path[0], recipe.losses)
+            value = {**recipe.tasks, path[0]: _parse(setting, text, 1)}
+            value = {task: count for task, count in value.items() if count > 0}
+        elif name == "options":
+            _depth(setting, path, 1, "options.gamma=1e-5")
+            value = {**recipe.options, path[0]: _parse(setting, text, 1.0)}
+        elif name == "losses":
+            _depth(setting, path, 2, "losses.mff.intensity=20")
+            _known(setting, path[0], recipe.losses)
+            if path[1].startswith("_") or getattr(getattr(losses, path[1], None), "__module__", "") != losses.__name__:
+                raise FusionError(f"--set {setting}: there is no loss '{path[1]}'; see docs/training.md")
+            terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
+            value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}
+        else:
+            value = _plain(setting, known)
+        recipe = replace(recipe, **{name: value})
+    return recipe
+
+
+def override_fields(plan: Plan, settings: Sequence[str]) -> Plan:
+    """Any frozen dataclass of plain values with 'key=value' settings; errors as `override`."""
+    for setting in settings:
+        value = _plain(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})
+        plan = replace(plan, **{_split(setting)[0]: value})
+    return plan
+
+
+CHOICES = {"schedule": ("cosine", "constant"), "optimiser": ("adamw", "adam")}
+
+
+def _split(setting: str) -> tuple[str, list[str], str]:
+    """'losses.mff.intensity=20' -> name, path below it, text of the value"""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise FusionError(f"--set {setting}: give KEY=VALUE, as lr=1e-4")
+    name, *path = key.split(".")
+    return name, path, text
+
+
+def _plain(setting: str, known: dict[str, Any]) -> Any:
+    """The value of a setting of a field without parts; `known`: the fields' present values."""
+    name, path, text = _split(setting)
+    _known(setting, name, known)
+    _depth(setting, path, 0, f"{name}=...")
+    value = _parse(setting, text, known[name])
+    if name in CHOICES and value not in CHOICES[name]:
+        raise FusionError(f"--set {setting}: give one of {', '.join(CHOICES[name])}")
+    return value
+
+
+def _known(setting: str, name: str, names: dict[str, Any]) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise FusionError(f"--set {setting}: unknown '{name}'; {hint}Known: {', '.join(names)}")
+
+
+def _depth(setting: str, path: list[str], depth: int, example: str) -> None:
+    if len(path) != depth or not all(path):
+        raise FusionError(f"--set {setting}: give it as {example}")
+
+
+def _parse(setting: str, text: str, like: Any) -> Any:
+    """The text as a value of the kind of `like`."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if isinstance(like, int | float):
+            return type(like)(text)
+        if isinstance(like, tuple):
+            kind = type(like[0]) if like else str
+            return tuple(kind(part) for part in text.split(",") if part)
+        return text
+    except (ValueError, KeyError):
+        raise FusionError(f"--set {setting}: '{text}' is no {type(like).__name__}") from None

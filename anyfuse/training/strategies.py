@@ -6,32 +6,17 @@ Every strategy has the same three calls, so each can train every model that meet
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
 
-from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
 from ..models.base import FusionModel
 from .bilevel import Bilevel
+from .famo import Famo
 from .recipes import Recipe
-
-SUPERVISED = ("reconstruction",)
-
-
-def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value."""
-    total, terms = fused.new_zeros(()), {}
-    for name, weight in weights.items():
-        target = batch.truth if name in SUPERVISED else batch.clean
-        if target is None:
-            raise FusionError(f"loss '{name}' needs a truth, and task '{batch.task}' has none")
-        value = getattr(losses, name)(fused, target)
-        terms[name] = float(value.detach())
-        total = total + weight * value
-    return total, terms
+from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
 
 
 class Strategy(Protocol):
@@ -46,34 +31,22 @@ class Strategy(Protocol):
 
 
 class Plain:
-    """AdamW on the sum of the tasks' losses; gradients are clipped after the backward pass."""
+    """The sum of the tasks' losses, all with the same weight; gradients are clipped after the backward pass."""
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
-        decay = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decay, "weight_decay": recipe.weight_decay},
-            {"params": rest, "weight_decay": 0.0},
-        ]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
+        self.optimiser = make_optimiser(model.parameters(), recipe)
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
         """One update from a list of batches with the same number of inputs; returns 'task/loss' -> value."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        fused = self.model(torch.cat([b.sources for b in batches]))[:, 0]
-        total = fused.new_zeros(())
-        log: dict[str, float] = {}
-        for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
-            loss, terms = task_loss(part, batch, self.recipe.losses[batch.task])
-            total = total + loss
-            log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
+        set_rate(self.optimiser, lr)
+        each, log = task_losses(self.model, batches, self.recipe.losses)
+        total = each.sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip)
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": float(norm), **log}
+        return {"loss": float(total.detach()), "norm": norm, **log}
 
     def state_dict(self) -> dict[str, Any]:
         return self.optimiser.state_dict()
@@ -82,4 +55,62 @@ class Plain:
         self.optimiser.load_state_dict(state)
 
 
-STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {"plain": Plain, "bilevel": Bilevel}
+class Uncertainty:
+    """Learned weights by homoscedastic uncertainty (Kendall, Gal, Cipolla, CVPR 2018, eq. 7): sum of exp(-s) L / 2 + s / 2.
+
+    s is the logarithm of a task's variance, learned with the network at a rate of its own. Losses may have any sign, but a task whose
+    loss stays negative gains weight without bound, so s is kept above -10.
+    """
+
+    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 1e-2}
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.optimiser = make_optimiser(model.parameters(), recipe)
+        self.tasks = tuple(recipe.tasks)
+        device = next(model.parameters()).device
+        self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
+        self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        set_rate(self.optimiser, lr)
+        each, log = task_losses(self.model, batches, self.recipe.losses)
+        s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
+        self.optimiser.zero_grad(set_to_none=True)
+        self.own.zero_grad(set_to_none=True)
+        (0.5 * (torch.exp(-s) * each + s).sum()).backward()
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.own.step()
+        with torch.no_grad():
+            self.log_variance.clamp_(min=-10)
+        weights = {f"weight/{t}": 0.5 * w for t, w in zip(self.tasks, (-self.log_variance).exp().tolist(), strict=True)}
+        return {"loss": float(each.detach().sum()), "norm": norm, **log, **weights}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "own": self.own.state_dict(),
+            "log_variance": self.log_variance.detach().clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.own.load_state_dict(state["own"])
+        with torch.no_grad():
+            self.log_variance.copy_(state["log_variance"])
+
+
+STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {
+    "plain": Plain,
+    "uncertainty": Uncertainty,
+    "famo": Famo,
+    "bilevel": Bilevel,
+}
+
+
+def build_strategy(model: FusionModel, recipe: Recipe) -> Strategy:
+    """The strategy that the recipe names; FusionError for an unknown one."""
+    if recipe.strategy not in STRATEGIES:
+        raise FusionError(f"unknown strategy '{recipe.strategy}'; known: {', '.join(STRATEGIES)}")
+    return STRATEGIES[recipe.strategy](model, recipe)

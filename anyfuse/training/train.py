@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.batches import Batch, TrainingData
+from ..data.batches import Batch, TrainingData, darker_first
 from ..data.synthetic import focus_stack, integer
 from ..errors import FusionError
 from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
 from .recipes import Recipe
-from .strategies import STRATEGIES
+from .strategies import build_strategy
 
 
 class Ema:
@@ -43,9 +43,11 @@ class Ema:
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine from lr to lr/50 at the last step."""
+    """Linear warm-up, then a cosine from lr to lr/50 at the last step, or lr to the end."""
     if step < recipe.warmup:
         return recipe.lr * (step + 1) / recipe.warmup
+    if recipe.schedule == "constant":
+        return recipe.lr
     progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     return recipe.lr * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
@@ -68,20 +70,26 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
-    model = build_model(recipe.model, training=True).to(device).train()
-    data = TrainingData(data_root, recipe.sets)
-    strategy, ema = STRATEGIES[recipe.strategy](model, recipe), Ema(model, recipe.ema)
+    model = build_model(recipe.model, recipe.config, training=True).to(device).train()
+    if recipe.stacks and model.arity[1] is not None:
+        raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
+    data = TrainingData(data_root, recipe.sets, ordered=model.ordered)
+    strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"
     fingerprint = json.dumps(asdict(recipe), sort_keys=True)
     if resume and last.exists():
         state = torch.load(last, map_location=device, weights_only=True)
-        if state["recipe"] != fingerprint or state["manifest"] != data.manifest:
+        if not same_recipe(state["recipe"], fingerprint) or state["manifest"] != data.manifest:
             raise FusionError(f"{last}: belongs to another recipe or other data; give another --out or --no-resume")
         model.load_state_dict(state["model"])
         strategy.load_state_dict(state["strategy"])
         ema.shadow = state["ema"]
         gen.set_state(state["generator"].cpu())
+        if "random" in state:  # drop path draws from the global generators
+            torch.set_rng_state(state["random"].cpu())
+            if device.startswith("cuda"):
+                torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
         start, spent = state["step"], state["seconds"]
         log(f"resumed at step {start}")
     clock = time.monotonic() - spent
@@ -108,12 +116,20 @@ def train(
             state = {
                 "recipe": fingerprint, "manifest": data.manifest, "model": model.state_dict(), "ema": ema.shadow,
                 "strategy": strategy.state_dict(), "generator": gen.get_state(), "step": step + 1,
-                "seconds": time.monotonic() - clock,
+                "seconds": time.monotonic() - clock, "random": torch.get_rng_state(),
             }  # fmt: skip
+            if device.startswith("cuda"):
+                state["random_cuda"] = torch.cuda.get_rng_state(device)
             torch.save(state, last.with_suffix(".tmp"))
             os.replace(last.with_suffix(".tmp"), last)
     model.load_state_dict(ema.shadow)
     return export(model, recipe, data, out, time.monotonic() - clock, log)
+
+
+def same_recipe(before: str, now: str) -> bool:
+    """Whether two recipes, as JSON, are the same; fields that an older one lacks have their defaults."""
+    defaults = asdict(Recipe("", {}, {}))
+    return json.loads(json.dumps(defaults)) | json.loads(before) == json.loads(now)
 
 
 def export(
@@ -126,10 +142,11 @@ def export(
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
     scores = validate(model.eval(), data)
+    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
     model.half().save_pretrained(out)
     model.float()
     lines = [
-        f"# {recipe.model}",
+        f"# {recipe.model}{changes}",
         "",
         f"Trained with `anyfuse train {recipe.model}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
         "",
@@ -166,7 +183,8 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
     for name, stacks in data.validation.items():
         chosen = [whole(s) for s in stacks[:: max(1, len(stacks) // limit)][:limit]]
         if len(chosen[0]) == 1:
-            groups[f"{name}, focus pairs"] = [focus_stack(s[0, :256, :256], 2, gen).clamp(0, 1) for s in chosen]
+            pairs = [focus_stack(s[0, :256, :256], 2, gen).clamp(0, 1) for s in chosen]
+            groups[f"{name}, focus pairs"] = [darker_first(p) if model.ordered else p for p in pairs]
         else:
             groups[name] = chosen
     out: dict[str, dict[str, float]] = {}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, describe, load_model
+from anyfuse.models import MODELS, describe, is_there, load_model
 from anyfuse.models.backbones import Vit, VitConfig, save_vit
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.unifusion import Attention, RunningNorm, UniFusion, UniFusionConfig
@@ -195,16 +195,14 @@ def test_presets_are_listed_and_never_random(name: str) -> None:
     row = describe(name)
     assert row["inputs"] == "2"
     assert row["channels"] == ("RGB" if name == "unifusion" else "luma")
-    path = MODELS[name].weights_path
-    assert path is not None
-    if not path.exists():
-        assert row["weights"] == "not there"
+    if not is_there(MODELS[name]):
+        assert row["weights"] == "not shipped"
         with pytest.raises(FusionError, match=f"anyfuse train {name}"):
             load_model(name)
 
 
 def test_wrong_options() -> None:
-    with pytest.raises(ValueError, match="norm is 'layer'"):
+    with pytest.raises(FusionError, match="norm is 'layer'"):
         UniFusionConfig(norm="layer")
-    with pytest.raises(ValueError, match="multiple of"):
+    with pytest.raises(FusionError, match="multiple of"):
         UniFusionConfig(width=20)

@@ -17,7 +17,8 @@ from anyfuse.io import write_image
 from anyfuse.models import MODELS, Spec, build_model, load_model
 from anyfuse.models.unifusion import UniFusion, UniFusionConfig
 from anyfuse.training.bilevel import Bilevel
-from anyfuse.training.recipes import RECIPES, Recipe
+from anyfuse.training.recipes import RECIPES, Recipe, override
+from anyfuse.training.strategies import build_strategy
 from anyfuse.training.train import train
 
 
@@ -116,8 +117,22 @@ def test_angle_of_opposed_gradients() -> None:
 def test_refusals() -> None:
     with pytest.raises(FusionError, match="two levels"):
         Bilevel(build_model("anyfuse"), RECIPES["unifusion-small"])
-    with pytest.raises(FusionError, match="no option speed"):
+    with pytest.raises(FusionError, match="no option 'speed'"):
         Bilevel(Quadratic(), replace(RECIPES["unifusion-small"], options={"speed": 1}))  # type: ignore[arg-type]
+
+
+def test_settings_of_the_ablations() -> None:
+    chosen = override(
+        RECIPES["unifusion-small"],
+        ["config.adapter=false", "config.random_backbone=true", "options.joint=1", "losses.ivf.self_reconstruction=7", "one_task=no"],
+    )  # fmt: skip
+    assert chosen.config == {"adapter": False, "random_backbone": True}
+    assert chosen.options == {"ratio": 2.0, "joint": 1.0}
+    assert chosen.losses["ivf"]["self_reconstruction"] == 7
+    assert chosen.one_task is False
+    assert isinstance(build_strategy(build_model("unifusion-small", chosen.config, training=True), chosen), Bilevel)
+    with pytest.raises(FusionError, match="norm is 'layer'"):
+        override(RECIPES["unifusion-small"], ["config.norm=layer"])
 
 
 @pytest.fixture
@@ -164,6 +179,15 @@ def test_trains_every_part(folders: Path, tmp_path: Path, little: UniFusionConfi
     for key, value in trained.state_dict().items():
         if value.is_floating_point() and value.numel() > 1:
             assert not torch.equal(value, fresh[key].half().float()), key
+
+
+def test_other_strategies_leave_the_lower_problem_out(folders: Path, tmp_path: Path, little: UniFusionConfig) -> None:
+    plain = override(small(options={}), ["strategy=plain"])
+    with pytest.raises(FusionError, match=r"needs strategy=bilevel.*self_reconstruction=0"):
+        train(plain, folders, tmp_path / "refused", log=lambda s: None)
+    settings = [f"losses.{task}.self_reconstruction=0" for task in plain.tasks]
+    out = train(override(plain, settings), folders, tmp_path / "run", log=lambda s: None)
+    assert load_model(out).config == replace(little, reconstructors=True)
 
 
 def test_stop_and_resume_equal_one_run(

@@ -13,6 +13,7 @@ from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models.backbones import BACKBONES, Source, Vit, VitConfig, read_config, save_vit
 from anyfuse.training.distil import DISTILLATIONS, Distillation, distil, linear_cka, tone
+from anyfuse.training.recipes import override_fields
 
 LITTLE = VitConfig(width=48, heads=3, depth=4)
 
@@ -88,6 +89,16 @@ def test_stop_and_resume_equal_one_run(root: Path, tmp_path: Path, monkeypatch: 
 def test_missing_images_are_named(tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="natural"):
         distil(little(), tmp_path, tmp_path / "run")
+
+
+def test_settings() -> None:
+    changed = override_fields(little(), ["crop=64", "lr=1e-3", "folders=natural,mef/over"])
+    assert changed == little(crop=64, lr=1e-3, folders=("natural", "mef/over"))
+    for setting, message in (("stepz=1", "did you mean steps"), ("crop=wide", "is no int"), ("crop", "KEY=VALUE")):
+        with pytest.raises(FusionError, match=message):
+            override_fields(little(), [setting])
+    with pytest.raises(FusionError, match="unknown backbone 'dinov9'"):
+        distil(little(teacher="dinov9"), Path("nowhere"), Path("nowhere"))
 
 
 def test_tone_stays_in_range() -> None:

@@ -1,0 +1,153 @@
+"""Attention inside windows of 8x8 pixels, every second time shifted by 4 (Swin), as networks of fusion use it, made for CPUs.
+
+Everything in a block happens inside a window or a pixel, so a whole block runs on a few windows at a time and stays in the cache. Windows start at
+multiples of 8 from the top left corner of what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WINDOW = 8
+SHIFT = 4
+CELLS = WINDOW * WINDOW
+CPU_CHUNK, GPU_CHUNK = 16, 8192
+"""Windows that pass through a block at a time in inference; few, so that all between them stays in the CPU's cache."""
+
+
+def to_windows(x: Tensor, shift: int) -> Tensor:
+    """(B, H, W, C) -> (B, H/8, W/8, 64, C), after a cyclic shift to the left and up."""
+    if shift:
+        x = x.roll((-shift, -shift), (1, 2))
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c).transpose(2, 3)
+    return x.reshape(b, h // WINDOW, w // WINDOW, CELLS, c)
+
+
+def from_windows(x: Tensor, shift: int) -> Tensor:
+    """The inverse of `to_windows`."""
+    b, h, w, _, c = x.shape
+    x = x.view(b, h, w, WINDOW, WINDOW, c).transpose(2, 3).reshape(b, h * WINDOW, w * WINDOW, c)
+    return x.roll((shift, shift), (1, 2)) if shift else x
+
+
+def shift_masks() -> Tensor:
+    """(4, 64, 64): added to the scores of a shifted window inside, at the right, at the bottom, in the corner: 0 or -100.
+
+    The last window of a shifted row or column holds two bands from opposite sides of the image; they must not see each other.
+    """
+    half = torch.arange(WINDOW) >= WINDOW - SHIFT
+    right, below = half.repeat(WINDOW), half.repeat_interleave(WINDOW)
+    apart = [side[:, None] != side[None] for side in (right, below)]
+    return torch.stack([torch.zeros_like(apart[0]), apart[0], apart[1], apart[0] | apart[1]]) * -100.0
+
+
+def over_windows(
+    block: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor], shift: int, masks: Tensor, whole: bool
+) -> list[Tensor]:
+    """Runs `block(*windows, mask)` over all windows of (B, H, W, C) tensors; windows are (B, n, 64, C).
+
+    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they came from.
+    """
+    parts = [to_windows(x, shift) for x in tensors]
+    nh, nw = parts[0].shape[1:3]
+    kinds = torch.zeros(nh, nw, dtype=torch.long, device=masks.device)
+    kinds[:, -1:] += 1
+    kinds[-1:] += 2
+    if whole:
+        mask = masks[kinds].view(nh * nw, 1, CELLS, CELLS) if shift else None
+        done = block(*[p.flatten(1, 2) for p in parts], mask)
+        return [from_windows(x.unflatten(1, (nh, nw)), shift) for x in done]
+    chunk = CPU_CHUNK if parts[0].device.type == "cpu" else GPU_CHUNK
+    rows = [(0, nh - 1, 0), (nh - 1, nh, 2)] if shift else [(0, nh, 0)]
+    columns = [(0, nw - 1, 0), (nw - 1, nw, 1)] if shift else [(0, nw, 0)]
+    extra: list[Tensor] = []
+    for top, bottom, below in rows:
+        for left, right, beside in columns:
+            if right == left:
+                continue
+            mask = masks[below + beside] if below + beside else None
+            step = max(1, chunk // ((right - left) * len(parts[0])))
+            for low in range(top, bottom, step):
+                at = (slice(None), slice(low, min(low + step, bottom)), slice(left, right))
+                found = block(*[p[at].flatten(1, 2) for p in parts], mask)
+                if len(found) > len(parts) and not extra:
+                    extra = [f.new_empty((*parts[0].shape[:4], f.shape[-1])) for f in found[len(parts) :]]
+                for target, part in zip([*parts, *extra], found, strict=True):
+                    target[at] = part.view(target[at].shape)
+    return [from_windows(x, shift) for x in [*parts, *extra]]
+
+
+def drop(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Drop path: zero for a share `rate` of the samples (first dimension), the others scaled up; nothing outside training."""
+    if not training or not rate:
+        return x
+    kept = torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate
+    return x * kept / (1 - rate)
+
+
+class WindowAttention(nn.Module):
+    """Attention inside windows with a relative position bias; keys and values from another tensor where one is given."""
+
+    index: Tensor
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.table = nn.Parameter(torch.empty((2 * WINDOW - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.table, std=0.02)
+        y, x = torch.meshgrid(torch.arange(WINDOW), torch.arange(WINDOW), indexing="ij")
+        place = torch.stack([y.flatten(), x.flatten()])
+        dy, dx = (place[:, :, None] - place[:, None, :] + WINDOW - 1).unbind(0)
+        self.register_buffer("index", (dy * (2 * WINDOW - 1) + dx).flatten(), persistent=False)
+
+    def forward(self, x: Tensor, other: Tensor | None, mask: Tensor | None) -> Tensor:
+        """x, other (B, n, 64, C); mask (64, 64) or (n, 1, 64, 64)"""
+        b, n, _, c = x.shape
+        if other is None:
+            parts = self.qkv(x).transpose(-1, -2).split(c, 2)
+        else:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            kv = F.linear(other, weight[c:], bias[c:]).transpose(-1, -2)
+            parts = (F.linear(x, weight[:c], bias[:c]).transpose(-1, -2), *kv.split(c, 2))
+        # heads lie as (d, 64): matrix products of few rows and many columns are several times quicker than the reverse
+        q, k, v = (p.reshape(b * n * self.heads, c // self.heads, CELLS) for p in parts)
+        added = self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
+        added = added if mask is None else added + mask.to(added.dtype)
+        score = (q * (c // self.heads) ** -0.5).transpose(1, 2) @ k
+        score = score.view(b, n, self.heads, CELLS, CELLS)
+        score = score + added if torch.is_grad_enabled() else score.add_(added)
+        out = v @ score.softmax(-1).view(-1, CELLS, CELLS).transpose(1, 2)  # (B n heads, d, 64)
+        return self.proj(out.view(b, n, c, CELLS).transpose(-1, -2))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between."""
+
+    def __init__(self, cin: int, hidden: int, cout: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(cin, hidden), nn.Linear(hidden, cout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(F.gelu(self.first(x)))
+
+
+class SwinBlock(nn.Module):
+    """Self attention in windows, then an MLP of twice the width."""
+
+    def __init__(self, channels: int, heads: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, heads)
+        self.mlp = Mlp(channels, 2 * channels, channels)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        x = x + drop(self.attn(self.norm1(x), None, mask), self.rate, self.training)
+        return (x + drop(self.mlp(self.norm2(x)), self.rate, self.training),)

@@ -1,0 +1,520 @@
+"""TITA against a slow reference written from its formulas, and its parts, options and roles."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import scene, to8
+from torch import Tensor, nn
+
+from anyfuse import cli, tiling
+from anyfuse.api import Fuser, fuse
+from anyfuse.errors import FusionError
+from anyfuse.io import read_image, write_image
+from anyfuse.models import MODELS, build_model, is_there, load_model
+from anyfuse.models.tita import MEDIUM, SMALL, TITA, TITAConfig
+from anyfuse.models.tita_released import from_released, load_released, to_released
+from anyfuse.stack import from_arrays, order_of_roles
+
+TINY = TITAConfig(channels=12, extract=2, interact=(2, 1), rebuild=2, heads=6)
+
+
+def perturbed(config: TITAConfig = TINY, seed: int = 0, size: float = 0.2) -> TITA:
+    """All weights moved: at the initial values several wrong readings of the paper hardly change the result."""
+    torch.manual_seed(seed)
+    model = TITA(config).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(size * torch.randn(p.shape))
+    return model
+
+
+def textured(height: int, width: int, seed: int = 0, batch: int = 1) -> Tensor:
+    return torch.stack(
+        [
+            torch.stack([torch.from_numpy(scene(height, width, seed + 10 * b + k)).float()[None] for k in range(2)])
+            for b in range(batch)
+        ]
+    )
+
+
+# ---------------------------------------------------------------------- the reference: loops, no tricks
+
+
+def norm(x: Tensor, layer: nn.Module) -> Tensor:
+    mean = x.mean(-1, keepdim=True)
+    return (x - mean) / (((x - mean) ** 2).mean(-1, keepdim=True) + 1e-5).sqrt() * layer.weight + layer.bias
+
+
+def linear(x: Tensor, layer: nn.Module) -> Tensor:
+    return x @ layer.weight.T + layer.bias
+
+
+def gelu(x: Tensor) -> Tensor:
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def mlp(x: Tensor, m: nn.Module) -> Tensor:
+    return linear(gelu(linear(x, m.first)), m.second)
+
+
+def window_attention(q_from: Tensor, kv_from: Tensor, m: nn.Module, shift: int) -> Tensor:
+    """(H, W, C) of one image, pair of pixels by pair of pixels as far as bearable: window by window, head by head."""
+    height, width, c = q_from.shape
+    heads, d = m.heads, c // m.heads
+    q = linear(q_from, m.qkv)[..., :c].roll((-shift, -shift), (0, 1))
+    k, v = linear(kv_from, m.qkv)[..., c:].roll((-shift, -shift), (0, 1)).chunk(2, -1)
+    region = torch.zeros(height, width, dtype=torch.long)
+    if shift:
+        for i, rows in enumerate((slice(0, -8), slice(-8, -shift), slice(-shift, None))):
+            for j, cols in enumerate((slice(0, -8), slice(-8, -shift), slice(-shift, None))):
+                region[rows, cols] = 3 * i + j
+    bias = torch.empty(heads, 64, 64)
+    for a in range(64):
+        for b in range(64):
+            dy, dx = a // 8 - b // 8 + 7, a % 8 - b % 8 + 7
+            bias[:, a, b] = m.table[dy * 15 + dx]
+    out = torch.empty_like(q_from)
+    for top in range(0, height, 8):
+        for left in range(0, width, 8):
+            at = (slice(top, top + 8), slice(left, left + 8))
+            ids = region[at].flatten()
+            mask = torch.where(ids[:, None] == ids[None], 0.0, -100.0)
+            window = []
+            for h in range(heads):
+                qh, kh, vh = (t[at][..., h * d : (h + 1) * d].reshape(64, d) for t in (q, k, v))
+                window.append((qh @ kh.T / math.sqrt(d) + bias[h] + mask).softmax(-1) @ vh)
+            out[at] = torch.cat(window, -1).view(8, 8, c)
+    return linear(out.roll((shift, shift), (0, 1)), m.proj)
+
+
+def pixel_attention(ipa: nn.Module, index: int, own: Tensor, other: Tensor, config: TITAConfig) -> Tensor:
+    """The two keys by the formula, through PyTorch's own multi-head attention, a sequence of 1 against 2 for each pixel."""
+    c = own.shape[-1]
+    gate = mlp(torch.cat([own, other], -1), ipa.gate)
+    phi = gate.softmax(-1) if config.phi == "softmax" else gate.sigmoid()
+    n_k = ipa.noise_k[index] if config.noise else 0
+    n_v = ipa.noise_v[index] if config.noise else 0
+    keys = torch.stack([n_k + own - own * phi, n_v + own + own * phi]).view(2, -1, c)
+    values = torch.stack([own, other]).view(2, -1, c)
+    mha = nn.MultiheadAttention(c, config.heads)
+    source = ipa.attend[index]
+    mha.load_state_dict({k: v.detach() for k, v in source.state_dict().items()})
+    return own + mha(own.reshape(1, -1, c), keys, values)[0].view_as(own)
+
+
+def operands(block: nn.Module, x: Tensor, weights: list[Tensor], branches: tuple[str, ...]) -> Tensor:
+    """(C, H, W): the branches by their definitions, the high-pass with an unfold of 9 C channels."""
+    g = F.conv2d(x[None], block.make.weight, block.make.bias)
+    out = torch.zeros_like(x)
+    for name, w in zip(branches, weights, strict=True):
+        made = F.conv2d(g, block.branches[name].weight, block.branches[name].bias, padding=1)[0]
+        if name == "hpf":
+            line = torch.tensor([0.08, 1.0, 0.08])
+            k = made.softmax(0) * line.outer(line).flatten()[:, None, None]
+            k = k / k.sum(0)
+            unfolded = F.unfold(F.pad(x[None], (1, 1, 1, 1), mode="reflect"), 3).view(len(x), 9, *x.shape[1:])
+            out = out + w * (x - (unfolded * k).sum(1))
+        elif name == "add":
+            out = out + w * (x + made)
+        else:
+            out = out + w * (x * made)
+    return out
+
+
+def swin(x: Tensor, blocks: nn.ModuleList) -> Tensor:
+    for i, b in enumerate(blocks):
+        n = norm(x, b.norm1)
+        x = x + window_attention(n, n, b.attn, 4 * (i % 2))
+        x = x + mlp(norm(x, b.norm2), b.mlp)
+    return x
+
+
+def convolve(x: Tensor, layers: nn.Sequential, last: bool) -> Tensor:
+    convs = [m for m in layers if isinstance(m, nn.Conv2d)]
+    for i, conv in enumerate(convs):
+        x = F.conv2d(x[None], conv.weight, conv.bias, padding=1)[0]
+        if last or i + 1 < len(convs):
+            x = torch.where(x > 0, x, 0.2 * x)
+    return x
+
+
+@torch.no_grad()
+def reference(model: TITA, a: Tensor, b: Tensor) -> Tensor:
+    """The whole network for one pair (H, W), A the brighter or visible one -> (H, W), unclamped."""
+    config = model.config
+    x, y = (norm(convolve(s[None], model.stem, True).movedim(0, -1), model.embed) for s in (a, b))
+    x = norm(norm(swin(x, model.extract_a), model.extract_norm[0]), model.embed)
+    y = norm(norm(swin(y, model.extract_b), model.extract_norm[1]), model.embed)
+    number = 0
+    for depth in config.interact:
+        for i in range(depth):
+            block = model.interact[number]
+            nx, ny = norm(x, block.norm1[0]), norm(y, block.norm1[1])
+            intra = config.attention == "intra" or (config.attention == "mixed" and number // 2 % 2 == 0)
+            xa = window_attention(nx, nx if intra else ny, block.attn[0], 4 * (i % 2))
+            ya = window_attention(ny, ny if intra else nx, block.attn[1], 4 * (i % 2))
+            if config.interaction:
+                xa, ya = (
+                    pixel_attention(block.ipa, 0, xa, ya, config),
+                    pixel_attention(block.ipa, 1, ya, xa, config),
+                )
+            x, y = x + xa, y + ya
+            x = x + mlp(norm(x, block.norm2[0]), block.mlp[0])
+            y = y + mlp(norm(y, block.norm2[1]), block.mlp[1])
+            number += 1
+    x, y = norm(x, model.interact_norm[0]), norm(y, model.interact_norm[1])
+    if config.branches:
+        w = list(mlp(torch.cat([x.mean((0, 1)), y.mean((0, 1))]), model.weigh).softmax(0))
+        n = len(config.branches)
+        fused = operands(model.adapt[0], x.movedim(-1, 0), w[:n], config.branches)
+        fused = fused + operands(model.adapt[1], y.movedim(-1, 0), w[n:], config.branches)
+        fused = fused.movedim(0, -1)
+    else:
+        fused = (x + y) / 2
+    z = norm(swin(norm(fused, model.embed), model.rebuild), model.rebuild_norm)
+    return convolve(z.movedim(-1, 0), model.head, False)[0]
+
+
+OPTIONS = {
+    "paper": {},
+    "sigmoid": {"phi": "sigmoid"},
+    "no noise": {"noise": False},
+    "no interaction": {"interaction": False},
+    "two branches": {"branches": ("hpf", "mul")},
+    "one branch": {"branches": ("mul",)},
+    "no branches": {"branches": ()},
+    "intra": {"attention": "intra"},
+    "mixed": {"attention": "mixed"},
+    "24 channels": {"channels": 24},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_equals_the_reference(name: str) -> None:
+    model = perturbed(replace(TINY, **OPTIONS[name]))
+    sources = textured(24, 40, batch=2)
+    expected = torch.stack([reference(model, pair[1, 0], pair[0, 0]) for pair in sources])[:, None]
+    assert expected.std() > 0.01
+    bound = 1e-5 * max(1.0, float(expected.abs().max()))
+    with torch.no_grad():  # a few windows at a time
+        assert (model(sources) - expected.clamp(0, 1)).abs().max() < bound
+    still = TITA(replace(model.config, drop_path=0.0))
+    still.load_state_dict(model.state_dict())
+    assert (still.train()(sources) - expected).abs().max() < bound  # with gradients, in one go, not clamped
+
+
+def test_one_window_is_enough() -> None:
+    model = perturbed()
+    sources = textured(8, 8)
+    expected = reference(model, sources[0, 1, 0], sources[0, 0, 0])
+    with torch.no_grad():
+        assert (model(sources)[0, 0] - expected.clamp(0, 1)).abs().max() < 1e-5
+
+
+def test_every_part_matters() -> None:
+    """Each parameter but the keys' bias changes the result, so that agreement with the reference says something of each."""
+    model = perturbed()
+    sources = textured(16, 24)
+    plain = TITA(replace(TINY, drop_path=0.0))
+    plain.load_state_dict(model.state_dict())
+    plain.train()(sources).square().mean().backward()
+    for name, p in plain.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.abs().max() > 1e-9, name
+
+
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        (TITAConfig(second_stem=True), 1_386_865),
+        (TITAConfig(), 1_378_435),
+        (MEDIUM, 300_679),
+        (replace(MEDIUM, second_stem=True), 303_793),
+        (replace(SMALL, second_stem=True), 148_825),
+        (SMALL, 147_397),
+        (replace(SMALL, extract=1, interact=(2,), rebuild=1, second_stem=True), 91_927),
+        (replace(SMALL, heads=4, second_stem=True), 142_525),
+    ],
+)
+def test_parameter_counts(config: TITAConfig, count: int) -> None:
+    assert sum(p.numel() for p in TITA(config).parameters()) == count
+
+
+def test_roles_are_not_symmetric() -> None:
+    model, sources = perturbed(), textured(16, 16)
+    with torch.no_grad():
+        assert (model(sources) - model(sources.flip(1))).abs().max() > 1e-3
+
+
+# ---------------------------------------------------------------------- size and tiles
+
+
+def run(model: TITA, x: Tensor, tile: int, explained: dict[str, Tensor] | None = None) -> tuple[Tensor, int]:
+    out = torch.empty(1, *x.shape[-2:])
+
+    def sink(window: tiling.Window, part: Tensor, share: Tensor | None) -> None:
+        out[:, window[0], window[1]] = part
+
+    layout = tiling.plan(model, 2, 1, *x.shape[-2:], tile=tile)
+    tiling.fuse_tiles(model, layout, lambda w: x[:, :, w[0], w[1]], sink, explained=explained)
+    return out, layout.count
+
+
+def test_tiles_equal_the_whole() -> None:
+    model = perturbed(size=0.1)
+    x = textured(203, 331)[0]
+    told_whole: dict[str, Tensor] = {}
+    told: dict[str, Tensor] = {}
+    whole, one = run(model, x, 4096, told_whole)
+    tiled, many = run(model, x, 64, told)
+    assert (one, many) == (1, 24)
+    assert (whole - tiled).abs().max() < 2e-5
+    assert told.keys() == told_whole.keys()
+    assert all((told[k] - told_whole[k]).abs().max() < 1e-4 for k in told)
+
+
+def test_halo_is_not_too_small_and_needed() -> None:
+    """Changing a far pixel must not reach beyond the halo; the weights of the whole image are held."""
+    model = perturbed(size=0.1)
+    x = textured(8, 256)
+    with torch.no_grad():
+        context = model.context(model.reduce(x))
+        before = model(x, context)
+        x[..., 128:] = 1 - x[..., 128:]
+        changed = (model(x, context) - before).abs().amax((0, 1, 2))
+    assert model.halo is not None
+    assert changed[: 128 - model.halo].max() == 0
+    assert changed[128 - model.halo + 16 : 128].max() > 1e-7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 64), (33, 31), (61, 66)])
+def test_any_size(size: tuple[int, int]) -> None:
+    out, _ = run(perturbed(), textured(96, 96)[0][..., : size[0], : size[1]], 4096)
+    assert out.shape[1:] == size
+    assert out.isfinite().all()
+    assert 0 <= out.min() <= out.max() <= 1
+
+
+def test_branch_weights_sum_to_one() -> None:
+    x = textured(40, 40)
+    for branches in (("hpf", "add", "mul"), ("add",), ()):
+        told = perturbed(replace(TINY, branches=branches)).explain(x)
+        numbers = [float(v) for v in told.values() if v.ndim == 1]
+        assert len(numbers) == max(2, 2 * len(branches))
+        assert sum(numbers) == pytest.approx(1, abs=1e-5)
+        maps = {k: v for k, v in told.items() if v.ndim == 3}
+        assert len(maps) == 4 * sum(TINY.interact)
+        for name, m in maps.items():
+            assert m.shape == (1, 40, 40)
+            low = 1 / TINY.channels if name.startswith("phi") else 0
+            assert low - 1e-6 <= m.min() <= m.max() <= 1 + 1e-6
+
+
+def test_maps_lie_where_they_belong() -> None:
+    """A change of the right half leaves the maps at the far left as they are."""
+    model, x = perturbed(replace(TINY, extract=1, interact=(1,))), textured(16, 96)
+    before = model.explain(x)["cross first 01"]
+    x[..., 64:] = 1 - x[..., 64:]
+    after = model.explain(x)["cross first 01"]
+    assert (before - after)[..., :40].abs().max() < 1e-6
+    assert (before - after)[..., 64:].abs().max() > 1e-4
+
+
+# ---------------------------------------------------------------------- roles and the pipeline
+
+
+def test_order_rule() -> None:
+    dark, bright = np.full((8, 8), 40, np.uint8), np.full((8, 8), 200, np.uint8)
+    colour = np.dstack([np.zeros((8, 8)), np.full((8, 8), 9), np.zeros((8, 8))]).astype(np.uint8)
+    assert order_of_roles(from_arrays([bright, dark])) == [1, 0]
+    assert order_of_roles(from_arrays([dark, bright])) == [0, 1]
+    assert order_of_roles(from_arrays([colour, bright])) == [1, 0], "grey first, though brighter"
+    assert order_of_roles(from_arrays([dark, dark.copy()])) == [0, 1], "equals keep their order"
+    wide = bright.astype(np.uint16) * 257
+    assert order_of_roles(from_arrays([wide, dark])) == [1, 0], "by share of white, not by number"
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    perturbed(size=0.1).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_order_given_does_not_matter_unless_kept(saved: Path) -> None:
+    fuser = Fuser(str(saved))
+    thermal, visible = to8(scene(40, 48, 1)), to8(scene(40, 48, 2, 3))
+    one, other = fuser([thermal, visible]), fuser([visible, thermal])
+    assert np.array_equal(one, other)
+    kept = fuser([visible, thermal], keep_order=True)
+    assert not np.array_equal(kept, one)
+    assert np.array_equal(fuser([thermal, visible], keep_order=True), one)
+    report = fuser.run([visible, thermal]).report
+    assert report["order"] == ["image 2", "image 1"]
+    assert report["reference"] == "image 1"
+
+
+def test_reference_stays_the_first_given(saved: Path, tmp_path: Path) -> None:
+    """Grey comes first to the network; metadata and depth of the result are still those of the first file."""
+    write_image(tmp_path / "v.png", to8(scene(40, 48, 2, 3)), dpi=(300.0, 300.0))
+    write_image(tmp_path / "t.png", to8(scene(40, 48, 1)), dpi=(72.0, 72.0))
+    fuse([tmp_path / "v.png", tmp_path / "t.png"], model=str(saved), out=tmp_path / "f.png")
+    dpi = read_image(tmp_path / "f.png").dpi
+    assert dpi is not None
+    assert round(dpi[0]) == 300
+
+
+def test_three_images_are_refused(saved: Path) -> None:
+    with pytest.raises(FusionError, match=r"exactly 2 images, not 3.*anyfuse"):
+        Fuser(str(saved))([to8(scene(16, 16, i)) for i in range(3)])
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return int(caught.value.code or 0), out, err
+
+
+def test_explain(capsys: pytest.CaptureFixture[str], saved: Path, tmp_path: Path) -> None:
+    for k in range(2):
+        write_image(tmp_path / f"{k}.png", to8(scene(40, 48, k)))
+    inputs = (tmp_path / "0.png", tmp_path / "1.png")
+    code, _, err = call(
+        capsys, "fuse", *inputs, "-o", tmp_path / "f.png", "--model", saved, "--explain", tmp_path / "why",
+        "--report", tmp_path / "r.json",
+    )  # fmt: skip
+    assert code == 0, err
+    content = json.loads((tmp_path / "why" / "explain.json").read_text())
+    assert sum(content["numbers"].values()) == pytest.approx(1, abs=1e-4)
+    assert set(content["numbers"]) == {f"{s} {b}" for s in ("first", "second") for b in ("hpf", "add", "mul")}
+    assert sorted(content["order"]) == sorted(map(str, inputs))
+    assert len(content["maps"]) == 12
+    for row in content["maps"].values():
+        assert read_image(tmp_path / "why" / row["file"]).pixels.shape == (40, 48, 1)
+        assert row["min"] <= row["mean"] <= row["max"]
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["order"] == content["order"]
+    code, _, err = call(
+        capsys, "fuse", *inputs, "-o", tmp_path / "g.png", "--model", "laplacian", "--explain", tmp_path / "no"
+    )
+    assert code == 2
+    assert "explains nothing" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "g.png").exists()
+
+
+def test_presets_without_weights_say_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bare = [n for n, s in MODELS.items() if not is_there(s)]
+    for name in bare:
+        with pytest.raises(FusionError, match=f"'{name}' comes without weights.*anyfuse train {name}"):
+            load_model(name)
+    if bare:
+        for k in range(2):
+            write_image(tmp_path / f"{k}.png", to8(scene(16, 16, k)))
+        code, _, err = call(
+            capsys, "fuse", tmp_path / "0.png", tmp_path / "1.png", "-o", tmp_path / "f.png", "--model", bare[0]
+        )
+        assert code == 2
+        assert err.count("\n") == 1
+        assert not (tmp_path / "f.png").exists()
+    code, text, _ = call(capsys, "models", "--verbose")
+    assert code == 0
+    assert "tita: 1,378,435 parameters, 1,378,435 trainable" in text
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def test_own_layout_round_trip(saved: Path) -> None:
+    model, again = perturbed(size=0.1), load_model(str(saved))
+    assert again.config == model.config
+    x = textured(16, 24)
+    with torch.no_grad():
+        assert torch.equal(model(x), again(x))
+
+
+def test_released_layout_round_trip(tmp_path: Path) -> None:
+    config = replace(TINY, second_stem=True)
+    model = perturbed(config)
+    state = to_released(model)
+    assert len(state) == len(model.state_dict()) + 2 * 2 * sum(TINY.interact)  # q and kv for qkv, weight and bias
+    assert "layers_Fusion.1.residual_group.blocks.0.attn_B.kv.weight" in state
+    state["layers_Re.0.residual_group.blocks.1.attn_mask"] = torch.zeros(1)
+    torch.save({"params": state}, tmp_path / "released.pth")
+    again = load_released(tmp_path / "released.pth", config)
+    x = textured(16, 24)
+    with torch.no_grad():
+        assert torch.equal(model(x), again(x))
+    back = to_released(again)
+    assert all(torch.equal(back[k], state[k]) for k in back)
+    first = next(iter(back))
+    back["surplus"] = back.pop(first)
+    with pytest.raises(FusionError, match=f"2 keys don't fit.*missing {first}.*unexpected surplus"):
+        from_released(back, config)
+
+
+def test_bad_configurations() -> None:
+    for wrong in ({"phi": "max"}, {"attention": "both"}, {"channels": 22}, {"drop_path": 1.0}):
+        with pytest.raises(FusionError, match=next(iter(wrong))):
+            replace(TINY, **wrong)
+
+
+def test_build_with_changes() -> None:
+    model = build_model("tita-small", {"phi": "sigmoid"})
+    assert model.config == replace(SMALL, phi="sigmoid")
+
+
+def test_folders_and_keep_order(capsys: pytest.CaptureFixture[str], saved: Path, tmp_path: Path) -> None:
+    for k in range(2):
+        write_image(tmp_path / "bright" / f"{k}.png", to8(0.5 + 0.5 * scene(24, 32, k)))
+        write_image(tmp_path / "dark" / f"{k}.png", to8(0.5 * scene(24, 32, 9 + k)))
+    arguments = ("fuse", tmp_path / "bright", tmp_path / "dark", "--model", saved, "--quiet")
+    for name, extra in (("by-rule", ()), ("kept", ("--keep-order",))):
+        call_extra = (*extra, "--explain", tmp_path / f"why-{name}")
+        code, _, err = call(capsys, *arguments, "-o", tmp_path / name, *call_extra)
+        assert code == 0, err
+        content = json.loads((tmp_path / f"why-{name}" / "1" / "explain.json").read_text())
+        first = "dark" if name == "by-rule" else "bright"
+        assert Path(content["order"][0]).parent.name == first
+    rule, kept = (read_image(tmp_path / name / "0.png").pixels for name in ("by-rule", "kept"))
+    assert not np.array_equal(rule, kept)
+
+
+def test_bench_keeps_roles_that_luma_cannot_tell(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The visible image is darker than the infrared: by luma alone it would come first."""
+    from anyfuse.benchmark.run import bench
+    from anyfuse.metrics import to_grey
+
+    monkeypatch.chdir(tmp_path)
+    visible, thermal = to8(0.4 * scene(40, 48, 2, 3)), to8(0.5 + 0.5 * scene(40, 48, 1))
+    write_image(tmp_path / "set" / "vis" / "0.png", visible)
+    write_image(tmp_path / "set" / "ir" / "0.png", thermal)
+    bench(tmp_path / "set", "ivf", ["model"], tmp_path / "out", metrics=["mi"])
+    luma = to_grey(torch.from_numpy(visible).movedim(-1, 0).double(), "opencv").numpy().astype(np.uint8)
+    expected = Fuser("model")([thermal, luma], keep_order=True)
+    assert np.array_equal(read_image(tmp_path / "out/fused/model/0.png").pixels[..., 0], expected)
+    assert not np.array_equal(expected, Fuser("model")([thermal, luma]))
+
+
+def test_explain_refuses_a_memory_limit(saved: Path) -> None:
+    with pytest.raises(FusionError, match="leave --max-memory out"):
+        Fuser(str(saved), max_memory="4G").run([to8(scene(16, 16, i)) for i in range(2)], explain=True)
+
+
+def test_output_is_free_in_training_only() -> None:
+    model, x = perturbed(size=0.6), textured(16, 16)
+    with torch.no_grad():
+        assert 0 <= model(x).min() <= model(x).max() <= 1
+        free = model.train()(x)
+    assert free.min() < 0 or free.max() > 1
