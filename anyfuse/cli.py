@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | models | train | score | bench | datasets."""
+"""The command line: anyfuse fuse | models | backbone | train | score | bench | datasets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ import typer
 
 from . import __version__
 from .errors import FusionError
+from .fetch import app as backbone
 from .files import one_line
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
 )  # fmt: skip
+app.add_typer(backbone, name="backbone")
 
 
 class Resize(str, Enum):
@@ -170,13 +172,20 @@ def train(
     import torch
 
     from .api import pick_device
-    from .training.recipes import RECIPES, override
+    from .training.distil import DISTILLATIONS, distil
+    from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
-    if recipe not in RECIPES:
-        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join(RECIPES)}")
+    if recipe not in RECIPES and recipe not in DISTILLATIONS:
+        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join([*RECIPES, *DISTILLATIONS])}")
     if threads is not None:
         torch.set_num_threads(threads)
+    if recipe in DISTILLATIONS:
+        plan = DISTILLATIONS[recipe]
+        plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
+        plan = override_fields(plan, settings or [])
+        distil(plan, data, out or Path("runs") / recipe, device=str(pick_device(device)), resume=resume)
+        return
     chosen = RECIPES[recipe]
     chosen = replace(chosen, steps=steps or chosen.steps, seed=chosen.seed if seed is None else seed)
     chosen = override(chosen, settings or [])

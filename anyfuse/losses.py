@@ -155,6 +155,11 @@ def ssim_weighted(fused: Tensor, sources: Tensor, rule: Literal["gradient", "equ
     return 1 - (each * gradient_shares(sources)).sum() if rule == "gradient" else 1 - each.mean()
 
 
+def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
+    """L1 distance of the sources to what a network restored of them, both (B, N, C, H, W)."""
+    return (restored - sources).abs().mean()
+
+
 # ---------------------------------------------------------------------- differentiable forms of the field's metrics
 
 

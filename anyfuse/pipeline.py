@@ -61,7 +61,7 @@ def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule) -> Tenso
         return colour.join(fused[:1], fused[1:])
     if rule == "merge":
         return colour.join(fused, colour.merge_chroma(colour.to_chroma(stack.read(window))))
-    return fused
+    return colour.to_luma(fused) if stack.stored_channels == 1 else fused
 
 
 def least_bytes(stack: Stack, model: FusionModel) -> int:

@@ -20,6 +20,8 @@ NAMES = [
     "mutual_information",
     "scd",
     "halo",
+    "intensity_mean",
+    "ssim_weighted",
 ]
 
 
@@ -96,3 +98,18 @@ def test_reconstruction_is_zero_at_the_truth() -> None:
     truth = smooth(0, 1, 40, 40)
     assert losses.reconstruction(truth, truth) < 1e-5
     assert losses.reconstruction(truth + 0.1, truth) > 0.09
+
+
+def test_ssim_weighted_follows_the_livelier_source() -> None:
+    lively = smooth(0, 1, 40, 40)
+    sources = torch.stack([lively, torch.full_like(lively, 0.5)], 1)
+    assert losses.ssim_weighted(lively, sources) < 1e-4
+    equal = torch.stack([lively, lively.flip(-1)], 1)
+    assert losses.ssim_weighted(lively, equal) == pytest.approx(losses.ssim(lively, equal).item(), abs=1e-3)
+
+
+def test_self_reconstruction_is_the_mean_over_sources() -> None:
+    sources = smooth(0, 1, 2, 16, 16)[:, :, None]
+    assert losses.self_reconstruction(sources, sources) == 0
+    moved = sources + torch.tensor([0.1, 0.3]).view(1, 2, 1, 1, 1)
+    assert losses.self_reconstruction(moved, sources) == pytest.approx(0.2, abs=1e-6)

@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 import anyfuse
 from anyfuse.api import Fuser
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, load_model
+from anyfuse.models import MODELS, is_there, load_model
 from anyfuse.pipeline import colour_rule, fuse_stack
 from anyfuse.stack import Stack, from_arrays
 
@@ -162,7 +162,7 @@ def test_budget_of_memory_changes_tiles_not_the_picture() -> None:
 def test_low_precision_is_close_or_refused() -> None:
     images = [to8(scene(seed=i, channels=3)) for i in range(2)]
     for name, spec in MODELS.items():
-        if spec.needs_weights and spec.weights is None:
+        if not is_there(spec):
             continue
         if spec.cls.low_precision:
             low = Fuser(name, dtype="bfloat16")(images)

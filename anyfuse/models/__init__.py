@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import FusionError
 from ..files import one_line
 from .anyfuse import Anyfuse, AnyfuseConfig
-from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, parameter_counts
+from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, from_hub, is_hub_id, parameter_counts
 from .classical import (
     Average,
     AverageConfig,
@@ -27,6 +27,7 @@ from .classical import (
     MertensConfig,
 )
 from .tita import SMALL, TITA, TITAConfig
+from .unifusion import UniFusion, UniFusionConfig
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Spec:
     """A model that has a name: how to build it, where its weights are, and under which terms.
 
     weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a model without
-    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first.
+    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first (listed as "not shipped";
+    "not there" is a file that the package should have).
     """
 
     cls: type[FusionModel]
@@ -71,16 +73,49 @@ MODELS: dict[str, Spec] = {
     "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
     "mertens": Spec(Mertens, MertensConfig(), "exposure fusion (Mertens 2007)"),
     "guided": Spec(Guided, GuidedConfig(), "guided-filter fusion (Li 2013)"),
+    "unifusion": Spec(
+        UniFusion,
+        UniFusionConfig(),
+        "UniFusion (CVPR 2026), DINOv3-S",
+        needs_weights=True,
+    ),
+    "unifusion-dinov2": Spec(
+        UniFusion,
+        UniFusionConfig(backbone="dinov2-s", colour="luma", norm="running", scaled=True),
+        "UniFusion (CVPR 2026), DINOv2-S",
+        needs_weights=True,
+    ),
+    "unifusion-small": Spec(
+        UniFusion,
+        UniFusionConfig(backbone="tiny", width=32, colour="luma", norm="running", scaled=True),
+        "UniFusion (CVPR 2026), tiny ViT",
+        needs_weights=True,
+    ),
 }
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 
 
-def build_model(name: str, changes: dict[str, Any] | None = None) -> FusionModel:
-    """A fresh, untrained model of a named preset; `changes` of its configuration by field."""
+def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
+    """A fresh, untrained model of a named preset; `changes` of its configuration by field.
+
+    training: with the parts that only training needs, and with what it needs beside its own weights.
+    """
     spec = MODELS[name]
-    return spec.cls(replace(spec.config, **changes or {}))
+    config = replace(spec.config, **changes or {})
+    if training and hasattr(config, "reconstructors"):
+        config = replace(config, reconstructors=True)
+    model = spec.cls(config)
+    if training:
+        model.prepare()
+    return model
+
+
+def is_there(spec: Spec) -> bool:
+    """Whether a named model can be used: it needs no weights, or they are in the package."""
+    path = spec.weights_path
+    return not spec.needs_weights or (path is not None and path.exists())
 
 
 def load_model(name: str | Path) -> FusionModel:
@@ -91,7 +126,7 @@ def load_model(name: str | Path) -> FusionModel:
     """
     if str(name) in MODELS:
         spec = MODELS[str(name)]
-        if spec.needs_weights and spec.weights is None:
+        if spec.weights is None and not is_there(spec):
             raise FusionError(
                 f"model '{name}' comes without weights: train it with `anyfuse train {name} --data DATA`, "
                 f"then give its folder, --model runs/{name}"
@@ -106,7 +141,7 @@ def load_model(name: str | Path) -> FusionModel:
         raise FusionError(f"a model is a name, a folder or a hub id, not a {type(name).__name__}")
     if str(name) and Path(name).is_dir():
         return from_pretrained(Path(name))
-    if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
     near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -131,6 +166,8 @@ def from_pretrained(folder: Path) -> FusionModel:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
         raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
+    except FusionError:
+        raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
         raise FusionError(f"{path}: not a configuration of a model ({one_line(error)})") from None
     if model.state_dict():
@@ -139,14 +176,11 @@ def from_pretrained(folder: Path) -> FusionModel:
 
 
 def download(hub_id: str) -> Path:
-    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed)."""
-    from huggingface_hub import snapshot_download
-
+    """`from_hub`, for a name that is no folder either."""
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({first})") from None
+        return from_hub(hub_id)
+    except FusionError as error:
+        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({error})") from None
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -164,8 +198,9 @@ def check_sha256(path: Path, expected: str) -> None:
 def describe(name: str) -> dict[str, Any]:
     """One row of `anyfuse models`: a flat dict of plain values."""
     spec = MODELS[name]
-    total, trainable = parameter_counts(spec.cls(spec.config))
-    low, high = spec.cls.arity
+    model = spec.cls(spec.config)
+    total, trainable = parameter_counts(model)
+    low, high = model.arity
     path = spec.weights_path
     return {
         "name": name,
@@ -173,7 +208,7 @@ def describe(name: str) -> dict[str, Any]:
         "parameters": total,
         "trainable": trainable,
         "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
-        "channels": "luma" if spec.cls.channels == 1 else "RGB",
+        "channels": "luma" if model.channels == 1 else "RGB",
         "weights": ("not shipped" if spec.needs_weights else "none needed")
         if path is None
         else str(path)
@@ -208,6 +243,7 @@ __all__ = [
     "build_model",
     "describe",
     "from_pretrained",
+    "is_there",
     "load_model",
     "parts_text",
 ]

@@ -48,10 +48,11 @@ class FusionModel(nn.Module):
     config: Any
     stride: ClassVar[int] = 1
     halo: int | None = 0
-    arity: ClassVar[tuple[int, int | None]] = (2, None)
-    channels: ClassVar[Literal[1, 3]] = 1
+    arity: tuple[int, int | None] = (2, None)
+    channels: Literal[1, 3] = 1
+    """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
-    ordered: ClassVar[bool] = False
+    ordered: bool = False
     """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
@@ -93,6 +94,9 @@ class FusionModel(nn.Module):
                 f"{type(self).__name__} takes {takes} images, not {n}: for any number of images use --model anyfuse"
             )
 
+    def prepare(self) -> None:
+        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not to be had."""
+
     # ------------------------------------------------------------------ saving and loading
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -107,13 +111,8 @@ class FusionModel(nn.Module):
     def load_weights(self, path: str | Path) -> None:
         """Loads a safetensors file strictly; a FusionError names the first keys that don't fit."""
         path = Path(path)
-        try:
-            state = load_file(path)
-        except FileNotFoundError:
-            raise FusionError(f"{path}: no such weights file") from None
-        except Exception as error:
-            raise FusionError(f"{path}: not a safetensors file ({error})") from None
         own = self.state_dict()
+        state = {k: v for k, v in read_tensors(path).items() if self.accepts(k)}
         missing = sorted(own.keys() - state.keys())
         unexpected = sorted(state.keys() - own.keys())
         shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
@@ -126,6 +125,39 @@ class FusionModel(nn.Module):
                 "these weights belong to another model or configuration"
             )
         self.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()}, strict=True)
+
+    def accepts(self, key: str) -> bool:
+        """Whether a key of a weights file is looked at; others are passed over in silence."""
+        return True
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; FusionError where there is none."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise FusionError(f"{path}: no such weights file") from None
+    except Exception as error:
+        raise FusionError(f"{path}: not a safetensors file ({error})") from None
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a text has the form owner/name."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
+def from_hub(hub_id: str) -> Path:
+    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed).
+
+    Raises FusionError with the first line of the reason alone: the caller says what to do.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise FusionError(first) from None
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

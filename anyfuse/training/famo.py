@@ -79,19 +79,21 @@ class Famo:
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
-        self.optimiser = make_optimiser(model, recipe)
+        self.optimiser = make_optimiser(model.parameters(), recipe)
         options = read_options(recipe, Balance.DEFAULTS)
         self.balance = Balance(tuple(recipe.tasks), options, next(model.parameters()).device)
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
         tasks = self.balance.tasks
         if tuple(b.task for b in batches) != tasks:
-            raise FusionError(f"FAMO needs a batch of each of {', '.join(tasks)} in every step: set stacks=0")
+            raise FusionError(
+                f"FAMO needs a batch of each of {', '.join(tasks)} in every step: set stacks=0 and one_task=false"
+            )
         set_rate(self.optimiser, lr)
         before, log = task_losses(self.model, batches, self.recipe.losses)
         self.optimiser.zero_grad(set_to_none=True)
         self.balance.combine(before).backward()
-        norm = clip_gradients(self.model, self.recipe.clip)
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
         with torch.no_grad():
             after, _ = task_losses(self.model, batches, self.recipe.losses)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .. import losses
 from ..data.batches import DataSet
 from ..errors import FusionError
 from ..models import MODELS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Plan = TypeVar("Plan", bound="DataclassInstance")
 
 REAL_AND_NATURAL = (
     DataSet("ivf", ("ivif/ir", "ivif/vis")),
@@ -27,9 +32,9 @@ NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 @dataclass(frozen=True)
 class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `lr` warms up over `warmup` steps, then follows a cosine to lr/50, or stays
-    constant (`schedule`). `clip`: largest norm of the gradients, 0: any. `strategy`: a name in strategies.STRATEGIES, `options`: its own
-    settings. `config`: changes of the model's configuration."""
+    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up
+    over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
+    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration."""
 
     model: str
     tasks: dict[str, int]
@@ -37,6 +42,7 @@ class Recipe:
     steps: int = 1800
     crop: int = 128
     stacks: int = 4
+    one_task: bool = False
     lr: float = 1.5e-3
     warmup: int = 200
     weight_decay: float = 1e-2
@@ -56,8 +62,16 @@ UNIFIED_LOSSES = {
     "mef": {"intensity_mean": 20.0, "gradient": 20.0, "ssim": 10.0},
     "mff": {"intensity_mean": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
 }
-"""The table that SwinFusion and TITA share: maximum or mean intensity, largest gradient, SSIM weighted by mean gradients or, for
+"""The table that SwinFusion, TITA and UniFusion share: maximum or mean intensity, largest gradient, SSIM weighted by mean gradients or, for
 exposures, evenly (`ssim` is the mean over the sources). TITA's text has the maximum for mff, its numbers come from the mean."""
+
+UNIFUSION_LOSSES = {
+    "ivf": {**UNIFIED_LOSSES["ivf"], "self_reconstruction": 5.0},
+    "mef": {**UNIFIED_LOSSES["mef"], "self_reconstruction": 5.0},
+    "mff": {**UNIFIED_LOSSES["mff"], "self_reconstruction": 10.0},
+    "mif": {"intensity": 20.0, "gradient": 100.0, "ssim": 50.0, "self_reconstruction": 20.0},
+}
+"""The four tasks of UniFusion: the same, with the reconstruction of the sources, which is the lower problem of strategy 'bilevel'."""
 
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
@@ -131,6 +145,55 @@ RECIPES: dict[str, Recipe] = {
         optimiser="adam",
         sets=NO_MEDICAL,
     ),
+    "unifusion": Recipe(
+        model="unifusion",
+        tasks={"ivf": 9, "mef": 9, "mff": 9, "mif": 9},
+        losses=UNIFUSION_LOSSES,
+        steps=10000,
+        crop=128,
+        stacks=0,
+        one_task=True,
+        lr=1e-4,
+        warmup=0,
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.999,
+        strategy="bilevel",
+        optimiser="adam",
+    ),
+    "unifusion-dinov2": Recipe(
+        model="unifusion-dinov2",
+        tasks={"ivf": 9, "mef": 9, "mff": 9, "mif": 9},
+        losses=UNIFUSION_LOSSES,
+        steps=10000,
+        crop=128,
+        stacks=0,
+        one_task=True,
+        lr=2e-4,
+        warmup=100,
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.999,
+        strategy="bilevel",
+        optimiser="adam",
+    ),
+    "unifusion-small": Recipe(
+        model="unifusion-small",
+        tasks={"ivf": 8, "mef": 8, "mff": 8, "mif": 8},
+        losses=UNIFUSION_LOSSES,
+        steps=2000,
+        crop=64,
+        stacks=0,
+        one_task=True,
+        lr=8e-4,
+        warmup=100,
+        weight_decay=0.0,
+        clip=0.0,
+        ema=0.995,
+        strategy="bilevel",
+        options={"ratio": 2.0},
+        optimiser="adam",
+    ),
 }
 
 
@@ -141,10 +204,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
     """
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise FusionError(f"--set {setting}: give KEY=VALUE, as lr=1e-4")
-        name, *path = key.split(".")
+        name, path, text = _split(setting)
         value: Any
         known = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in ("model", "sets")}
         _known(setting, name, known)
@@ -171,15 +231,40 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
             value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}
         else:
-            _depth(setting, path, 0, f"{name}=...")
-            value = _parse(setting, text, known[name])
-            if name in CHOICES and value not in CHOICES[name]:
-                raise FusionError(f"--set {setting}: give one of {', '.join(CHOICES[name])}")
+            value = _plain(setting, known)
         recipe = replace(recipe, **{name: value})
     return recipe
 
 
+def override_fields(plan: Plan, settings: Sequence[str]) -> Plan:
+    """Any frozen dataclass of plain values with 'key=value' settings; errors as `override`."""
+    for setting in settings:
+        value = _plain(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})
+        plan = replace(plan, **{_split(setting)[0]: value})
+    return plan
+
+
 CHOICES = {"schedule": ("cosine", "constant"), "optimiser": ("adamw", "adam")}
+
+
+def _split(setting: str) -> tuple[str, list[str], str]:
+    """'losses.mff.intensity=20' -> name, path below it, text of the value"""
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise FusionError(f"--set {setting}: give KEY=VALUE, as lr=1e-4")
+    name, *path = key.split(".")
+    return name, path, text
+
+
+def _plain(setting: str, known: dict[str, Any]) -> Any:
+    """The value of a setting of a field without parts; `known`: the fields' present values."""
+    name, path, text = _split(setting)
+    _known(setting, name, known)
+    _depth(setting, path, 0, f"{name}=...")
+    value = _parse(setting, text, known[name])
+    if name in CHOICES and value not in CHOICES[name]:
+        raise FusionError(f"--set {setting}: give one of {', '.join(CHOICES[name])}")
+    return value
 
 
 def _known(setting: str, name: str, names: dict[str, Any]) -> None:

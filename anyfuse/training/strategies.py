@@ -13,6 +13,7 @@ import torch
 from ..data.batches import Batch
 from ..errors import FusionError
 from ..models.base import FusionModel
+from .bilevel import Bilevel
 from .famo import Famo
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
@@ -34,7 +35,7 @@ class Plain:
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
-        self.optimiser = make_optimiser(model, recipe)
+        self.optimiser = make_optimiser(model.parameters(), recipe)
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
         """One update from a list of batches with the same number of inputs; returns 'task/loss' -> value."""
@@ -43,7 +44,7 @@ class Plain:
         total = each.sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        norm = clip_gradients(self.model, self.recipe.clip)
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
         return {"loss": float(total.detach()), "norm": norm, **log}
 
@@ -65,7 +66,7 @@ class Uncertainty:
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
-        self.optimiser = make_optimiser(model, recipe)
+        self.optimiser = make_optimiser(model.parameters(), recipe)
         self.tasks = tuple(recipe.tasks)
         device = next(model.parameters()).device
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
@@ -78,7 +79,7 @@ class Uncertainty:
         self.optimiser.zero_grad(set_to_none=True)
         self.own.zero_grad(set_to_none=True)
         (0.5 * (torch.exp(-s) * each + s).sum()).backward()
-        norm = clip_gradients(self.model, self.recipe.clip)
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
         self.optimiser.step()
         self.own.step()
         with torch.no_grad():
@@ -104,6 +105,7 @@ STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {
     "plain": Plain,
     "uncertainty": Uncertainty,
     "famo": Famo,
+    "bilevel": Bilevel,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
-from ..models.base import FusionModel
 from .recipes import Recipe
 
 SUPERVISED = ("reconstruction",)
+OF_FEATURES = "self_reconstruction"
+"""A loss of features, not of the fused image: bilevel.py has what it needs."""
 
 
 def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
@@ -22,6 +24,10 @@ def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[T
     for name, weight in weights.items():
         if not weight:
             continue
+        if name == OF_FEATURES:
+            raise FusionError(
+                f"loss '{name}' needs strategy=bilevel; leave it out with --set losses.{batch.task}.{name}=0"
+            )
         target = batch.truth if name in SUPERVISED else batch.clean
         if target is None:
             raise FusionError(f"loss '{name}' needs a truth, and task '{batch.task}' has none")
@@ -35,29 +41,42 @@ def task_losses(
     model: nn.Module, batches: list[Batch], weights: dict[str, dict[str, float]]
 ) -> tuple[Tensor, dict[str, float]]:
     """One pass over the batches of all tasks: losses (tasks,) in their order, and 'task/loss' -> value."""
-    fused = model(torch.cat([b.sources for b in batches]))[:, 0]
+    return split_losses(model(torch.cat([b.sources for b in batches])), batches, weights)
+
+
+def split_losses(
+    fused: Tensor, batches: list[Batch], weights: dict[str, dict[str, float]]
+) -> tuple[Tensor, dict[str, float]]:
+    """`task_losses` for a result (B, C, H, W) that is there already. Each colour channel counts as an image."""
     totals: list[Tensor] = []
     log: dict[str, float] = {}
+    channels = fused.shape[1]
     for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
-        loss, terms = task_loss(part, batch, weights[batch.task])
+        clean = batch.clean.repeat_interleave(channels, 0)
+        truth = None if batch.truth is None else batch.truth.repeat_interleave(channels, 0)
+        loss, terms = task_loss(part.flatten(0, 1), Batch(batch.task, batch.sources, clean, truth), weights[batch.task])
         totals.append(loss)
         log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
     return torch.stack(totals), log
 
 
-def make_optimiser(model: FusionModel, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimiser(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """adamw: betas 0.9 and 0.98, no decay of vectors. adam: PyTorch's, decay (if any) as part of the gradient."""
+    trained = [p for p in parameters if p.requires_grad]
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimiser != "adamw":
         raise FusionError(f"unknown optimiser '{recipe.optimiser}'; known: adamw, adam")
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decay, "weight_decay": recipe.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
+    return torch.optim.AdamW(decay_groups(trained, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
+
+
+def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Groups for AdamW: decay of matrices and kernels, none of vectors."""
+    every = list(parameters)
+    return [
+        {"params": [p for p in every if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in every if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98))
 
 
 def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
@@ -65,9 +84,9 @@ def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def clip_gradients(model: nn.Module, largest: float) -> float:
+def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> float:
     """Norm of all gradients before clipping to `largest`; 0 does not clip."""
-    return float(nn.utils.clip_grad_norm_(model.parameters(), largest or float("inf")))
+    return float(nn.utils.clip_grad_norm_(parameters, largest or float("inf")))
 
 
 def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:

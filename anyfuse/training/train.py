@@ -71,7 +71,7 @@ def train(
     torch.set_flush_denormal(True)  # late in a run, values that vanish would make each step several times slower
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
-    model = build_model(recipe.model, recipe.config).to(device).train()
+    model = build_model(recipe.model, recipe.config, training=True).to(device).train()
     if recipe.stacks and model.arity[1] is not None:
         raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
     data = TrainingData(data_root, recipe.sets, ordered=model.ordered)
@@ -98,6 +98,9 @@ def train(
     for step in range(start, recipe.steps):
         n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
         tasks = recipe.tasks if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
+        if recipe.one_task:
+            drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
+            tasks = {drawn: tasks[drawn]}
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
         values = strategy.step(batches, learning_rate(recipe, step))
         ema.update(model, step)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from anyfuse import tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, FusionModel, build_model, describe, load_model
+from anyfuse.models import MODELS, FusionModel, build_model, describe, is_there, load_model
 from anyfuse.models.tita import TITA
 
 ALL = list(MODELS)
@@ -23,12 +23,12 @@ def model(request: pytest.FixtureRequest) -> FusionModel:
 
 
 def ready(name: str) -> FusionModel:
-    """The model with its weights, or untrained where none are shipped."""
+    """The model with its weights, or untrained where none are shipped (then on a random backbone, if it has one)."""
     spec = MODELS[name]
-    if not spec.needs_weights or spec.weights is not None:
+    if is_there(spec):
         return load_model(name)
     torch.manual_seed(0)
-    return build_model(name).eval()
+    return build_model(name, {"random_backbone": True} if hasattr(spec.config, "random_backbone") else None).eval()
 
 
 def textured(n: int, planes: int, height: int, width: int, seed: int = 0) -> Tensor:

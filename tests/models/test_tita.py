@@ -18,7 +18,7 @@ from anyfuse import cli, tiling
 from anyfuse.api import Fuser, fuse
 from anyfuse.errors import FusionError
 from anyfuse.io import read_image, write_image
-from anyfuse.models import MODELS, build_model, load_model
+from anyfuse.models import MODELS, build_model, is_there, load_model
 from anyfuse.models.tita import MEDIUM, SMALL, TITA, TITAConfig
 from anyfuse.models.tita_released import from_released, load_released, to_released
 from anyfuse.stack import from_arrays, order_of_roles
@@ -415,7 +415,7 @@ def test_explain(capsys: pytest.CaptureFixture[str], saved: Path, tmp_path: Path
 
 
 def test_presets_without_weights_say_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    bare = [n for n, s in MODELS.items() if s.needs_weights and s.weights is None]
+    bare = [n for n, s in MODELS.items() if not is_there(s)]
     for name in bare:
         with pytest.raises(FusionError, match=f"'{name}' comes without weights.*anyfuse train {name}"):
             load_model(name)
