@@ -63,7 +63,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
-        sha256="1b800a360487baa72bf301b44d770a5aba662e6eeda20000bf6ecfff4ab5b9f1",
+        sha256="21d1d25050ff1ac16f24a01d02045de7d2280a8bf410739530bb67ba6eeb37a9",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
     "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
