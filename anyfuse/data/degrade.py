@@ -104,7 +104,9 @@ def parse(text: str) -> Plan:
         try:
             strength = float(value) if colon else 0.5
         except ValueError:
-            raise FusionError(f"'{part}': {value!r} is no number; give NAME:STRENGTH with 0 to 1, as haze:0.5") from None
+            raise FusionError(
+                f"'{part}': {value!r} is no number; give NAME:STRENGTH with 0 to 1, as haze:0.5"
+            ) from None
         if not 0 <= strength <= 1:
             raise FusionError(f"'{part}': strength {value} is not in 0 to 1")
         steps.append(Step(find(name), strength))
@@ -119,8 +121,9 @@ def kinds_of(task: str, n_sources: int) -> tuple[Kind, ...]:
         raise FusionError(f"no degradations for task '{task}'; known: {', '.join(MENUS)}")
     if n_sources < 1:
         raise FusionError(f"{n_sources} sources; give one or more")
-    first: tuple[Kind, ...] = ("infrared",) if "infrared" in MENUS[task] else ("visible",)
-    return first + ("visible",) * (n_sources - 1)
+    first: Kind = "infrared" if "infrared" in MENUS[task] else "visible"
+    rest: list[Kind] = ["visible"] * (n_sources - 1)
+    return (first, *rest)
 
 
 def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[Plan, ...]:
@@ -161,13 +164,14 @@ def apply(
     one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. Raises FusionError.
     """
     done = []
-    for index, (name, strength) in enumerate(plan):
-        chosen = OPERATIONS[find(name)]
+    for index, (op, strength) in enumerate(plan):
+        name = find(op)
+        chosen = OPERATIONS[name]
         if chosen.depth and depth is None and strength > 0:
             depth = plausible_depth(image.shape[-2], image.shape[-1], generator(seed, "depth"))
         whose = () if name == "haze" else (index, source)
         more = {"depth": depth} if chosen.depth else {}
-        image, record = chosen.run(image, strength, generator(seed, find(name), *whose), **more)
+        image, record = chosen.run(image, strength, generator(seed, name, *whose), **more)
         done.append(record)
     return image, done
 

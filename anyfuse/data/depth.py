@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from ..errors import FusionError
 from .synthetic import smooth_field, uniform
 
-NEAREST = 0.08  # relative depth of what is nearest
+NEAREST = 0.15  # relative depth of what is nearest
 
 
 def plausible_depth(height: int, width: int, gen: Generator) -> Tensor:
@@ -34,7 +34,7 @@ def plausible_depth(height: int, width: int, gen: Generator) -> Tensor:
 def estimated_depth(image: Tensor, model: str) -> Tensor:
     """Image (1 or 3, H, W) in [0, 1] -> (H, W) in [0, 1] by Depth Anything (Yang et al. 2024): a folder or a hub id of its weights.
 
-    The network gives relative inverse depth q; brought to [0, 1] over the image, depth = n / (n + (1 - n) q) with n = 0.08.
+    The network gives relative inverse depth q; brought to [0, 1] over the image, depth = n / (n + (1 - n) q) with n = 0.15.
     Raises FusionError without the package `transformers` or where the weights can't be loaded.
     """
     network = _load(model)

@@ -52,13 +52,22 @@ def to_encoded(light: Tensor) -> Tensor:
     return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
 
 
-def mirror(image: Tensor, margin: int) -> Tensor:
-    """(..., H, W) -> (..., H + 2 margin, W + 2 margin), mirrored about the outermost pixels, as often as a small image needs."""
-    for axis in (-2, -1):
+def surroundings(image: Tensor, rows: slice, columns: slice, margin: int) -> Tensor:
+    """A window of (..., H, W) with `margin` pixels more on each side: (..., h + 2 margin, w + 2 margin).
+
+    Beyond the borders of the image it is mirrored about the outermost pixels, as often as a small image needs.
+    """
+    for axis, window in ((-2, rows), (-1, columns)):
         n = image.shape[axis]
-        place = torch.arange(-margin, n + margin, device=image.device).remainder(max(1, 2 * (n - 1)))
+        place = torch.arange(window.start - margin, window.stop + margin, device=image.device)
+        place = place.remainder(max(1, 2 * (n - 1)))
         image = image.index_select(axis, torch.where(place < n, place, 2 * (n - 1) - place))
     return image
+
+
+def mirror(image: Tensor, margin: int) -> Tensor:
+    """(..., H, W) -> (..., H + 2 margin, W + 2 margin), see `surroundings`."""
+    return surroundings(image, slice(0, image.shape[-2]), slice(0, image.shape[-1]), margin)
 
 
 def gaussian_taps(sigma: float) -> Tensor:
@@ -79,4 +88,3 @@ def gaussian(image: Tensor, sigma: float) -> Tensor:
     """(C, H, W) blurred by a Gaussian of `sigma` pixels, borders mirrored."""
     taps = gaussian_taps(sigma)
     return separable(mirror(image, len(taps) // 2), taps)
-

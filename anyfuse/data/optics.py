@@ -79,6 +79,11 @@ def jpeg(image: Tensor, strength: float, gen: Generator) -> Degraded:
         raise FusionError(f"jpeg: {image.shape[-1]}x{image.shape[-2]} is over the codec's 65535 pixels a side; cut it")
     pixels = (image.clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()  # (H, W, C)
     file = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "JPEG", quality=quality, subsampling=2)
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(
+        file, "JPEG", quality=quality, subsampling=2
+    )
     decoded = np.array(Image.open(file), dtype=np.float32).reshape(pixels.shape)
-    return torch.from_numpy(decoded / 255).permute(2, 0, 1).to(image), {"quality": quality, "bytes": len(file.getvalue())}
+    return torch.from_numpy(decoded / 255).permute(2, 0, 1).to(image), {
+        "quality": quality,
+        "bytes": len(file.getvalue()),
+    }

@@ -55,22 +55,22 @@ def sensor_noise(image: Tensor, strength: float, gen: Generator) -> Degraded:
 
 @operation
 def dark_stripes(image: Tensor, strength: float, gen: Generator) -> Degraded:
-    """Columns of an infrared detector that read too low: 3 s % of them, at least one, scaled by 1 - a, a up to 0.4 + 0.5 s."""
+    """Columns of an infrared detector that read too low: 3 s % of them, at least one, scaled by 1 - a, a from half of 0.9 sqrt(s) to that."""
     columns, count = _stripes(image.shape[-1], strength, gen)
-    depth = (0.4 + 0.5 * strength) * columns.to(image)
-    return image * (1 - depth), {"columns": count, "depth": 0.4 + 0.5 * strength}
+    depth = 0.9 * strength**0.5
+    return image * (1 - depth * columns.to(image)), {"columns": count, "depth": depth}
 
 
 @operation
 def bright_stripes(image: Tensor, strength: float, gen: Generator) -> Degraded:
-    """Columns of an infrared detector that read too high: 3 s % of them, at least one, raised towards white by up to 0.3 + 0.5 s."""
+    """Columns of an infrared detector that read too high: 3 s % of them, at least one, raised towards white by 0.4 sqrt(s) to 0.8 sqrt(s)."""
     columns, count = _stripes(image.shape[-1], strength, gen)
-    height = (0.3 + 0.5 * strength) * columns.to(image)
-    return image + (1 - image) * height, {"columns": count, "height": 0.3 + 0.5 * strength}
+    height = 0.8 * strength**0.5
+    return image + (1 - image) * height * columns.to(image), {"columns": count, "height": height}
 
 
 def _stripes(width: int, strength: float, gen: Generator) -> tuple[Tensor, int]:
-    """(W,) in [0, 1], 0 outside the stripes of one to three columns, and how many columns are in them."""
+    """(W,) from 0.5 to 1, 0 outside the stripes of one to three columns, and how many columns are in them."""
     order, levels = torch.rand(width, generator=gen).argsort(), 0.5 + 0.5 * torch.rand(width, generator=gen)
     spans = torch.randint(1, 4, (width,), generator=gen)
     budget = max(1, round(0.03 * strength * width))
