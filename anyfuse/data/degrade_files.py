@@ -73,11 +73,8 @@ def read_manifest(path: str | Path) -> Manifest:
         if values["m3"] is not None:
             values["m3"] = M3(**{**values["m3"], "tiles": tuple(values["m3"]["tiles"])})
         for entry in files.values():
-            entry["seed"], entry["source"], entry["outputs"] = (
-                int(entry["seed"]),
-                int(entry["source"]),
-                entry["outputs"],
-            )
+            entry["seed"], entry["source"] = int(entry["seed"]), int(entry["source"])
+            entry["outputs"] = [str(name) for name in entry["outputs"]]
             entry["plan"] = [list(step) for step in _plan(entry["plan"])]
     except OSError as error:
         raise FusionError(
@@ -180,10 +177,11 @@ def degrade_folder(
 
 def _names(path: Path, settings: Settings, replay: Manifest | None, suffix: str | None) -> list[str]:
     """Results of a file, relative to the output folder."""
-    if replay is not None and suffix is None:
-        names = list(_entry(replay, path.name)["outputs"])
-        return [name if settings.m3 else Path(name).name for name in names]
-    name = path.name if suffix is None else f"{path.stem}.{suffix.lower().lstrip('.')}"
+    if suffix is None:
+        kept = path.suffix if replay is None else Path(_entry(replay, path.name)["outputs"][0]).suffix
+    else:
+        kept = f".{suffix.lower().lstrip('.')}"
+    name = path.stem + kept
     return [f"{view}/{name}" for view in "ab"] if settings.m3 else [name]
 
 

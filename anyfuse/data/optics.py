@@ -66,9 +66,20 @@ def downsample(image: Tensor, strength: float, gen: Generator) -> Degraded:
     factor = 1 + 3 * strength
     height, width = image.shape[-2:]
     small = max(1, round(height / factor)), max(1, round(width / factor))
-    low = F.interpolate(image[None], small, mode="area")
-    high = F.interpolate(low, (height, width), mode="bicubic", align_corners=False)[0]
+    low = area_means(area_means(image, small[0]).transpose(1, 2), small[1]).transpose(1, 2)
+    high = F.interpolate(low[None], (height, width), mode="bicubic", align_corners=False)[0]
     return high, {"factor": factor, "height": small[0], "width": small[1]}
+
+
+def area_means(image: Tensor, count: int) -> Tensor:
+    """(C, H, W) -> (C, count, W): means over `count` equal parts of the height, pixels at their ends shared by their share."""
+    n = image.shape[1]
+    sums = F.pad(image.double().cumsum(1), (0, 0, 1, 0))  # (C, H + 1, W)
+    edge = torch.arange(count + 1, dtype=torch.float64, device=image.device) * (n / count)
+    below = edge.floor().long().clamp_max(n - 1)
+    part = (edge - below)[:, None]
+    at = sums[:, below] * (1 - part) + sums[:, below + 1] * part
+    return (at.diff(dim=1) * (count / n)).to(image.dtype)
 
 
 @operation
