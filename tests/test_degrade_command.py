@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,11 @@ from conftest import scene, to8, to16
 from PIL import Image
 from test_cli import fails, run
 
+from anyfuse import cli
+from anyfuse.data.degrade import MENUS, OPERATIONS
 from anyfuse.io import read_image, write_image
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -92,8 +98,6 @@ def test_each_file_has_its_own_seed(folder: Path, tmp_path: Path, capsys: pytest
 
 
 def test_task_takes_grey_for_infrared(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from anyfuse.data.degrade import MENUS
-
     for index in range(12):
         write_image(folder / f"grey{index}.png", to8(scene(20, 20, index)))
         write_image(folder / f"colour{index}.png", to8(scene(20, 20, index, 3)))
@@ -195,3 +199,23 @@ def test_mistakes_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert "exists already" in fails(capsys, "degrade", image, "-o", tmp_path / "x.png", "--ops", "haze")
     text = fails(capsys, "degrade", folder / "grey.tif", "-o", tmp_path / "y.png", "--manifest", tmp_path / "x.json")
     assert "no file grey.tif" in text
+
+
+def test_document(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "degradations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (any|visible|infrared) \|$", text, re.MULTILINE)
+    assert dict(rows) == {name: chosen.suits for name, chosen in OPERATIONS.items()}
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    folder.rename(tmp_path / "folder")
+    write_image(tmp_path / "photo.jpg", to8(scene(40, 50, 0, 3)))
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^    anyfuse (degrade .+)$", text, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(command.split())
+        assert not caught.value.code
+    assert files(tmp_path / "bad") == files(tmp_path / "again")
+    scope: dict[str, Any] = {}
+    exec(compile(re.findall(r"```python\n(.+?)```", text, re.DOTALL)[0], "degradations.md", "exec"), scope)
+    assert scope["done"]

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..colour import to_luma
@@ -104,7 +105,13 @@ def _fall(
     colour, drawn = min(1.0, max(0.3, bright) * glow), 0
     for index, layer in reversed(list(enumerate(layers))):
         own = Generator().manual_seed(seed + index)
-        cover, count = _cover(height, width, layer, strength, unit, angle, spread, clumps, own)
+        shrink = max(
+            1, int(layer.radius * unit / 1.5)
+        )  # wide blobs need no more pixels than they have in a small picture
+        small = math.ceil(height / shrink), math.ceil(width / shrink)
+        cover, count = _cover(*small, layer, strength, unit / shrink, angle, spread, clumps, own)
+        if shrink > 1:
+            cover = F.interpolate(cover[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
         seen = ((depth - layer.depth) / (0.2 * layer.depth) + 0.5).clamp(0, 1)
         alpha = cover.to(image) * seen
         result = result * (1 - alpha) + colour * alpha
@@ -153,6 +160,9 @@ def _cover(
     width_of_spread = math.sqrt(2 * math.pi) * sigma
     weight = width_of_spread**2 / torch.maximum(width_of_spread / spacing, torch.ones_like(spacing)).clamp_max(steps)
     density = -math.log(1 - layer.opacity) * (0.4 + 0.6 * strength) / clumps**0.5
+    density *= min(1.0, layer.radius * unit / sigma) ** (
+        1 if clumps == 1 else 2
+    )  # what is thinner than a pixel hides less of it
     canvas = _splat(rows.flatten(), columns.flatten(), (density * weight).repeat_interleave(steps * clumps), tall, wide)
     return 1 - torch.exp(-separable(canvas[None], taps)[0]), count
 

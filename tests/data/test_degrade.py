@@ -140,9 +140,9 @@ def test_haze_is_the_scattering_model() -> None:
 
 @pytest.mark.parametrize("name", ["rain", "snow"])
 def test_drops_and_flakes_are_bright_and_before_the_scene(name: str) -> None:
-    dark = torch.full((1, 120, 160), 0.2)
-    far = apply(dark, [Step(name, 0.6)], 1, depth=torch.ones(120, 160))[0] - dark
-    near = apply(dark, [Step(name, 0.6)], 1, depth=torch.full((120, 160), 0.02))[0] - dark
+    dark = torch.full((1, 300, 400), 0.2)
+    far = apply(dark, [Step(name, 0.6)], 1, depth=torch.ones(300, 400))[0] - dark
+    near = apply(dark, [Step(name, 0.6)], 1, depth=torch.full((300, 400), 0.02))[0] - dark
     assert far.min() >= -1e-6
     assert (far > far.median() + 0.1).float().mean() > 0.02, "particles stand out"
     assert far.median() < 0.3, "and the scene is seen between them"
