@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -211,16 +213,8 @@ def _degrade(
             kind = "visible" if entry["source"] else "infrared"
             plan = draw(settings.task, 1, generator(entry["seed"], "plan"), [kind])[0]  # type: ignore[list-item]
         entry["plan"] = [list(step) for step in plan]
-    image = frame.read()
-    if settings.m3 is not None:
-        views, _, done = m3_pair(image, generator(entry["seed"], "m3"), settings.m3)
-        results: list[Tensor] = list(views)
-        entry["done"] = [done]
-    else:
-        plan = _plan(entry["plan"])
-        depth = _depth(path, frame, settings) if any(OPERATIONS[step.op].depth for step in plan) else None
-        result, entry["done"] = apply(image, plan, entry["seed"], depth=depth, source=entry["source"])
-        results = [result]
+    with _one_thread():
+        results, entry["done"] = _pixels(path, frame, settings, entry)
     notes = list(frame.warnings)
     stack = Stack((frame,))
     for target, pixels in zip(targets, map(stack.quantise, results), strict=True):
@@ -228,6 +222,31 @@ def _degrade(
     for note in dict.fromkeys(notes):
         print(f"anyfuse: note: {note}", file=sys.stderr)
     return entry
+
+
+def _pixels(
+    path: Path, frame: Frame, settings: Settings, entry: dict[str, Any]
+) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    """The degraded image, or both views of M3, and what was done."""
+    image = frame.read()
+    if settings.m3 is not None:
+        views, _, done = m3_pair(image, generator(entry["seed"], "m3"), settings.m3)
+        return list(views), [done]
+    plan = _plan(entry["plan"])
+    depth = _depth(path, frame, settings) if any(OPERATIONS[step.op].depth for step in plan) else None
+    result, records = apply(image, plan, entry["seed"], depth=depth, source=entry["source"])
+    return [result], records
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out the same to the bit whatever the machine's number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _write(target: str, frame: Frame, pixels: np.ndarray, settings: Settings, overwrite: bool) -> list[str]:
