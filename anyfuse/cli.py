@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | models | backbone | train | score | bench | datasets."""
+"""The command line: anyfuse fuse | models | backbone | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
+from .degrade import degrade
 from .errors import FusionError
 from .fetch import app as backbone
 from .files import one_line
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
 )  # fmt: skip
 app.add_typer(backbone, name="backbone")
+app.command()(degrade)
 
 
 class Resize(str, Enum):
