@@ -230,7 +230,9 @@ def score(
 def bench(
     data: Annotated[str, typer.Option(help="Folder of a data set, or any folder with one folder per source.")],
     task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")],
-    models: Annotated[str, typer.Option(help="Names with commas.")] = "anyfuse,laplacian,mertens,guided",
+    models: Annotated[
+        str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")
+    ] = "anyfuse,laplacian,mertens,guided",
     out: Annotated[
         str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")
     ] = "bench",

@@ -66,6 +66,22 @@ def levels(frame: Frame, grey: str) -> Tensor:
     return to_grey((frame.read() * 255).round(), grey)  # type: ignore[arg-type]
 
 
+def labels(models: Sequence[str]) -> dict[str, str]:
+    """Label in tables -> model: 'LABEL=MODEL' as given, a folder by its last part, a hub id with '-' for '/'."""
+    out: dict[str, str] = {}
+    for entry in models:
+        label, equals, name = entry.partition("=")
+        if not equals:
+            label, name = (Path(entry).resolve().name if Path(entry).is_dir() else entry), entry
+        label = label.replace("/", "-")
+        if not label or not name:
+            raise FusionError(f"model '{entry}': give NAME, FOLDER or LABEL=MODEL")
+        if label in out:
+            raise FusionError(f"two models are called {label}; name one as LABEL={name}")
+        out[label] = name
+    return out
+
+
 def bench(
     data: str | Path,
     task: str,
@@ -97,7 +113,8 @@ def bench(
     known = _known_rows(out / "scores.csv", protocol)
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.failures = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
-    fusers = {name: Fuser(name, device=device) for name in models}
+    chosen = labels(models)
+    fusers = {label: Fuser(name, device=device) for label, name in chosen.items()}
     origins = {name: identity(fuser) for name, fuser in fusers.items()}
     given = {name: {p.stem: p for p in sorted(Path(folder).iterdir())} for name, folder in (fused or {}).items()}
     for index, (stem, paths) in enumerate(groups.items()):
@@ -117,12 +134,12 @@ def bench(
             )
         jobs: list[tuple[str, str, Callable[[], Tensor]]] = [
             (name, origins[name], partial(_fuse, fusers[name], stack, roles, out, name, stem, grey, result))
-            for name in models
+            for name in chosen
         ]
         jobs += [
             (name, "given", partial(_given, files, stem, name, lumas[0], grey, result)) for name, files in given.items()
         ]
-        jobs += [(name, "trivial", make) for name, make in _trivial(lumas) if name not in models]
+        jobs += [(name, "trivial", make) for name, make in _trivial(lumas) if name not in chosen]
         for method, origin, make in jobs:
             saved = out / "fused" / method / f"{stem}.png"
             row = known.get((method, stem, origin))

@@ -16,6 +16,7 @@ from PIL import Image
 from anyfuse import cli
 from anyfuse.benchmark.datasets import DATASETS, find_groups
 from anyfuse.benchmark.protocol import Protocol, Row, check_same, differences, read_peers, read_scores, write_scores
+from anyfuse.benchmark.run import labels
 from anyfuse.benchmark.stats import Table, mean_of
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
@@ -73,6 +74,21 @@ def test_second_run_scores_nothing_again(capsys: pytest.CaptureFixture[str], dat
     bench(capsys, data, tmp_path)
     assert (tmp_path / "fused" / "average" / "0.png").stat().st_mtime_ns == stamp
     assert (tmp_path / "scores.csv").read_text() == first
+
+
+def test_models_have_labels(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    folder = str(tmp_path / "mine")
+    assert labels(["anyfuse", folder, f"old={folder}", "somebody/model"]) == {
+        "anyfuse": "anyfuse", "mine": folder, "old": folder, "somebody-model": "somebody/model",
+    }  # fmt: skip
+    for wrong, reason in (
+        (["average", "average"], "two models"),
+        (["=average"], "LABEL=MODEL"),
+        (["x="], "LABEL=MODEL"),
+    ):
+        with pytest.raises(FusionError, match=reason):
+            labels(wrong)
 
 
 def test_given_images_and_failures(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
