@@ -20,6 +20,17 @@ def to_luma(image: Tensor) -> Tensor:
     return (KR * r + KG * g + KB * b).unsqueeze(-3)
 
 
+def to_luma_chroma(image: Tensor) -> Tensor:
+    """(..., 3, H, W) RGB in [0, 1] -> (..., 3, H, W) Y in [0, 1], Cb and Cr in [-0.5, 0.5]."""
+    r, g, b = image.unbind(-3)
+    out = torch.empty_like(image)
+    y, cb, cr = out.unbind(-3)
+    torch.mul(r, KR, out=y).add_(g, alpha=KG).add_(b, alpha=KB)
+    torch.sub(b, y, out=cb).mul_(0.5 / (1 - KB))
+    torch.sub(r, y, out=cr).mul_(0.5 / (1 - KR))
+    return out
+
+
 def to_chroma(image: Tensor) -> Tensor:
     """(..., 3, H, W) RGB in [0, 1] -> (..., 2, H, W) Cb, Cr in [-0.5, 0.5]."""
     r, g, b = image.unbind(-3)

@@ -51,7 +51,7 @@ def split(images: Tensor, rule: ColourRule) -> Tensor:
     if rule == "rgb":
         return images.expand(-1, 3, -1, -1)
     if rule == "blend":
-        return torch.cat([colour.to_luma(images), colour.to_chroma(images)], 1)
+        return colour.to_luma_chroma(images.expand(-1, 3, -1, -1))
     return colour.to_luma(images)
 
 

@@ -21,6 +21,8 @@ Reader = Callable[[Window], Tensor]
 """Window inside the image -> planes of all sources there, (N, C, h, w) float32."""
 
 PREFERRED_TILE = 1024
+WHOLE_BYTES = 3 * 2**28
+"""Without a budget, what can be fused within this many bytes goes in one piece, and the rest in preferred tiles."""
 SMALLEST_TILE = 64
 CONTEXT_TILE = 256
 
@@ -77,7 +79,7 @@ def plan(
 ) -> Plan:
     """Tiles for `n` sources of `planes` planes each.
 
-    budget: bytes that fusing may use beside the images themselves; None: tiles of 1024. tile: side to use instead. A budget
+    budget: bytes that fusing may use beside the images themselves; None: one piece up to `WHOLE_BYTES`, else tiles of 1024. tile: side to use instead. A budget
     under which not even the smallest tile fits is a FusionError that says how much is needed.
     """
     unit, padded, halo = _layout(model, height, width)
@@ -86,9 +88,10 @@ def plan(
     elif tile is not None:
         side = max(unit, tile // unit * unit)
     else:
-        side = math.ceil(PREFERRED_TILE / unit) * unit
+        context = _context_bytes(model, n, padded)
+        whole = _tile_bytes(model, n, planes, max(padded), padded) + context <= WHOLE_BYTES
+        side = max(padded) if whole else math.ceil(PREFERRED_TILE / unit) * unit
         if budget is not None:
-            context = _context_bytes(model, n, padded)
             while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
                 side -= unit
     least = least_bytes(model, n, planes, height, width)

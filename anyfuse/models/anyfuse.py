@@ -130,6 +130,12 @@ def set_expand(x: Tensor) -> Tensor:
     return unflatten_set(expand(flatten_set(x)), x.shape[1])
 
 
+def weighted_sum(weights: Tensor, x: Tensor) -> Tensor:
+    """(B, N, 1, h, w), (B, N, C, h, w) -> (B, C, h, w)"""
+    first, *others = zip(weights.unbind(1), x.unbind(1), strict=True)
+    return reduce(lambda done, pair: torch.addcmul(done, *pair), others, first[0] * first[1])
+
+
 class Anyfuse(FusionModel):
     """The default model, see the module's text. Any number of inputs; luma decides, chroma follows."""
 
@@ -167,10 +173,9 @@ class Anyfuse(FusionModel):
 
     # ------------------------------------------------------------------ network
 
-    def _encode(self, gauss: list[Tensor], n: int) -> tuple[Tensor, Tensor]:
-        """Gaussian pyramid (B*N, C, ., .) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
-        luma = gauss[0][:, :1]
-        q = unflatten_set(self.enc2(luma, luma - expand(gauss[1][:, :1])), n)
+    def _encode(self, luma: Tensor, band: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """Luma and its finest band (B*N, 1, H, W) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
+        q = unflatten_set(self.enc2(luma, band), n)
         for block in self.enc4:
             q = block(q)
         return q, self.enc8_in(q)
@@ -228,13 +233,14 @@ class Anyfuse(FusionModel):
         out = []
         for level, band, w in zip(gauss, bands, weights, strict=True):
             parts = unflatten_set(band, w.shape[1])
+            luma = weighted_sum(w, parts[:, :, :1])
             if parts.shape[2] == 1:
-                out.append((w * parts).sum(1))
+                out.append(luma)
                 continue
-            saturation = unflatten_set(torch.linalg.vector_norm(level[:, 1:], dim=1, keepdim=True), w.shape[1])
-            vivid = w.clamp_min(0) * (saturation + NEUTRAL)
-            vivid = vivid / vivid.sum(1, keepdim=True)
-            out.append(torch.cat([(w * parts[:, :, :1]).sum(1), (vivid * parts[:, :, 1:]).sum(1)], 1))
+            cb, cr = unflatten_set(level, w.shape[1])[:, :, 1:].split(1, 2)
+            vivid = w.clamp_min(0) * (torch.addcmul(cb * cb, cr, cr).sqrt() + NEUTRAL)
+            chroma = weighted_sum(vivid, parts[:, :, 1:]) / reduce(torch.add, vivid.unbind(1))
+            out.append(torch.cat([luma, chroma], 1))
         return out
 
     # ------------------------------------------------------------------ the contract
@@ -242,7 +248,9 @@ class Anyfuse(FusionModel):
     def reduce(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
-        return self._pack(self._encode(gauss, sources.shape[1])[1], gauss[-1])
+        luma = gauss[0][:, :1]
+        _, e = self._encode(luma, luma - expand(gauss[1][:, :1]), sources.shape[1])
+        return self._pack(e, gauss[-1])
 
     @staticmethod
     def _pack(eighth: Tensor, gauss: Tensor) -> Tensor:
@@ -261,8 +269,8 @@ class Anyfuse(FusionModel):
 
     def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
-        luma = self._bound(fused[:, :1], sources[:, :, :1])
-        return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
+        fused[:, :1] = self._bound(fused[:, :1], sources[:, :, :1])
+        return fused
 
     @staticmethod
     def _bound(fused: Tensor, sources: Tensor) -> Tensor:
@@ -279,12 +287,12 @@ class Anyfuse(FusionModel):
 
     def _fuse(self, sources: Tensor, context: Context | None) -> tuple[Tensor, list[Tensor], Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
-        q, e = self._encode(gauss, sources.shape[1])
+        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
+        q, e = self._encode(gauss[0][:, :1], bands[0][:, :1], sources.shape[1])
         if context is None:
             context = self.context(self._pack(e, gauss[-1]))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         if not self.config.pyramid:
             return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share
-        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share

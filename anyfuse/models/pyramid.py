@@ -16,9 +16,15 @@ from torch import Tensor
 
 def reduce(x: Tensor) -> Tensor:
     """(B, C, H, W) with even H, W -> (B, C, H/2, W/2)"""
-    x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    x = (x[..., 1:-1:2, :] + x[..., 2::2, :]) * 3 + x[..., :-2:2, :] + x[..., 3::2, :]
-    return ((x[..., 1:-1:2] + x[..., 2::2]) * 3 + x[..., :-2:2] + x[..., 3::2]) / 64
+    for dim in (2, 3):
+        even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+        n = even.shape[dim]
+        x = (even + odd).mul_(3)  # [1 3 3 1] without a padded copy of the image
+        x.narrow(dim, 1, n - 1).add_(odd.narrow(dim, 0, n - 1))
+        x.narrow(dim, 0, 1).add_(even.narrow(dim, 0, 1))
+        x.narrow(dim, 0, n - 1).add_(even.narrow(dim, 1, n - 1))
+        x.narrow(dim, n - 1, 1).add_(odd.narrow(dim, n - 1, 1))
+    return x.div_(64)
 
 
 def expand(x: Tensor) -> Tensor:
