@@ -16,6 +16,9 @@ from .lexicon import CLASSES, DEGRADATIONS
 VERBS = ("remove", "keep", "segment", "fuse", "up", "down", "brighter", "darker", "touch")
 STRENGTHS = {"slight": 0.25, "strong": 1.0}
 USUAL = 0.5
+STATED = ("up", "brighter", "darker", "segment")
+"""Actions that a degradation beside them has nothing to do with: it is a statement of its own."""
+WISHED = ("make", "turn", "render", "give", "making", "want", "wants")
 CONTENT = ("deg", "class", "aspect", "quality", "task", "colour")
 
 
@@ -113,6 +116,8 @@ def _segments(items: list[Item]) -> list[Segment]:
                 now.hard |= hard
             continue
         verb = item.kind if item.kind in (*VERBS, "fix") else ""
+        if item.text == "see" and now.has("deg"):  # 'the noise that you see'
+            verb = ""
         ahead = next((i.kind for i in items[place + 1 :] if i.kind not in ("o", "make")), "")
         if item.tag == "free":
             verb = "" if ahead in (*VERBS, "fix") else "remove"
@@ -141,7 +146,7 @@ def _actions(segments: list[Segment]) -> None:
             segment.action = {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
         elif verb:
             segment.action = verb
-        elif segment.hard or segment.has("be", "too", "make") or last == "state":
+        elif segment.hard or segment.has("be", "too", "make") or last == "state" or (last in STATED and segment.has("deg")):
             segment.action = "state"
         else:
             segment.action, segment.first_of_list = last, False
@@ -243,6 +248,8 @@ def _strength(segment: Segment, place: int) -> float:
 def _repair(segment: Segment, wishes: Wishes) -> bool:
     """Removing, and statements of what is wrong."""
     made = False
+    if segment.action == "state" and segment.has("deg") and any(i.text in WISHED for i in segment.items):
+        raise cannot(segment.words)
     for place, item in enumerate(segment.items):
         name = item.name if item.kind in ("deg", "fix") else ""
         if item.kind == "quality" and item.name in ("dark", "bright") and segment.action == "state":
@@ -294,7 +301,8 @@ def _tone(segment: Segment, wishes: Wishes) -> bool:
     action = segment.action
     degradations = segment.of("deg")
     if degradations and action in ("up", "down"):
-        if action == "up" and not all(i.name.startswith("low_") for i in degradations):
+        better = any(i.text in ("improve", "enhance") for i in segment.items)
+        if action == "up" and not (better and all(i.name.startswith("low_") for i in degradations)):
             raise cannot(segment.words)
         return _repair(segment, wishes)
     if degradations and segment.has("be"):
@@ -307,7 +315,7 @@ def _tone(segment: Segment, wishes: Wishes) -> bool:
         if wishes.tone.get("CONTRAST", direction) != direction:
             raise FusionError(f"'{segment.words}' asks for more and for less contrast: ask for one")
         wishes.tone["CONTRAST"], made = direction, True
-    if segment.has("brightness") or action in ("brighter", "darker"):
+    if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
             strength = max((STRENGTHS[i.tag] for i in segment.items if i.tag in STRENGTHS), default=USUAL)
@@ -340,12 +348,14 @@ def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment
                 raise cannot(segment.words)
     if made or segment.action == "fuse":
         return
+    if segment.action == "segment" and not segment.first_of_list and segment.has("colour"):
+        return
     if segment.has("class", "aspect", "colour", "quality"):
         raise cannot(segment.words)
     if segment.action == "state":
         return
     goes_on = following is not None and following.verb in (segment.verb, "fix", "remove", "keep", "segment")
-    refers = bool(wishes.degradations) and segment.action in ("remove", "keep") and not segment.negated
+    refers = bool(wishes.degradations) and segment.action in ("remove", "down", "keep") and not segment.negated
     extends = not segment.verb and segment.has("source", "o", "at")
     if not (goes_on or refers or extends):
         raise cannot(segment.words)
@@ -353,9 +363,13 @@ def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment
 
 def _fusion(segments: list[Segment], wishes: Wishes) -> None:
     """Infrared among the images that are to be fused makes the task infrared and visible."""
-    fusing = False
+    fusing, named = False, False
     for segment in segments:
+        infrared = any(i.name == "infrared" for i in segment.of("source"))
         if segment.first_of_list:
             fusing = segment.action == "fuse"
-        if fusing and wishes.task is None and any(i.name == "infrared" for i in segment.of("source")):
+        if infrared and not segment.verb and not segment.has("deg", "fix", "be"):
+            named = True  # 'infrared and visible, fuse them'
+        if fusing and wishes.task is None and (infrared or named):
             wishes.task = "ivf"
+        named &= not segment.verb

@@ -74,7 +74,7 @@ DEGRADATION_WORDS: dict[str, tuple[str, str, str]] = {
     "low_exposure": (
         "underexposure | darkness | low light | low exposure | dimness | lack of light | under-exposure | poor light | bad light | insufficient light | gloom",
         "underexposed | too dark | under-exposed | poorly lit | dim | badly lit | gloomy | not bright enough | low-light",
-        "low-light enhancement | low light enhancement | light up",
+        "low-light enhancement | low light enhancement | night enhancement",
     ),
     "high_exposure": (
         "overexposure | over-exposure | glare | high exposure | excess light | blown highlights | excessive brightness | too much light | clipped highlights",
@@ -144,26 +144,26 @@ TASK_WORDS: dict[str, str] = {
 }
 
 PART_WORDS: dict[str, str] = {
-    "remove": "remove | get rid of | clean up | clean | fix | eliminate | take out | take away | clear | repair | correct | suppress | strip | erase | filter out | deal with | take care of | mend | clear up | cure | undo | wipe out | wash out the | clear away | rid | drop | handle | removing | removed | fixing | delete | cleaning | restore | compensate | gone | go away | disappear | tidy up | iron out | treat | lose | take off | removal of | clear of | free of | clean of",
+    "remove": "remove | get rid of | clean up | clean | fix | eliminate | take out | take away | clear | repair | correct | suppress | strip | erase | filter out | deal with | take care of | mend | clear up | cure | undo | wipe out | wash out the | clear away | rid | drop | handle | removing | removed | fixing | delete | cleaning | restore | compensate | gone | go away | disappear | tidy up | iron out | treat | lose | fixed | taken away | erased | cleaned | corrected | take off | removal of | clear of | free of | clean of",
     "keep": "keep | preserve | leave | retain | maintain | make sure | stay | stays | save | protect | hold on to | leave in | stick with | keeping | preserving | stay as is | conserve | don't lose | do not lose | without losing | never mind | ignore | leave alone | spare | let stay | remain | kept | don't mind | do not mind | ensure | don't care about | safeguard",
-    "not": "don't | do not | not | never | dont | must not | should not | shouldn't | avoid | mustn't | refrain from | do n't | rather than | instead of",
+    "not": "don't | do not | not | never | no need to | need not | dont | must not | should not | shouldn't | avoid | mustn't | refrain from | do n't | rather than | instead of",
     "free": "no | without | free from | no more",
     "touch": "touch | change | alter | modify | affect | mess with | tamper with | bother with | interfere with | worry about",
     "up": "more | increase | raise | boost | higher | turn up | add | stronger | pump up | strengthen | enhance | improve | up | increased | extra | lift | crank up | bump up",
-    "down": "less | reduce | lower | decrease | turn down | weaken | cut | tone down | cut down | lessen | reduced | decreased | bring down | soften the | drop the | dial down | diminish | attenuate",
-    "brighter": "brighter | brighten | lighter | lighten | brighten up | brightening | lightened | brightened | illuminate | more luminous",
+    "down": "less | reduce | lower | decrease | turn down | weaken | cut | tone down | cut down | lessen | reduced | decreased | bring down | soften the | down | drop the | dial down | diminish | attenuate",
+    "brighter": "brighter | brighten | lighter | lighten | light up | brighten up | brightening | lightened | brightened | illuminate | more luminous",
     "darker": "darker | darken | dimmer | darkening | darkened | dim down | less bright | not so bright | less light | more dim",
     "brightness": "brightness | light | luminance | luminosity | lightness | lighting | illumination | exposure",
     "contrast": "contrast | contrasts | dynamic range | contrast range",
     "segment": "highlight | segment | show | mark | find | where | detect | outline | locate | point out | pick out | label | identify | segmentation of | show me | emphasise | emphasize | mask | overlay | tint | colour in | color in | point at | spot | select | outlined | highlighted | marked | paint | see | highlighting | make out | draw attention to | delineate | trace | mark out",
     "fuse": "fuse | merge | combine | blend | fusion | join | put together | bring together | mix | merging | fusing | combining | composite | unite | merged | fused | blend together | fusion of | stack | integrate | combined",
-    "make": "make | turn | get | render | have | want | need | made | give | making",
+    "make": "make | turn | get | render | have | want | need | needs | wants | made | give | making",
     "be": "is | are | was | were | looks | look | seems | has | appears | suffers from | there is | there are | there's | it's | shows signs of | got | have got | suffer from | contains | had | comes with | came out | turned out | being | been",
     "too": "too | too much | too many | so much | overly",
-    "slight": "slightly | a bit | a little | slight | some of | lightly | a bit of | a little bit | mild | light | faint | gently | small | somewhat | minor | a touch | a tad | weak | subtle | marginally | a trace of | traces of | a hint of | mildly | faintly | barely | fine | thin | hardly",
+    "slight": "slightly | a bit | a little | slight | some of | lightly | a bit of | a little bit | mild | light | faint | gently | small | somewhat | minor | a touch | a tad | weak | subtle | marginal | marginally | a trace of | traces of | a hint of | mildly | faintly | barely | fine | thin | hardly",
     "strong": "strong | strongly | heavy | very | heavily | severe | a lot of | extreme | much | lots of | really | extremely | severely | intense | a lot | massive | terrible | way too | far too | terribly | dense | thick | bad | badly | a great deal of | a great deal | considerably | awfully | significantly | far | massively | way | greatly | hugely | plenty of | super | horrible | horribly | aggressively | completely | intensely | much too",
-    "and": "and | , | plus | also | as well as | & | along with | together with | with | then | while | or | as well | nor | in addition | additionally | besides",
-    "but": ". | ; | but | ! | ? | : | however | yet | - | though | although | except | just | and then | after that | afterwards | even if",
+    "and": "and | , | plus | also | as well as | & | along with | together with | with | while | or | as well | nor | in addition | additionally | besides",
+    "but": ". | then | ; | but | ! | ? | : | however | yet | - | though | although | except | just | and then | after that | afterwards | even if",
     "at": "in | on | from | of | for | at | over | by | off | to | into | through | inside | across | caused by | due to | because of | that | which | so | when | under | within",
     "quality:bright": "bright | glowing | luminous | light and clear | shining | bright enough",
     "quality:dark": "dark | black | darkish",
@@ -188,6 +188,8 @@ FILLERS = (
     "areas parts whole entire overall final fused whose stays everything every each other another sure clearly nicely properly well better best nice good "
     "task job work using use via afterwards first-class think see visible-looking same still already maybe perhaps bring back "
     "too such own set stack series source sources night day daytime taken capture captured footage video snapshot file files data visibly rest "
+    "alone unchanged intact came come comes coming took when must take takes want wants where why into onto about after before again ever all any both been were had having "
+    "dare needed necessary allow allowed expect expected shall've he him himself itself myself yourself they're we're you're isn't task: "
     "mind hey hi dear ok okay pls plz asap today urgently apply run perform process processing level levels amount kind sort of-course also sequence street-scene while because since"
 ).split()  # fmt: skip
 
