@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..control import Control
@@ -158,20 +158,20 @@ class Prompt:
 
 @dataclass
 class Draw:
-    """One drawing of templates and synonyms from their parts."""
+    """One drawing of templates and synonyms from their parts, as `draw` says; `used_held`: whether a held-out synonym was taken."""
 
     rng: random.Random
     templates: str = "known"
     synonyms: str = "known"
     used_held: bool = False
-    fields: dict[str, Any] = field(default_factory=dict)
 
     def template(self, options: tuple[str, ...]) -> str:
         return self.rng.choice([t for t in options if held_out(t) == (self.templates == "held_out")] or list(options))
 
     def word(self, row: str) -> str:
-        """A synonym of a row, held-out ones where there are any and they are asked for."""
-        held = split(row, "held_out") if self.synonyms == "held_out" else []
+        """A synonym of a row: a held-out one where there is any and it is asked for."""
+        wanted = self.synonyms == "held_out" or (self.synonyms == "one" and not self.used_held and self.rng.random() < 0.5)
+        held = split(row, "held_out") if wanted else []
         self.used_held |= bool(held)
         return self.rng.choice(held or split(row, "known"))
 
@@ -180,9 +180,19 @@ class Draw:
 
 
 def draw(rng: random.Random, kind: str = "", templates: str = "known", synonyms: str = "known") -> Prompt:
-    """A prompt of a kind (of KINDS, or 'other'; '' for any of KINDS)."""
+    """A prompt of a kind (of KINDS, or 'other'; '' for any of KINDS).
+
+    synonyms: 'known'; 'held_out': every word that has held-out synonyms is one of them; 'one': exactly one word of the text is.
+    """
     kind = kind or rng.choice(KINDS)
-    d = Draw(rng, templates, synonyms)
+    while True:
+        d = Draw(rng, templates, synonyms)
+        prompt = _draw(d, rng, kind)
+        if d.used_held or synonyms != "one":
+            return prompt
+
+
+def _draw(d: Draw, rng: random.Random, kind: str) -> Prompt:
     if kind == "other":
         return Prompt(_finish(_other(d), rng), None, kind)
     if kind != "mixed":

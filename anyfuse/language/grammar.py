@@ -108,6 +108,8 @@ def _segments(items: list[Item]) -> list[Segment]:
     segments = [Segment(hard=True)]
     for place, item in enumerate(items):
         now = segments[-1]
+        if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source"):
+            item = Item("be", ":")  # 'visible: hazy'
         if item.tag in ("and", "but"):
             hard = item.tag == "but" and item.text not in ("but", "except", "just")
             if now.items:
@@ -175,6 +177,8 @@ def _sources(segments: list[Segment]) -> None:
         places = [k for k, i in enumerate(segment.items) if i.kind == "source"]
         things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix")]
         segment.source = own or subject or pending
+        if index and not segment.source and segment.action == "state" and any(i.text in ("it's", "it") for i in segment.items):
+            segment.source = segments[index - 1].source
         if own and things:
             segment.trailing = places[-1] > things[-1]
             stated = segment.has("be", "too") or (segment.action == "state" and places[0] < things[0])
@@ -262,6 +266,14 @@ def _repair(segment: Segment, wishes: Wishes) -> bool:
         if name:
             wishes.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)
             made = True
+    if segment.action == "state" and segment.has("low", "high") and segment.has("contrast", "brightness"):
+        ends = ("low_contrast", "high_contrast") if segment.has("contrast") else ("low_exposure", "high_exposure")
+        name = ends[segment.has("high")]
+        if name not in DEGRADATIONS:
+            raise cannot(segment.words)
+        strength = max((STRENGTHS[i.tag] for i in segment.items if i.tag in STRENGTHS), default=USUAL)
+        wishes.degradations.setdefault(name, {})[segment.source or "all"] = strength
+        return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
         raise cannot(segment.words)
     return made
@@ -343,7 +355,8 @@ def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment
             if not placed:
                 raise cannot(segment.words)
         if item.tag == "?":
-            placed = made and (k < be or (things and things[0] < k and any(i.tag == "at" for i in items[things[0] : k])))
+            describes = k + 1 < len(items) and items[k + 1].kind == "deg"
+            placed = made and (describes or k < be or (things and things[0] < k and any(i.tag == "at" for i in items[things[0] : k])))
             if not placed:
                 raise cannot(segment.words)
     if made or segment.action == "fuse":

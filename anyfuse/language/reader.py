@@ -11,7 +11,7 @@ from .tokens import tokenise
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
-SURE = 0.6
+SURE = 0.7
 """Probability from which the network's reading of a word that is not in the lexicon counts."""
 
 
