@@ -152,7 +152,8 @@ def models(
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
     data: Annotated[
-        str, typer.Option(help="Folder with the training data, laid out as docs/training.md says; 'language' needs none.")
+        str,
+        typer.Option(help="Folder with the training data, laid out as docs/training.md says; 'language' needs none."),
     ] = "",
     out: Annotated[
         str | None, typer.Option(help="Folder for weights, card, log and checkpoint (default: runs/RECIPE).")

@@ -83,7 +83,8 @@ class Control:
                 _known("quality", quality, QUALITIES)
 
     def __hash__(self) -> int:
-        return hash(str(self))
+        where = frozenset((name, *pair) for name, pairs in self.degradations.items() for pair in pairs.items())
+        return hash((self.task, where, self.tone, frozenset(self.segment.items()), self.keep))
 
     def __str__(self) -> str:
         """The tags; parse_instruction reads them back as the same Control."""
@@ -97,7 +98,8 @@ class Control:
             parts.append("[CONTROL] " + " ".join(f"<{tone}>" for tone in self.tone))
         if self.segment:
             parts.append(
-                "[SEG] " + ", ".join(name + (f" in {colour}" if colour else "") for name, colour in self.segment.items())
+                "[SEG] "
+                + ", ".join(name + (f" in {colour}" if colour else "") for name, colour in self.segment.items())
             )
         if self.keep:
             parts.append("[KEEP] " + ", ".join(self.keep))

@@ -12,7 +12,9 @@ from .language.grammar import STRENGTHS, USUAL
 
 
 def say(
-    words: Annotated[list[str], typer.Argument(help="The instruction, in plain English or in tags (docs/language.md).")],
+    words: Annotated[
+        list[str], typer.Argument(help="The instruction, in plain English or in tags (docs/language.md).")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what is understood of an instruction in words, and its tags."""

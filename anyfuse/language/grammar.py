@@ -19,6 +19,7 @@ USUAL = 0.5
 STATED = ("up", "brighter", "darker", "segment")
 """Actions that a degradation beside them has nothing to do with: it is a statement of its own."""
 WISHED = ("make", "turn", "render", "give", "making", "want", "wants")
+LIT = ("quality:dark", "quality:bright")
 CONTENT = ("deg", "class", "aspect", "quality", "task", "colour")
 
 
@@ -106,8 +107,8 @@ def read(items: list[Item]) -> Wishes:
 def _segments(items: list[Item]) -> list[Segment]:
     """Cuts at marks and conjunctions, and before a second verb; finds each one's verb and whether it is negated."""
     segments = [Segment(hard=True)]
-    for place, item in enumerate(items):
-        now = segments[-1]
+    for place, given in enumerate(items):
+        now, item = segments[-1], given
         if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source"):
             item = Item("be", ":")  # 'visible: hazy'
         if item.tag in ("and", "but"):
@@ -148,7 +149,12 @@ def _actions(segments: list[Segment]) -> None:
             segment.action = {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
         elif verb:
             segment.action = verb
-        elif segment.hard or segment.has("be", "too", "make") or last == "state" or (last in STATED and segment.has("deg")):
+        elif (
+            segment.hard
+            or segment.has("be", "too", "make")
+            or last == "state"
+            or (last in STATED and segment.has("deg"))
+        ):
             segment.action = "state"
         else:
             segment.action, segment.first_of_list = last, False
@@ -166,7 +172,10 @@ def _sources(segments: list[Segment]) -> None:
             subject = ""
         names = list(dict.fromkeys(i.name for i in segment.of("source")))
         own = _joined(names)
-        bare = not segment.has("deg", "fix", "brighter", "darker", "class", "aspect", "task", "?") and not segment.verb
+        bare = (
+            not segment.has("deg", "fix", "brighter", "darker", "class", "aspect", "task", "quality", "low", "?")
+            and not segment.verb
+        )
         if own and bare and segment.action != "fuse":
             previous = segments[index - 1] if index else None
             if previous is not None and previous.source and not segment.first_of_list and segment.action != "fuse":
@@ -175,9 +184,14 @@ def _sources(segments: list[Segment]) -> None:
                 pending = own
             continue
         places = [k for k, i in enumerate(segment.items) if i.kind == "source"]
-        things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix")]
+        things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix") or i.tag in LIT]
         segment.source = own or subject or pending
-        if index and not segment.source and segment.action == "state" and any(i.text in ("it's", "it") for i in segment.items):
+        if (
+            index
+            and not segment.source
+            and segment.action == "state"
+            and any(i.text in ("it's", "it") for i in segment.items)
+        ):
             segment.source = segments[index - 1].source
         if own and things:
             segment.trailing = places[-1] > things[-1]
@@ -225,7 +239,9 @@ def _read_segment(segment: Segment, wishes: Wishes, following: Segment | None) -
     }[action](segment, wishes)  # fmt: skip
     for item in segment.of("task"):
         if wishes.task not in (None, item.name):
-            raise FusionError(f"'{item.text}' asks for {item.name} and there is {wishes.task} already: ask for one task")
+            raise FusionError(
+                f"'{item.text}' asks for {item.name} and there is {wishes.task} already: ask for one task"
+            )
         wishes.task, made = item.name, True
     _check_rest(segment, made, wishes, following)
 
@@ -236,7 +252,7 @@ def _never(segment: Segment, wishes: Wishes) -> bool:
 
 def _strength(segment: Segment, place: int) -> float:
     """Of the thing at a place: the word of strength for which it is the nearest thing after, or else before."""
-    things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix", *VERBS[4:8]) or i.tag in ("quality:dark", "quality:bright")]
+    things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix", *VERBS[4:8]) or i.tag in LIT]
     things = [k for k in things if segment.items[k].kind in ("deg", "fix") or not segment.has("deg", "fix")]
     found = []
     for k, item in enumerate(segment.items):
@@ -347,7 +363,9 @@ def _set_light(wishes: Wishes, direction: str, twice: bool, segment: Segment) ->
 def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment | None) -> None:
     """Raises FusionError where words remain that nobody acts on."""
     items = segment.items
-    things = [k for k, i in enumerate(items) if i.kind in (*CONTENT, "fix", "brighter", "darker", "brightness", "contrast")]
+    things = [
+        k for k, i in enumerate(items) if i.kind in (*CONTENT, "fix", "brighter", "darker", "brightness", "contrast")
+    ]
     be = next((k for k, i in enumerate(items) if i.tag == "be"), -1)
     for k, item in enumerate(items):
         if item.kind == "class" and segment.action in ("remove", "state", "fuse"):
@@ -356,7 +374,11 @@ def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment
                 raise cannot(segment.words)
         if item.tag == "?":
             describes = k + 1 < len(items) and items[k + 1].kind == "deg"
-            placed = made and (describes or k < be or (things and things[0] < k and any(i.tag == "at" for i in items[things[0] : k])))
+            placed = made and (
+                describes
+                or k < be
+                or (bool(things) and things[0] < k and any(i.tag == "at" for i in items[things[0] : k]))
+            )
             if not placed:
                 raise cannot(segment.words)
     if made or segment.action == "fuse":

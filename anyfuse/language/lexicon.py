@@ -182,7 +182,7 @@ PART_WORDS: dict[str, str] = {
     "region": "left half | right half | corner | upper half | lower half | background | foreground | top half | bottom half | left side | right side | left | right | upper | bottom | centre | center | middle | corners | border | margins",
 }  # fmt: skip
 
-FILLERS = (
+_FILLERS = (
     "please the a an this that's these those it its them they their there my our your his her me i we you he she us image images picture pictures photo photos "
     "photograph photographs shot shots frame frames one ones result output input inputs view camera lens sensor scene pair two three four i'd i'm i've im id like would could can "
     "will shall should may might must kindly try trying do does did done just only simply now here out up down thanks thank try again help let lets let's go ahead some any "
@@ -194,7 +194,8 @@ FILLERS = (
     "morning evening afternoon dusk dawn ugly annoying nasty unwanted disturbing unpleasant strange obvious certain possible total complete whatever "
     "dare needed necessary allow allowed expect expected shall've he him himself itself myself yourself they're we're you're isn't task: "
     "mind hey hi dear ok okay pls plz asap today urgently apply run perform process processing level levels amount kind sort of-course also sequence street-scene while because since"
-).split()  # fmt: skip
+)  # fmt: skip
+FILLERS = tuple(_FILLERS.split())
 
 
 def held_out(phrase: str) -> bool:

@@ -6,7 +6,9 @@ import re
 import unicodedata
 
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[.,;:!?&]|\s-\s")
-QUOTES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u201c": " ", "\u201d": " ", "\u2013": " - ", "\u2014": " - ", "_": " "})
+QUOTES = str.maketrans(
+    {"\u2019": "'", "\u2018": "'", "\u201c": " ", "\u201d": " ", "\u2013": " - ", "\u2014": " - ", "_": " "}
+)
 
 
 def tokenise(text: str) -> list[str]:

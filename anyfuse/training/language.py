@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from ..data.prompts import KINDS, draw, typo
 from ..errors import FusionError
-from ..language.encoder import LanguageConfig, LanguageModel, labels_of
+from ..language.encoder import WORDS_NAME, LanguageConfig, LanguageModel, labels_of, package_folder, read_words
 from ..language.lexicon import lexicon, tags
 from ..language.reader import LONGEST
 from ..language.tokens import tokenise
@@ -27,7 +27,8 @@ from .tasks import set_rate
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """typos: share of texts with slips, one per six words. others: share of texts out of scope."""
+    """typos: share of texts with slips, one per six words. others: share of texts out of scope. forget: share of words read by their
+    fixed vector alone."""
 
     steps: int = 4000
     batch: int = 48
@@ -35,10 +36,11 @@ class LanguageRecipe:
     typos: float = 0.5
     others: float = 0.2
     seed: int = 0
-    buckets: int = 6000
+    forget: float = 0.35
+    buckets: int = 4500
     width: int = 64
-    hidden: int = 112
-    dim: int = 128
+    hidden: int = 128
+    dim: int = 192
 
 
 LANGUAGES: dict[str, LanguageRecipe] = {"language": LanguageRecipe()}
@@ -80,7 +82,10 @@ def train_language(
         raise FusionError(f"{recipe.steps} steps of {recipe.batch}: both must be 1 or more")
     rng = random.Random(recipe.seed)
     torch.manual_seed(recipe.seed)
-    model = LanguageModel(LanguageConfig(recipe.buckets, recipe.width, recipe.hidden, recipe.dim)).train()
+    fixed = package_folder() / WORDS_NAME
+    config = LanguageConfig(recipe.buckets, recipe.width, recipe.hidden, recipe.dim)
+    model = LanguageModel(config, *read_words(fixed)).train()
+    model.forget = recipe.forget
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=1e-3)
     start, mean = time.monotonic(), 0.0
     for step in range(recipe.steps):
@@ -101,6 +106,8 @@ def train_language(
             log(f"step {step + 1}/{recipe.steps}  loss {mean:.4f}  {time.monotonic() - start:.0f} s")
     out = Path(out)
     model.eval().save_pretrained(out)
+    if (out / WORDS_NAME).resolve() != fixed.resolve():
+        (out / WORDS_NAME).write_bytes(fixed.read_bytes())
     _card(out, recipe, time.monotonic() - start)
     log(f"wrote {out / 'model.safetensors'}")
     return out
@@ -114,6 +121,12 @@ def _card(out: Path, recipe: LanguageRecipe, seconds: float) -> None:
         "",
         f"- {recipe.steps} steps of {recipe.batch} texts drawn from `anyfuse/data/prompts.py`, {seconds / 60:.1f} minutes on one CPU thread",
         "- a quarter of templates and synonyms, by a hash, was never drawn; `python benchmarks/language.py` measures on them",
+        "- `words.safetensors`: vectors of 9000 English words, from all-MiniLM-L6-v2 (Apache-2.0) by `python -m anyfuse.training.words`; the words are of",
+        "  SCOWL's small list, Copyright 2000-2011 by Kevin Atkinson: permission to use, copy, modify, distribute and sell these word lists, the",
+        "  associated scripts, the output created from the scripts, and its documentation for any purpose is hereby granted without fee, provided that",
+        "  the above copyright notice appears in all copies and that both that copyright notice and this permission notice appear in supporting",
+        '  documentation. Kevin Atkinson makes no representations about the suitability of this array for any purpose. It is provided "as is" without',
+        "  express or implied warranty.",
         "",
         "```json",
         json.dumps(asdict(recipe), indent=1),
