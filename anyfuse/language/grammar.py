@@ -20,6 +20,7 @@ STATED = ("up", "brighter", "darker", "segment")
 """Actions that a degradation beside them has nothing to do with: it is a statement of its own."""
 WISHED = ("make", "turn", "render", "give", "making", "want", "wants")
 LIT = ("quality:dark", "quality:bright")
+DISLIKED = ("want", "wants", "like", "need", "needs")
 CONTENT = ("deg", "class", "aspect", "quality", "task", "colour")
 
 
@@ -146,7 +147,8 @@ def _actions(segments: list[Segment]) -> None:
         if segment.negated:
             if verb == "fuse":
                 raise cannot(segment.words)
-            segment.action = {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
+            disliked = not verb and any(i.text in DISLIKED for i in segment.items)  # 'I don't want any noise'
+            segment.action = "remove" if disliked else {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
         elif verb:
             segment.action = verb
         elif (
@@ -230,6 +232,8 @@ def _colours(segments: list[Segment]) -> None:
 def _read_segment(segment: Segment, wishes: Wishes, following: Segment | None) -> None:
     action = segment.action
     if action == "nothing":
+        if segment.has("deg", "fix", "?"):
+            raise cannot(segment.words)
         return
     if segment.has("region"):
         raise FusionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
@@ -303,6 +307,14 @@ def _keep(segment: Segment, wishes: Wishes) -> bool:
         i.name or {"brighter": "brightness", "darker": "brightness"}.get(i.kind, i.kind)
         for i in segment.of("deg", "fix", "class", "aspect", "brightness", "contrast", "brighter", "darker")
     ]
+    if (
+        segment.negated and not segment.verb and segment.has("be") and quality and not things
+    ):  # 'the image is not bright'
+        fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
+        if fault is None:
+            raise cannot(segment.words)
+        wishes.degradations.setdefault(fault, {})[segment.source or "all"] = USUAL
+        return True
     if segment.negated and quality in ("bright", "dark") and not things:
         things, quality = ["brightness"], ""
     if not things and quality:

@@ -146,7 +146,7 @@ TASK_WORDS: dict[str, str] = {
 PART_WORDS: dict[str, str] = {
     "remove": "remove | get rid of | clean up | clean | fix | eliminate | take out | take away | clear | repair | correct | suppress | strip | erase | filter out | deal with | take care of | mend | clear up | cure | undo | wipe out | wash out the | clear away | rid | drop | handle | removing | removed | fixing | delete | cleaning | restore | compensate | gone | go away | disappear | tidy up | iron out | treat | lose | fixed | taken away | erased | cleaned | corrected | take off | removal of | clear of | cut through | free of | clean of",
     "keep": "keep | preserve | leave | retain | maintain | make sure | stay | stays | save | protect | hold on to | leave in | stick with | keeping | preserving | stay as is | conserve | don't lose | do not lose | without losing | never mind | ignore | leave alone | spare | let stay | remain | kept | don't mind | do not mind | ensure | don't care about | safeguard",
-    "not": "don't | do not | not | never | no need to | need not | no changes to | no change to | dont | must not | should not | shouldn't | avoid | mustn't | refrain from | do n't | rather than | instead of",
+    "not": "don't | do not | not | never | no need to | need not | no changes to | no change to | isn't | aren't | wasn't | doesn't | neither | dont | must not | should not | shouldn't | avoid | mustn't | refrain from | do n't | rather than | instead of",
     "free": "no | without | free from | no more",
     "touch": "touch | change | alter | modify | affect | mess with | tamper with | bother with | interfere with | worry about",
     "up": "more | increase | raise | boost | higher | turn up | add | stronger | pump up | strengthen | enhance | improve | up | increased | extra | lift | crank up | bump up",
@@ -192,7 +192,7 @@ _FILLERS = (
     "too such own set stack series source sources night day daytime taken capture captured footage video snapshot file files data visibly rest "
     "alone unchanged intact came come comes coming took when must take takes want wants where why into onto about after before again ever all any both been were had having "
     "morning evening afternoon dusk dawn ugly annoying nasty unwanted disturbing unpleasant strange obvious certain possible total complete whatever "
-    "dare needed necessary allow allowed expect expected shall've he him himself itself myself yourself they're we're you're isn't task: "
+    "dare needed necessary allow allowed expect expected shall've he him himself itself myself yourself they're we're you're task: "
     "mind hey hi dear ok okay pls plz asap today urgently apply run perform process processing level levels amount kind sort of-course also sequence street-scene while because since"
 )  # fmt: skip
 FILLERS = tuple(_FILLERS.split())
