@@ -121,7 +121,7 @@ def _card(out: Path, recipe: LanguageRecipe, seconds: float) -> None:
         "",
         f"- {recipe.steps} steps of {recipe.batch} texts drawn from `anyfuse/data/prompts.py`, {seconds / 60:.1f} minutes on one CPU thread",
         "- a quarter of templates and synonyms, by a hash, was never drawn; `python benchmarks/language.py` measures on them",
-        "- `words.safetensors`: vectors of 9000 English words, from all-MiniLM-L6-v2 (Apache-2.0) by `python -m anyfuse.training.words`; the words are of",
+        "- `words.safetensors`: vectors of 8200 English words, from all-MiniLM-L6-v2 (Apache-2.0) by `python -m anyfuse.training.words`; the words are of",
         "  SCOWL's small list, Copyright 2000-2011 by Kevin Atkinson: permission to use, copy, modify, distribute and sell these word lists, the",
         "  associated scripts, the output created from the scripts, and its documentation for any purpose is hereby granted without fee, provided that",
         "  the above copyright notice appears in all copies and that both that copyright notice and this permission notice appear in supporting",

@@ -18,12 +18,12 @@ from ..errors import FusionError
 from ..language.encoder import WORDS_NAME, WORDS_WIDTH, TransformersEncoder, load_encoder
 from ..language.lexicon import rows, split
 
-COUNT, COMMON = 9000, 8000
-"""Words kept, and the rank in MiniLM's vocabulary to which a word counts as common."""
+COUNT, COMMON, LETTERS = 9000, 8000, 10
+"""Words taken, the rank in MiniLM's vocabulary to which a word counts as common, and the letters of the longest word that is stored."""
 
 
 def make_words(words: list[str], out: str | Path, count: int = COUNT) -> Path:
-    """Writes the words kept and their vectors (count, 48) int8, a unit being 1/32; returns the file. Needs the encoder 'minilm'."""
+    """Writes the words kept (`count` less the longest) and their vectors (N, 48) int8, a unit being 1/32; returns the file. Needs the encoder 'minilm'."""
     encoder = load_encoder("minilm")
     if not isinstance(encoder, TransformersEncoder):
         raise FusionError("word vectors are made with the encoder minilm")
@@ -42,6 +42,8 @@ def make_words(words: list[str], out: str | Path, count: int = COUNT) -> Path:
     nearness += torch.tensor([2.0 * (ranks.get(w, COMMON) < COMMON) for w in words])
     order = nearness.topk(min(count, len(words)))[1].sort()[0]
     table = (whiten(vectors[order], WORDS_WIDTH) * 32).clamp(-127, 127).round().to(torch.int8)
+    short = torch.tensor([len(words[k]) <= LETTERS for k in order.tolist()])
+    order, table = order[short], table[short]
     letters = torch.tensor(list("\n".join(words[k] for k in order.tolist()).encode()), dtype=torch.uint8)
     path = Path(out) / WORDS_NAME
     path.parent.mkdir(parents=True, exist_ok=True)
