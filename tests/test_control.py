@@ -79,6 +79,8 @@ def test_hand_written_instructions() -> None:
         ("I don't want any noise", Control(degradations={"noise": 0.5})),
         ("I don't want the noise removed", Control(keep=("noise",))),
         ("the visible image is not bright", Control(degradations={"low_exposure": {"visible": 0.5}})),
+        ("blend the visible image and the thermal one. it was hazy", Control("ivf", {"haze": 0.5})),
+        ("dim the image a little", Control(tone=("LIGHT-",))),
         ("no noise please", Control(degradations={"noise": 0.5})),
         ("remove the rain and the noise in the infrared", Control(degradations={n: {"infrared": 0.5} for n in ("rain", "noise")})),
         ("remove noise from the infrared and visible images", Control(degradations={"noise": 0.5})),

@@ -192,6 +192,7 @@ def _sources(segments: list[Segment]) -> None:
             index
             and not segment.source
             and segment.action == "state"
+            and segments[index - 1].action != "fuse"
             and any(i.text in ("it's", "it") for i in segment.items)
         ):
             segment.source = segments[index - 1].source

@@ -131,8 +131,8 @@ COLOUR_WORDS: dict[str, str] = {
 SOURCE_WORDS: dict[str, str] = {
     "visible": "visible | rgb | vis | colour image | color image | daylight camera | optical image | visible-light | colour camera | color picture | visible light | optical",
     "infrared": "infrared | thermal | ir | heat image | thermal camera | infra-red | thermograph | flir | lwir | heat camera",
-    "first": "first | 1st | image 1 | image one | picture 1 | first one | number one | image a | frame 1 | initial",
-    "second": "second | 2nd | image 2 | image two | picture 2 | second one | number two | image b | frame 2 | latter",
+    "first": "first | 1st | image 1 | image one | picture 1 | first one | number one | frame 1 | initial",
+    "second": "second | 2nd | image 2 | image two | picture 2 | second one | number two | frame 2 | latter",
     "all": "both | all | everywhere | all of them | both of them | every image | each image | every picture",
 }
 
@@ -152,13 +152,13 @@ PART_WORDS: dict[str, str] = {
     "up": "more | increase | raise | boost | higher | turn up | add | stronger | pump up | strengthen | enhance | improve | up | increased | extra | lift | crank up | bump up",
     "down": "less | reduce | lower | decrease | turn down | weaken | cut | tone down | cut down | lessen | reduced | decreased | bring down | soften the | down | drop the | dial down | diminish | attenuate",
     "brighter": "brighter | brighten | lighter | lighten | light up | brighten up | brightening | lightened | brightened | illuminate | more luminous",
-    "darker": "darker | darken | dimmer | darkening | darkened | dim down | less bright | not so bright | less light | more dim",
+    "darker": "darker | darken | dim the | dim it | dim this | dimmer | darkening | darkened | dim down | less bright | not so bright | less light | more dim",
     "brightness": "brightness | light | luminance | luminosity | lightness | lighting | illumination | exposure",
     "contrast": "contrast | contrasts | dynamic range | contrast range",
     "segment": "highlight | segment | show | mark | find | where | detect | outline | locate | point out | pick out | label | identify | segmentation of | show me | emphasise | emphasize | mask | overlay | tint | colour in | color in | point at | spot | select | outlined | highlighted | marked | paint | see | highlighting | make out | draw attention to | delineate | trace | mark out",
     "fuse": "fuse | merge | combine | blend | fusion | join | put together | bring together | mix | merging | fusing | combining | composite | unite | merged | fused | blend together | fusion of | stack | integrate | combined",
     "make": "make | turn | get | render | have | want | need | needs | wants | made | give | making",
-    "be": "is | are | was | were | looks | look | seems | has | appears | suffers from | there is | there are | there's | it's | shows signs of | got | have got | suffer from | contains | had | comes with | came out | turned out | being | been",
+    "be": "is | are | was | were | looks | look | seems | has | appears | suffers from | full of | there is | there are | there's | it's | shows signs of | got | have got | suffer from | contains | had | comes with | came out | turned out | being | been",
     "too": "too | too much | too many | so much | overly",
     "slight": "slightly | a bit | a little | slight | some of | lightly | a bit of | a little bit | mild | light | faint | gently | small | somewhat | minor | a touch | a tad | weak | subtle | marginal | marginally | a trace of | traces of | a hint of | mildly | faintly | barely | fine | thin | hardly",
     "strong": "strong | strongly | heavy | very | heavily | severe | a lot of | extreme | much | lots of | really | extremely | severely | intense | a lot | massive | terrible | way too | far too | terribly | dense | thick | bad | badly | a great deal of | a great deal | considerably | awfully | significantly | far | massively | way | greatly | hugely | plenty of | super | horrible | horribly | aggressively | completely | intensely | much too",
