@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | models | backbone | train | score | bench | datasets | degrade."""
+"""The command line: anyfuse fuse | say | models | backbone | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from .degrade import degrade
 from .errors import FusionError
 from .fetch import app as backbone
 from .files import one_line
+from .say import say
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -27,6 +28,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(backbone, name="backbone")
 app.command()(degrade)
+app.command()(say)
 
 
 class Resize(str, Enum):
@@ -151,7 +153,10 @@ def models(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe.")],
-    data: Annotated[str, typer.Option(help="Folder with the training data, laid out as docs/training.md says.")],
+    data: Annotated[
+        str,
+        typer.Option(help="Folder with the training data, laid out as docs/training.md says; 'language' needs none."),
+    ] = "",
     out: Annotated[
         str | None, typer.Option(help="Folder for weights, card, log and checkpoint (default: runs/RECIPE).")
     ] = None,
@@ -175,13 +180,21 @@ def train(
 
     from .api import pick_device
     from .training.distil import DISTILLATIONS, distil
+    from .training.language import LANGUAGES, train_language
     from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
-    if recipe not in RECIPES and recipe not in DISTILLATIONS:
-        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join([*RECIPES, *DISTILLATIONS])}")
+    if recipe not in RECIPES and recipe not in DISTILLATIONS and recipe not in LANGUAGES:
+        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join([*RECIPES, *DISTILLATIONS, *LANGUAGES])}")
     if threads is not None:
         torch.set_num_threads(threads)
+    if recipe in LANGUAGES:
+        texts = LANGUAGES[recipe]
+        texts = replace(texts, steps=steps or texts.steps, seed=texts.seed if seed is None else seed)
+        train_language(override_fields(texts, settings or []), out or Path("runs") / recipe)
+        return
+    if not data:
+        raise FusionError(f"recipe {recipe} needs --data, the folder with its images; see docs/training.md")
     if recipe in DISTILLATIONS:
         plan = DISTILLATIONS[recipe]
         plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)

@@ -1,0 +1,94 @@
+"""A sentence -> wishes: words are looked up, mended where a letter is wrong, read by the network where they are not known; then the grammar."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from .grammar import Item, Wishes, read
+from .lexicon import lexicon
+from .neighbours import ENGLISH
+from .tokens import tokenise
+
+LONGEST = 6
+LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
+SURE = 0.7
+"""Probability from which the network's reading of a word that is not in the lexicon counts."""
+
+
+def wishes_of(text: str, *, learned: bool = True, words: str = "all") -> Wishes:
+    """Raises FusionError; see grammar.read."""
+    return read(tag_words(text, learned=learned, words=words))
+
+
+def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[Item]:
+    """The phrases of a sentence, longest first, with their tags; '?' for a word without a meaning here."""
+    table = lexicon(words)
+    raw = tokenise(text)
+    singles = vocabulary(words)
+    unknown = [k for k, w in enumerate(raw) if w not in singles]
+    guesses: dict[int, dict[str, float]] = {}
+    if learned and unknown:
+        from .encoder import built_in
+
+        guesses = built_in().tag_probabilities(raw, unknown)
+    mended = list(raw)
+    for k in unknown:
+        near = mend(raw[k], words)
+        if near:
+            likely = guesses.get(k, {})
+            mended[k] = max(near, key=lambda w: (likely.get(table.get((w,), "?"), 0.0), w[0] == raw[k][0], -len(w), w))
+    items: list[Item] = []
+    k = 0
+    while k < len(mended):
+        for length in range(min(LONGEST, len(mended) - k), 0, -1):
+            tag = table.get(tuple(mended[k : k + length]))
+            if tag is not None:
+                items.append(Item(tag, " ".join(mended[k : k + length])))
+                k += length
+                break
+        else:
+            items.append(Item(_guess(guesses.get(k, {}), mended[k]), mended[k]))
+            k += 1
+    return _join(items)
+
+
+def _guess(likely: dict[str, float], word: str) -> str:
+    if word.isdigit():
+        return "o"
+    best = max(likely, key=lambda tag: likely[tag], default="?")
+    return best if likely and likely[best] >= SURE and best != "?" else "?"
+
+
+def _join(items: list[Item]) -> list[Item]:
+    """Neighbours of one meaning are one thing: 'noise grain', or words of a phrase that the network read."""
+    joined: list[Item] = []
+    for item in items:
+        if joined and item.tag == joined[-1].tag and item.kind in ("deg", "class"):
+            joined[-1] = Item(item.tag, f"{joined[-1].text} {item.text}")
+        else:
+            joined.append(item)
+    return joined
+
+
+@lru_cache(maxsize=4)
+def vocabulary(words: str) -> frozenset[str]:
+    """Every single word of the lexicon's phrases."""
+    return frozenset(w for phrase in lexicon(words) for w in phrase)
+
+
+@lru_cache(maxsize=4096)
+def mend(word: str, words: str) -> tuple[str, ...]:
+    """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is English of its own."""
+    if len(word) < 3 or word in ENGLISH or not word[0].isalpha():
+        return ()
+    known = vocabulary(words)
+    return tuple(sorted(w for w in edits(word) if w in known and len(w) >= 3))
+
+
+def edits(word: str) -> set[str]:
+    """All strings at a Damerau-Levenshtein distance of one."""
+    cuts = [(word[:k], word[k:]) for k in range(len(word) + 1)]
+    found = {a + b[1:] for a, b in cuts if b} | {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    return (
+        found | {a + c + b[1:] for a, b in cuts if b for c in LETTERS} | {a + c + b for a, b in cuts for c in LETTERS}
+    )
