@@ -269,8 +269,8 @@ class Anyfuse(FusionModel):
 
     def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
-        fused[:, :1] = self._bound(fused[:, :1], sources[:, :, :1])
-        return fused
+        luma = self._bound(fused[:, :1], sources[:, :, :1])
+        return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
     @staticmethod
     def _bound(fused: Tensor, sources: Tensor) -> Tensor:
