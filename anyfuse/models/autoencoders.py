@@ -176,6 +176,7 @@ class Codec(nn.Module):
             config = TinyConfig() if random or name == "tiny" else read_config(Path(name))
             self.channels = 3 if config.channels == 3 else 1
             self.net, self.ready = untrained(config).requires_grad_(False), random
+            self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         super().train(False)
 
     def train(self, mode: bool = True) -> Codec:

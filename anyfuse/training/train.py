@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
 from .recipes import Recipe
-from .strategies import build_strategy
+from .strategies import build_data, build_strategy
 
 
 class Ema:
@@ -74,7 +74,7 @@ def train(
     model = build_model(recipe.model, recipe.config, training=True).to(device).train()
     if recipe.stacks and model.arity[1] is not None:
         raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
-    data = TrainingData(data_root, recipe.sets, ordered=model.ordered)
+    data = build_data(model, recipe, data_root, out, device, log)
     strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"
@@ -201,8 +201,8 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
 
 
 def _to(batch: Batch, device: str) -> Batch:
-    truth = None if batch.truth is None else batch.truth.to(device)
-    return Batch(batch.task, batch.sources.to(device), batch.clean.to(device), truth)
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{name: v.to(device) for name, v in parts.items() if isinstance(v, Tensor)})
 
 
 def _device_name(model: nn.Module) -> str:
