@@ -205,7 +205,9 @@ class Codec(nn.Module):
         self.load()
         height, width = images.shape[-2:]
         if height % STRIDE or width % STRIDE:
-            raise FusionError(f"a codec takes sides that are multiples of {STRIDE}, not {width}x{height}; pad the image")
+            raise FusionError(
+                f"a codec takes sides that are multiples of {STRIDE}, not {width}x{height}; pad the image"
+            )
         if images.shape[1] > self.channels:
             raise FusionError(f"codec {self.name} takes luma, not {images.shape[1]} channels; see colour.to_luma")
         images = images.expand(-1, self.channels, -1, -1)
@@ -275,7 +277,10 @@ def find_folder(name: str) -> Path:
     """The folder with config.json and model.safetensors of one of our codecs: in the package, in the cache, or a path."""
     if name not in CODECS:
         return Path(name)
-    for folder in (Path(str(files("anyfuse") / "assets" / "weights" / f"codec-{name}")), cache_folder() / f"codec-{name}"):
+    for folder in (
+        Path(str(files("anyfuse") / "assets" / "weights" / f"codec-{name}")),
+        cache_folder() / f"codec-{name}",
+    ):
         if (folder / WEIGHTS_NAME).exists():
             return folder
     raise FusionError(f"codec {name} is not there: {HINT}")
@@ -286,7 +291,9 @@ def from_diffusers(name: str) -> nn.Module:
     try:
         import diffusers
     except ImportError:
-        raise FusionError(f"codec {name} needs diffusers: pip install 'anyfuse[diffusers]', or take codec tiny") from None
+        raise FusionError(
+            f"codec {name} needs diffusers: pip install 'anyfuse[diffusers]', or take codec tiny"
+        ) from None
     known = CODECS.get(name)
     place, below = (name, "") if known is None else (str(known.hub), known.folder)
     cached = cache_folder() / f"codec-{name}" if known is not None else Path(name)
@@ -306,7 +313,9 @@ def from_diffusers(name: str) -> nn.Module:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"codec {name}: could not be had from {place} ({first}); put it into {cached}") from None
     found = net.config.latent_channels
-    blocks = len(getattr(net.config, "block_out_channels", None) or getattr(net.config, "decoder_block_out_channels", None) or ())
+    blocks = len(
+        getattr(net.config, "block_out_channels", None) or getattr(net.config, "decoder_block_out_channels", None) or ()
+    )
     factor = getattr(net.config, "spatial_compression_ratio", None) or 2 ** (blocks - 1)
     if (found, factor) != (LATENT, STRIDE):
         raise FusionError(f"{place}: has {found} channels at 1/{factor}, and {LATENT} at 1/{STRIDE} are needed")
@@ -321,7 +330,8 @@ def read_config(folder: Path) -> TinyConfig:
         if raw.get("system") != "TinyCodec":
             raise ValueError(f"system is {raw.get('system')!r}")
         known = {f.name for f in fields(TinyConfig)}
-        return TinyConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+        return TinyConfig(**values)
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a codec") from None
     except (TypeError, ValueError, AttributeError) as error:

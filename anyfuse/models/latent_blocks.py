@@ -149,7 +149,16 @@ class Block(nn.Module):
     """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig for the switches."""
 
     def __init__(
-        self, width: int, heads: int, hidden: int, rank: int, table: int, experts: int, active: int, naf: bool, residual: bool
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        rank: int,
+        table: int,
+        experts: int,
+        active: int,
+        naf: bool,
+        residual: bool,
     ) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.zeros(width, table, table))

@@ -148,7 +148,9 @@ class DiT(nn.Module):
         condition = self.no_text.expand(count, -1)
         if text is not None:
             if text.shape[-1] != self.config.text:
-                raise FusionError(f"the instruction's embedding has {text.shape[-1]} numbers, and this model takes {self.config.text}")
+                raise FusionError(
+                    f"the instruction's embedding has {text.shape[-1]} numbers, and this model takes {self.config.text}"
+                )
             told = text.abs().amax(-1, keepdim=True) > 0
             condition = torch.where(told, self.text(text), condition)
         if self.time is not None:
@@ -162,7 +164,7 @@ class DiT(nn.Module):
         if not c.rope:
             return None
         stretch = c.stretch ** float(torch.rand(())) if self.training else 1.0
-        cos, sin = rotary(*size, c.width // c.heads, stretch)
+        cos, sin = rotary(size[0], size[1], c.width // c.heads, stretch)
         return cos.to(like), sin.to(like)
 
 
@@ -189,7 +191,11 @@ class Detail(nn.Module):
     def shares(self, images: Tensor, bands: list[Tensor], guide: Tensor) -> list[Tensor]:
         """images (B, 3, C, H, W), their two bands (B, 3 C, ., .), guide (B, G, H/8, W/8) -> per band weights (B, 3, 1, ., .)"""
         small = [band / (band.abs() + BAND) for band in bands]
-        parts = [F.pixel_shuffle(self.fold(guide), 4), *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, small[0])), small[1]]
+        parts = [
+            F.pixel_shuffle(self.fold(guide), 4),
+            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, small[0])),
+            small[1],
+        ]
         x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
         x = self.out(x + F.relu(self.middle(x)))
         maps = [F.pixel_shuffle(x[:, :20], 2), x[:, 20:]]  # logits of three, logarithms of two gains
@@ -284,7 +290,9 @@ class MMAIF(FusionModel):
         super().load_weights(path)
         self.prepare()
         if self.codec_print.any() and not torch.equal(self.codec_print.cpu(), self._print()):
-            raise FusionError(f"{path}: was trained with other weights of codec {self.codec.name} than those that are here")
+            raise FusionError(
+                f"{path}: was trained with other weights of codec {self.codec.name} than those that are here"
+            )
 
     def _print(self) -> Tensor:
         return torch.tensor(list(bytes.fromhex(self.codec.fingerprint())), dtype=torch.uint8)

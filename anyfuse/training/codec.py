@@ -193,7 +193,9 @@ def train_codec(
             os.replace(last.with_suffix(".tmp"), last)
     net.load_state_dict(ema.shadow)
     with torch.no_grad():
-        latents = torch.cat([net.encode(images.batch(plan, torch.Generator().manual_seed(k)).to(device)) for k in range(64)])
+        latents = torch.cat(
+            [net.encode(images.batch(plan, torch.Generator().manual_seed(k)).to(device)) for k in range(64)]
+        )
         net.mean.copy_(latents.mean((0, 2, 3)))
         net.std.copy_(latents.std((0, 2, 3)))
     found = fidelity(net, images, device, 16)

@@ -74,7 +74,13 @@ class DegradedPairs(TrainingData):
     """
 
     def __init__(
-        self, root: str | Path, recipe: Recipe, model: MMAIF, folder: Path, device: str = "cpu", log: Callable[[str], None] = print
+        self,
+        root: str | Path,
+        recipe: Recipe,
+        model: MMAIF,
+        folder: Path,
+        device: str = "cpu",
+        log: Callable[[str], None] = print,
     ) -> None:
         super().__init__(root, recipe.sets, ordered=True)
         options = read_options(recipe, DEFAULTS)
@@ -108,7 +114,9 @@ class DegradedPairs(TrainingData):
         if uniform(0, 1, gen) >= self.clean:
             plans = draw(task, 2, gen)
         seed = derive(self.seed, "degrade", index)
-        bad = torch.cat([apply(x[None], plan, seed, source=k)[0] for k, (x, plan) in enumerate(zip(sources, plans, strict=True))])
+        bad = torch.cat(
+            [apply(x[None], plan, seed, source=k)[0] for k, (x, plan) in enumerate(zip(sources, plans, strict=True))]
+        )
         order = darkness(bad).tolist() if task != "ivf" else [0, 1]  # roles go by what the model will see
         return torch.cat([bad[order], clean[order], target[None]]), tuple(plans[k] for k in order)
 
@@ -236,7 +244,9 @@ class Latent:
             return None
         return self.words(plans).to(like) * (torch.rand(len(plans), 1) >= self.options["drop"]).to(like)
 
-    def _decoded(self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None) -> tuple[Tensor, dict[str, float]]:
+    def _decoded(
+        self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None
+    ) -> tuple[Tensor, dict[str, float]]:
         """The recipe's losses (tasks,) of a share of each batch, decoded."""
         chosen: list[int] = []
         parts: list[Batch] = []
@@ -245,7 +255,9 @@ class Latent:
             count = max(1, math.ceil(len(b.sources) * self.options["decoded"]))
             chosen += range(start, start + count)
             start += len(b.sources)
-            parts.append(Batch(b.task, b.sources[:count], b.clean[:count], None if b.truth is None else b.truth[:count]))
+            parts.append(
+                Batch(b.task, b.sources[:count], b.clean[:count], None if b.truth is None else b.truth[:count])
+            )
         sources = torch.cat([b.sources for b in parts]).expand(-1, -1, self.model.channels, -1, -1)
         fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources)
         losses, log = split_losses(fused, parts, self.recipe.losses)

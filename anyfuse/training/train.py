@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -202,7 +203,8 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
 
 def _to(batch: Batch, device: str) -> Batch:
     parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    return replace(batch, **{name: v.to(device) for name, v in parts.items() if isinstance(v, Tensor)})
+    moved: dict[str, Any] = {name: v.to(device) for name, v in parts.items() if isinstance(v, Tensor)}
+    return replace(batch, **moved)
 
 
 def _device_name(model: nn.Module) -> str:
