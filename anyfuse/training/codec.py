@@ -50,7 +50,7 @@ class CodecPlan:
     natural: float = 0.6
     crop: int = 128
     batch: int = 8
-    steps: int = 6000
+    steps: int = 10_000
     lr: float = 1.5e-3
     warmup: int = 100
     weight_decay: float = 1e-4

@@ -41,7 +41,7 @@ VERSION = 1
 """Of the pool: to be raised where making it changes."""
 TEACHER = "anyfuse"
 DEFAULTS: dict[str, float] = {
-    "pool": 6000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.5, "image": 1.0,
+    "pool": 6000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
 decoded losses; decoded: share of each batch that is decoded."""
