@@ -133,7 +133,8 @@ class DegradedPairs(TrainingData):
             return pixels
         known = lines.read_text().splitlines(keepends=True)[:done] if done else []
         lines.write_text("".join(known))
-        teacher = load_model(TEACHER).to(device)
+        with torch.random.fork_rng(devices=[]):  # what a run draws does not depend on whether the pool was there
+            teacher = load_model(TEACHER).to(device)
         log(f"pool of degraded pairs: {self.folder}")
         begin = time.monotonic()
         for first in range(done, self.count, 32):
