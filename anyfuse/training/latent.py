@@ -31,6 +31,7 @@ from ..data.batches import Batch, TrainingData, darkness
 from ..data.degrade import Plan, Step, apply, derive, draw, generator
 from ..data.synthetic import uniform
 from ..errors import FusionError
+from ..losses import ssim_map
 from ..models import MODELS, load_model
 from ..models.base import FusionModel
 from ..models.mmaif import LATENT, MMAIF, STRIDE
@@ -41,7 +42,7 @@ VERSION = 1
 """Of the pool: to be raised where making it changes."""
 TEACHER = "anyfuse"
 DEFAULTS: dict[str, float] = {
-    "pool": 6000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
+    "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
 decoded losses; decoded: share of each batch that is decoded."""
@@ -86,6 +87,11 @@ class DegradedPairs(TrainingData):
         options = read_options(recipe, DEFAULTS)
         self.size, self.count, self.clean = recipe.crop, int(options["pool"]), options["clean"]
         self.tasks, self.seed = tuple(recipe.tasks), recipe.seed
+        self.held: dict[str, list[list[np.ndarray]]] = {}
+        for data_set in recipe.sets:
+            name = data_set.folders[0].rpartition("/")[0] or data_set.folders[0]
+            if name in self.validation:
+                self.held.setdefault(data_set.task, []).append(self.validation[name])
         if self.size % model.stride:
             raise FusionError(f"crop {self.size}: give a multiple of {model.stride}")
         if self.count < len(self.tasks):
@@ -181,6 +187,30 @@ class DegradedPairs(TrainingData):
             task, pixels[:, :2, None], pixels[:, 2:4], pixels[:, 4], codes[:, :2].flatten(1, 2), codes[:, 2], plans
         )
 
+    @torch.inference_mode()
+    def scores(self, model: FusionModel, device: str = "cpu", each: int = 16) -> dict[str, dict[str, float]]:
+        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and of the default model."""
+        found: dict[str, dict[str, float]] = {}
+        teacher, trained = load_model(TEACHER).to(device), self.train
+        for turn, task in enumerate(self.tasks):
+            if ("ivf" if task == "ivf" else "natural") not in self.held:
+                continue
+            self.train, clean, self.clean = self.held, self.clean, 0.0
+            try:
+                first = self.count // len(self.tasks) + 1  # past the pool, so other draws
+                made = [self.pair((first + k) * len(self.tasks) + turn, teacher, device)[0] for k in range(each)]
+            finally:
+                self.train, self.clean = trained, clean
+            x = ((torch.stack(made) * 255).round() / 255).to(device)
+            row: dict[str, float] = {}
+            for name, fuse in (("", model), (f"_{TEACHER}", teacher)):
+                fused = torch.cat([fuse(pair[None, :2, None]).mean(1) for pair in x])
+                wrong = (fused - x[:, 4]).square().mean((1, 2)).clamp_min(1e-8)
+                row[f"psnr{name}"] = float((-10 * wrong.log10()).mean())
+                row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
+            found[f"{task}, degraded"] = row
+        return found
+
 
 # ---------------------------------------------------------------------- the strategy
 
@@ -199,7 +229,7 @@ class Latent:
         self.model, self.recipe, self.words = model, recipe, words
         self.options = read_options(recipe, DEFAULTS)
         model.mark()
-        self.optimiser = make_optimiser(model.parameters(), recipe)
+        self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
         """One update; returns the losses, the PSNR of what was decoded against the target, and the share of the busiest expert."""

@@ -22,6 +22,7 @@ from ..errors import FusionError
 from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
+from .latent import DegradedPairs
 from .recipes import Recipe
 from .strategies import build_data, build_strategy
 
@@ -144,6 +145,8 @@ def export(
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
     scores = validate(model.eval(), data)
+    if isinstance(data, DegradedPairs):
+        scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
     model.half().save_pretrained(out)
     model.float()

@@ -113,6 +113,25 @@ def test_pool_is_shared_and_goes_on(pool: DegradedPairs, folders: Path, monkeypa
     assert pairs(folders, pool.folder.parent, small(options={"pool": 6})).folder != pool.folder
 
 
+def test_scores_are_of_files_held_out(pool: DegradedPairs) -> None:
+    """The default model is scored beside; a model that knows the target would have the highest PSNR there is."""
+    seen: list[Tensor] = []
+    trained = pool.train
+
+    def keep(sources: Tensor) -> Tensor:
+        seen.append(sources)
+        return load_model("average")(sources)
+
+    found = pool.scores(keep, each=3)  # type: ignore[arg-type]
+    assert set(found) == {"ivf, degraded", "mef, degraded", "mff, degraded"}
+    assert len(seen) == 9
+    assert all(10 < row["psnr_anyfuse"] < 70 and 0 < row["ssim"] < 1 for row in found.values())
+    assert pool.train is trained
+    assert pool.clean == 0.15
+    assert pool.held["ivf"][0][0].shape == (2, 72, 80)
+    assert all(pool.held["ivf"][0][0] is not group for group in trained["ivf"][0])
+
+
 def test_regression_loss(pool: DegradedPairs) -> None:
     recipe = small(options={"pool": 9, "decoded": 1.0})
     model = build_model(recipe.model, recipe.config, training=True).train()
@@ -199,7 +218,7 @@ def test_stop_and_resume_equal_one_run(
     a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
     assert "codec_print" in a
-    assert "validation" in (parts / "README.md").read_text()
+    assert "ivf, degraded: psnr" in (parts / "README.md").read_text()
     last = json.loads((parts / "log.jsonl").read_text().splitlines()[-1])
     assert {"latent", "balance", "busiest", "ivf/psnr", "mff/reconstruction"} <= last.keys()
 
@@ -209,10 +228,10 @@ def test_it_learns(pool: DegradedPairs) -> None:
     torch.manual_seed(0)
     model = build_model(recipe.model, recipe.config, training=True).train()
     strategy = Latent(model, recipe)
-    first = float(strategy.loss(batches(pool))[0])
+    first = float(strategy.loss(batches(pool))[0].detach())
     for _ in range(30):
         strategy.step(list(batches(pool)), 3e-3)
-    assert float(strategy.loss(batches(pool))[0]) < 0.8 * first
+    assert float(strategy.loss(batches(pool))[0].detach()) < 0.8 * first
 
 
 def test_wrong_recipes(folders: Path, tmp_path: Path) -> None:
