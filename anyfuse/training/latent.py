@@ -71,8 +71,10 @@ class Words(Protocol):
 class DegradedPairs(TrainingData):
     """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
 
-    Interrupted, its making goes on; another codec gets its own file of latents there.
+    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in `scores`.
     """
+
+    scored: ClassVar[int] = 16
 
     def __init__(
         self,
@@ -188,7 +190,7 @@ class DegradedPairs(TrainingData):
         )
 
     @torch.inference_mode()
-    def scores(self, model: FusionModel, device: str = "cpu", each: int = 16) -> dict[str, dict[str, float]]:
+    def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
         """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and of the default model."""
         found: dict[str, dict[str, float]] = {}
         teacher, trained = load_model(TEACHER).to(device), self.train
@@ -198,7 +200,7 @@ class DegradedPairs(TrainingData):
             self.train, clean, self.clean = self.held, self.clean, 0.0
             try:
                 first = self.count // len(self.tasks) + 1  # past the pool, so other draws
-                made = [self.pair((first + k) * len(self.tasks) + turn, teacher, device)[0] for k in range(each)]
+                made = [self.pair((first + k) * len(self.tasks) + turn, teacher, device)[0] for k in range(self.scored)]
             finally:
                 self.train, self.clean = trained, clean
             x = ((torch.stack(made) * 255).round() / 255).to(device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
-from anyfuse.models.autoencoders import TinyCodec, save_tiny
+from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.latent_blocks import (
     GLU,
@@ -325,6 +325,18 @@ def test_any_size_whole_or_refused(size: tuple[int, int]) -> None:
 def test_colour_goes_around_the_network() -> None:
     grey, colour = textured()[0, 0, 0], textured(1, 3, seed=1)[0, 0]
     assert Fuser(build())([grey[None], colour]).shape == (3, 48, 64)
+
+
+def test_a_codec_of_colours_makes_a_model_of_colours(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_tiny(TinyCodec(TinyConfig(channels=3, quarter=8, eighth=16)), tmp_path / "codec")
+    model = build(replace(SMALL, codec=str(tmp_path / "codec"), random_codec=False))
+    assert model.channels == 3
+    x = textured(2, 3)
+    with torch.inference_mode():
+        assert model(x).shape == (1, 3, 48, 64)
+        grey = model(x[:, :, :1])
+        assert torch.equal(grey, model(x[:, :, :1].expand(-1, -1, 3, -1, -1)))
 
 
 def test_another_codec_is_noticed(tmp_path: Path) -> None:

@@ -113,8 +113,13 @@ def test_pool_is_shared_and_goes_on(pool: DegradedPairs, folders: Path, monkeypa
     assert pairs(folders, pool.folder.parent, small(options={"pool": 6})).folder != pool.folder
 
 
+@pytest.fixture(autouse=True)
+def few_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DegradedPairs, "scored", 2)
+
+
 def test_scores_are_of_files_held_out(pool: DegradedPairs) -> None:
-    """The default model is scored beside; a model that knows the target would have the highest PSNR there is."""
+    """With the default model beside; what was trained on is left as it was."""
     seen: list[Tensor] = []
     trained = pool.train
 
@@ -122,9 +127,9 @@ def test_scores_are_of_files_held_out(pool: DegradedPairs) -> None:
         seen.append(sources)
         return load_model("average")(sources)
 
-    found = pool.scores(keep, each=3)  # type: ignore[arg-type]
+    found = pool.scores(keep)  # type: ignore[arg-type]
     assert set(found) == {"ivf, degraded", "mef, degraded", "mff, degraded"}
-    assert len(seen) == 9
+    assert len(seen) == 6
     assert all(10 < row["psnr_anyfuse"] < 70 and 0 < row["ssim"] < 1 for row in found.values())
     assert pool.train is trained
     assert pool.clean == 0.15
