@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,7 @@ class DegradedPairs(TrainingData):
             pixels[part.start : part.stop] = (torch.stack([x for x, _ in made]) * 255).round().to(torch.uint8).numpy()
             with lines.open("a") as file:
                 file.writelines(json.dumps(plans) + "\n" for _, plans in made)
-            note.write_text(json.dumps({"key": self.key, "done": part.stop}))
+            write_done(note, part.stop)
             if first // 32 % 10 == 0:
                 log(f"pairs: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
         return pixels
@@ -172,7 +173,7 @@ class DegradedPairs(TrainingData):
             images = torch.from_numpy(self.pixels[part][:, [0, 1, 4]]).to(device).float() / 255
             found = model.codec.encode(images.flatten(0, 1)[:, None])
             codes[part] = found.unflatten(0, (-1, 3)).to("cpu", torch.float16).numpy()
-            note.write_text(json.dumps({"done": part.stop}))
+            write_done(note, part.stop)
             if first // 32 % 10 == 0:
                 log(f"latents: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
         return codes
@@ -212,6 +213,13 @@ class DegradedPairs(TrainingData):
                 row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
             found[f"{task}, degraded"] = row
         return found
+
+
+def write_done(note: Path, count: int) -> None:
+    """How much of a file of the pool is made; whole or not at all."""
+    scratch = note.with_suffix(".tmp")
+    scratch.write_text(json.dumps({"done": count}))
+    os.replace(scratch, note)
 
 
 # ---------------------------------------------------------------------- the strategy
