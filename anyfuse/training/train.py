@@ -8,8 +8,9 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,9 @@ from ..errors import FusionError
 from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import FusionModel, parameter_counts
+from .latent import DegradedPairs
 from .recipes import Recipe
-from .strategies import build_strategy
+from .strategies import build_data, build_strategy
 
 
 class Ema:
@@ -74,7 +76,7 @@ def train(
     model = build_model(recipe.model, recipe.config, training=True).to(device).train()
     if recipe.stacks and model.arity[1] is not None:
         raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
-    data = TrainingData(data_root, recipe.sets, ordered=model.ordered)
+    data = build_data(model, recipe, data_root, out, device, log)
     strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
     start, spent = 0, 0.0
     last = out / "last.pt"
@@ -143,6 +145,8 @@ def export(
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
     scores = validate(model.eval(), data)
+    if isinstance(data, DegradedPairs):
+        scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
     model.half().save_pretrained(out)
     model.float()
@@ -201,8 +205,9 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
 
 
 def _to(batch: Batch, device: str) -> Batch:
-    truth = None if batch.truth is None else batch.truth.to(device)
-    return Batch(batch.task, batch.sources.to(device), batch.clean.to(device), truth)
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    moved: dict[str, Any] = {name: v.to(device) for name, v in parts.items() if isinstance(v, Tensor)}
+    return replace(batch, **moved)
 
 
 def _device_name(model: nn.Module) -> str:

@@ -23,12 +23,13 @@ def model(request: pytest.FixtureRequest) -> FusionModel:
 
 
 def ready(name: str) -> FusionModel:
-    """The model with its weights, or untrained where none are shipped (then on a random backbone, if it has one)."""
+    """The model with its weights, or untrained where none are shipped (then on a random backbone or codec, if it has one)."""
     spec = MODELS[name]
     if is_there(spec):
         return load_model(name)
     torch.manual_seed(0)
-    return build_model(name, {"random_backbone": True} if hasattr(spec.config, "random_backbone") else None).eval()
+    changes = {field: True for field in ("random_backbone", "random_codec") if hasattr(spec.config, field)}
+    return build_model(name, changes).eval()
 
 
 def textured(n: int, planes: int, height: int, width: int, seed: int = 0) -> Tensor:

@@ -1,0 +1,324 @@
+"""MMAIF (ICCV 2025, arXiv 2503.14944): one transformer of latents that repairs and fuses degraded pairs of every task, told in words what to repair.
+
+Origin: the authors have released neither code nor weights; this is written from the paper's description, and what it leaves open is said in
+docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: see autoencoders.py.
+
+    codec        frozen: each source -> 16 channels at 1/8; the result's latents -> image
+    transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers: per-block position table, NAF
+                 block, value-residual attention with 2-D RoPE, experts (latent_blocks.py); a text embedding and the time modulate (AdaLN)
+    regression   one pass gives the latents of the result
+    flow         x_t = (1 - t) noise + t x_1; the transformer gives v = x_1 - noise; a few Euler steps from fixed noise
+    detail       ours: the decoder's two finest Laplacian bands are mixed with those of the sources by predicted weights
+
+Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import FusionError
+from .autoencoders import LATENT, STRIDE, Codec
+from .base import Context, FusionModel, flatten_set
+from .latent_blocks import Block, rotary, sinusoid
+from .pyramid import collapse, laplacian_pyramid
+
+LARGEST_GAIN = 4.0
+BAND = 0.03  # band value at which the detail path's compression has reached one half
+
+
+@dataclass(frozen=True)
+class MMAIFConfig:
+    """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the transformer. hidden: of an
+    expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
+    text: width of the embedding of an instruction.
+
+    flow: flow matching in `steps` Euler steps instead of regression. detail: merge the sources' finest bands; guide: channels that the transformer
+    gives that path. residual: regression starts from the mean of the sources' latents. moe (else one GLU of the same cost), rope, value_residual,
+    naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
+    random_codec: the untrained codec, for tests.
+    """
+
+    codec: str = "tiny"
+    width: int = 256
+    layers: int = 8
+    heads: int = 8
+    patch: int = 2
+    hidden: int = 256
+    experts: int = 4
+    active: int = 1
+    rank: int = 32
+    table: int = 8
+    text: int = 192
+    flow: bool = False
+    steps: int = 4
+    detail: bool = True
+    guide: int = 8
+    residual: bool = True
+    moe: bool = True
+    rope: bool = True
+    value_residual: bool = True
+    naf: bool = True
+    stretch: float = 4.0
+    random_codec: bool = False
+
+    def __post_init__(self) -> None:
+        if self.patch not in (1, 2):
+            raise FusionError(f"patch {self.patch}: give 1 or 2")
+        if self.width % self.heads or self.width // self.heads % 4:
+            raise FusionError(f"width {self.width} must give each of {self.heads} heads a multiple of 4 channels")
+        if not 1 <= self.active <= self.experts:
+            raise FusionError(f"active {self.active}: give 1 to {self.experts}, the number of experts")
+        if self.steps < 1:
+            raise FusionError(f"steps {self.steps}: give 1 or more")
+
+
+TINY = MMAIFConfig(width=192, layers=6, heads=6, hidden=192, rank=24)
+
+
+@dataclass
+class Predicted:
+    """latents (B, 16, h, w): of the result, or with flow its velocity. guide (B, G, h, w) for the detail path, or None. balance: loss of the
+    router, mean over blocks, 1 where all experts get alike; load (blocks, experts): shares of the tokens. Both are empty without experts."""
+
+    latents: Tensor
+    guide: Tensor | None
+    balance: Tensor
+    load: Tensor
+
+
+class DiT(nn.Module):
+    """The transformer: latents of both sources (and of the noisy result), time and text -> latents."""
+
+    def __init__(self, c: MMAIFConfig) -> None:
+        super().__init__()
+        self.config = c
+        self.gives = LATENT + (c.guide if c.detail else 0)
+        self.embed = nn.Linear((3 if c.flow else 2) * LATENT * c.patch**2, c.width)
+        self.time = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width)) if c.flow else None
+        self.text = nn.Sequential(nn.Linear(c.text, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
+        self.no_text = nn.Parameter(torch.zeros(c.width))
+        self.shared = nn.Linear(c.width, 6 * c.width)
+        self.blocks = nn.ModuleList(
+            [
+                Block(
+                    c.width, c.heads, c.hidden, c.rank, c.table, c.experts if c.moe else 0, c.active, c.naf,
+                    c.value_residual and index > 0,
+                )
+                for index in range(c.layers)
+            ]
+        )  # fmt: skip
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        self.last = nn.Linear(c.width, 2 * c.width)
+        self.out = nn.Linear(c.width, self.gives * c.patch**2)
+        nn.init.normal_(self.no_text, 0, 0.02)
+        for layer in (self.shared, self.last, self.out):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, latents: Tensor, time: Tensor | None = None, text: Tensor | None = None) -> Predicted:
+        """latents (B, 32, h, w), with flow (B, 48, h, w), h and w multiples of the patch; time (B,) in [0, 1]; text (B, E) -> what is predicted.
+
+        A row of zeros in `text` means no instruction, as None does for all.
+        """
+        c = self.config
+        x = self.embed(F.pixel_unshuffle(latents, c.patch).permute(0, 2, 3, 1))  # (B, h/p, w/p, D)
+        size = x.shape[1:3]
+        condition = F.silu(self._condition(len(x), time, text))
+        shared, turns = self.shared(condition), self._rotary(size, x)
+        values: Tensor | None = None
+        routed: list[tuple[Tensor, Tensor]] = []
+        for block in self.blocks:
+            x, values, found = block(x, condition, shared, values if c.value_residual else None, turns)
+            routed += [found] if found is not None else []
+        scale, shift = self.last(condition)[:, None, None].chunk(2, -1)
+        y = F.pixel_shuffle(self.out(self.norm(x) * (1 + scale) + shift).permute(0, 3, 1, 2), c.patch)
+        balance = torch.stack([b for b, _ in routed]).mean() if routed else x.new_zeros(())
+        load = torch.stack([f for _, f in routed]) if routed else x.new_zeros((0, 0))
+        return Predicted(y[:, :LATENT], y[:, LATENT:] if c.detail else None, balance, load)
+
+    def _condition(self, count: int, time: Tensor | None, text: Tensor | None) -> Tensor:
+        """(B, D)"""
+        condition = self.no_text.expand(count, -1)
+        if text is not None:
+            if text.shape[-1] != self.config.text:
+                raise FusionError(
+                    f"the instruction's embedding has {text.shape[-1]} numbers, and this model takes {self.config.text}"
+                )
+            told = text.abs().amax(-1, keepdim=True) > 0
+            condition = torch.where(told, self.text(text), condition)
+        if self.time is not None:
+            if time is None:
+                raise TypeError("a flow model needs the time")
+            condition = condition + self.time(sinusoid(time).to(condition.dtype))
+        return condition
+
+    def _rotary(self, size: torch.Size, like: Tensor) -> tuple[Tensor, Tensor] | None:
+        c = self.config
+        if not c.rope:
+            return None
+        stretch = c.stretch ** float(torch.rand(())) if self.training else 1.0
+        cos, sin = rotary(size[0], size[1], c.width // c.heads, stretch)
+        return cos.to(like), sin.to(like)
+
+
+class Detail(nn.Module):
+    """Mixes the two finest Laplacian bands of the decoded image with those of both sources; the base stays the decoder's.
+
+    Per pixel and band a softmax over (decoded, first, second), and for the sources a gain from 1/4 to 4. At first the decoder has about
+    three quarters and gains are 1. Equal images give that image.
+    """
+
+    def __init__(self, channels: int, guide: int, width: int = 16) -> None:
+        super().__init__()
+        self.fold = nn.Conv2d(guide, 8 * 16, 1)
+        self.enter = nn.Conv2d(8 + 3 * channels * 9, width, 3, 1, 1)
+        self.middle = nn.Conv2d(width, width, 3, 1, 1)
+        self.out = nn.Conv2d(width, 5 * 5, 3, 1, 1)
+        nn.init.zeros_(self.out.weight)
+        assert self.out.bias is not None
+        nn.init.zeros_(self.out.bias)
+        with torch.no_grad():
+            for first in (*range(4), 20):
+                self.out.bias[first] = 2.0
+
+    def shares(self, images: Tensor, bands: list[Tensor], guide: Tensor) -> list[Tensor]:
+        """images (B, 3, C, H, W), their two bands (B, 3 C, ., .), guide (B, G, H/8, W/8) -> per band weights (B, 3, 1, ., .)"""
+        small = [band / (band.abs() + BAND) for band in bands]
+        parts = [
+            F.pixel_shuffle(self.fold(guide), 4),
+            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, small[0])),
+            small[1],
+        ]
+        x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
+        x = self.out(x + F.relu(self.middle(x)))
+        maps = [F.pixel_shuffle(x[:, :20], 2), x[:, 20:]]  # logits of three, logarithms of two gains
+        found = []
+        for m in maps:
+            gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, 3:]))
+            share = m[:, :3].softmax(1)
+            found.append(torch.cat([share[:, :1], share[:, 1:] * gains], 1)[:, :, None])
+        return found
+
+    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor) -> Tensor:
+        """decoded (B, C, H, W), sources (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W)"""
+        images = torch.cat([decoded[:, None], sources], 1)
+        *bands, base = laplacian_pyramid(images.flatten(1, 2), 2)
+        shares = self.shares(images, bands, guide)
+        mixed = [(s * b.unflatten(1, (3, -1))).sum(1) for s, b in zip(shares, bands, strict=True)]
+        return collapse([*mixed, base[:, : decoded.shape[1]]])
+
+
+class MMAIF(FusionModel):
+    """The whole system. Training takes it in its parts (`encode`, `dit`, `render`); forward joins them.
+
+    told: the embedding (1 or B, E) of an instruction, used where `forward` gets none; None: nothing was said. steps: Euler steps of flow.
+    """
+
+    stride = 16
+    halo = None
+    arity: tuple[int, int | None] = (2, 2)
+    low_precision: ClassVar[bool] = False
+    ordered = True
+    codec_print: Tensor
+
+    def __init__(self, config: MMAIFConfig | None = None) -> None:
+        super().__init__()
+        self.config = c = config or MMAIFConfig()
+        self.codec = Codec(c.codec, random=c.random_codec)
+        self.channels: Literal[1, 3] = self.codec.channels
+        self.working_bytes = 160 if self.channels == 1 else 1500
+        self.dit = DiT(c)
+        self.detail = Detail(self.channels, c.guide) if c.detail else None
+        self.steps = c.steps
+        self.told: Tensor | None = None
+        self.register_buffer("codec_print", torch.zeros(8, dtype=torch.uint8))
+        self.register_load_state_dict_post_hook(_without_codec)
+
+    # ------------------------------------------------------------------ the parts
+
+    @torch.no_grad()
+    def encode(self, sources: Tensor) -> Tensor:
+        """sources (B, 2, C, H, W) -> latents of both, one after the other (B, 32, H/8, W/8)"""
+        self.mark()
+        return self.codec.encode(flatten_set(sources)).unflatten(0, (-1, 2)).flatten(1, 2)
+
+    def predict(self, latents: Tensor, text: Tensor | None = None) -> Predicted:
+        """Latents of both sources (B, 32, h, w) -> latents of the result: one pass, or the steps of the flow from fixed noise."""
+        if self.config.flow:
+            return euler(self, latents, text)
+        found = self.dit(latents, None, text)
+        if self.config.residual:
+            found.latents = found.latents + latents.unflatten(1, (2, -1)).mean(1)
+        return found
+
+    def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
+        decoded = self.codec.decode(latents)
+        if self.detail is None or guide is None:
+            return decoded
+        return self.detail(decoded, sources, guide)
+
+    def forward(self, sources: Tensor, context: Context | None = None, text: Tensor | None = None) -> Tensor:
+        """sources (B, 2, C, H, W) in [0, 1], text (B, E) or None -> fused (B, C, H, W), in [0, 1] outside of training"""
+        text = self.told if text is None else text
+        if text is not None:
+            text = text.to(sources).expand(len(sources), -1)
+        sources = sources.expand(-1, -1, self.channels, -1, -1)
+        found = self.predict(self.encode(sources), text)
+        fused = self.render(found.latents, found.guide, sources)
+        return fused if self.training else fused.clamp(0, 1)
+
+    # ------------------------------------------------------------------ weights
+
+    def prepare(self) -> None:
+        self.codec.load()
+
+    def mark(self) -> None:
+        """In training, notes which codec the latents are of."""
+        if self.training and not self.codec_print.any():
+            self.codec_print.copy_(self._print())
+
+    def load_weights(self, path: Any) -> None:
+        """As FusionModel; the codec must be the one of training."""
+        super().load_weights(path)
+        self.prepare()
+        if self.codec_print.any() and not torch.equal(self.codec_print.cpu(), self._print()):
+            raise FusionError(
+                f"{path}: was trained with other weights of codec {self.codec.name} than those that are here"
+            )
+
+    def _print(self) -> Tensor:
+        return torch.tensor(list(bytes.fromhex(self.codec.fingerprint())), dtype=torch.uint8)
+
+
+def noise(latents: Tensor, seed: int = 0) -> Tensor:
+    """Standard normal noise (B, 16, h, w) for latents (B, ., h, w), the same for each image and each call."""
+    gen = torch.Generator().manual_seed(seed)
+    drawn = torch.randn((1, LATENT, *latents.shape[-2:]), generator=gen)
+    return drawn.to(latents).expand(len(latents), -1, -1, -1)
+
+
+def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
+    """x += v / n for t = 0, 1/n, ..., (n-1)/n, from noise to the latents of the result."""
+    x = noise(latents)
+    for index in range(model.steps):
+        time = latents.new_full((len(latents),), index / model.steps)
+        found = model.dit(torch.cat([x, latents], 1), time, text)
+        x = x + found.latents / model.steps
+    found.latents = x
+    return found
+
+
+def _without_codec(module: nn.Module, incompatible: Any) -> None:
+    """The codec is in no state dict, so its keys are not missed."""
+    incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("codec.")]
+
+
+__all__ = ["LATENT", "MMAIF", "STRIDE", "TINY", "MMAIFConfig", "Predicted"]
