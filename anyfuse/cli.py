@@ -79,6 +79,10 @@ def fuse(
         bool,
         typer.Option("--keep-order", help="Models with roles: inputs as given, not grey first and darker first."),
     ] = False,
+    say: Annotated[
+        str | None,
+        typer.Option(help="What to repair, in words, as 'remove the haze' (see `anyfuse say`); for mmaif models."),
+    ] = None,
     reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
     resize: Annotated[
         Resize, typer.Option(help="'reference' brings all images to the size of the reference.")
@@ -103,7 +107,7 @@ def fuse(
 
     choices = batch.Choices(
         model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
-        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order,
+        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order, say=say,
     )  # fmt: skip
     for path in inputs:
         if not os.path.exists(path):
