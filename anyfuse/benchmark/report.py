@@ -15,17 +15,17 @@ from ..files import write_whole
 from ..io import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
-from .run import RANKED, Bench
+from .run import RANKED, Bench, is_trivial
 from .stats import Table
 
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
-TRIVIAL = ("average", "maximum")
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#222;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child{text-align:left}
 td small{color:#777}tr.trivial td{color:#888;font-style:italic}td.best{font-weight:700;background:#e9f5ec}td.second{background:#f5faf6}
+td.beaten,b.beaten{font-weight:400;background:#eee}
 .scroll{overflow-x:auto}.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
 figure{margin:0;overflow:hidden}figure div{overflow:hidden}figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
 .zoomed img{cursor:zoom-out;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
@@ -41,15 +41,19 @@ document.querySelectorAll('.pictures').forEach(box=>{let on=false;
 """
 
 
+LEGEND = (
+    "<b>Bold on green</b>: the best method of the column, trivial rows not counted; light green: the second best. "
+    "<b class='beaten'>Grey instead of green</b>: the best method, but a trivial row is better still, so it does not win the column."
+)
+
+
 def number(value: float) -> str:
-    """Four significant digits; NaN says so."""
-    if math.isnan(value):
-        return "NaN"
+    """Two decimals from 10 on, four below, and powers of ten below 1e-3; NaN and infinity say so."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else str(value)
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.2e}"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
-
-
-def is_trivial(method: str) -> bool:
-    return method in TRIVIAL or method.startswith("copy ")
 
 
 def means_table(table: Table) -> str:
@@ -70,6 +74,15 @@ def means_table(table: Table) -> str:
         ]
         for place, (_, method) in zip(("best", "second"), sorted(real, reverse=direction == "higher"), strict=False):
             places[(method, metric)] = place
+        trivial = [v.value for m, v in columns[metric].items() if is_trivial(m) and not math.isnan(v.value)]
+        for (method, where), place in places.items():
+            own = columns[where][method].value
+            if (
+                where == metric
+                and place == "best"
+                and any(t > own if direction == "higher" else t < own for t in trivial)
+            ):
+                places[(method, where)] = "beaten"
     head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
     body = []
     for method in order:
@@ -84,7 +97,8 @@ def means_table(table: Table) -> str:
             cells.append(f'<td class="{places.get((method, metric), "")}">{number(mean.value)}{missing}{interval}</td>')
         count = len(table.by_method[method])
         rank = number(ranks[method]) if method in ranks else "–"
-        name = f"{html.escape(method)} <small>{html.escape(table.origin[method])}, {count}</small>"
+        origin = "given" if table.origin[method].startswith("given") else table.origin[method]
+        name = f"{html.escape(method)} <small>{html.escape(origin)}, {count}</small>"
         body.append(
             f'<tr class="{"trivial" if is_trivial(method) else ""}"><td>{name}</td><td>{rank}</td>{"".join(cells)}</tr>'
         )
@@ -105,7 +119,7 @@ def wins_table(table: Table, ranked: list[str]) -> str:
 
 def plot(table: Table, metric: str, width: int = 430) -> str:
     """Means and intervals of one metric as an SVG."""
-    means = {m: v for m, v in table.means(metric).items() if not math.isnan(v.value)}
+    means = {m: v for m, v in table.means(metric).items() if math.isfinite(v.value)}
     order = sorted(means, key=lambda m: means[m].value, reverse=table.better[metric] != "lower")[:18]
     if not order:
         return ""
@@ -175,7 +189,6 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
     table = Table(rows, {name: metric.better for name, metric in METRICS.items()})
     ranked = [m for m in RANKED if m in table.metrics]
-    everywhere = [m for m in ranked if set(table.ranked) <= table.means(m).keys()]
     protocol: Protocol = result.protocol
     failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
     definitions = "".join(
@@ -189,7 +202,9 @@ that have at least half of them.
 Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
 wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
 <h2>Means</h2>{means_table(table)}
-<p class="note">Mean rank over {", ".join(everywhere) or "nothing that all methods have"}. {html.escape(_partly(table, ranked, everywhere))}</p>
+<p class="note">Mean rank over {", ".join(ranked) or "no metric: none of those that are ranked was scored"}.
+{html.escape(" ".join(table.rank_notes(ranked)))}</p>
+<p class="note">{LEGEND}</p>
 <h2>Win rates</h2><p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent, over {", ".join(ranked)}.</p>
 {wins_table(table, ranked)}
 <h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
@@ -201,11 +216,6 @@ wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values
 {f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
     write_whole(path, [page.encode()], overwrite=True)
     return table
-
-
-def _partly(table: Table, ranked: list[str], everywhere: list[str]) -> str:
-    rest = [m for m in ranked if m not in everywhere]
-    return f"Not in the mean rank, because some methods lack it: {', '.join(rest)}." if rest else ""
 
 
 def _json(protocol: Protocol) -> str:
