@@ -61,16 +61,14 @@ DATASETS: dict[str, DataSetInfo] = {
     ),
     "tno": DataSetInfo(
         "ivf",
-        "figshare: TNO Image Fusion Dataset (Toet)",
+        "https://figshare.com/articles/dataset/TNO_Image_Fusion_Dataset/1008029 (Toet)",
         "CC BY-NC-SA 4.0 as on figshare",
         "no split; papers use 20 to 42 pairs",
     ),
     "roadscene": DataSetInfo("ivf", "GitHub: hanna-xu/RoadScene", "none stated, research use", "221 pairs, no split"),
     "vifb": DataSetInfo("ivf", "GitHub: xingchenzhang/VIFB", "research use", "21 pairs, test only"),
     "mefb": DataSetInfo("mef", "GitHub: xingchenzhang/MEFB", "research use", "100 pairs, test only"),
-    "sice": DataSetInfo(
-        "mef", "GitHub: csjcai/SICE", "research use", "589 sequences; papers split 360 / 229 in part 1"
-    ),
+    "sice": DataSetInfo("mef", "GitHub: csjcai/SICE", "research use", "589 sequences, 360 in part 1 and 229 in part 2"),
     "mfifb": DataSetInfo("mff", "GitHub: xingchenzhang/MFIFB", "research use", "105 pairs, test only"),
     "lytro": DataSetInfo(
         "mff",
@@ -90,19 +88,19 @@ DATASETS: dict[str, DataSetInfo] = {
     "real-mff": DataSetInfo("mff", "GitHub: Zancelot/Real-MFF", "research use", "710 pairs with truth; 639 / 71"),
     "harvard-ct": DataSetInfo(
         "mif",
-        "Whole Brain Atlas, Harvard Medical School",
+        "https://www.med.harvard.edu/aanlib/ (Whole Brain Atlas, Harvard Medical School)",
         "research and teaching",
         "registered slices 256x256; splits differ between papers",
     ),
     "harvard-pet": DataSetInfo(
         "mif",
-        "Whole Brain Atlas, Harvard Medical School",
+        "https://www.med.harvard.edu/aanlib/ (Whole Brain Atlas, Harvard Medical School)",
         "research and teaching",
         "registered slices 256x256; splits differ between papers",
     ),
     "harvard-spect": DataSetInfo(
         "mif",
-        "Whole Brain Atlas, Harvard Medical School",
+        "https://www.med.harvard.edu/aanlib/ (Whole Brain Atlas, Harvard Medical School)",
         "research and teaching",
         "registered slices 256x256; splits differ between papers",
     ),

@@ -18,15 +18,17 @@ from .protocol import Protocol, Row
 from .run import RANKED, Bench, is_trivial
 from .stats import Table
 
+PNG_BYTES = 1_500_000
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#222;background:#fff}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:min(96vw,2400px);padding:0 1rem;color:#222;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child{text-align:left}
 td small{color:#777}tr.trivial td{color:#888;font-style:italic}td.best{font-weight:700;background:#e9f5ec}td.second{background:#f5faf6}
 td.beaten,b.beaten{font-weight:400;background:#eee}
-.scroll{overflow-x:auto}.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
+.scroll{overflow-x:auto;scrollbar-width:auto;scrollbar-color:#888 #eee}.scroll td:first-child,.scroll th:first-child{position:sticky;left:0;background:#fff}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
 figure{margin:0;overflow:hidden}figure div{overflow:hidden}figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
 .zoomed img{cursor:zoom-out;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
 .note{color:#555;max-width:70rem}
@@ -149,13 +151,16 @@ def plot(table: Table, metric: str, width: int = 430) -> str:
 
 
 def data_uri(path: Path) -> str:
-    """The image as a PNG or, where that is large, a JPEG of quality 92, inside the page."""
+    """The image inside the page: a PNG, or where that exceeds 1.5 MB a JPEG of quality 92."""
     frame = read_image(path)
     pixels = (frame.read() * 255).round().byte().permute(1, 2, 0).numpy()
     image = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    kind, buffer = "png", io.BytesIO()
+    image.save(buffer, "PNG")
+    if buffer.tell() > PNG_BYTES:
+        kind, buffer = "jpeg", io.BytesIO()
+        image.save(buffer, "JPEG", quality=92)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def pictures(result: Bench, count: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
 import sys
@@ -10,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import scene, to8
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import make_data, refused, run
 
 from anyfuse.benchmark.commands import beside
 from anyfuse.benchmark.protocol import Protocol, Row, read_scores, write_scores
-from anyfuse.benchmark.report import means_table, number
+from anyfuse.benchmark.report import data_uri, means_table, number
 from anyfuse.benchmark.run import bench
 from anyfuse.benchmark.stats import Table
 from anyfuse.benchmark.versions import code_of, metric_versions, modules_of
@@ -168,6 +171,17 @@ def test_ranks_leave_nan_out_and_say_so() -> None:
     assert ">inf<" in page
     assert 'class="beaten">6.0000' in page, "a copy has more mi"
     assert 'class="best">inf' in page
+
+
+def test_pictures_are_exact_unless_large(tmp_path: Path) -> None:
+    small, large = to8(scene(30, 40, 1)), np.random.default_rng(0).integers(0, 256, (1300, 1300, 1), np.uint8)
+    for name, pixels in (("small", small), ("large", large)):
+        write_image(tmp_path / f"{name}.png", pixels)
+    assert data_uri(tmp_path / "large.png").startswith("data:image/jpeg")
+    kind, _, content = data_uri(tmp_path / "small.png").partition(",")
+    assert kind == "data:image/png;base64"
+    shown = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert np.array_equal(np.asarray(shown), np.asarray(Image.open(tmp_path / "small.png")))
 
 
 def test_numbers() -> None:
