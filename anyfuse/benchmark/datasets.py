@@ -72,7 +72,7 @@ DATASETS: dict[str, DataSetInfo] = {
     "mfifb": DataSetInfo("mff", "GitHub: xingchenzhang/MFIFB", "research use", "105 pairs, test only"),
     "lytro": DataSetInfo(
         "mff",
-        "Lytro Multi-focus Dataset (Nejati, Samavi, Shirani 2015)",
+        "http://mansournejati.ece.iut.ac.ir/content/lytro-multi-focus-dataset (Nejati, Samavi, Shirani 2015)",
         "research use",
         "20 pairs and 4 triples, test only",
     ),
@@ -81,7 +81,7 @@ DATASETS: dict[str, DataSetInfo] = {
     ),
     "mffw": DataSetInfo(
         "mff",
-        "MFFW (Xu, Wei, Zhang, Zhu, Zhang 2020), from its authors",
+        "from its authors: https://arxiv.org/abs/2002.04780 (Xu, Wei, Zhang, Liu, Zhang 2020)",
         "research use",
         "13 pairs and 6 longer sets, test only",
     ),

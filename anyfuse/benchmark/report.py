@@ -16,7 +16,7 @@ from ..io import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
 from .run import RANKED, Bench, is_trivial
-from .stats import Table
+from .stats import Mean, Table
 
 PNG_BYTES = 1_500_000
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
@@ -58,33 +58,26 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
+def _places(table: Table, metric: str, means: dict[str, Mean]) -> dict[str, str]:
+    """Method -> 'best' ('beaten' where a trivial row is better) and 'second', of the ranked methods that are not trivial."""
+    if table.better[metric] == "none":
+        return {}
+    sign = -1 if table.better[metric] == "higher" else 1
+    key = {m: sign * v.value for m, v in means.items() if not math.isnan(v.value)}
+    order = sorted((m for m in key if m in table.ranked and not is_trivial(m)), key=key.__getitem__)
+    if not order:
+        return {}
+    beaten = any(key[m] < key[order[0]] for m in key if is_trivial(m))
+    return dict(zip(order[:2], ("beaten" if beaten else "best", "second"), strict=False))
+
+
 def means_table(table: Table) -> str:
     """Methods by metrics, best first by mean rank; the two best non-trivial of each column are marked."""
     ranked = [m for m in RANKED if m in table.metrics]
     ranks = table.mean_ranks(ranked)
     order = sorted(table.methods, key=lambda m: ranks.get(m, math.inf))
     columns = {m: table.means(m) for m in table.metrics}
-    places: dict[tuple[str, str], str] = {}
-    for metric in table.metrics:
-        direction = table.better[metric]
-        if direction == "none":
-            continue
-        real = [
-            (v.value, m)
-            for m, v in columns[metric].items()
-            if m in table.ranked and not is_trivial(m) and not math.isnan(v.value)
-        ]
-        for place, (_, method) in zip(("best", "second"), sorted(real, reverse=direction == "higher"), strict=False):
-            places[(method, metric)] = place
-        trivial = [v.value for m, v in columns[metric].items() if is_trivial(m) and not math.isnan(v.value)]
-        for (method, where), place in places.items():
-            own = columns[where][method].value
-            if (
-                where == metric
-                and place == "best"
-                and any(t > own if direction == "higher" else t < own for t in trivial)
-            ):
-                places[(method, where)] = "beaten"
+    places = {(method, m): place for m in table.metrics for method, place in _places(table, m, columns[m]).items()}
     head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
     body = []
     for method in order:

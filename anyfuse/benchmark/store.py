@@ -19,6 +19,7 @@ class Store:
     def __init__(self, path: Path, protocol: Protocol, images: Sequence[str]) -> None:
         self.path, self.protocol = path, protocol
         self.rows: dict[tuple[str, str], Row] = {}
+        self._changed = True
         self._order = {stem: index for index, stem in enumerate(images)}
         if not path.exists():
             return
@@ -32,6 +33,7 @@ class Store:
     def keep(self, wanted: Callable[[Row], bool]) -> None:
         """Drops the rows that are not wanted: those of a model whose weights, or an image whose content, has changed."""
         self.rows = {key: row for key, row in self.rows.items() if wanted(row)}
+        self._changed = True
 
     def find(self, image: str, method: str, origin: str, metrics: Sequence[str]) -> Row | None:
         """The row with just these metrics, if it has all of them and is of this origin."""
@@ -46,6 +48,12 @@ class Store:
         before = self.rows.get(key)
         values = {**before.values, **row.values} if before and before.origin == row.origin else row.values
         self.rows[key] = replace(row, values=values)
+        self._changed = True
 
     def save(self) -> None:
-        write_scores(self.path, self.protocol, sorted(self.rows.values(), key=lambda r: self._order[r.image]))
+        """Writes the file, if there is anything new."""
+        if not self._changed:
+            return
+        in_order = sorted(self.rows.values(), key=lambda r: self._order.get(r.image, len(self._order)))
+        write_scores(self.path, self.protocol, in_order)
+        self._changed = False
