@@ -27,7 +27,7 @@ from ..metrics import score as score_images
 from ..metrics.grey import GreyRule
 from ..metrics.shared import TooSmallError
 from .datasets import DATASETS
-from .protocol import PEER_COLUMNS, Protocol, Row, check_peers, check_same, read_peers, read_scores
+from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
 from .run import DEFAULT_METRICS, RANKED, bench, levels, trivial_rows
 from .stats import Table, mean_of
@@ -253,8 +253,8 @@ def run_bench(
 
 
 def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
-    """Our trivial rows of the first image that the peers have, so that a wrong file is refused before anything is fused."""
-    images = {r.image for r in listed}
+    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before anything is fused."""
+    images = {r.image for r in listed if r.method in PEER_TRIVIAL}
     names = [n for n in PEER_COLUMNS.values() if n in protocol.metrics]
     for stem in [s for s in groups if s in images and names]:
         try:

@@ -200,7 +200,7 @@ that have at least half of them.
 Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
 wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
 <h2>Means</h2>{means_table(table)}
-<p class="note">Mean rank over {", ".join(ranked) or "no metric: none of those that are ranked was scored"}.
+<p class="note">Mean rank over {", ".join(table.counted(ranked)) or "no metric: none was scored for all methods"}.
 {html.escape(" ".join(table.rank_notes(ranked)))}</p>
 <p class="note">{LEGEND}</p>
 <h2>Win rates</h2><p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent, over {", ".join(ranked)}.</p>

@@ -94,29 +94,35 @@ class Table:
         }
 
     def mean_ranks(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Method -> mean of its ranks in those metrics that it and another method have, best first."""
-        columns = [r for r in (self.ranks(m) for m in metrics) if len(r) > 1 or len(self.ranked) == 1]
+        """Method -> mean of its ranks, best first, over those metrics that were scored for every ranked method."""
+        columns = [self.ranks(m) for m in self.counted(metrics)]
         found = {m: [c[m] for c in columns if m in c] for m in self.ranked}
         out = {m: float(np.mean(ranks)) for m, ranks in found.items() if ranks}
         return dict(sorted(out.items(), key=lambda item: item[1]))
+
+    def counted(self, metrics: Sequence[str]) -> list[str]:
+        """Those metrics that the mean rank is over."""
+        return [m for m in metrics if not self._unscored(m) and self.ranks(m)]
+
+    def _unscored(self, metric: str) -> list[str]:
+        """Ranked methods whose table lacks this column."""
+        return [m for m in self.ranked if not self.values(m, metric, self.common)]
 
     def rank_notes(self, metrics: Sequence[str]) -> list[str]:
         """What the mean ranks leave out, one sentence a metric."""
         notes = []
         for metric in metrics:
-            if self.better[metric] == "none":
-                continue
             methods, images = self.defined(metric)
             without = [m for m in self.ranked if m not in methods]
-            if not images or (len(methods) < 2 <= len(self.ranked)):
-                notes.append(f"{metric} is in no rank: too few methods have it on the same images.")
-                continue
-            if without:
-                notes.append(f"{metric} is not in the rank of {', '.join(without)}, where it is NaN or was not scored.")
-            if len(images) < len(self.common):
-                notes.append(
-                    f"{metric} is ranked on the {len(images)} of {len(self.common)} images where it is not NaN."
-                )
+            if self._unscored(metric):
+                notes.append(f"{metric} is in no mean rank: not scored for {', '.join(self._unscored(metric))}.")
+            elif metric not in self.counted([metric]):
+                notes.append(f"{metric} is in no mean rank: NaN on too many images.")
+            else:
+                if without:
+                    notes.append(f"{metric} is not in the mean rank of {', '.join(without)}: NaN.")
+                if len(images) < len(self.common):
+                    notes.append(f"{metric} is ranked on the {len(images)} of {len(self.common)} images without NaN.")
         return notes
 
     def win_rate(self, a: str, b: str, metrics: Sequence[str]) -> float:

@@ -162,10 +162,14 @@ def test_ranks_leave_nan_out_and_say_so() -> None:
     assert table.ranks("psnr") == {"b": 1.0, "copy 1": 2.0, "a": 3.0}, "infinite PSNR is the best"
     assert table.mean_ranks(["scd", "psnr"]) == {"b": 1.5, "a": 2.0, "copy 1": 2.0}
     notes = " ".join(table.rank_notes(["scd", "psnr"]))
-    assert "scd is not in the rank of copy 1" in notes
+    assert "scd is not in the mean rank of copy 1: NaN" in notes
     assert "3 of 4 images" in notes
     assert "psnr" not in notes
     assert table.win_rate("b", "a", ["psnr"]) == 1
+    peers = [Row(str(k), "peer", "", {"psnr": 35.0}) for k in range(4)]
+    wider = Table(rows + peers, BETTER)
+    assert wider.mean_ranks(["mi", "psnr"]) == {"b": 1.0, "copy 1": 2.0, "peer": 3.0, "a": 4.0}
+    assert wider.rank_notes(["mi"]) == ["mi is in no mean rank: not scored for peer."]
     page = means_table(table)
     assert "1 NaN" in page
     assert ">inf<" in page
