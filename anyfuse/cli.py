@@ -237,13 +237,16 @@ def score(
     ],
     sources: Annotated[list[str], typer.Option("--sources", help="Source images or folders, two or more.")],
     metrics: Annotated[str | None, typer.Option(help="Names with commas, or 'all' (see docs/metrics.md).")] = None,
-    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "matlab",
+    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "opencv",
     truth: Annotated[
         str | None, typer.Option(help="Known truth (image or folder): adds psnr_truth and ssim_truth.")
     ] = None,
     out: Annotated[str | None, typer.Option("-o", "--output", help="Also write .csv or .json.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, {metric: value} for one image.")
+        bool,
+        typer.Option(
+            "--json", help='Print one JSON object, {metric: value} for one image; null is NaN, "inf" infinity.'
+        ),
     ] = False,
 ) -> None:
     """Score fused images against their sources."""
