@@ -26,6 +26,9 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .ditfuse import FAST as DITFUSE_FAST
+from .ditfuse import TINY as DITFUSE_TINY
+from .ditfuse import DiTFuse, DiTFuseConfig
 from .mmaif import MMAIF, MMAIFConfig
 from .mmaif import TINY as MMAIF_TINY
 from .tita import SMALL, TITA, TITAConfig
@@ -97,6 +100,9 @@ MODELS: dict[str, Spec] = {
     "mmaif-small-flow": Spec(MMAIF, MMAIFConfig(flow=True), "MMAIF (ICCV 2025), small, flow", needs_weights=True),
     "mmaif-tiny": Spec(MMAIF, MMAIF_TINY, "MMAIF (ICCV 2025), tiny", needs_weights=True),
     "mmaif-tiny-flow": Spec(MMAIF, replace(MMAIF_TINY, flow=True), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True),
+    "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
+    "ditfuse-tiny": Spec(DiTFuse, DITFUSE_TINY, "DiTFuse (TPAMI 2025), tiny", needs_weights=True),
+    "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),
 }
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
