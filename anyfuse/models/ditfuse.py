@@ -17,7 +17,7 @@ Attention runs over all tokens of the image, so the model cannot be tiled (halo 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -109,7 +109,7 @@ class MaskHead(nn.Module):
 
 
 class Branch(NamedTuple):
-    """One pass of guidance: ids of its prompt (1, T), and whether it sees the images."""
+    """One pass of guidance: ids of its prompt (1 or B, T), and whether it sees the images."""
 
     ids: Tensor
     images: bool
@@ -138,19 +138,20 @@ class DiTFuse(LatentModel):
 
     # ------------------------------------------------------------------ the flow
 
-    def plan(self, control: Control | None) -> list[tuple[float, Branch]]:
-        """Branches with their shares of the velocity, which sum to 1; the full one comes last."""
+    def plan(self, control: Control | Sequence[Control] | None) -> list[tuple[float, Branch]]:
+        """Branches with their shares of the velocity, which sum to 1; the full one comes last. One Control for all images, or one for each."""
         text, image = self.text_scale, self.image_scale
         if self.branches == 1:
             text = 1.0
         if self.branches < 3:
             image = 1.0
-        wish = None if control is None else replace(control, segment={})
+        wishes = [control or Control()] if isinstance(control, Control | None) else list(control)
+        texts = [ditfuse_prompt.prompt(replace(wish, segment={})) for wish in wishes]
         prompts = ditfuse_prompt.encode([ditfuse_prompt.NOTHING]), ditfuse_prompt.encode([ditfuse_prompt.IMAGES])
         shares = (
             (1 - image, Branch(prompts[0], False)),
             (image - text, Branch(prompts[1], True)),
-            (text, Branch(ditfuse_prompt.encode([ditfuse_prompt.prompt(wish)]), True)),
+            (text, Branch(ditfuse_prompt.encode(texts), True)),
         )
         return [(share, branch) for share, branch in shares if share]
 
@@ -169,7 +170,7 @@ class DiTFuse(LatentModel):
         return self.dit.whole(ids, latents if branch.images else None, x, t)
 
     def generate(
-        self, latents: Tensor, control: Control | None = None, start: Tensor | None = None
+        self, latents: Tensor, control: Control | Sequence[Control] | None = None, start: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Latents of the sources (B, 2, 16, h, w) -> those of the result (B, 16, h, w), and the guide of the last step.
 
@@ -213,7 +214,7 @@ class DiTFuse(LatentModel):
         unknown class or a model without the head.
         """
         told = self.told.segment if self.told is not None else {}
-        asked = Control(segment={name: None for name in (told if classes is None else classes)})
+        asked = Control(segment=dict.fromkeys(told if classes is None else classes))
         if self.mask_head is None:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
         sources = sources.expand(-1, -1, self.channels, -1, -1)

@@ -311,9 +311,7 @@ class Transformer(nn.Module):
             y, _ = layer(y, turn, mask, known)
         return self.finish(y[:, 1:], t, size)
 
-    def whole(
-        self, ids: Tensor, latents: Tensor | None, x: Tensor, t: Tensor, there: Tensor | None = None
-    ) -> Velocity:
+    def whole(self, ids: Tensor, latents: Tensor | None, x: Tensor, t: Tensor, there: Tensor | None = None) -> Velocity:
         """The same without a cache: one sequence, one mask."""
         shift, stretch = self.draw_grid()
         size = (x.shape[-2] // self.config.patch, x.shape[-1] // self.config.patch)

@@ -125,7 +125,9 @@ def encode(texts: Sequence[str]) -> Tensor:
     for text in texts:
         strange = [word for word in text.split() if word not in _INDEX]
         if strange:
-            raise FusionError(f"'{strange[0]}' is not in DiTFuse's vocabulary: give the wish as tags or words, see docs")
+            raise FusionError(
+                f"'{strange[0]}' is not in DiTFuse's vocabulary: give the wish as tags or words, see docs"
+            )
         rows.append([_INDEX[word] for word in text.split()])
     longest = max(1, *(len(row) for row in rows))
     return torch.tensor([[0] * (longest - len(row)) + row for row in rows])
@@ -138,7 +140,7 @@ def decode(ids: Tensor) -> list[str]:
 
 def control_of(text: str) -> Control:
     """The Control that the tags of a prompt mean."""
-    words = text.split(" . ")[0].split()
+    words = text.split(" . ", maxsplit=1)[0].split()
     task = next((SUBTASKS[w[1:-1]] for w in words if w[1:-1] in SUBTASKS), None)
     tone = tuple(w[1:-1] for w in words if w[1:-1] in TONES)
     return Control(task, tone=tone, segment={w: None for w in words if w in CLASSES})
