@@ -91,7 +91,7 @@ def full_prompt(control: Control | None = None) -> str:
     return f"{line} The {first} is {image_tag(1)}, the {second} is {image_tag(2)}. {wish[0].upper()}{wish[1:]}."
 
 
-ROLES = {
+ROLES: dict[str | None, tuple[str, str]] = {
     "ivf": ("visible image", "infrared image"),
     "mef": ("overexposed image", "underexposed image"),
     "mff": ("image focused far", "image focused near"),

@@ -18,7 +18,8 @@ from ..models.ditfuse import DiTFuse
 from ..models.mmaif import MMAIF
 from .bilevel import Bilevel
 from .famo import Famo
-from .instruct import Instruct, InstructPairs, Straighten
+from .instruct import Instruct, Straighten
+from .instruct_pool import InstructPairs
 from .latent import DegradedPairs, Latent
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
