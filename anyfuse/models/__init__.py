@@ -31,6 +31,7 @@ from .ditfuse import TINY as DITFUSE_TINY
 from .ditfuse import DiTFuse, DiTFuseConfig
 from .mmaif import MMAIF, MMAIFConfig
 from .mmaif import TINY as MMAIF_TINY
+from .omnigen import OmniGen, OmniGenConfig, is_pipeline
 from .tita import SMALL, TITA, TITAConfig
 from .unifusion import UniFusion, UniFusionConfig
 
@@ -107,6 +108,8 @@ MODELS: dict[str, Spec] = {
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
+SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
+"""Without a name in MODELS: it is 8 GB and comes as a folder."""
 
 
 def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
@@ -161,7 +164,9 @@ def load_model(name: str | Path) -> FusionModel:
 
 
 def from_pretrained(folder: Path) -> FusionModel:
-    """The model in a folder with config.json and model.safetensors."""
+    """The model in a folder with config.json and model.safetensors, or of OmniGen in diffusers' layout."""
+    if is_pipeline(folder):
+        return OmniGen(OmniGenConfig(source=str(folder), rank=0)).eval()
     path = folder / CONFIG_NAME
     try:
         config = json.loads(path.read_text())
