@@ -56,10 +56,10 @@ PAIRS = ("ivf", "mef", "mff")
 CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
-    "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.25, "complements": 0.0, "tags": 1,
+    "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0, "tags": 1,
     "drop": 0.1, "wordless": 0.1, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
 }  # fmt: skip
-"""pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views; complements: share of M3 pairs of
+"""pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
 which one view has other tones. tags: 0 leaves the line of tags out of the prompts. drop: share without any condition; wordless: with the images alone.
 decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained."""
 
