@@ -46,7 +46,7 @@ class DiTFuseConfig:
     vocabulary: rows of the table of words.
 
     steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: merge the
-    sources' finest bands; guide: channels that the transformer gives that path. mask: with the head for segmentation. rope: 'grid' turns keys by
+    sources' finest bands; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
     row, column and piece, 'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
     apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours; it learns several times
     faster). random_codec: the untrained codec, for tests.
@@ -66,6 +66,7 @@ class DiTFuseConfig:
     detail: bool = True
     guide: int = 8
     mask: bool = True
+    tags: bool = True
     rope: str = "grid"
     stretch: float = 4.0
     aligned: bool = True
@@ -147,7 +148,7 @@ class DiTFuse(LatentModel):
         if self.branches < 3:
             image = 1.0
         wishes = [control or Control()] if isinstance(control, Control | None) else list(control)
-        texts = [ditfuse_prompt.prompt(replace(wish, segment={})) for wish in wishes]
+        texts = [ditfuse_prompt.prompt(replace(wish, segment={}), tagged=self.config.tags) for wish in wishes]
         prompts = ditfuse_prompt.encode([ditfuse_prompt.NOTHING]), ditfuse_prompt.encode([ditfuse_prompt.IMAGES])
         shares = (
             (1 - image, Branch(prompts[0], False)),
@@ -223,7 +224,7 @@ class DiTFuse(LatentModel):
         x, t = noise(latents, self.seed), sources.new_zeros(len(sources))
         found = {}
         for name in asked.segment:
-            prompt = ditfuse_prompt.prompt(Control(segment={name: None}))
+            prompt = ditfuse_prompt.prompt(Control(segment={name: None}), tagged=self.config.tags)
             branch = Branch(ditfuse_prompt.encode([prompt]), True)
             tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
             found[name] = self.mask_head(tokens, sources).sigmoid()

@@ -175,7 +175,7 @@ class Frozen(nn.Module):
             y = fn(x)
             return y.to(x.dtype) if y.element_size() > x.element_size() else y
 
-        return super()._apply(keep, recurse)  # type: ignore[no-untyped-call]
+        return super()._apply(keep, recurse)
 
     def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
         """Empty: their weights stay where they came from."""

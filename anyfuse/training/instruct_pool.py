@@ -56,11 +56,11 @@ PAIRS = ("ivf", "mef", "mff")
 CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
-    "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0, "tags": 1,
+    "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
     "drop": 0.1, "wordless": 0.1, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
-which one view has other tones. tags: 0 leaves the line of tags out of the prompts. drop: share without any condition; wordless: with the images alone.
+which one view has other tones. drop: share without any condition; wordless: with the images alone.
 decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained."""
 
 
@@ -104,7 +104,7 @@ class InstructPairs(Pool):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")
         if self.count < len(LAYOUT):
             raise FusionError(f"options.pool={self.count}: give {len(LAYOUT)} items or more")
-        self.options, self.seed = o, recipe.seed
+        self.options, self.seed, self.tagged = o, recipe.seed, model.config.tags
         self.shares = {kind: float(o[kind]) for kind in ("m3", "pairs", "control", "segment")}
         if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")
@@ -240,7 +240,7 @@ class InstructPairs(Pool):
             name = rng.choice(here) if here and rng.random() < 0.8 else rng.randrange(UNLABELLED)
             control = Control(segment={CLASSES[name]: None})
             mask = (classes == name).float().masked_fill(classes == UNLABELLED, -1.0)
-        return prompt(control, rng, bool(self.options["tags"])), True, mask
+        return prompt(control, rng, self.tagged), True, mask
 
     def _endpoints(self, recipe: Recipe, device: str, log: Callable[[str], None]) -> np.ndarray:
         """(ends, 1, 16, h, w): what the model of `start` makes of the first items, in `teacher_steps` steps from noise of their own."""

@@ -141,9 +141,7 @@ def test_rotary_depends_on_differences_alone(line: bool) -> None:
     q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
 
     def score(a: list[float], b: list[float]) -> Tensor:
-        return (
-            rotate(q, turns(torch.tensor([[a]]), 16, line)) * rotate(k, turns(torch.tensor([[b]]), 16, line))
-        ).sum()
+        return (rotate(q, turns(torch.tensor([[a]]), 16, line)) * rotate(k, turns(torch.tensor([[b]]), 16, line))).sum()
 
     near = score([4, 1, 2], [1, 3, 1])
     assert (near - score([6, 5, 7], [3, 7, 6])).abs() < 1e-4
@@ -276,6 +274,8 @@ def test_words_count() -> None:
         model.told = BRIGHT
         assert torch.equal(model(x), asked)
         model.told = None
+        plain = build(replace(SMALL, tags=False))
+        assert (plain(x, control=BRIGHT) - asked).abs().max() > 1e-4
         each = model.generate(model.encode_pair(torch.cat([x, x])), [Control(), BRIGHT])[0]
         alone = model.generate(model.encode_pair(x), BRIGHT)[0]
         assert (each[1] - alone[0]).abs().max() < 1e-4
@@ -341,6 +341,7 @@ OPTIONS = {
     "not aligned": {"aligned": False},
     "no detail": {"detail": False},
     "no mask": {"mask": False},
+    "no tags": {"tags": False},
     "patch 1": {"patch": 1},
     "one branch": {"branches": 1, "steps": 1},
 }

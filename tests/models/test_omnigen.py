@@ -113,7 +113,9 @@ def test_cached_passes_are_diffusers_forward(folder: Path, images: bool) -> None
 
 def test_prompt_has_two_spans(model: OmniGen) -> None:
     text = full_prompt(Control("mef", tone=("LIGHT++",), segment={"car": "red"}))
-    assert text.startswith("[FUSION]. <MULTI-EXPOSURE>. [CONTROL]. <LIGHT++>. [SEG]. The overexposed image is <img><|im")
+    assert text.startswith(
+        "[FUSION]. <MULTI-EXPOSURE>. [CONTROL]. <LIGHT++>. [SEG]. The overexposed image is <img><|im"
+    )
     assert "highlight the car in red." in text
     assert full_prompt(Control(tone=("LIGHT+",))).startswith("[CONTROL]. <LIGHT+>. The first image")
     ids, pieces = token_ids(model.tokenizer, text, 6)
