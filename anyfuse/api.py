@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .control import Control, parse_instruction
 from .errors import FusionError
 from .files import target_of, write_whole
 from .io import read_image, writable, write_image
@@ -122,13 +123,16 @@ class Fuser:
         with_weights: bool = False,
         keep_order: bool = False,
         explain: bool = False,
+        say: str | Control | None = None,
     ) -> Result:
         """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them.
 
-        explain: also keeps what the model tells of its decisions, for `Result.save_explanation`.
+        explain: also keeps what the model tells of its decisions, for `Result.save_explanation`. say: an instruction in words or tags
+        (docs/language.md), for models that follow one.
         """
         if explain:
             self.check_explains()
+        control = parse_instruction(say) if isinstance(say, str) else say or Control()
         frames = read_frames(images, white)
         if len(frames) < 2:
             raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}")
@@ -148,13 +152,16 @@ class Fuser:
                 )
         fused = fuse_stack(
             stack, self.model, device=self.device, budget=budget, with_weights=with_weights, keep_order=keep_order,
-            explain=explain,
+            explain=explain, control=control,
         )  # fmt: skip
+        notes = fused.report.pop("notes")
         report = {
             "model": self.name, "device": str(self.device), "dtype": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
             **fused.report, "reference": stack.frames[reference].name, "peak_memory_mib": round(peak_bytes() / 2**20, 1),
-            "warnings": [w for f in stack.frames for w in f.warnings],
+            "warnings": [w for f in stack.frames for w in f.warnings] + notes,
         }  # fmt: skip
+        if say is not None:
+            report["understood"] = str(control)
         return Result(stack, fused, report)
 
     def check_explains(self) -> None:
@@ -178,6 +185,7 @@ def fuse(
     max_memory: int | str | None = None,
     overwrite: bool = False,
     keep_order: bool = False,
+    say: str | Control | None = None,
 ) -> Any:
     """Fuses two or more images of one scene into one.
 
@@ -187,6 +195,7 @@ def fuse(
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
     keep_order: for models whose inputs have roles (tita): takes them as given, not grey before colour and darker before brighter.
+    say: what to repair, in words ("remove the haze"), for models that follow instructions (mmaif).
 
     Raises FusionError, one line that says what to change.
     """
@@ -194,8 +203,8 @@ def fuse(
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     if out is None:
-        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order)
-    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order)
+        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
+    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
     result.save(out, overwrite=overwrite)
     return Path(out)
 

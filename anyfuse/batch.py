@@ -49,6 +49,7 @@ class Choices:
     jobs: int = 1
     suffix: str | None = None
     keep_order: bool = False
+    say: str | None = None
 
 
 def fuse_files(
@@ -202,6 +203,7 @@ def _run(
         with_weights=weights_out is not None,
         keep_order=choices.keep_order,
         explain=explain is not None,
+        say=choices.say,
     )
     if explain is not None:
         paths = result.save_explanation(explain, overwrite=choices.overwrite)

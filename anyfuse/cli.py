@@ -79,6 +79,10 @@ def fuse(
         bool,
         typer.Option("--keep-order", help="Models with roles: inputs as given, not grey first and darker first."),
     ] = False,
+    say: Annotated[
+        str | None,
+        typer.Option(help="What to repair, in words, as 'remove the haze' (see `anyfuse say`); for mmaif models."),
+    ] = None,
     reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
     resize: Annotated[
         Resize, typer.Option(help="'reference' brings all images to the size of the reference.")
@@ -103,7 +107,7 @@ def fuse(
 
     choices = batch.Choices(
         model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
-        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order,
+        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order, say=say,
     )  # fmt: skip
     for path in inputs:
         if not os.path.exists(path):
@@ -233,13 +237,16 @@ def score(
     ],
     sources: Annotated[list[str], typer.Option("--sources", help="Source images or folders, two or more.")],
     metrics: Annotated[str | None, typer.Option(help="Names with commas, or 'all' (see docs/metrics.md).")] = None,
-    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "matlab",
+    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "opencv",
     truth: Annotated[
         str | None, typer.Option(help="Known truth (image or folder): adds psnr_truth and ssim_truth.")
     ] = None,
     out: Annotated[str | None, typer.Option("-o", "--output", help="Also write .csv or .json.")] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, {metric: value} for one image.")
+        bool,
+        typer.Option(
+            "--json", help='Print one JSON object, {metric: value} for one image; null is NaN, "inf" infinity.'
+        ),
     ] = False,
 ) -> None:
     """Score fused images against their sources."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from . import colour, tiling
+from .control import Control
 from .models import FusionModel
 from .stack import Stack, Window, order_of_roles
 
@@ -79,11 +80,12 @@ def fuse_stack(
     with_weights: bool = False,
     keep_order: bool = False,
     explain: bool = False,
+    control: Control | None = None,
 ) -> Fused:
     """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit.
 
     A model whose sources have roles gets them in the order of `order_of_roles`, unless `keep_order`; everything else, as the
-    reference and its metadata, goes by the order of the stack.
+    reference and its metadata, goes by the order of the stack. control: what the user asks for.
     """
     model.check_arity(stack.n)
     start = time.perf_counter()
@@ -96,6 +98,7 @@ def fuse_stack(
     order = list(range(stack.n))
     if model.ordered and not keep_order:
         order = order_of_roles(stack.frames)
+    notes = model.tell(control or Control(), order)
 
     def read(window: Window) -> Tensor:
         planes = split(stack.read(window), rule)
@@ -118,7 +121,7 @@ def fuse_stack(
             for f, c in zip(stack.frames, stack.has_colour, strict=True)
         ],
         "width": stack.width, "height": stack.height, "depth": str(stack.depth), "channels": out.shape[2],
-        "colour_rule": rule, "tiles": layout.count, "seconds": round(time.perf_counter() - start, 4),
+        "colour_rule": rule, "tiles": layout.count, "notes": notes, "seconds": round(time.perf_counter() - start, 4),
     }  # fmt: skip
     if model.ordered:
         report["order"] = [stack.frames[k].name for k in order]

@@ -42,8 +42,8 @@ CONTRASTS = ("CONTRAST+", "", "CONTRAST-")
 
 def fuse(fuser: Fuser, paths: Sequence[Path], task: str, tone: str) -> Tensor:
     """Luma (1, H, W) in [0, 1] of the result, as a user gets it: 8 bits."""
-    fuser.model.told = Control(task, tone=(tone,) if tone else ())
-    pixels = fuser.run([str(p) for p in paths]).fused.pixels
+    control = Control(task, tone=(tone,) if tone else ())
+    pixels = fuser.run([str(p) for p in paths], say=control).fused.pixels
     image = torch.from_numpy(pixels).permute(2, 0, 1).float() / torch.iinfo(torch.from_numpy(pixels).dtype).max
     return to_luma(image)
 

@@ -8,40 +8,43 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
+from typing import cast
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
+from torch import Tensor
 
 from ..data.folders import list_images, pair_by_stem
 from ..errors import FusionError
 from ..files import target_of, write_whole
 from ..io import read_image
-from ..metrics import METRICS
+from ..metrics import METRICS, RULES, known_names
 from ..metrics import score as score_images
+from ..metrics.grey import GreyRule
+from ..metrics.shared import TooSmallError
 from .datasets import DATASETS
-from .protocol import check_same, read_peers, read_scores
+from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
-from .run import DEFAULT_METRICS, RANKED, bench, levels
+from .run import DEFAULT_METRICS, RANKED, bench, levels, trivial_rows
 from .stats import Table, mean_of
+from .versions import metric_versions
 
 
-def metric_names(text: str | None) -> list[str]:
-    """'mi,qabf' or 'all' -> names; FusionError names the unknown one."""
+def metric_names(text: str | None) -> tuple[list[str], bool]:
+    """'mi,qabf' or 'all' -> names, and whether the user named them; FusionError names the unknown one."""
     if text is None:
-        return list(DEFAULT_METRICS)
-    names = list(METRICS) if text == "all" else [n.strip() for n in text.split(",") if n.strip()]
-    unknown = [n for n in names if n not in METRICS]
-    if unknown or not names:
-        raise FusionError(f"unknown metric '{', '.join(unknown) or text}'; known: {', '.join(METRICS)}")
-    return names
+        return list(DEFAULT_METRICS), False
+    return known_names([n.strip() for n in text.split(",") if n.strip()]), text.strip() != "all"
 
 
 def score_one(
-    fused: Path, sources: Sequence[Path], names: list[str], grey: str, truth: Path | None
-) -> dict[str, float]:
-    """Metrics of one fused file and its sources, on 8-bit grey levels."""
+    fused: Path, sources: Sequence[Path], names: list[str], grey: GreyRule, truth: Path | None, strict: bool
+) -> tuple[dict[str, float], list[str]]:
+    """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too small."""
     frames = [read_image(p) for p in (fused, *sources, *([truth] if truth else []))]
     for frame in frames[1:]:
         if (frame.height, frame.width) != (frames[0].height, frames[0].width):
@@ -51,7 +54,17 @@ def score_one(
             )
     grey_levels = [levels(f, grey) for f in frames]
     reference = grey_levels.pop() if truth else None
-    return score_images(grey_levels[0], grey_levels[1:], names, reference=reference)
+    values = score_images(grey_levels[0], grey_levels[1:], names, reference=reference, strict=strict)
+    undefined = [n for n in names if math.isnan(values[n])]
+    return values, [n for n in undefined if _too_small(grey_levels, n)]
+
+
+def _too_small(images: Sequence[Tensor], name: str) -> bool:
+    try:
+        score_images(images[0], images[1:], [name])
+    except TooSmallError:
+        return True
+    return False
 
 
 def run_score(
@@ -65,64 +78,104 @@ def run_score(
     out: str | None,
 ) -> int:
     """Scores a file or a folder. Returns the number of images that failed."""
-    names = metric_names(metrics)
+    names, strict = metric_names(metrics)
+    rule = _grey_rule(grey)
     if len(sources) < 2:
         raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
     if out is not None:
-        target_of(out, True, [fused, *sources])
-    failures: dict[str, str] = {}
-    if not Path(fused).is_dir():
-        values = score_one(Path(fused), [Path(s) for s in sources], names, grey, Path(truth) if truth else None)
-        rows = {Path(fused).stem: values}
-        if as_json:
-            print(json.dumps(values))
-    else:
-        rows, failures = _score_folder(fused, sources, names, grey, truth)
-        if as_json:
-            print(json.dumps({"grey": grey, "images": rows, "failed": failures}))
+        _check_target(Path(out), [fused, *sources, *([truth] if truth else [])])
+    scored = _score_all(fused, sources, names, rule, truth, strict)
+    if as_json:
+        folder = {"grey": grey, "images": _for_json(scored.rows), "failed": scored.failures}
+        print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[Path(fused).stem]))
     if out is not None:
-        _save(Path(out), rows, grey)
+        _save(Path(out), scored.rows, grey, names)
     if not as_json:
-        _show(rows)
-    for stem, reason in failures.items():
+        _show(scored.rows)
+    if scored.small:
+        count = f"{scored.small_images} of {len(scored.rows)} images are" if len(scored.rows) > 1 else "the image is"
+        print(f"anyfuse: NaN where {count} smaller than a window: {', '.join(scored.small)}", file=sys.stderr)
+    for stem, reason in scored.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
-    return len(failures)
+    return len(scored.failures)
 
 
-def _score_folder(
-    fused: str, sources: Sequence[str], names: list[str], grey: str, truth: str | None
-) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    folders = [fused, *sources, *([truth] if truth else [])]
-    complete, lacking = pair_by_stem(folders)
+@dataclass
+class _Scored:
+    """Values by image, failures by image, metrics that do not fit into some image and the number of such images."""
+
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    small: list[str] = field(default_factory=list)
+    small_images: int = 0
+
+    def add(self, stem: str, values: dict[str, float], small: list[str]) -> None:
+        self.rows[stem] = values
+        self.small += [n for n in small if n not in self.small]
+        self.small_images += bool(small)
+
+
+def _grey_rule(name: str) -> GreyRule:
+    if name not in RULES:
+        raise FusionError(f"--grey {name}: give one of {', '.join(RULES)}")
+    return cast(GreyRule, name)
+
+
+def _check_target(path: Path, inputs: Sequence[str]) -> None:
+    """Refuses what cannot be written, before anything is scored."""
+    if path.suffix.lower() not in (".csv", ".json"):
+        raise FusionError(f"{path}: give a name that ends in .csv or .json")
+    if not path.parent.is_dir():
+        raise FusionError(f"{path}: no folder {path.parent}; make it first or name another place")
+    target_of(str(path), True, inputs)
+
+
+def _score_all(
+    fused: str, sources: Sequence[str], names: list[str], grey: GreyRule, truth: str | None, strict: bool
+) -> _Scored:
+    """One image, or all of a folder; images that fail there are in `failures`."""
+    scored = _Scored()
+    if not Path(fused).is_dir():
+        last = Path(truth) if truth else None
+        scored.add(Path(fused).stem, *score_one(Path(fused), [Path(s) for s in sources], names, grey, last, strict))
+        return scored
+    complete, lacking = pair_by_stem([fused, *sources, *([truth] if truth else [])])
     wanted = {p.stem for p in list_images(fused)}
-    failures = {s: f"not in {', '.join(map(str, where))}" for s, where in lacking.items() if s in wanted}
-    rows: dict[str, dict[str, float]] = {}
+    scored.failures = {s: f"not in {', '.join(map(str, where))}" for s, where in lacking.items() if s in wanted}
     for stem, paths in complete.items():
         try:
             last = paths[-1] if truth else None
-            rows[stem] = score_one(paths[0], paths[1:-1] if truth else paths[1:], names, grey, last)
+            scored.add(stem, *score_one(paths[0], paths[1:-1] if truth else paths[1:], names, grey, last, strict))
         except FusionError as error:
-            failures[stem] = str(error)
-    if not rows:
-        reason = next(iter(failures.values()), "no file stem is in all folders")
+            scored.failures[stem] = str(error)
+    if not scored.rows:
+        reason = next(iter(scored.failures.values()), "no file stem is in all folders")
         raise FusionError(f"{fused}: nothing could be scored ({reason})")
-    return rows, failures
+    return scored
 
 
-def _save(path: Path, rows: dict[str, dict[str, float]], grey: str) -> None:
-    """CSV or JSON, by the suffix."""
+def _for_json(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float | str | None]]:
+    """JSON has no NaN and no infinity: null, "inf" and "-inf" stand for them."""
+    return {
+        stem: {n: None if math.isnan(v) else str(v) if math.isinf(v) else v for n, v in values.items()}
+        for stem, values in rows.items()
+    }
+
+
+def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str]) -> None:
+    """CSV or JSON, by the suffix, with what the numbers were made with."""
+    protocol = {"grey": grey, "levels": "8-bit, rounded, no stretch", "metrics": metric_versions(names)}
     if path.suffix.lower() == ".json":
-        write_whole(path, [(json.dumps({"grey": grey, "images": rows}, indent=1) + "\n").encode()], overwrite=True)
-        return
-    if path.suffix.lower() != ".csv":
-        raise FusionError(f"{path}: give a name that ends in .csv or .json")
-    names = list(next(iter(rows.values())))
-    text = io.StringIO()
-    text.write(f"# anyfuse score, grey rule {grey}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", *names])
-    writer.writerows([stem, *[format(values[n], ".10g") for n in names]] for stem, values in rows.items())
-    write_whole(path, [text.getvalue().encode()], overwrite=True)
+        text = json.dumps({**protocol, "images": _for_json(rows)}, indent=1) + "\n"
+    else:
+        columns = list(next(iter(rows.values())))
+        buffer = io.StringIO()
+        buffer.write(f"# anyfuse score\n# {json.dumps(protocol)}\n")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["image", *columns])
+        writer.writerows([stem, *[repr(values[n]) for n in columns]] for stem, values in rows.items())
+        text = buffer.getvalue()
+    write_whole(path, [text.encode()], overwrite=True)
 
 
 def _show(rows: dict[str, dict[str, float]]) -> None:
@@ -157,42 +210,69 @@ def run_bench(
     quiet: bool,
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures."""
-    given = {}
+    names, strict = metric_names(metrics) if metrics is not None else ([], False)
+    given: dict[str, Path] = {}
     for pair in fused:
         name, sign, folder = pair.partition("=")
         if not sign or not name or not Path(folder).is_dir():
             raise FusionError(f"--fused {pair}: give NAME=FOLDER with the fused images")
+        if name in given:
+            raise FusionError(f"--fused {pair}: another row has this name; give another one")
         given[name] = Path(folder)
-    if inputs not in ("luma", "colour"):
-        raise FusionError(f"--inputs {inputs}: give luma or colour")
-    names = metric_names(metrics) if metrics else []
     if Path(out).exists() and not Path(out).is_dir():
         raise FusionError(f"{out}: is a file; name a folder for the results")
+    if peers is not None and (grey != "opencv" or inputs != "luma"):
+        raise FusionError(f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs")
     others = [read_scores(Path(path)) for path in compare]
-    console = Console(stderr=True)
-    with console.status("") as status:
+    listed: list[Row] = []
+
+    def check(protocol: Protocol, groups: dict[str, tuple[Path, ...]]) -> None:
+        for path, (other, _) in zip(compare, others, strict=True):
+            check_same(protocol, other, ("this run", path))
+        if peers is not None:
+            listed.extend(read_peers(Path(peers), protocol.data))
+            check_peers(Path(peers), listed, _first_trivial_rows(listed, groups, protocol))
+
+    with Console(stderr=True).status("") as status:
         result = bench(
-            data, task, [m for m in models.split(",") if m], out, fused=given, metrics=names, grey=grey, inputs=inputs, device=device,
-            limit=limit, step=(lambda text: None) if quiet else status.update,
+            data, task, [m for m in models.split(",") if m], out, fused=given, metrics=names, strict=strict, grey=grey, inputs=inputs,
+            device=device, limit=limit, step=(lambda text: None) if quiet else status.update, check=check,
         )  # fmt: skip
     rows = list(result.rows)
-    for path, (protocol, more) in zip(compare, others, strict=True):
-        check_same(result.protocol, protocol, (str(Path(out) / "scores.csv"), path))
-        have = {r.method for r in rows}
-        rows += [r for r in more if r.method not in have]
+    for path, (_, more) in zip(compare, others, strict=True):
+        file = Path(path).resolve()
+        rows += beside(rows, more, file.parent.name if file.stem == "scores" else file.stem)
     if peers is not None:
-        if grey != "opencv" or inputs != "luma":
-            raise FusionError(
-                f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs"
-            )
-        ours = {r.image for r in rows}
-        rows += [r for r in read_peers(Path(peers), result.protocol.data, rows) if r.image in ours]
+        rows += beside(rows, check_peers(Path(peers), listed, rows), "peers")
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table)
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
     for stem, reason in result.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
     return len(result.failures)
+
+
+def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
+    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before anything is fused."""
+    images = {r.image for r in listed if r.method in PEER_TRIVIAL}
+    names = [n for n in PEER_COLUMNS.values() if n in protocol.metrics]
+    for stem in [s for s in groups if s in images and names]:
+        try:
+            return trivial_rows(stem, groups[stem], names, protocol.grey)
+        except FusionError:
+            continue  # the run reports images that cannot be read
+    return []
+
+
+def beside(rows: Sequence[Row], more: Sequence[Row], tag: str) -> list[Row]:
+    """Rows of another file for our images: without its trivial rows, and 'NAME (tag)' for a method of ours."""
+    taken, images = {r.method for r in rows}, {r.image for r in rows}
+    names: dict[str, str] = {}
+    for method in dict.fromkeys(r.method for r in more):
+        tries = (f"{method} ({tag}{f' {k}' if k > 1 else ''})" for k in count(1))
+        names[method] = next(n for n in tries if n not in taken) if method in taken else method
+        taken.add(names[method])
+    return [replace(r, method=names[r.method]) for r in more if r.image in images and r.origin != "trivial"]
 
 
 def _show_ranks(table: Table) -> None:
@@ -208,9 +288,12 @@ def _show_ranks(table: Table) -> None:
         shown.add_row(
             method,
             f"{ranks[method]:.2f}" if method in ranks else "",
-            *["" if c is None else number(c.value) for c in cells],
+            *["" if c is None else number(c.value) + (f" ({c.missing} NaN)" if c.missing else "") for c in cells],
         )
-    Console(width=None if sys.stdout.isatty() else 200).print(shown)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(shown)
+    for note in table.rank_notes(ranked):
+        console.print(note, highlight=False)
 
 
 def datasets_text() -> str:

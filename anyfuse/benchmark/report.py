@@ -15,18 +15,20 @@ from ..files import write_whole
 from ..io import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
-from .run import RANKED, Bench
-from .stats import Table
+from .run import RANKED, Bench, is_trivial
+from .stats import Mean, Table
 
+PNG_BYTES = 1_500_000
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
-TRIVIAL = ("average", "maximum")
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1400px;padding:0 1rem;color:#222;background:#fff}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:min(96vw,2400px);padding:0 1rem;color:#222;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
 th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child{text-align:left}
 td small{color:#777}tr.trivial td{color:#888;font-style:italic}td.best{font-weight:700;background:#e9f5ec}td.second{background:#f5faf6}
-.scroll{overflow-x:auto}.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
+td.beaten,b.beaten{font-weight:400;background:#eee}
+.scroll{overflow-x:auto;scrollbar-width:auto;scrollbar-color:#888 #eee}.scroll td:first-child,.scroll th:first-child{position:sticky;left:0;background:#fff}
+.pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
 figure{margin:0;overflow:hidden}figure div{overflow:hidden}figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
 .zoomed img{cursor:zoom-out;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
 .note{color:#555;max-width:70rem}
@@ -41,15 +43,32 @@ document.querySelectorAll('.pictures').forEach(box=>{let on=false;
 """
 
 
+LEGEND = (
+    "<b>Bold on green</b>: the best method of the column, trivial rows not counted; light green: the second best. "
+    "<b class='beaten'>Grey instead of green</b>: the best method, but a trivial row is better still, so it does not win the column."
+)
+
+
 def number(value: float) -> str:
-    """Four significant digits; NaN says so."""
-    if math.isnan(value):
-        return "NaN"
+    """Two decimals from 10 on, four below, and powers of ten below 1e-3; NaN and infinity say so."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else str(value)
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.2e}"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
-def is_trivial(method: str) -> bool:
-    return method in TRIVIAL or method.startswith("copy ")
+def _places(table: Table, metric: str, means: dict[str, Mean]) -> dict[str, str]:
+    """Method -> 'best' ('beaten' where a trivial row is better) and 'second', of the ranked methods that are not trivial."""
+    if table.better[metric] == "none":
+        return {}
+    sign = -1 if table.better[metric] == "higher" else 1
+    key = {m: sign * v.value for m, v in means.items() if not math.isnan(v.value)}
+    order = sorted((m for m in key if m in table.ranked and not is_trivial(m)), key=key.__getitem__)
+    if not order:
+        return {}
+    beaten = any(key[m] < key[order[0]] for m in key if is_trivial(m))
+    return dict(zip(order[:2], ("beaten" if beaten else "best", "second"), strict=False))
 
 
 def means_table(table: Table) -> str:
@@ -58,18 +77,7 @@ def means_table(table: Table) -> str:
     ranks = table.mean_ranks(ranked)
     order = sorted(table.methods, key=lambda m: ranks.get(m, math.inf))
     columns = {m: table.means(m) for m in table.metrics}
-    places: dict[tuple[str, str], str] = {}
-    for metric in table.metrics:
-        direction = table.better[metric]
-        if direction == "none":
-            continue
-        real = [
-            (v.value, m)
-            for m, v in columns[metric].items()
-            if m in table.ranked and not is_trivial(m) and not math.isnan(v.value)
-        ]
-        for place, (_, method) in zip(("best", "second"), sorted(real, reverse=direction == "higher"), strict=False):
-            places[(method, metric)] = place
+    places = {(method, m): place for m in table.metrics for method, place in _places(table, m, columns[m]).items()}
     head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
     body = []
     for method in order:
@@ -84,7 +92,8 @@ def means_table(table: Table) -> str:
             cells.append(f'<td class="{places.get((method, metric), "")}">{number(mean.value)}{missing}{interval}</td>')
         count = len(table.by_method[method])
         rank = number(ranks[method]) if method in ranks else "–"
-        name = f"{html.escape(method)} <small>{html.escape(table.origin[method])}, {count}</small>"
+        origin = "given" if table.origin[method].startswith("given") else table.origin[method]
+        name = f"{html.escape(method)} <small>{html.escape(origin)}, {count}</small>"
         body.append(
             f'<tr class="{"trivial" if is_trivial(method) else ""}"><td>{name}</td><td>{rank}</td>{"".join(cells)}</tr>'
         )
@@ -105,7 +114,7 @@ def wins_table(table: Table, ranked: list[str]) -> str:
 
 def plot(table: Table, metric: str, width: int = 430) -> str:
     """Means and intervals of one metric as an SVG."""
-    means = {m: v for m, v in table.means(metric).items() if not math.isnan(v.value)}
+    means = {m: v for m, v in table.means(metric).items() if math.isfinite(v.value)}
     order = sorted(means, key=lambda m: means[m].value, reverse=table.better[metric] != "lower")[:18]
     if not order:
         return ""
@@ -135,13 +144,16 @@ def plot(table: Table, metric: str, width: int = 430) -> str:
 
 
 def data_uri(path: Path) -> str:
-    """The image as a PNG or, where that is large, a JPEG of quality 92, inside the page."""
+    """The image inside the page: a PNG, or where that exceeds 1.5 MB a JPEG of quality 92."""
     frame = read_image(path)
     pixels = (frame.read() * 255).round().byte().permute(1, 2, 0).numpy()
     image = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    kind, buffer = "png", io.BytesIO()
+    image.save(buffer, "PNG")
+    if buffer.tell() > PNG_BYTES:
+        kind, buffer = "jpeg", io.BytesIO()
+        image.save(buffer, "JPEG", quality=92)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def pictures(result: Bench, count: int) -> str:
@@ -175,7 +187,6 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
     table = Table(rows, {name: metric.better for name, metric in METRICS.items()})
     ranked = [m for m in RANKED if m in table.metrics]
-    everywhere = [m for m in ranked if set(table.ranked) <= table.means(m).keys()]
     protocol: Protocol = result.protocol
     failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
     definitions = "".join(
@@ -189,7 +200,9 @@ that have at least half of them.
 Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
 wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
 <h2>Means</h2>{means_table(table)}
-<p class="note">Mean rank over {", ".join(everywhere) or "nothing that all methods have"}. {html.escape(_partly(table, ranked, everywhere))}</p>
+<p class="note">Mean rank over {", ".join(table.counted(ranked)) or "no metric: none was scored for all methods"}.
+{html.escape(" ".join(table.rank_notes(ranked)))}</p>
+<p class="note">{LEGEND}</p>
 <h2>Win rates</h2><p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent, over {", ".join(ranked)}.</p>
 {wins_table(table, ranked)}
 <h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
@@ -201,11 +214,6 @@ wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values
 {f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
     write_whole(path, [page.encode()], overwrite=True)
     return table
-
-
-def _partly(table: Table, ranked: list[str], everywhere: list[str]) -> str:
-    rest = [m for m in ranked if m not in everywhere]
-    return f"Not in the mean rank, because some methods lack it: {', '.join(rest)}." if rest else ""
 
 
 def _json(protocol: Protocol) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor
 
 from ..api import Fuser, peak_bytes
+from ..data.folders import list_images
 from ..errors import FusionError
 from ..io import read_image, write_image
-from ..metrics import METRICS, to_grey
+from ..metrics import RULES, known_names, to_grey
 from ..metrics import score as score_images
 from ..stack import Frame, Stack, order_of_roles
-from .datasets import find_groups
-from .protocol import Protocol, Row, hash_files, read_scores, write_scores
+from .datasets import ROLES, find_groups
+from .protocol import Protocol, Row, hash_files
+from .store import Store
+from .versions import metric_versions
 
 DEFAULT_METRICS = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "psnr", "en", "sd", "sf", "ag")
 RANKED = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "mef_ssim")
@@ -41,16 +45,12 @@ class Bench:
     peak_mib: float = 0.0
 
 
-def metric_versions(names: Sequence[str]) -> dict[str, str]:
-    """name -> hash of the code of its module, so that a change of a definition changes the protocol."""
-    import inspect
+TRIVIAL = re.compile(r"average|maximum|copy \d+")
 
-    out = {}
-    for name in names:
-        module = inspect.getmodule(METRICS[name].function)
-        text = inspect.getsource(module) if module is not None else name
-        out[name] = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return out
+
+def is_trivial(method: str) -> bool:
+    """Whether a name is one of the rows that every table shows."""
+    return TRIVIAL.fullmatch(method) is not None
 
 
 def identity(fuser: Fuser) -> str:
@@ -74,12 +74,33 @@ def labels(models: Sequence[str]) -> dict[str, str]:
         if not equals:
             label, name = (Path(entry).resolve().name if Path(entry).is_dir() else entry), entry
         label = label.replace("/", "-")
-        if not label or not name:
+        if label in ("", ".", "..") or not name:
             raise FusionError(f"model '{entry}': give NAME, FOLDER or LABEL=MODEL")
         if label in out:
             raise FusionError(f"two models are called {label}; name one as LABEL={name}")
+        if is_trivial(label) and label != name:
+            raise FusionError(f"model '{entry}': every table has a row {label} of its own; give another label")
         out[label] = name
     return out
+
+
+def check_given(names: Sequence[str], chosen: Sequence[str]) -> None:
+    """Refuses a name of given images that another row has."""
+    for index, name in enumerate(names):
+        if is_trivial(name):
+            raise FusionError(f"--fused {name}: every table has a row {name} of its own; give another name")
+        if name in chosen or name in names[:index]:
+            raise FusionError(f"--fused {name}: another row has this name; give another one")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One row to be: how to make the grey levels that are scored, and where the picture is."""
+
+    method: str
+    origin: str
+    make: Callable[[], Tensor]
+    image: Path | None = None
 
 
 def bench(
@@ -90,33 +111,50 @@ def bench(
     *,
     fused: dict[str, Path] | None = None,
     metrics: Sequence[str] = (),
+    strict: bool = True,
     grey: str = "opencv",
     inputs: str = "luma",
     device: str = "auto",
     limit: int | None = None,
     step: Callable[[str], None] = lambda text: None,
+    check: Callable[[Protocol, dict[str, tuple[Path, ...]]], None] = lambda protocol, groups: None,
 ) -> Bench:
-    """Runs the benchmark on one data set and writes OUT/scores.csv and OUT/fused/METHOD/STEM.png.
+    """Runs the benchmark on one data set and writes OUT/scores.csv (after each image) and OUT/fused/METHOD/STEM.png.
 
-    A second run with the same protocol and weights scores only what is missing. A set that fails is reported in `failures`.
+    A second run with the same protocol and weights scores only what is missing, and rows of earlier runs stay in the file; the result
+    holds those of this run. A set that fails is reported in `failures`. strict: images too small for one of the `metrics` fail;
+    else, and for the default metrics, its score is NaN. check: called with the protocol and the sources before anything is fused.
     """
-    out = Path(out)
-    groups, lacking = find_groups(data, task)
-    groups = dict(list(groups.items())[:limit])
-    names = list(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()))
-    unknown = [n for n in names if n not in METRICS]
-    if unknown:
-        raise FusionError(f"unknown metric {unknown[0]}; known: {', '.join(METRICS)}")
+    out, fused = Path(out), fused or {}
+    if task not in ROLES:
+        raise FusionError(f"--task {task or repr(task)}: give one of {', '.join(ROLES)}")
+    if grey not in RULES:
+        raise FusionError(f"--grey {grey}: give one of {', '.join(RULES)}")
+    if inputs not in ("luma", "colour"):
+        raise FusionError(f"--inputs {inputs}: give luma or colour")
+    chosen = labels(models)
+    check_given(list(fused), list(chosen))
+    given = {name: {p.stem: p for p in list_images(folder)} for name, folder in fused.items()}
+    every, lacking = find_groups(data, task)
+    groups = dict(list(every.items())[:limit])
+    names = known_names(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()))
     protocol = Protocol(
-        Path(data).resolve().name, task, hash_files(groups), grey, inputs, metrics=metric_versions(names)
+        Path(data).resolve().name, task, hash_files(every), grey, inputs, metrics=metric_versions(names)
     )
-    known = _known_rows(out / "scores.csv", protocol)
+    store = Store(out / "scores.csv", protocol, list(every))
+    check(protocol, groups)
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.failures = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
-    chosen = labels(models)
     fusers = {label: Fuser(name, device=device) for label, name in chosen.items()}
     origins = {name: identity(fuser) for name, fuser in fusers.items()}
-    given = {name: {p.stem: p for p in sorted(Path(folder).iterdir())} for name, folder in (fused or {}).items()}
+    contents = {(name, stem): _content(path) for name, files in given.items() for stem, path in files.items()}
+    store.keep(
+        lambda row: (
+            row.origin == origins[row.method]
+            if row.method in origins
+            else row.method not in given or row.origin == contents.get((row.method, row.image))
+        )
+    )
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")
         try:
@@ -132,35 +170,53 @@ def bench(
                     Frame(t.to(torch.uint8).numpy()[..., None], name=p.name) for t, p in zip(lumas, paths, strict=True)
                 )
             )
-        jobs: list[tuple[str, str, Callable[[], Tensor]]] = [
-            (name, origins[name], partial(_fuse, fusers[name], stack, roles, out, name, stem, grey, result))
-            for name in chosen
-        ]
-        jobs += [
-            (name, "given", partial(_given, files, stem, name, lumas[0], grey, result)) for name, files in given.items()
-        ]
-        jobs += [(name, "trivial", make) for name, make in _trivial(lumas) if name not in chosen]
-        for method, origin, make in jobs:
-            saved = out / "fused" / method / f"{stem}.png"
-            row = known.get((method, stem, origin))
-            if row is not None and origin != "given" and (origin == "trivial" or saved.exists()):
-                result.rows.append(row)
-                if origin != "trivial":
-                    result.fused.setdefault(method, {})[stem] = saved
-                continue
-            try:
-                image = make()
-                values = score_images(image, lumas, names, grey)  # type: ignore[arg-type]
-            except FusionError as error:
-                result.failures[f"{stem} ({method})"] = str(error)
-                continue
-            result.rows.append(Row(stem, method, origin, values))
+        jobs = []
+        for name, fuser in fusers.items():
+            target = out / "fused" / name / f"{stem}.png"
+            seconds = result.seconds.setdefault(name, [])
+            make = partial(_fuse, fuser, stack, roles, target, grey, seconds)
+            jobs.append(_Job(name, origins[name], make, target))
+        for name, files in given.items():
+            path = files.get(stem)
+            make = partial(_given, path, f"{name} has no {stem}", lumas[0], grey)
+            jobs.append(_Job(name, contents.get((name, stem), ""), make, path))
+        jobs += [_Job(name, "trivial", make) for name, make in _trivial(lumas) if name not in chosen]
+        for job in jobs:
+            row = store.find(stem, job.method, job.origin, names)
+            if row is None or (job.image is not None and not job.image.exists()):
+                try:
+                    values = score_images(job.make(), lumas, names, grey, strict=strict and bool(metrics))  # type: ignore[arg-type]
+                except FusionError as error:
+                    result.failures[f"{stem} ({job.method})"] = str(error)
+                    continue
+                row = Row(stem, job.method, job.origin, values)
+                store.add(row)
+            result.rows.append(row)
+            if job.image is not None:
+                result.fused.setdefault(job.method, {})[stem] = job.image
+        store.save()
     result.peak_mib = peak_bytes() / 2**20
     if not result.rows:
         first = next(iter(result.failures.items()), ("", "no images"))
         raise FusionError(f"{data}: nothing could be scored; {first[0]}: {first[1]}")
-    write_scores(out / "scores.csv", protocol, result.rows)
     return result
+
+
+def trivial_rows(stem: str, paths: Sequence[Path], metrics: Sequence[str], grey: str) -> list[Row]:
+    """The trivial rows of one image alone."""
+    lumas = [levels(read_image(p), grey) for p in paths]
+    return [
+        Row(stem, name, "trivial", score_images(make(), lumas, metrics, grey, strict=False))  # type: ignore[arg-type]
+        for name, make in _trivial(lumas)
+    ]
+
+
+def _content(path: Path) -> str:
+    """The origin of a given image: a hash of the file, so that a changed file is scored again."""
+    try:
+        return f"given {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+    except OSError as error:
+        raise FusionError(f"{path}: cannot be read ({error.strerror}); check the file") from None
 
 
 def _trivial(lumas: list[Tensor]) -> list[tuple[str, Callable[[], Tensor]]]:
@@ -173,49 +229,27 @@ def _trivial(lumas: list[Tensor]) -> list[tuple[str, Callable[[], Tensor]]]:
     return out + [(f"copy {k + 1}", partial(images.__getitem__, k)) for k in range(len(images))]
 
 
-def _known_rows(path: Path, protocol: Protocol) -> dict[tuple[str, str, str], Row]:
-    """Rows of an earlier run of the same protocol."""
-    if not path.exists():
-        return {}
-    try:
-        before, rows = read_scores(path)
-    except FusionError:
-        return {}
-    if before != protocol:
-        return {}
-    return {(r.method, r.image, r.origin): r for r in rows}
-
-
-def _fuse(
-    fuser: Fuser, stack: Stack, roles: list[int], out: Path, name: str, stem: str, grey: str, result: Bench
-) -> Tensor:
+def _fuse(fuser: Fuser, stack: Stack, roles: list[int], target: Path, grey: str, seconds: list[float]) -> Tensor:
     """Fuses, times, saves and gives the grey levels of what was saved."""
     frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
-    if name not in result.seconds:  # the first call warms caches up
+    if not seconds:  # the first call warms caches up
         fuser.run(frames, keep_order=True)
-        result.seconds[name] = []
     start = time.perf_counter()
     fused = fuser.run(frames, keep_order=True).fused
-    result.seconds[name].append(time.perf_counter() - start)
-    target = out / "fused" / name / f"{stem}.png"
-    pixels = fused.pixels if fused.pixels.dtype == np.uint8 else None
-    if pixels is None:
+    seconds.append(time.perf_counter() - start)
+    if fused.pixels.dtype != np.uint8:
         raise FusionError(
-            f"{stem}: the benchmark is on 8-bit results, and these are {fused.pixels.dtype}; use --inputs luma"
+            f"{target.stem}: the benchmark is on 8-bit results, and these are {fused.pixels.dtype}; use --inputs luma"
         )
-    write_image(target, pixels, overwrite=True)
-    result.fused.setdefault(name, {})[stem] = target
-    return levels(Frame(pixels, name=stem), grey)
+    write_image(target, fused.pixels, overwrite=True)
+    return levels(Frame(fused.pixels, name=target.stem), grey)
 
 
-def _given(files: dict[str, Path], stem: str, name: str, like: Tensor, grey: str, result: Bench) -> Tensor:
+def _given(path: Path | None, missing: str, like: Tensor, grey: str) -> Tensor:
     """Grey levels of a fused image that somebody else made."""
-    if stem not in files:
-        raise FusionError(f"{name} has no {stem}")
-    image = levels(read_image(files[stem]), grey)
+    if path is None:
+        raise FusionError(missing)
+    image = levels(read_image(path), grey)
     if image.shape != like.shape:
-        raise FusionError(
-            f"{files[stem]} is {image.shape[1]}x{image.shape[0]}, its sources {like.shape[1]}x{like.shape[0]}"
-        )
-    result.fused.setdefault(name, {})[stem] = files[stem]
+        raise FusionError(f"{path} is {image.shape[1]}x{image.shape[0]}, its sources {like.shape[1]}x{like.shape[0]}")
     return image

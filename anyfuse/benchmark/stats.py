@@ -13,7 +13,10 @@ from .protocol import Row
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over images with a 95 % bootstrap interval; `missing` of `count` values are NaN and are not in the mean."""
+    """Mean over images with a 95 % bootstrap interval; `missing` of `count` values are NaN and are not in the mean.
+
+    With an infinite value (PSNR of equal images) the mean is infinite, and the interval NaN.
+    """
 
     value: float
     low: float
@@ -25,12 +28,15 @@ class Mean:
 def mean_of(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Mean:
     """Percentile bootstrap over images."""
     array = np.asarray(values, dtype=np.float64)
-    finite = array[np.isfinite(array)]
-    if not len(finite):
-        return Mean(math.nan, math.nan, math.nan, len(array), len(array))
-    picks = np.random.default_rng(seed).integers(0, len(finite), (draws, len(finite)))
-    low, high = np.percentile(finite[picks].mean(1), [2.5, 97.5])
-    return Mean(float(finite.mean()), float(low), float(high), len(array), len(array) - len(finite))
+    present = array[~np.isnan(array)]
+    missing = len(array) - len(present)
+    if not len(present):
+        return Mean(math.nan, math.nan, math.nan, len(array), missing)
+    if not np.isfinite(present).all():
+        return Mean(sum(present.tolist()), math.nan, math.nan, len(array), missing)
+    picks = np.random.default_rng(seed).integers(0, len(present), (draws, len(present)))
+    low, high = np.percentile(present[picks].mean(1), [2.5, 97.5])
+    return Mean(float(present.mean()), float(low), float(high), len(array), missing)
 
 
 class Table:
@@ -63,24 +69,61 @@ class Table:
         found = {m: self.values(m, metric, images) for m in self.methods}
         return {m: mean_of(v) for m, v in found.items() if v}
 
+    def defined(self, metric: str) -> tuple[list[str], list[str]]:
+        """Ranked methods whose scores are not NaN on at least half of the common images, and the common images on which all those are not.
+
+        A method that is left out has no rank in this metric: a copy of a source has no SCD.
+        """
+        holes = {m: {i for i in self.common if math.isnan(self._at(m, i, metric))} for m in self.ranked}
+        methods = [m for m, found in holes.items() if 2 * len(found) <= len(self.common)]
+        return methods, [i for i in self.common if not any(i in holes[m] for m in methods)]
+
+    def _at(self, method: str, image: str, metric: str) -> float:
+        return self.by_method[method][image].get(metric, math.nan)
+
     def ranks(self, metric: str) -> dict[str, float]:
-        """Rank of each method by its mean over the common images, 1 is best, ties share; NaN means rank last."""
+        """Rank of each method by its mean over the images of `defined`, 1 is best, ties share."""
         direction = self.better[metric]
-        if direction == "none":
+        methods, images = self.defined(metric)
+        if direction == "none" or not images:
             return {}
-        means = {m: v.value for m, v in self.means(metric, self.common).items() if m in self.ranked}
-        key = {m: (math.inf if math.isnan(v) else -v if direction == "higher" else v) for m, v in means.items()}
+        sign = -1 if direction == "higher" else 1
+        key = {m: sign * mean_of([self._at(m, i, metric) for i in images], draws=1).value for m in methods}
         return {
             m: 0.5 + sum(o < k for o in key.values()) + 0.5 * sum(o == k for o in key.values()) for m, k in key.items()
         }
 
     def mean_ranks(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Method -> mean rank over those metrics that every ranked method has, best first."""
-        columns = [r for r in (self.ranks(m) for m in metrics) if len(r) == len(self.ranked)]
-        if not columns:
-            return {}
-        out = {m: float(np.mean([c[m] for c in columns])) for m in self.ranked}
+        """Method -> mean of its ranks, best first, over those metrics that were scored for every ranked method."""
+        columns = [self.ranks(m) for m in self.counted(metrics)]
+        found = {m: [c[m] for c in columns if m in c] for m in self.ranked}
+        out = {m: float(np.mean(ranks)) for m, ranks in found.items() if ranks}
         return dict(sorted(out.items(), key=lambda item: item[1]))
+
+    def counted(self, metrics: Sequence[str]) -> list[str]:
+        """Those metrics that the mean rank is over."""
+        return [m for m in metrics if not self._unscored(m) and self.ranks(m)]
+
+    def _unscored(self, metric: str) -> list[str]:
+        """Ranked methods whose table lacks this column."""
+        return [m for m in self.ranked if not self.values(m, metric, self.common)]
+
+    def rank_notes(self, metrics: Sequence[str]) -> list[str]:
+        """What the mean ranks leave out, one sentence a metric."""
+        notes = []
+        for metric in metrics:
+            methods, images = self.defined(metric)
+            without = [m for m in self.ranked if m not in methods]
+            if self._unscored(metric):
+                notes.append(f"{metric} is in no mean rank: not scored for {', '.join(self._unscored(metric))}.")
+            elif metric not in self.counted([metric]):
+                notes.append(f"{metric} is in no mean rank: NaN on too many images.")
+            else:
+                if without:
+                    notes.append(f"{metric} is not in the mean rank of {', '.join(without)}: NaN.")
+                if len(images) < len(self.common):
+                    notes.append(f"{metric} is ranked on the {len(images)} of {len(self.common)} images without NaN.")
+        return notes
 
     def win_rate(self, a: str, b: str, metrics: Sequence[str]) -> float:
         """Share of (image, metric) cases of both in which `a` is better than `b`; ties count half."""
@@ -90,7 +133,7 @@ class Table:
                 continue
             sign = 1 if self.better[metric] == "higher" else -1
             for image in self.by_method[a].keys() & self.by_method[b].keys():
-                x, y = (self.by_method[m][image].get(metric, math.nan) for m in (a, b))
-                if math.isfinite(x) and math.isfinite(y):
+                x, y = self._at(a, image, metric), self._at(b, image, metric)
+                if not math.isnan(x) and not math.isnan(y):
                     won.append(0.5 if x == y else float(sign * (x - y) > 0))
         return float(np.mean(won)) if won else math.nan

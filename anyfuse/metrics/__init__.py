@@ -10,6 +10,7 @@ and which published tables used which variant.
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Sequence
 
@@ -34,6 +35,7 @@ __all__ = [
     "RULES",
     "Metric",
     "Shared",
+    "known_names",
     "native_score",
     "psnr_truth",
     "score",
@@ -47,30 +49,46 @@ def score(
     fused: Image,
     sources: Sequence[Image],
     metrics: Iterable[str] | None = None,
-    grey: GreyRule = "matlab",
+    grey: GreyRule = "opencv",
     reference: Image | None = None,
+    *,
+    strict: bool = True,
 ) -> dict[str, float]:
     """Metrics of one fused image and its sources: name -> value.
 
     fused, sources, reference: arrays (H, W) or (H, W, C), tensors (H, W) or (C, H, W), C 1 or 3, values 0..255, all of one
-    size. Colour becomes grey levels by the rule `grey` (matlab, pil, opencv). metrics: names of METRICS; None: all plain
-    ones, NaN for those whose window does not fit into the image; ["all"]: every one. reference: a known truth, adds
-    psnr_truth and ssim_truth. Where a reference implementation returns NaN, so does this.
+    size. Colour becomes grey levels by the rule `grey` (matlab, pil, opencv). metrics: names of METRICS, which images smaller
+    than their windows refuse (strict=False: NaN); None: all plain ones, "all": every one, both with NaN where the window does
+    not fit. reference: a known truth, adds psnr_truth and ssim_truth. Where a reference implementation returns NaN, so does this.
     """
     batch = score_batch(
         to_grey(_chw(fused, "fused"), grey)[None],
         torch.stack(_same_size([to_grey(_chw(s, f"source {k + 1}"), grey) for k, s in enumerate(sources)]))[None],
         metrics,
         None if reference is None else to_grey(_chw(reference, "reference"), grey)[None],
+        strict=strict,
     )
     return {name: float(value) for name, value in batch.items()}
 
 
 def score_batch(
-    fused: Tensor, sources: Tensor, metrics: Iterable[str] | None = None, reference: Tensor | None = None
+    fused: Tensor,
+    sources: Tensor,
+    metrics: Iterable[str] | None = None,
+    reference: Tensor | None = None,
+    *,
+    strict: bool = True,
 ) -> dict[str, Tensor]:
     """The same for grey batches: fused (B, H, W), sources (B, N, H, W), reference (B, H, W) in 0..255; values (B,)."""
-    names = _names(metrics)
+    for image, what in (
+        (fused, "fused"),
+        (sources, "sources"),
+        *([] if reference is None else [(reference, "reference")]),
+    ):
+        if not isinstance(image, Tensor):
+            raise FusionError(f"{what} is a {type(image).__name__}: give a tensor")
+    names = list(PLAIN) if metrics is None else known_names(metrics)
+    strict = strict and metrics is not None and names != list(METRICS)
     check_shapes(fused, sources)
     _check_values(fused, "fused")
     _check_values(sources, "sources")
@@ -87,7 +105,7 @@ def score_batch(
                 try:
                     value = METRICS[name].function(shared.fused, shared.sources, shared)
                 except TooSmallError:
-                    if metrics is not None:
+                    if strict:
                         raise
                     value = torch.full((1,), float("nan"), dtype=torch.float64, device=fused.device)
                 values[name].append(value)
@@ -103,21 +121,28 @@ def score_batch(
     return out
 
 
-def _names(metrics: Iterable[str] | None) -> list[str]:
-    if metrics is None:
-        return list(PLAIN)
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
+def known_names(metrics: Iterable[str]) -> list[str]:
+    """Names of METRICS without repeats, or all of them for "all" or ["all"]; a FusionError suggests the nearest name."""
+    names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     if names == ["all"]:
         return list(METRICS)
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise FusionError(f"unknown metric {', '.join(unknown)}: known are {', '.join(METRICS)}")
+    if not names:
+        raise FusionError("no metric named: leave the names out for the usual ones, or give 'all'")
+    for name in names:
+        if name not in METRICS:
+            nearest = difflib.get_close_matches(str(name).lower(), METRICS, 1, 0.5)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            raise FusionError(f"unknown metric {name}: {hint}docs/metrics.md lists all of them")
     return names
 
 
 def _chw(image: Image, what: str) -> Tensor:
     """(C, H, W) of an array (H, W[, C]) or a tensor ([C,] H, W)."""
+    if not isinstance(image, (np.ndarray, Tensor)):
+        raise FusionError(f"{what} is a {type(image).__name__}: give an array (H, W[, 3]) or a tensor ([3,] H, W)")
     if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "uif" and image.dtype != np.bool_:
+            raise FusionError(f"{what} has the type {image.dtype}: give numbers in 0..255")
         if image.dtype == np.uint16:
             raise FusionError(f"{what} has 16 bits: metrics are defined on 0..255, divide by 257")
         tensor = torch.from_numpy(np.array(image, order="C"))  # a copy: views of files are read-only
@@ -132,18 +157,20 @@ def _chw(image: Image, what: str) -> Tensor:
 
 
 def _check_values(values: Tensor, what: str = "image") -> None:
-    """Refuses NaN, values outside 0..255 and floats that were left in 0..1."""
+    """Refuses truth values, NaN, values outside 0..255 and floats that were left in 0..1."""
     if values.numel() == 0:
         raise FusionError(f"{what} is empty: shape {tuple(values.shape)}")
-    if not values.is_floating_point():
-        return
+    if values.dtype == torch.bool:
+        raise FusionError(f"{what} holds True and False: metrics are defined on 0..255, multiply by 255")
+    if values.is_complex():
+        raise FusionError(f"{what} holds complex numbers: metrics are defined on 0..255, give real levels")
     low, high = (float(v) for v in torch.aminmax(values))
     if math.isnan(low) or math.isnan(high):
         count = int(values.isnan().sum())
         raise FusionError(f"{what} has {count} NaN pixels of {values.numel()}: mend or mask them first")
     if low < 0 or high > 255:
         raise FusionError(f"{what} has values {low:g}..{high:g}: metrics are defined on 0..255, scale or clip first")
-    if 0 < high <= 1 and bool((values != values.round()).any()):
+    if values.is_floating_point() and 0 < high <= 1 and bool((values != values.round()).any()):
         raise FusionError(f"{what} has values {low:g}..{high:g}, which look like 0..1: multiply by 255")
 
 

@@ -41,7 +41,8 @@ def qabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
     """Gradient transfer Q^AB/F (Xydeas and Petrovic 2000; identical in VIFB, MEFB, TANG; right in CDD, UniFusion).
 
     sum_S Q_SF g_S / sum_S g_S over pixels and sources. Range 0..0.987, higher is better; N sources: the same sums.
-    Where strengths are equal the relative strength is g_F itself, as in the originals. NaN for constant sources.
+    Where strengths are equal the relative strength is g_F itself, as in the originals. Constant sources have an edge at the zero
+    border: not NaN unless they are 0.
     Differentiable. On float32 within 1e-4 of float64.
     """
     s = Shared.of(fused, sources, shared)

@@ -99,19 +99,19 @@ def _scd_terms(s: Shared) -> Tensor:
 def scd(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Sum of the correlations of differences (Aslantas and Bendes 2015): corr(F - B, A) + corr(F - A, B).
 
-    Range -2..2, higher is better. NaN where F equals a source (as the reference returns). N > 2 sources: the sum over
-    i of corr(F - mean of the other sources, S_i), range -N..N. One source: NaN. Differentiable.
+    Range -N..N for N sources, higher is better. NaN where F equals a source (as the reference returns). N > 2 sources: the
+    sum over i of corr(F - mean of the other sources, S_i). One source: NaN. Differentiable.
     """
     return _scd_terms(Shared.of(fused, sources, shared)).sum(1)
 
 
 def scd_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """`scd` as Yu Liu's kit has it: 1e-5 added to the differences, which lets a constant difference count 0 (up to
-    rounding, 1e-13) where `scd` is NaN. Equal to `scd` otherwise."""
+    rounding, 1e-13) where `scd` is NaN. Equal to `scd` otherwise. Its gradient is NaN where F equals a source."""
     s = Shared.of(fused, sources, shared)
     if s.sources.shape[1] == 1:
         return scd(fused, sources, s)
-    return _scd_terms(s).nan_to_num(0.0).sum(1)
+    return s.keep_nan(_scd_terms(s).nan_to_num(0.0).sum(1))
 
 
 def psnr_truth(fused: Tensor, truth: Tensor) -> Tensor:

@@ -270,7 +270,7 @@ def fmi(
             values = [_binary_mean_score(m) for m in maps]
         else:
             values = [_mean_score(m, as_published) for m in maps]
-        return torch.tensor(values, dtype=torch.float64, device=s.images.device)
+        return s.keep_nan(torch.tensor(values, dtype=torch.float64, device=s.images.device))
 
     return s.once(("fmi", feature, as_published), make)
 

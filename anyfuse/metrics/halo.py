@@ -34,7 +34,7 @@ def slow_gradient(images: Tensor, sigma: float) -> Tensor:
 
 def halo_at(fused: Tensor, sources: Tensor, sigma: float, shared: Shared | None = None) -> Tensor:
     """Halo at one scale of `sigma` pixels, (B,). Range 0.., lower is better, any number of sources. Differentiable. On
-    float32 within 2e-4 of float64.
+    float32 within 2e-4 (absolute) of float64.
 
     Sources without any gradient give 0 / 0: 0 if the fused image has none either, else infinity.
     """

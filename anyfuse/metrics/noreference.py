@@ -6,6 +6,7 @@ their licences: data/SOURCES.txt. They know natural photographs, not thermal or 
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 
@@ -181,4 +182,4 @@ def niqe(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
             away = features.mean(0) - parameters["niqe_mean"]
             pooled = (torch.cov(features.T) + parameters["niqe_covariance"]) / 2
             scores.append(torch.sqrt(away @ torch.linalg.pinv(pooled) @ away))
-    return torch.stack(scores)
+    return torch.stack(scores).masked_fill(s.fused.isnan().flatten(1).any(1), math.nan)

@@ -149,12 +149,12 @@ def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     of the best local correlation of the fused map with a source's map or with the stronger of them, where a source has
     congruency above .1.
 
-    Range 0..1, higher is better. float64, not differentiable (thresholds). N sources: the best of N, and of the map that
+    Range 0..1, higher is better. float64, not differentiable (thresholds): no gradient flows. N sources: the best of N, and of the map that
     takes at each pixel the source of the largest congruency. NaN if no source has features.
     """
     s = Shared.of(fused, sources, shared)
     batch, count = s.images.shape[:2]
-    maps = s.once("congruency", lambda: phase_congruency(s.images.flatten(0, 1)))
+    maps = s.once("congruency", lambda: phase_congruency(s.images.detach().nan_to_num(0.0).flatten(0, 1)))
     congruency, largest, smallest = (m.unflatten(0, (batch, count)) for m in maps)
     mask = (congruency[:, 1:] > THRESHOLD).double()
     anywhere = mask.amax(1)
@@ -166,4 +166,4 @@ def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
         candidates = torch.cat([source, source.gather(1, strongest)], 1)
         best = (_agreement(feature[:, 0], candidates) * everywhere).amax(1)
         product = product * best.sum((-2, -1)) / anywhere.sum((-2, -1))
-    return product
+    return s.keep_nan(product)

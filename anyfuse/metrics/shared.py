@@ -70,6 +70,10 @@ class Shared:
         images = self.images.double()
         return self.once("double", lambda: Shared(images[:, 0], images[:, 1:]))
 
+    def keep_nan(self, value: Tensor) -> Tensor:
+        """`value` (B,), NaN where the images have NaN pixels that a mean over windows has dropped."""
+        return value.masked_fill(self.images.isnan().flatten(1).any(1), float("nan"))
+
     def at_least(self, rows: int, columns: int, metric: str) -> None:
         """Refuses images smaller than the window of `metric`."""
         height, width = self.size

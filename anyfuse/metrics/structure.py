@@ -46,7 +46,7 @@ def ssim(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
 
 
 def ssim_sum(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """`ssim` summed over the sources (VIFB): 0..2 for two sources. Differentiable."""
+    """`ssim` summed over the sources (VIFB). Range -N..N for N sources, 0..2 in practice for two. Differentiable."""
     return ssim(fused, sources, shared) * sources.shape[1]
 
 

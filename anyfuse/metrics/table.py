@@ -33,7 +33,8 @@ INF = float("inf")
 class Metric:
     """One entry of METRICS.
 
-    better: which direction is better; none where zero or neither is. range: smallest and largest possible value.
+    better: which direction is better; none where zero or neither is. range: smallest and largest possible value for
+    any number of sources; a sum over the sources (scd, ssim_sum) is -N..N for N of them, so it has no bound.
     family: information, gradient, edges, structure, perception, fidelity, halo or no-reference. source: who defined it,
     and whose code this follows. variant_of: the plain name that this is a variant of, None for a plain one.
     """

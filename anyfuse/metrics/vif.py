@@ -71,7 +71,7 @@ def viff(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
 
     Noise variance .005 * 255^2; the four scales weighted 1, 0, .15, 1 over 2.15. Range 0..about 1, higher is better;
     .4 to 1.02 measured. Differentiable. Needs 41x41 pixels. Equal gains (0 for several sources) take the last source, so that
-    the order of the sources matters in the sixth digit.
+    the order of the sources matters: by 1.5e-3 relative at most as measured, on images with flat patches.
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(41, 41, "viff")

@@ -220,9 +220,10 @@ def qy_mefb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Ten
     """Yang's metric without guard, NaN windows left out of the mean (MEFB Qy).
 
     Where flat patches exist the value is set by rounding: it differs between summation orders by 1e-4 typically, by more
-    than 10 at worst, in the original as well.
+    than 10 at worst, in the original as well. There the gradient can be NaN.
     """
-    return _yang(_window_maps(Shared.of(fused, sources, shared), False)).nanmean((-2, -1))
+    s = Shared.of(fused, sources, shared)
+    return s.keep_nan(_yang(_window_maps(s, False)).nanmean((-2, -1)))
 
 
 def qy_zl(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
@@ -274,9 +275,11 @@ def qc_mefb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Ten
     """MEFB Qc: as `qc`, but a share of the first source below 0 or above 1 sets the local result to 0 or 1 (so the order
     of the sources matters), no guard, NaN windows left out.
 
-    Set by rounding where flat patches exist: 1e-4 to 1e-2 between summation orders, in the original as well.
+    Set by rounding where flat patches exist: 1e-4 to 1e-2 between summation orders, in the original as well. There the
+    gradient can be NaN.
     """
-    return _cvejic(_window_maps(Shared.of(fused, sources, shared), False)).nanmean((-2, -1))
+    s = Shared.of(fused, sources, shared)
+    return s.keep_nan(_cvejic(_window_maps(s, False)).nanmean((-2, -1)))
 
 
 def qc_zl(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
@@ -285,7 +288,7 @@ def qc_zl(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tenso
 
 
 def qc_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Yu Liu's metricCvejic sw=2: `qc` with an 8x8 box window, no guard."""
+    """Yu Liu's metricCvejic sw=2: `qc` with an 8x8 box window, no guard: the gradient can be NaN where flat patches exist."""
     s = Shared.of(fused, sources, shared).double()
     s.at_least(8, 8, "qc_liu")
     return _clipped_cvejic(_maps(s, _box(s), guarded=False, pairs=False)).mean((-2, -1))

@@ -69,7 +69,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
-        sha256="21d1d25050ff1ac16f24a01d02045de7d2280a8bf410739530bb67ba6eeb37a9",
+        sha256="dc801c640364d94d00b3c63dc46281524d6356781cc5d151b8ea524e786cd5d6",
         trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
     ),
     "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),

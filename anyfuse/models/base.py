@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..errors import FusionError
+
+if TYPE_CHECKING:
+    from ..control import Control
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -93,6 +97,17 @@ class FusionModel(nn.Module):
             raise FusionError(
                 f"{type(self).__name__} takes {takes} images, not {n}: for any number of images use --model anyfuse"
             )
+
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        """Takes what a user asks for, for the calls that follow; returns warnings on wishes without effect.
+
+        order: places in the user's list of the sources that the model gets. Raises FusionError for a wish that the model cannot fulfil.
+        """
+        if control.degradations or control.tone or control.segment:
+            raise FusionError(
+                f"{type(self).__name__} follows no instructions; for repairs use --model mmaif-tiny, or leave --say out"
+            )
+        return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
 
     def prepare(self) -> None:
         """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not to be had."""

@@ -138,6 +138,14 @@ class DiTFuse(LatentModel):
         self.told: Control | None = None
         self.cache, self.seed = True, 0
 
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        """As FusionModel; a wish is refused where it is a repair, or a class and the model has no head for it."""
+        ditfuse_prompt.check(control)
+        if control.segment and self.mask_head is None:
+            raise FusionError("this model has no head for segmentation: train one with config.mask=true")
+        self.told = None if control.empty else control
+        return ditfuse_prompt.ignored(control)
+
     # ------------------------------------------------------------------ the flow
 
     def plan(self, control: Control | Sequence[Control] | None) -> list[tuple[float, Branch]]:

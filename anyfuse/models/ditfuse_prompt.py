@@ -46,6 +46,11 @@ def check(control: Control) -> None:
         )
 
 
+def ignored(control: Control) -> list[str]:
+    """A warning for each wish without effect."""
+    return [f"the wish to keep {wish} has no effect with DiTFuse" for wish in control.keep]
+
+
 def tags(control: Control) -> str:
     """'[FUSION] <MULTI-FOCUS> [CONTROL] <LIGHT+> [SEG] car road'; medical images are a fusion without a subtask, as M3 pairs."""
     parts = ["[FUSION]", *(f"<{TAG_OF[t]}>" for t in (control.task,) if t in TAG_OF)]

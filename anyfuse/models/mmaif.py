@@ -16,18 +16,21 @@ Attention runs over all tokens of the image, so the model cannot be tiled (halo 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..control import Control
 from ..errors import FusionError
 from .autoencoders import LATENT, STRIDE
 from .base import Context
 from .latent_blocks import Block, rotary, sinusoid
 from .latent_model import LatentModel, noise
 from .pyramid import collapse, laplacian_pyramid
+from .wishes import WIDTH, wish_vector
 
 LARGEST_GAIN = 4.0
 BAND = 0.03  # band value at which the detail path's compression has reached one half
@@ -37,7 +40,7 @@ BAND = 0.03  # band value at which the detail path's compression has reached one
 class MMAIFConfig:
     """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the transformer. hidden: of an
     expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
-    text: width of the embedding of an instruction.
+    text: width of what is said (wishes.py), or of a sentence's vector.
 
     flow: flow matching in `steps` Euler steps instead of regression. detail: merge the sources' finest bands; guide: channels that the transformer
     gives that path. residual: regression starts from the mean of the sources' latents. moe (else one GLU of the same cost), rope, value_residual,
@@ -55,7 +58,7 @@ class MMAIFConfig:
     active: int = 1
     rank: int = 32
     table: int = 8
-    text: int = 192
+    text: int = WIDTH
     flow: bool = False
     steps: int = 4
     detail: bool = True
@@ -262,6 +265,13 @@ class MMAIF(LatentModel):
         found = self.predict(self.encode(sources), text)
         fused = self.render(found.latents, found.guide, sources)
         return fused if self.training else fused.clamp(0, 1)
+
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        if control.tone or control.segment:
+            wish = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
+            raise FusionError(f"MMAIF repairs and fuses; it cannot do this: {wish}")
+        self.told = wish_vector(control, order)[None] if control.degradations else None
+        return [f"the wish to keep {wish} has no effect with MMAIF" for wish in control.keep]
 
 
 def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:

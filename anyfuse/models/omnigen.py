@@ -18,7 +18,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +32,7 @@ from ..control import Control
 from ..errors import FusionError
 from .base import Context, FusionModel, flatten_set, is_hub_id, read_tensors
 from .ditfuse_blocks import TARGET, TEXT, TIME, KeysValues, attention_mask
-from .ditfuse_prompt import full_prompt, image_tag
+from .ditfuse_prompt import check, full_prompt, ignored, image_tag
 
 HEAD = "<|user|>\nGenerate an image according to the following instructions\n"
 TAIL = "<|end|>\n<|assistant|>\n<|diffusion|>"
@@ -238,6 +238,12 @@ class OmniGen(FusionModel):
         """Puts the adapter into the transformer's weights."""
         for adapter, layer in zip(self.adapters, self.frozen.transformer.layers, strict=False):
             adapter.merge(layer.self_attn)  # type: ignore[operator]
+
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        """As FusionModel; repairs are refused."""
+        check(control)
+        self.told = None if control.empty else control
+        return ignored(control)
 
     # ------------------------------------------------------------------ codec
 

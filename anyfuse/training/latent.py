@@ -31,6 +31,7 @@ from ..losses import ssim_map
 from ..models import MODELS, load_model
 from ..models.base import FusionModel
 from ..models.mmaif import MMAIF
+from ..models.wishes import WIDTH, plan_vectors
 from .pool import TEACHER, Pool
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, split_losses
@@ -158,7 +159,7 @@ class DegradedPairs(Pool):
 class Latent:
     """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
 
-    words: makes embeddings of what was done to a pair; without them the model is trained without instructions.
+    words: makes vectors of what was done to a pair; None: the numbers of models/wishes.py where they fit the model, else no instructions.
     """
 
     DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
@@ -166,7 +167,8 @@ class Latent:
     def __init__(self, model: FusionModel, recipe: Recipe, words: Words | None = None) -> None:
         if not isinstance(model, MMAIF):
             raise FusionError(f"strategy 'latent' needs a model of latents, as mmaif-tiny, not {type(model).__name__}")
-        self.model, self.recipe, self.words = model, recipe, words
+        fits = model.config.text == WIDTH
+        self.model, self.recipe, self.words = model, recipe, words or (plan_vectors if fits else None)
         self.options = read_options(recipe, DEFAULTS)
         model.mark()
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,20 @@ import pytest
 from conftest import scene, to8
 from PIL import Image
 
-from anyfuse import cli
+sys.path.insert(0, str(Path(__file__).parent))
+from mini import make_data, run
+
 from anyfuse.benchmark.datasets import DATASETS, find_groups
-from anyfuse.benchmark.protocol import Protocol, Row, check_same, differences, read_peers, read_scores, write_scores
+from anyfuse.benchmark.protocol import (
+    Protocol,
+    Row,
+    check_peers,
+    check_same,
+    differences,
+    read_peers,
+    read_scores,
+    write_scores,
+)
 from anyfuse.benchmark.run import labels
 from anyfuse.benchmark.stats import Table, mean_of
 from anyfuse.errors import FusionError
@@ -25,19 +37,7 @@ from anyfuse.metrics import METRICS, score
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small infrared-visible set: three pairs."""
-    root = tmp_path_factory.mktemp("bench") / "mini"
-    for index in range(3):
-        write_image(root / "ir" / f"{index}.png", to8(scene(72, 96, index)))
-        write_image(root / "vis" / f"{index}.png", to8(scene(72, 96, 20 + index, 3)))
-    return root
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        cli.main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+    return make_data(tmp_path_factory.mktemp("bench") / "mini")
 
 
 def bench(capsys: pytest.CaptureFixture[str], data: Path, out: Path, *more: object) -> tuple[int, str, str]:
@@ -101,7 +101,7 @@ def test_given_images_and_failures(capsys: pytest.CaptureFixture[str], data: Pat
     _, rows = read_scores(tmp_path / "out" / "scores.csv")
     mine = [r for r in rows if r.method == "mine"]
     assert len(mine) == 2
-    assert all(r.origin == "given" for r in mine)
+    assert all(r.origin.startswith("given ") for r in mine)
     assert math.isnan(mine[0].values["scd"]), "a copy of a source has no SCD, and the file says so"
 
 
@@ -126,11 +126,11 @@ def test_protocol_differences() -> None:
 
 
 def test_scores_round_trip(tmp_path: Path) -> None:
-    rows = [Row("1", "m", "given", {"mi": 1.25, "scd": math.nan}), Row("2", "m", "given", {"mi": 2.0})]
-    write_scores(tmp_path / "s.csv", Protocol("d", "ivf", "x"), rows)
+    rows = [Row("1", "m", "given", {"mi": 1.1234567890123456, "scd": math.nan}), Row("2", "m", "given", {"mi": 2.0})]
+    write_scores(tmp_path / "s.csv", Protocol("d", "ivf", "x", metrics={"mi": "1", "scd": "1"}), rows)
     _, again = read_scores(tmp_path / "s.csv")
     assert again[1] == rows[1]
-    assert again[0].values["mi"] == 1.25
+    assert again[0].values["mi"] == 1.1234567890123456
     assert math.isnan(again[0].values["scd"])
     (tmp_path / "t.csv").write_text("image,method\n1,2\n")
     with pytest.raises(FusionError, match="no protocol"):
@@ -140,15 +140,29 @@ def test_scores_round_trip(tmp_path: Path) -> None:
 def test_peers_are_put_to_the_test(tmp_path: Path) -> None:
     ours = [Row("1", "average", "trivial", {"mi": 2.0, "scd": math.nan})]
     path = tmp_path / "peers.csv"
-    head = "folder,name,method,origin,MI,SCD\n"
-    path.write_text(head + "set,1,Average,run,2.0001,1\nset,1,Net,run,3.5,1.1\n")
-    assert read_peers(path, "set", ours) == [Row("1", "Net", "run", {"mi": 3.5, "scd": 1.1})]
-    path.write_text(head + "set,1,Average,run,1.4,1\nset,1,Net,run,3.5,1.1\n")
+    head = "folder,name,method,origin,MI,SCD,EN\n"
+
+    def peers(*lines: str) -> list[Row]:
+        path.write_text(head + "\n".join(lines))
+        return check_peers(path, read_peers(path, "set"), ours)
+
+    net = "set,1,Net,run,3.5,1.1,7"
+    assert peers("set,1,Average,run,2.0001,1,7", net) == [Row("1", "Net", "run", {"mi": 3.5})], "scd, en: not testable"
     with pytest.raises(FusionError, match="another protocol: mi of Average"):
-        read_peers(path, "set", ours)
-    path.write_text(head + "set,1,Net,run,3.5,1.1\n")
+        peers("set,1,Average,run,1.4,1,7", net)
     with pytest.raises(FusionError, match="cannot be checked"):
-        read_peers(path, "set", ours)
+        peers(net)
+    for lines, reason in (
+        (["set,1,Average,run,2,1,high"], "line 2: .*'high'"),
+        (["set,1,Average"], "line 2 has another number of cells"),
+        (["set,1,Average,run,2,1,7,8"], "line 2 has another number of cells"),
+        (["other,1,Average,run,2,1,7"], "holds nothing for 'set'"),
+    ):
+        with pytest.raises(FusionError, match=reason):
+            peers(*lines)
+    head = "folder,name,MI\n"
+    with pytest.raises(FusionError, match="no column method, origin"):
+        peers("set,1,2")
 
 
 def table() -> Table:
@@ -178,6 +192,8 @@ def test_mean_counts_nan_and_never_averages_it() -> None:
     assert (mean.value, mean.count, mean.missing) == (2.0, 3, 1)
     assert 1.0 <= mean.low <= 2.0 <= mean.high <= 3.0
     assert math.isnan(mean_of([math.nan]).value)
+    perfect = mean_of([40.0, math.inf, math.nan])
+    assert (perfect.value, perfect.missing) == (math.inf, 1)
     values = list(np.random.default_rng(0).normal(0, 1, 400))
     interval = mean_of(values)
     assert interval.high - interval.low == pytest.approx(2 * 1.96 / 20, rel=0.15)
@@ -198,7 +214,7 @@ def test_score_folders(capsys: pytest.CaptureFixture[str], data: Path, tmp_path:
     code, text, _ = run(capsys, *call, "-o", tmp_path / "s.csv", "--truth", data / "ir")
     assert code == 0
     assert "psnr_truth" in text
-    records = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()[1:]))
+    records = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()[2:]))
     assert [r["image"] for r in records] == ["0", "1", "2"]
     assert records[0]["scd"] == "nan"
 

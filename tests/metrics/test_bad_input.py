@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from anyfuse.errors import FusionError
 from anyfuse.metrics import METRICS, PLAIN, native_score, score, score_batch, to_grey
+from anyfuse.metrics.shared import TooSmallError
 
 
 def noise(*size: int) -> Tensor:
@@ -48,18 +50,29 @@ def test_values() -> None:
     refused("510", 2 * x, [x])
     refused("multiply by 255", x / 255, [x])
     refused("16 bits", np.zeros((5, 5), np.uint16), [x])
+    refused("True and False", x > 99, [x])
+    refused("True and False", (x > 99).numpy(), [x])
+    refused("source 1 is a list", x, [[[1.0, 2.0]]])
+    refused("fused has values .*300", torch.full((50, 40), 300), [x])
     infinite = x.clone()
     infinite[0, 0] = math.inf
     refused("inf", infinite, [x])
 
 
 def test_names() -> None:
-    refused("unknown metric sim", noise(50, 40), [noise(50, 40)], ["sim"])
+    refused("unknown metric sim: did you mean ssim", noise(50, 40), [noise(50, 40)], ["sim"])
+    refused("did you mean qabf", noise(50, 40), [noise(50, 40)], ["Qabf"])
+    refused("no metric named", noise(50, 40), [noise(50, 40)], [])
     refused("grey rule", noise(50, 40), [noise(50, 40)], grey="luma")
     with pytest.raises(FusionError, match="channel rule"):
         native_score(noise(1, 50, 40), [noise(1, 50, 40)], "both")  # type: ignore[arg-type]
     with pytest.raises(FusionError, match="vifb has no metric qp"):
         native_score(noise(1, 50, 40), [noise(1, 50, 40)], "vifb", ["qp"])
+
+
+def test_repeated_names_count_once() -> None:
+    x = noise(50, 40)
+    assert score(x, [x], ["mi", "en", "mi"]) == score(x, [x], ["mi", "en"])
 
 
 def test_levels_of_unchecked_tensors() -> None:
@@ -80,13 +93,21 @@ def test_small_images(size: tuple[int, int]) -> None:
     assert math.isnan(values["vif"])
     refused(f"at least 41x41 pixels, got {size[1]}x{size[0]}", fused, sources, ["vif"])
     assert not math.isnan(values["en"])
+    everything = score(fused, sources, "all")
+    assert list(everything) == list(METRICS)
     for name in METRICS:
         try:
             score(fused, sources, [name])
-        except FusionError as error:
+        except TooSmallError as error:
             text = str(error)
-            if "pixels" not in text:
-                pytest.fail(text)
+        else:
+            continue
+        found = re.fullmatch(r".+ needs images of at least (\d+)x(\d+) pixels, got (\d+)x(\d+): leave .*", text)
+        assert found, text
+        width, height = int(found[1]), int(found[2])
+        assert (int(found[3]), int(found[4])) == (size[1], size[0])
+        assert width > size[1] or height > size[0], name
+        assert math.isnan(everything[name]), name
 
 
 @pytest.mark.parametrize("levels", [(0, 0, 0), (255, 255, 255), (10, 20, 15), (10, 20, 20)])
@@ -99,6 +120,25 @@ def test_constant_images(levels: tuple[int, int, int]) -> None:
     for name in ("nmi", "cc", "scd", "vif", "qp"):
         assert math.isnan(values[name]), name
     assert float(values["fmi_pixel"]) == 1
+
+
+def test_nan_pixels_stay_nan() -> None:
+    """Functions called on their own, unchecked: an error or NaN, never a number."""
+    f = noise(1, 200, 200)
+    sources = torch.stack([f.flip(-1), f.flip(-2)], 1)
+    f[0, 60, 70] = math.nan
+    for name, metric in METRICS.items():
+        try:
+            value = metric.function(f, sources)
+        except FusionError:
+            continue
+        assert torch.isnan(value).all(), name
+
+
+@pytest.mark.parametrize(("level", "expected"), [(100.0, 0.9753), (0.0, math.nan)])
+def test_constant_images_have_an_edge_at_the_border(level: float, expected: float) -> None:
+    x = torch.full((1, 50, 50), level).double()
+    assert float(METRICS["qabf"].function(x, torch.stack([x, x], 1))) == pytest.approx(expected, abs=1e-4, nan_ok=True)
 
 
 def test_constant_fused_image() -> None:

@@ -172,6 +172,15 @@ def test_derivative_is_finite_on_flat_images(name: str) -> None:
     assert torch.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("name", ["qp", "qcb", "qcb_vifb", "qcv"])
+def test_no_gradient_where_there_is_none(name: str) -> None:
+    """Stretched and rounded images: the value stands, and nothing pretends to have the derivative 0."""
+    fused, sources = tensors("smooth")
+    value = call(name, fused.clone().requires_grad_(True), sources)
+    assert not value.requires_grad
+    assert float(value) == float(call(name, fused, sources))
+
+
 @given(share=st.floats(0, 1), seed=st.integers(0, 50))
 @settings(max_examples=15, deadline=None)
 def test_copies_and_averages_have_no_halo(share: float, seed: int) -> None:

@@ -51,10 +51,10 @@ def textured(n: int = 2, channels: int = 1, height: int = 48, width: int = 64, s
 
 
 COUNTS = {
-    "mmaif-tiny": 6_515_702,
-    "mmaif-tiny-flow": 6_614_390,
-    "mmaif-small": 15_059_968,
-    "mmaif-small-flow": 15_207_936,
+    "mmaif-tiny": 6_484_790,
+    "mmaif-tiny-flow": 6_583_478,
+    "mmaif-small": 15_018_752,
+    "mmaif-small-flow": 15_166_720,
 }
 
 

@@ -1,0 +1,56 @@
+"""What a model is asked to repair, as numbers: for each of two sources the strength of every degradation.
+
+The paper of MMAIF gives the network the vector of a sentence. A vector of ours tells two sentences of three apart at best (docs/language.md), and what
+was understood is a Control anyway, so its numbers go in: nothing is lost between the reader and the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..control import Control
+from ..data.degrade import Plan
+from ..language.lexicon import DEGRADATIONS
+
+WIDTH = 1 + 2 * len(DEGRADATIONS)
+"""The first number is 1 where anything was said."""
+SAID = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
+"""Operations of data/degrade.py that go by another name in words."""
+LEVELS = (0.25, 0.5, 1.0)
+
+
+def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
+    """(31,): the repairs that a Control asks of two sources. order: place in the user's list of the model's first and second source.
+
+    'infrared' is the model's first source and 'visible' its second, as stack.order_of_roles gives them.
+    """
+    vector = torch.zeros(WIDTH)
+    vector[0] = float(bool(control.degradations))
+    for place, (role, given) in enumerate(zip(("infrared", "visible"), order, strict=True)):
+        for k, name in enumerate(DEGRADATIONS):
+            where = control.degradations.get(name, {})
+            named = ("all", role, ("first", "second")[given])
+            vector[1 + place * len(DEGRADATIONS) + k] = max((where.get(n, 0.0) for n in named), default=0.0)
+    return vector
+
+
+def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+    """(B, 31): what was done to the sources of B pairs, as a user would say it.
+
+    A strength becomes the nearest of 0.25, 0.5 and 1, or 0.5 in half of the pairs, as of a user who names none. Of some pairs the sources are not told apart. Draws
+    from torch's global generator.
+    """
+    out = torch.zeros(len(plans), WIDTH)
+    for row, pair in zip(out, plans, strict=True):
+        plain, both = (torch.rand(2) < torch.tensor([0.5, 0.3])).tolist()
+        for place, plan in enumerate(pair):
+            for step in plan:
+                k = DEGRADATIONS.index(SAID.get(step.op, step.op))
+                level = 0.5 if plain else min(LEVELS, key=lambda v: abs(v - step.strength))
+                for at in (0, 1) if both else (place,):
+                    row[1 + at * len(DEGRADATIONS) + k] = level
+        row[0] = float(row[1:].any())
+    return out

@@ -1,0 +1,81 @@
+"""Instructions as numbers, and models that follow none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from anyfuse import Fuser
+from anyfuse.control import Control, parse_instruction
+from anyfuse.data.degrade import MENUS, OPERATIONS, Step
+from anyfuse.errors import FusionError
+from anyfuse.language.lexicon import DEGRADATIONS
+from anyfuse.models.mmaif import MMAIF, MMAIFConfig
+from anyfuse.models.wishes import SAID, WIDTH, plan_vectors, wish_vector
+
+SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)
+
+
+def place(name: str, source: int) -> int:
+    return 1 + source * len(DEGRADATIONS) + DEGRADATIONS.index(name)
+
+
+def test_sources_find_their_places() -> None:
+    said = Control(
+        degradations={"haze": {"visible": 1.0}, "noise": {"infrared": 0.25}, "rain": 0.5, "jpeg": {"first": 0.5}}
+    )
+    for order in ((0, 1), (1, 0)):
+        found = wish_vector(said, order)
+        expected = torch.zeros(WIDTH)
+        expected[0] = 1
+        expected[place("haze", 1)], expected[place("noise", 0)] = 1.0, 0.25
+        expected[place("rain", 0)] = expected[place("rain", 1)] = 0.5
+        expected[place("jpeg", order.index(0))] = 0.5
+        assert torch.equal(found, expected)
+    assert not wish_vector(Control(), (0, 1)).any()
+
+
+def test_every_operation_of_the_menus_can_be_said() -> None:
+    names = {op for menus in MENUS.values() for menu in menus.values() for op in menu}
+    assert {SAID.get(op, op) for op in names} <= set(DEGRADATIONS)
+    assert set(SAID) <= set(OPERATIONS)
+
+
+def test_plans_are_told_as_users_would() -> None:
+    torch.manual_seed(0)
+    plans = [((Step("gaussian_noise", 0.9),), (Step("haze", 0.3),))] * 400
+    found = plan_vectors(plans)
+    own, other = found[:, place("noise", 0)], found[:, place("noise", 1)]
+    assert set(own.tolist()) == {0.5, 1.0}
+    assert 0.4 < (own == 0.5).float().mean() < 0.6
+    assert 0.2 < (other > 0).float().mean() < 0.4
+    assert set(found[:, place("haze", 1)].tolist()) == {0.25, 0.5}
+    assert not plan_vectors([((), ())]).any()
+
+
+def test_mmaif_hears_and_the_report_says_what_was_understood() -> None:
+    torch.manual_seed(0)
+    model = MMAIF(SMALL).eval()
+    with torch.no_grad():
+        for layer in (model.dit.out, model.dit.last, model.dit.shared):
+            layer.weight.normal_(0, 0.1)
+    rng = np.random.default_rng(0)
+    dark, bright = (rng.integers(low, low + 100, (32, 48), dtype=np.uint8) for low in (0, 150))
+    fuser = Fuser(model)
+    plain = fuser.run([dark, bright]).fused.pixels
+    told = fuser.run([dark, bright], say="remove the heavy haze, and don't touch the rain")
+    assert told.report["understood"] == "[RESTORE] haze 1.0 [KEEP] rain"
+    assert any("keep rain" in w for w in told.report["warnings"])
+    assert not np.array_equal(told.fused.pixels, plain)
+    assert np.array_equal(fuser.run([dark, bright]).fused.pixels, plain)  # nothing stays from the call before
+    with pytest.raises(FusionError, match="LIGHT"):
+        fuser.run([dark, bright], say="much brighter")
+
+
+def test_other_models_refuse_repairs_and_ignore_the_task() -> None:
+    images = [np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)]
+    fuser = Fuser("average")
+    with pytest.raises(FusionError, match="mmaif"):
+        fuser.run(images, say="remove the noise")
+    assert fuser.run(images, say=parse_instruction("fuse these two exposures")).report["warnings"]
