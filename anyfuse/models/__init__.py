@@ -26,8 +26,12 @@ from .classical import (
     Mertens,
     MertensConfig,
 )
+from .ditfuse import FAST as DITFUSE_FAST
+from .ditfuse import TINY as DITFUSE_TINY
+from .ditfuse import DiTFuse, DiTFuseConfig
 from .mmaif import MMAIF, MMAIFConfig
 from .mmaif import TINY as MMAIF_TINY
+from .omnigen import OmniGen, OmniGenConfig, is_pipeline
 from .tita import SMALL, TITA, TITAConfig
 from .unifusion import UniFusion, UniFusionConfig
 
@@ -97,10 +101,15 @@ MODELS: dict[str, Spec] = {
     "mmaif-small-flow": Spec(MMAIF, MMAIFConfig(flow=True), "MMAIF (ICCV 2025), small, flow", needs_weights=True),
     "mmaif-tiny": Spec(MMAIF, MMAIF_TINY, "MMAIF (ICCV 2025), tiny", needs_weights=True),
     "mmaif-tiny-flow": Spec(MMAIF, replace(MMAIF_TINY, flow=True), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True),
+    "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
+    "ditfuse-tiny": Spec(DiTFuse, DITFUSE_TINY, "DiTFuse (TPAMI 2025), tiny", needs_weights=True),
+    "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),
 }
 
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
+SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
+"""Without a name in MODELS: it is 8 GB and comes as a folder."""
 
 
 def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
@@ -155,7 +164,9 @@ def load_model(name: str | Path) -> FusionModel:
 
 
 def from_pretrained(folder: Path) -> FusionModel:
-    """The model in a folder with config.json and model.safetensors."""
+    """The model in a folder with config.json and model.safetensors, or of OmniGen in diffusers' layout."""
+    if is_pipeline(folder):
+        return OmniGen(OmniGenConfig(source=str(folder), rank=0)).eval()
     path = folder / CONFIG_NAME
     try:
         config = json.loads(path.read_text())

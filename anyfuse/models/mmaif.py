@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,9 +25,10 @@ from torch import Tensor, nn
 
 from ..control import Control
 from ..errors import FusionError
-from .autoencoders import LATENT, STRIDE, Codec
-from .base import Context, FusionModel, flatten_set
+from .autoencoders import LATENT, STRIDE
+from .base import Context
 from .latent_blocks import Block, rotary, sinusoid
+from .latent_model import LatentModel, noise
 from .pyramid import collapse, laplacian_pyramid
 from .wishes import WIDTH, wish_vector
 
@@ -218,39 +218,27 @@ class Detail(nn.Module):
         return collapse([*mixed, base[:, : decoded.shape[1]]])
 
 
-class MMAIF(FusionModel):
+class MMAIF(LatentModel):
     """The whole system. Training takes it in its parts (`encode`, `dit`, `render`); forward joins them.
 
     told: the embedding (1 or B, E) of an instruction, used where `forward` gets none; None: nothing was said. steps: Euler steps of flow.
     """
 
-    stride = 16
-    halo = None
-    arity: tuple[int, int | None] = (2, 2)
-    low_precision: ClassVar[bool] = False
-    ordered = True
-    codec_print: Tensor
-
     def __init__(self, config: MMAIFConfig | None = None) -> None:
-        super().__init__()
-        self.config = c = config or MMAIFConfig()
-        self.codec = Codec(c.codec, random=c.random_codec)
-        self.channels: Literal[1, 3] = self.codec.channels
+        c = config or MMAIFConfig()
+        super().__init__(c.codec, c.random_codec)
+        self.config = c
         self.working_bytes = 160 if self.channels == 1 else 1500
         self.dit = DiT(c)
         self.detail = Detail(self.channels, c.guide) if c.detail else None
         self.steps = c.steps
         self.told: Tensor | None = None
-        self.register_buffer("codec_print", torch.zeros(8, dtype=torch.uint8))
-        self.register_load_state_dict_post_hook(_without_codec)
 
     # ------------------------------------------------------------------ the parts
 
-    @torch.no_grad()
     def encode(self, sources: Tensor) -> Tensor:
         """sources (B, 2, C, H, W) -> latents of both, one after the other (B, 32, H/8, W/8)"""
-        self.mark()
-        return self.codec.encode(flatten_set(sources)).unflatten(0, (-1, 2)).flatten(1, 2)
+        return self.encode_pair(sources).flatten(1, 2)
 
     def predict(self, latents: Tensor, text: Tensor | None = None) -> Predicted:
         """Latents of both sources (B, 32, h, w) -> latents of the result: one pass, or the steps of the flow from fixed noise."""
@@ -278,41 +266,12 @@ class MMAIF(FusionModel):
         fused = self.render(found.latents, found.guide, sources)
         return fused if self.training else fused.clamp(0, 1)
 
-    # ------------------------------------------------------------------ weights
-
     def tell(self, control: Control, order: Sequence[int]) -> list[str]:
         if control.tone or control.segment:
             wish = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
             raise FusionError(f"MMAIF repairs and fuses; it cannot do this: {wish}")
         self.told = wish_vector(control, order)[None] if control.degradations else None
         return [f"the wish to keep {wish} has no effect with MMAIF" for wish in control.keep]
-
-    def prepare(self) -> None:
-        self.codec.load()
-
-    def mark(self) -> None:
-        """In training, notes which codec the latents are of."""
-        if self.training and not self.codec_print.any():
-            self.codec_print.copy_(self._print())
-
-    def load_weights(self, path: Any) -> None:
-        """As FusionModel; the codec must be the one of training."""
-        super().load_weights(path)
-        self.prepare()
-        if self.codec_print.any() and not torch.equal(self.codec_print.cpu(), self._print()):
-            raise FusionError(
-                f"{path}: was trained with other weights of codec {self.codec.name} than those that are here"
-            )
-
-    def _print(self) -> Tensor:
-        return torch.tensor(list(bytes.fromhex(self.codec.fingerprint())), dtype=torch.uint8)
-
-
-def noise(latents: Tensor, seed: int = 0) -> Tensor:
-    """Standard normal noise (B, 16, h, w) for latents (B, ., h, w), the same for each image and each call."""
-    gen = torch.Generator().manual_seed(seed)
-    drawn = torch.randn((1, LATENT, *latents.shape[-2:]), generator=gen)
-    return drawn.to(latents).expand(len(latents), -1, -1, -1)
 
 
 def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
@@ -326,9 +285,4 @@ def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
     return found
 
 
-def _without_codec(module: nn.Module, incompatible: Any) -> None:
-    """The codec is in no state dict, so its keys are not missed."""
-    incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("codec.")]
-
-
-__all__ = ["LATENT", "MMAIF", "STRIDE", "TINY", "MMAIFConfig", "Predicted"]
+__all__ = ["LATENT", "MMAIF", "STRIDE", "TINY", "MMAIFConfig", "Predicted", "noise"]

@@ -14,35 +14,30 @@ What a pair needs at each step is read, not computed: a step costs the transform
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ..data.batches import Batch, TrainingData, darkness
+from ..data.batches import Batch, darkness
 from ..data.degrade import Plan, Step, apply, derive, draw, generator
 from ..data.synthetic import uniform
 from ..errors import FusionError
 from ..losses import ssim_map
 from ..models import MODELS, load_model
 from ..models.base import FusionModel
-from ..models.mmaif import LATENT, MMAIF, STRIDE
+from ..models.mmaif import MMAIF
 from ..models.wishes import WIDTH, plan_vectors
+from .pool import TEACHER, Pool
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, split_losses
 
 VERSION = 1
 """Of the pool: to be raised where making it changes."""
-TEACHER = "anyfuse"
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
 }  # fmt: skip
@@ -70,12 +65,13 @@ class Words(Protocol):
 # ---------------------------------------------------------------------- the pool
 
 
-class DegradedPairs(TrainingData):
+class DegradedPairs(Pool):
     """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
 
     Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in `scores`.
     """
 
+    prefix, notes, planes, coded = "pairs", "plans.jsonl", 5, (0, 1, 4)
     scored: ClassVar[int] = 16
 
     def __init__(
@@ -87,27 +83,17 @@ class DegradedPairs(TrainingData):
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
-        super().__init__(root, recipe.sets, ordered=True)
         options = read_options(recipe, DEFAULTS)
-        self.size, self.count, self.clean = recipe.crop, int(options["pool"]), options["clean"]
-        self.tasks, self.seed = tuple(recipe.tasks), recipe.seed
-        self.held: dict[str, list[list[np.ndarray]]] = {}
-        for data_set in recipe.sets:
-            name = data_set.folders[0].rpartition("/")[0] or data_set.folders[0]
-            if name in self.validation:
-                self.held.setdefault(data_set.task, []).append(self.validation[name])
-        if self.size % model.stride:
-            raise FusionError(f"crop {self.size}: give a multiple of {model.stride}")
+        super().__init__(root, recipe.sets, recipe.crop, int(options["pool"]), model.stride)
+        self.clean, self.tasks, self.seed = options["clean"], tuple(recipe.tasks), recipe.seed
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]
-        self.key = sha256(json.dumps(key).encode()).hexdigest()
-        self.folder = folder / f"pairs-{self.key[:12]}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.pixels = self._pixels(device, log)
-        self.codes = self._latents(model, device, log)
-        lines = (self.folder / "plans.jsonl").read_text().splitlines()
-        self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in json.loads(line)) for line in lines]
+        found = self.fill(key, model, folder, device, log)
+        self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in found]
+
+    def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
+        return self.pair(index, teacher, device)
 
     def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
         """(5, S, S) in [0, 1]: degraded sources, clean sources, target; and what was done to each source."""
@@ -129,55 +115,6 @@ class DegradedPairs(TrainingData):
         )
         order = darkness(bad).tolist() if task != "ivf" else [0, 1]  # roles go by what the model will see
         return torch.cat([bad[order], clean[order], target[None]]), tuple(plans[k] for k in order)
-
-    @torch.no_grad()
-    def _pixels(self, device: str, log: Callable[[str], None]) -> np.ndarray:
-        """(count, 5, S, S) uint8, made where it is not there yet"""
-        note, lines = self.folder / "pool.json", self.folder / "plans.jsonl"
-        done = json.loads(note.read_text())["done"] if note.exists() else 0
-        mode = "r+" if done else "w+"
-        pixels = np.lib.format.open_memmap(
-            self.folder / "pixels.npy", mode, np.uint8, (self.count, 5, self.size, self.size)
-        )
-        if done == self.count:
-            return pixels
-        known = lines.read_text().splitlines(keepends=True)[:done] if done else []
-        lines.write_text("".join(known))
-        with torch.random.fork_rng(devices=[]):  # what a run draws does not depend on whether the pool was there
-            teacher = load_model(TEACHER).to(device)
-        log(f"pool of degraded pairs: {self.folder}")
-        begin = time.monotonic()
-        for first in range(done, self.count, 32):
-            part = range(first, min(first + 32, self.count))
-            made = [self.pair(index, teacher, device) for index in part]
-            pixels[part.start : part.stop] = (torch.stack([x for x, _ in made]) * 255).round().to(torch.uint8).numpy()
-            with lines.open("a") as file:
-                file.writelines(json.dumps(plans) + "\n" for _, plans in made)
-            write_done(note, part.stop)
-            if first // 32 % 10 == 0:
-                log(f"pairs: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
-        return pixels
-
-    @torch.no_grad()
-    def _latents(self, model: MMAIF, device: str, log: Callable[[str], None]) -> np.ndarray:
-        """(count, 3, 16, h, w) float16: latents of both degraded sources and of the target"""
-        side, name = self.size // STRIDE, f"latents-{model.codec.fingerprint()}"
-        note = self.folder / f"{name}.json"
-        done = json.loads(note.read_text())["done"] if note.exists() else 0
-        mode = "r+" if done else "w+"
-        codes = np.lib.format.open_memmap(
-            self.folder / f"{name}.npy", mode, np.float16, (self.count, 3, LATENT, side, side)
-        )
-        begin = time.monotonic()
-        for first in range(done, self.count, 32):
-            part = slice(first, min(first + 32, self.count))
-            images = torch.from_numpy(self.pixels[part][:, [0, 1, 4]]).to(device).float() / 255
-            found = model.codec.encode(images.flatten(0, 1)[:, None])
-            codes[part] = found.unflatten(0, (-1, 3)).to("cpu", torch.float16).numpy()
-            write_done(note, part.stop)
-            if first // 32 % 10 == 0:
-                log(f"latents: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
-        return codes
 
     def batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> LatentBatch:
         """`count` pairs of the pool; `n` and `size` are the pool's."""
@@ -214,13 +151,6 @@ class DegradedPairs(TrainingData):
                 row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
             found[f"{task}, degraded"] = row
         return found
-
-
-def write_done(note: Path, count: int) -> None:
-    """How much of a file of the pool is made; whole or not at all."""
-    scratch = note.with_suffix(".tmp")
-    scratch.write_text(json.dumps({"done": count}))
-    os.replace(scratch, note)
 
 
 # ---------------------------------------------------------------------- the strategy

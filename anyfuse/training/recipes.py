@@ -34,7 +34,8 @@ class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
     holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up
     over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
-    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration."""
+    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration.
+    `start`: folder of a trained model of the same architecture whose weights it begins with; '': fresh ones."""
 
     model: str
     tasks: dict[str, int]
@@ -54,6 +55,7 @@ class Recipe:
     schedule: Literal["cosine", "constant"] = "cosine"
     optimiser: Literal["adamw", "adam"] = "adamw"
     config: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
 
 
@@ -215,6 +217,17 @@ RECIPES: dict[str, Recipe] = {
         strategy="latent",
         sets=NO_MEDICAL,
     ),
+    "ditfuse-tiny": Recipe(
+        model="ditfuse-tiny",
+        tasks={"instruct": 8},
+        losses={"instruct": {"reconstruction": 1.0}},
+        steps=12_000,
+        stacks=0,
+        lr=6e-4,
+        ema=0.999,
+        strategy="instruct",
+        sets=NO_MEDICAL,
+    ),
 }
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)
@@ -223,6 +236,12 @@ RECIPES |= {
         ("mmaif-small", 4e-4, 12_000),
         ("mmaif-small-flow", 3e-4, 16_000),
     )
+}
+RECIPES |= {
+    "ditfuse-small": replace(RECIPES["ditfuse-tiny"], model="ditfuse-small", lr=4e-4),
+    "ditfuse-tiny-fast": replace(
+        RECIPES["ditfuse-tiny"], model="ditfuse-tiny-fast", lr=2e-4, steps=4000, strategy="straighten"
+    ),
 }
 
 

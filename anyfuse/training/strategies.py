@@ -14,9 +14,12 @@ import torch
 from ..data.batches import Batch, TrainingData
 from ..errors import FusionError
 from ..models.base import FusionModel
+from ..models.ditfuse import DiTFuse
 from ..models.mmaif import MMAIF
 from .bilevel import Bilevel
 from .famo import Famo
+from .instruct import Instruct, Straighten
+from .instruct_pool import InstructPairs
 from .latent import DegradedPairs, Latent
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
@@ -110,6 +113,8 @@ STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {
     "famo": Famo,
     "bilevel": Bilevel,
     "latent": Latent,
+    "instruct": Instruct,
+    "straighten": Straighten,
 }
 
 
@@ -123,7 +128,9 @@ def build_strategy(model: FusionModel, recipe: Recipe) -> Strategy:
 def build_data(
     model: FusionModel, recipe: Recipe, root: str | Path, out: Path, device: str, log: Callable[[str], None]
 ) -> TrainingData:
-    """What the strategy of a recipe draws its batches from; a pool of degraded pairs goes beside the folder `out`."""
+    """What the strategy of a recipe draws its batches from; a pool goes beside the folder `out`."""
+    if isinstance(model, DiTFuse) and recipe.strategy in ("instruct", "straighten"):
+        return InstructPairs(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
     return TrainingData(root, recipe.sets, ordered=model.ordered)

@@ -21,8 +21,9 @@ from ..data.synthetic import focus_stack, integer
 from ..errors import FusionError
 from ..metrics import score_batch
 from ..models import build_model
-from ..models.base import FusionModel, parameter_counts
-from .latent import DegradedPairs
+from ..models.base import WEIGHTS_NAME, FusionModel, parameter_counts
+from ..models.lora import merge_lora
+from .pool import Pool
 from .recipes import Recipe
 from .strategies import build_data, build_strategy
 
@@ -74,6 +75,8 @@ def train(
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     model = build_model(recipe.model, recipe.config, training=True).to(device).train()
+    if recipe.start:
+        model.load_weights(Path(recipe.start) / WEIGHTS_NAME)
     if recipe.stacks and model.arity[1] is not None:
         raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
     data = build_data(model, recipe, data_root, out, device, log)
@@ -126,6 +129,7 @@ def train(
             torch.save(state, last.with_suffix(".tmp"))
             os.replace(last.with_suffix(".tmp"), last)
     model.load_state_dict(ema.shadow)
+    merge_lora(model)
     return export(model, recipe, data, out, time.monotonic() - clock, log)
 
 
@@ -145,7 +149,7 @@ def export(
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
     scores = validate(model.eval(), data)
-    if isinstance(data, DegradedPairs):
+    if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
     model.half().save_pretrained(out)

@@ -1,0 +1,265 @@
+"""DiTFuse (TPAMI 2025, arXiv 2512.07170): two images and an instruction in one sequence, the fused image denoised beside them by one transformer.
+
+Origin: written from the paper's description and the facts of its base, OmniGen (arXiv 2409.11340); no code was copied, and what is ours is said in
+docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is models/omnigen.py. Code and weights: Apache-2.0; codecs other than
+`tiny`: see autoencoders.py.
+
+    codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for 16x16 pixels
+    prompt       tags and words of a closed vocabulary (ditfuse_prompt.py)
+    transformer  [text | image 1 | image 2 | time | target] (ditfuse_blocks.py); image 1 is the second source: visible, overexposed, far
+    flow         x_t = t x_1 + (1 - t) x_0; the transformer gives v = x_1 - x_0; Euler steps from noise with a fixed seed
+    guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
+    detail       ours, as MMAIF's: the finest bands of the sources are mixed into what the codec decodes
+    mask         ours: a head on the target's tokens tells the pixels of the class that the prompt names; colours are painted afterwards
+
+Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..control import Control
+from ..errors import FusionError
+from . import ditfuse_prompt
+from .base import Context
+from .ditfuse_blocks import Condition, Transformer, Velocity
+from .latent_model import LatentModel, noise
+from .mmaif import Detail
+
+PAINTS: dict[str, tuple[float, float, float]] = {
+    "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1), "magenta": (1, 0, 1),
+    "orange": (1, 0.5, 0), "white": (1, 1, 1),
+}  # fmt: skip
+"""RGB of the colours that a Control may name; blue is the paper's."""
+
+
+@dataclass(frozen=True)
+class DiTFuseConfig:
+    """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of SwiGLU), patch: of the transformer.
+    vocabulary: rows of the table of words.
+
+    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: merge the
+    sources' finest bands; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
+    row, column and piece, 'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
+    apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours; it learns several times
+    faster). random_codec: the untrained codec, for tests.
+    """
+
+    codec: str = "tiny"
+    width: int = 256
+    layers: int = 8
+    heads: int = 8
+    hidden: int = 704
+    patch: int = 2
+    vocabulary: int = 1024
+    steps: int = 8
+    branches: int = 3
+    text_scale: float = 2.0
+    image_scale: float = 1.6
+    detail: bool = True
+    guide: int = 8
+    mask: bool = True
+    tags: bool = True
+    rope: str = "grid"
+    stretch: float = 4.0
+    aligned: bool = True
+    random_codec: bool = False
+
+    def __post_init__(self) -> None:
+        if self.patch not in (1, 2):
+            raise FusionError(f"patch {self.patch}: give 1 or 2")
+        if self.width % self.heads or self.width // self.heads % 8 or self.width % 4:
+            raise FusionError(f"width {self.width} must give each of {self.heads} heads a multiple of 8 channels")
+        if self.vocabulary < len(ditfuse_prompt.WORDS):
+            raise FusionError(f"vocabulary {self.vocabulary}: give {len(ditfuse_prompt.WORDS)} or more")
+        if self.steps < 1:
+            raise FusionError(f"steps {self.steps}: give 1 or more")
+        if self.branches not in (1, 2, 3):
+            raise FusionError(f"branches {self.branches}: give 1, 2 or 3")
+        if self.rope not in ("grid", "line"):
+            raise FusionError(f"rope {self.rope}: give grid or line")
+
+
+TINY = DiTFuseConfig(width=192, layers=6, heads=6, hidden=512)
+FAST = replace(TINY, steps=2, branches=1)
+
+
+class MaskHead(nn.Module):
+    """Tokens of the target and both sources -> logits of a mask at full size: tokens unfold to 1/4, pixels of the sources guide them there."""
+
+    def __init__(self, channels: int, width: int, patch: int, hidden: int = 24) -> None:
+        super().__init__()
+        self.side = 2 * patch
+        self.unfold = nn.Conv2d(width, 8 * self.side**2, 1)
+        self.enter = nn.Conv2d(8 + 2 * channels * 16, hidden, 3, 1, 1)
+        self.middle = nn.Conv2d(hidden, hidden, 3, 1, 1)
+        self.out = nn.Conv2d(hidden, 16, 3, 1, 1)
+
+    def forward(self, tokens: Tensor, sources: Tensor) -> Tensor:
+        """tokens (B, D, H/16, W/16), sources (B, 2, C, H, W) -> logits (B, H, W)"""
+        coarse = F.pixel_shuffle(self.unfold(tokens), self.side)
+        pixels = F.pixel_unshuffle(sources.flatten(1, 2) - 0.5, 4)
+        x = F.relu(self.enter(torch.cat([coarse, pixels], 1).contiguous(memory_format=torch.channels_last)))
+        return F.pixel_shuffle(self.out(x + F.relu(self.middle(x))), 4)[:, 0]
+
+
+class Branch(NamedTuple):
+    """One pass of guidance: ids of its prompt (1 or B, T), and whether it sees the images."""
+
+    ids: Tensor
+    images: bool
+
+
+class DiTFuse(LatentModel):
+    """The whole system. Training takes it in its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
+
+    told: what is asked for, used where `forward` gets nothing; None: nothing beyond fusion. steps, branches, text_scale, image_scale: as in the
+    configuration, and may be set. cache: whether the condition's keys and values are computed once per image (else at each step: slower, and the
+    same result within rounding). seed: of the noise.
+    """
+
+    def __init__(self, config: DiTFuseConfig | None = None) -> None:
+        c = config or DiTFuseConfig()
+        super().__init__(c.codec, c.random_codec)
+        self.config = c
+        self.working_bytes = 240 if self.channels == 1 else 1500
+        self.dit = Transformer(c)
+        self.detail = Detail(self.channels, c.guide) if c.detail else None
+        self.mask_head = MaskHead(self.channels, c.width, c.patch) if c.mask else None
+        self.steps, self.branches = c.steps, c.branches
+        self.text_scale, self.image_scale = c.text_scale, c.image_scale
+        self.told: Control | None = None
+        self.cache, self.seed = True, 0
+
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        """As FusionModel; a wish is refused where it is a repair, or a class and the model has no head for it."""
+        ditfuse_prompt.check(control)
+        if control.segment and self.mask_head is None:
+            raise FusionError("this model has no head for segmentation: train one with config.mask=true")
+        self.told = None if control.empty else control
+        return ditfuse_prompt.ignored(control)
+
+    # ------------------------------------------------------------------ the flow
+
+    def plan(self, control: Control | Sequence[Control] | None) -> list[tuple[float, Branch]]:
+        """Branches with their shares of the velocity, which sum to 1; the full one comes last. One Control for all images, or one for each."""
+        text, image = self.text_scale, self.image_scale
+        if self.branches == 1:
+            text = 1.0
+        if self.branches < 3:
+            image = 1.0
+        wishes = [control or Control()] if isinstance(control, Control | None) else list(control)
+        texts = [ditfuse_prompt.prompt(replace(wish, segment={}), tagged=self.config.tags) for wish in wishes]
+        prompts = ditfuse_prompt.encode([ditfuse_prompt.NOTHING]), ditfuse_prompt.encode([ditfuse_prompt.IMAGES])
+        shares = (
+            (1 - image, Branch(prompts[0], False)),
+            (image - text, Branch(prompts[1], True)),
+            (text, Branch(ditfuse_prompt.encode(texts), True)),
+        )
+        return [(share, branch) for share, branch in shares if share]
+
+    def start(self, latents: Tensor, branch: Branch) -> Condition:
+        """Keys and values of a branch for latents (B, 2, 16, h, w)."""
+        ids = branch.ids.to(latents.device).expand(len(latents), -1)
+        return self.dit.begin(ids, latents if branch.images else None, self._grid(latents))
+
+    def velocity(
+        self, x: Tensor, t: Tensor, latents: Tensor, branch: Branch, condition: Condition | None = None
+    ) -> Velocity:
+        """Of one branch at x (B, 16, h, w) and times (B,); with the cache, or without one in one sequence."""
+        if condition is not None:
+            return self.dit.proceed(x, t, condition)
+        ids = branch.ids.to(latents.device).expand(len(latents), -1)
+        return self.dit.whole(ids, latents if branch.images else None, x, t)
+
+    def generate(
+        self, latents: Tensor, control: Control | Sequence[Control] | None = None, start: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Latents of the sources (B, 2, 16, h, w) -> those of the result (B, 16, h, w), and the guide of the last step.
+
+        t = 0, 1/n, ..., (n - 1)/n; start: noise (B, 16, h, w) to begin with, else that of `seed`, the same for each image.
+        """
+        x = noise(latents, self.seed) if start is None else start
+        branches = self.plan(control)
+        caches = [self.start(latents, branch) if self.cache else None for _, branch in branches]
+        guide: Tensor | None = None
+        for step in range(self.steps):
+            t = x.new_full((len(x),), step / self.steps)
+            v = torch.zeros_like(x)
+            for (share, branch), condition in zip(branches, caches, strict=True):
+                found = self.velocity(x, t, latents, branch, condition)
+                v, guide = v + share * found.latents, found.guide
+            x = x + v / self.steps
+        return x, guide
+
+    def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
+        decoded = self.codec.decode(latents)
+        if self.detail is None or guide is None:
+            return decoded
+        return self.detail(decoded, sources, guide)
+
+    def forward(self, sources: Tensor, context: Context | None = None, control: Control | None = None) -> Tensor:
+        """sources (B, 2, C, H, W) in [0, 1], H and W multiples of 16 -> fused (B, C, H, W) in [0, 1]; classes are in `masks`.
+
+        Raises FusionError for repairs, which DiTFuse does not do.
+        """
+        sources = sources.expand(-1, -1, self.channels, -1, -1)
+        latents, guide = self.generate(self.encode_pair(sources), control or self.told)
+        return self.render(latents, guide, sources).clamp(0, 1)
+
+    # ------------------------------------------------------------------ segmentation
+
+    def masks(self, sources: Tensor, classes: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """sources (B, 2, C, H, W) in [0, 1] -> per class the probability of each pixel (B, H, W); classes: None takes those told.
+
+        One pass each, at t = 0: the target is noise, so what the tokens know of the class comes from text and images. Raises FusionError for an
+        unknown class or a model without the head.
+        """
+        told = self.told.segment if self.told is not None else {}
+        asked = Control(segment=dict.fromkeys(told if classes is None else classes))
+        if self.mask_head is None:
+            raise FusionError("this model has no head for segmentation: train one with config.mask=true")
+        sources = sources.expand(-1, -1, self.channels, -1, -1)
+        latents = self.encode_pair(sources)
+        x, t = noise(latents, self.seed), sources.new_zeros(len(sources))
+        found = {}
+        for name in asked.segment:
+            prompt = ditfuse_prompt.prompt(Control(segment={name: None}), tagged=self.config.tags)
+            branch = Branch(ditfuse_prompt.encode([prompt]), True)
+            tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
+            found[name] = self.mask_head(tokens, sources).sigmoid()
+        return found
+
+    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+        """The masks of the classes told, as 'mask CLASS' (B, H, W)."""
+        if self.told is None or not self.told.segment:
+            return {}
+        return {f"mask {name}": mask for name, mask in self.masks(sources).items()}
+
+    def _grid(self, latents: Tensor) -> tuple[int, int]:
+        h, w = latents.shape[-2:]
+        return h // self.config.patch, w // self.config.patch
+
+
+def paint(image: Tensor, mask: Tensor, colour: str | None = None, opacity: float = 0.5) -> Tensor:
+    """image (..., 1 or 3, H, W) and mask (..., H, W), both in [0, 1] -> RGB (..., 3, H, W) with a translucent overlay, blue if no colour is given.
+
+    Raises FusionError for a colour that is not in PAINTS.
+    """
+    name = colour or "blue"
+    if name not in PAINTS:
+        raise FusionError(f"unknown colour '{name}': known are {', '.join(PAINTS)}")
+    rgb = image.expand(*image.shape[:-3], 3, *image.shape[-2:])
+    share = opacity * mask.unsqueeze(-3)
+    return rgb * (1 - share) + share * rgb.new_tensor(PAINTS[name])[:, None, None]
+
+
+__all__ = ["FAST", "PAINTS", "TINY", "DiTFuse", "DiTFuseConfig", "MaskHead", "paint"]

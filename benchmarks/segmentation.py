@@ -1,0 +1,209 @@
+"""Segmentation by words on CamVid, beside a small U-Net of as many parameters.
+
+    python benchmarks/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
+    python benchmarks/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 3000]
+
+Each class is asked for by its word, for each test image twice as a pair; a pixel is of the class where its probability is above 0.5. Printed: IoU per
+class over all images together and their mean, and the confusion of words: of the pixels that a word marked, the share that belongs to each class. The
+U-Net is told nothing and chooses one class per pixel. Pixels without a label count nowhere. Both see luma.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from anyfuse import tiling
+from anyfuse.api import pick_device
+from anyfuse.colour import to_luma
+from anyfuse.control import CLASSES, Control
+from anyfuse.data.folders import pair_by_stem
+from anyfuse.data.synthetic import integer, uniform
+from anyfuse.errors import FusionError
+from anyfuse.io import read_image
+from anyfuse.models import MODELS, build_model, load_model
+from anyfuse.models.base import parameter_counts
+from anyfuse.models.ditfuse import DiTFuse
+
+UNLABELLED = len(CLASSES)
+
+
+class UNet(nn.Module):
+    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 11, H, W): at half size three halvings, two convolutions at each scale, skips
+    by concatenation."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        sizes = [width, 2 * width, 4 * width, 8 * width]
+        self.down = nn.ModuleList([_double(a, b) for a, b in zip([4, *sizes], sizes, strict=False)])
+        self.up = nn.ModuleList([_double(3 * size, size) for size in sizes[2::-1]])
+        self.out = nn.Conv2d(width, len(CLASSES), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, kept = F.pixel_unshuffle(x, 2), []
+        for index, block in enumerate(self.down):
+            x = block(x if not index else F.max_pool2d(x, 2))
+            kept.append(x)
+        for block, skip in zip(self.up, kept[2::-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2, mode="bilinear"), skip], 1))
+        return F.interpolate(self.out(x), scale_factor=2, mode="bilinear")
+
+
+def _double(a: int, b: int) -> nn.Sequential:
+    parts = [(nn.Conv2d(i, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()) for i in (a, b)]
+    return nn.Sequential(*parts[0], *parts[1])
+
+
+def unet_like(parameters: int) -> UNet:
+    """The U-Net whose number of parameters is nearest."""
+    return min((UNet(width) for width in range(4, 65)), key=lambda net: abs(parameter_counts(net)[0] - parameters))
+
+
+def read(folder: Path, limit: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Luma (H, W) in [0, 1] and classes (H, W) of folder/images and folder/labels."""
+    groups = list(pair_by_stem([folder / "images", folder / "labels"])[0].values())
+    groups = groups[:: max(1, len(groups) // limit)][:limit] if limit else groups
+    found = []
+    for image, labels in groups:
+        luma = to_luma(read_image(image).read())[0]
+        found.append((luma, (read_image(labels).read()[0] * 255).round().long()))
+    return found
+
+
+def counts(mask: Tensor, classes: Tensor) -> Tensor:
+    """mask (H, W) bool, classes (H, W) -> how many of its pixels belong to each class (11,)"""
+    return torch.bincount(classes[mask & (classes < UNLABELLED)], minlength=len(CLASSES)).double()
+
+
+@torch.inference_mode()
+def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
+    """(11, 11): pixels that a word marked, by their class."""
+    table = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64)
+    model.told = Control(segment=dict.fromkeys(CLASSES))
+    for luma, classes in data:
+        h, w = luma.shape
+        padded = tiling.plan(model, 2, 1, h, w)
+        rows, cols = tiling.reflect(slice(0, padded.padded_height), h), tiling.reflect(slice(0, padded.padded_width), w)
+        pair = luma[rows][:, cols].expand(1, 2, 1, -1, -1).to(device)
+        for index, mask in enumerate(model.masks(pair).values()):
+            table[index] += counts(mask[0, :h, :w].cpu() > 0.5, classes)
+    return table
+
+
+@torch.inference_mode()
+def of_unet(net: UNet, data: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
+    """(11, 11): pixels that were given a class, by their own."""
+    table = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64)
+    for luma, classes in data:
+        h, w = luma.shape
+        padded = F.pad(luma[None, None], (0, -w % 16, 0, -h % 16), mode="replicate").to(device)
+        best = net(padded)[0, :, :h, :w].argmax(0).cpu()
+        for index in range(len(CLASSES)):
+            table[index] += counts(best == index, classes)
+    return table
+
+
+def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Prints IoU per class, their mean and the confusion; returns them."""
+    truth = sum(counts(torch.ones_like(classes, dtype=torch.bool), classes) for _, classes in data)
+    assert isinstance(truth, Tensor)
+    right = table.diag()
+    iou = right / (table.sum(1) + truth - right).clamp_min(1)
+    there = truth > 0
+    mean = float(iou[there].mean())
+    print(f"{name}: mean IoU {mean:.3f} over {int(there.sum())} classes that occur")
+    share = table / table.sum(1, keepdim=True).clamp_min(1)
+    print("  asked for     IoU   marked  " + " ".join(f"{c[:6]:>6}" for c in CLASSES))
+    for k, row in enumerate(share):
+        marked = float(table[k].sum() / truth.sum())
+        print(f"  {CLASSES[k]:<11} {iou[k]:5.3f}  {marked:6.3f}   " + " ".join(f"{v:6.3f}" for v in row))
+    return {"mean": mean, "iou": dict(zip(CLASSES, iou.tolist(), strict=True)), "confusion": share.tolist()}
+
+
+def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Tensor, Tensor]:
+    """(size, size) both: a place at random, half of the time made smaller, half of the time mirrored, as DiTFuse's are."""
+    h, w = image.shape
+    scale = uniform(1.0, max(1.0, min(h, w) / size), gen) if uniform(0, 1, gen) < 0.5 else 1.0
+    take = min(int(size * scale), h, w)
+    top, left = integer(0, h - take, gen), integer(0, w - take, gen)
+    part = image[None, None, top : top + take, left : left + take]
+    labels = classes[None, None, top : top + take, left : left + take].float()
+    part = F.interpolate(part, (size, size), mode="bilinear", antialias=True)[0, 0]
+    labels = F.interpolate(labels, (size, size), mode="nearest-exact")[0, 0].long()
+    return (part.flip(-1), labels.flip(-1)) if uniform(0, 1, gen) < 0.5 else (part, labels)
+
+
+def train_unet(
+    data: list[tuple[Tensor, Tensor]], out: Path, parameters: int, steps: int, device: torch.device, size: int = 128
+) -> UNet:
+    """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`."""
+    torch.manual_seed(0)
+    gen = torch.Generator().manual_seed(0)
+    net = unet_like(parameters).to(device).train()
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-2)
+    print(f"U-Net of {parameter_counts(net)[0]:,} parameters, {len(data)} images, {steps} steps")
+    begin, mean = time.monotonic(), math.nan
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 1e-3 * min(1, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
+        crops = [crop(*data[integer(0, len(data) - 1, gen)], size, gen) for _ in range(8)]
+        x = torch.stack([image for image, _ in crops])[:, None].to(device)
+        y = torch.stack([labels for _, labels in crops]).to(device)
+        loss = F.cross_entropy(net(x), y, ignore_index=UNLABELLED)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        mean = float(loss.detach()) if math.isnan(mean) else 0.98 * mean + 0.02 * float(loss.detach())
+        if (step + 1) % 100 == 0 or step + 1 == steps:
+            print(f"step {step + 1}/{steps}  loss {mean:.4f}  {time.monotonic() - begin:.0f} s", flush=True)
+    torch.save({"width": net.out.in_channels, "weights": net.cpu().state_dict()}, out)
+    return net
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path, help="folder with images and labels")
+    parser.add_argument("--model", help="folder of a trained DiTFuse")
+    parser.add_argument("--unet", type=Path, help="U-Net that --train-unet wrote")
+    parser.add_argument("--train-unet", type=Path, metavar="FILE", help="train a U-Net on --data, and write it there")
+    parser.add_argument("--like", default="ditfuse-tiny", help="model whose number of parameters the U-Net has")
+    parser.add_argument("--steps", type=int, default=3000, help="of training")
+    parser.add_argument("--limit", type=int, default=0, help="images, spread over the folder; 0: all")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(argv)
+    device, data = pick_device(args.device), read(args.data, args.limit)
+    if args.train_unet:
+        if args.like not in MODELS:
+            raise FusionError(f"--like {args.like}: give one of {', '.join(MODELS)}")
+        train_unet(data, args.train_unet, parameter_counts(build_model(args.like))[1], args.steps, device)
+        return {}
+    found: dict[str, Any] = {}
+    if args.model:
+        model = load_model(args.model)
+        if not isinstance(model, DiTFuse):
+            raise FusionError(f"{args.model}: is a {type(model).__name__}; give a small DiTFuse")
+        found["words"] = report("DiTFuse, by words", of_words(model.to(device), data, device), data)
+    if args.unet:
+        saved = torch.load(args.unet, weights_only=True)
+        net = UNet(saved["width"]).eval()
+        net.load_state_dict(saved["weights"])
+        found["unet"] = report("U-Net", of_unet(net.to(device), data, device), data)
+    if not found:
+        raise FusionError("nothing to measure: give --model, --unet or --train-unet")
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    return found
+
+
+if __name__ == "__main__":
+    main()
