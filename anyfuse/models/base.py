@@ -105,7 +105,7 @@ class FusionModel(nn.Module):
         """
         if control.degradations or control.tone or control.segment:
             raise FusionError(
-                f"{type(self).__name__} follows no instructions; for repairs use --model mmaif-tiny, or leave --say out"
+                f"{type(self).__name__} follows no instructions; mmaif repairs, ditfuse changes light and shows things; or leave --say out"
             )
         return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
 

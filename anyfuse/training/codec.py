@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -34,8 +32,8 @@ from ..models.autoencoders import LATENT, STRIDE, TinyCodec, TinyConfig, cosines
 from ..models.base import parameter_counts
 from ..models.pyramid import laplacian_pyramid
 from .distil import draw_crop, tone
+from .loop import Ema, Loop
 from .tasks import clip_gradients, decay_groups, set_rate
-from .train import Ema
 
 
 @dataclass(frozen=True)
@@ -144,21 +142,11 @@ def train_codec(
     net.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(decay_groups(net.parameters(), plan.weight_decay), lr=plan.lr, betas=(0.9, 0.98))
     ema = Ema(net, plan.ema)
-    start, spent, last = 0, 0.0, out / "last.pt"
-    fingerprint = json.dumps([asdict(plan), images.manifest], sort_keys=True)
-    if resume and last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        if state["recipe"] != fingerprint:
-            raise FusionError(f"{last}: belongs to another recipe or other data; give another --out or --no-resume")
-        net.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        ema.shadow = state["ema"]
-        gen.set_state(state["generator"].cpu())
-        start, spent = state["step"], state["seconds"]
-        log(f"resumed at step {start}")
-    clock = time.monotonic() - spent
-    mean = 0.0
-    for step in range(start, plan.steps):
+    loop = Loop(
+        out, {"recipe": json.dumps([asdict(plan), images.manifest], sort_keys=True)}, {"model": net, "optimiser": optimiser}, ema, gen,
+        steps=plan.steps, device=device, resume=resume, save_every=save_every, log=log,
+    )  # fmt: skip
+    for step in loop.steps():
         warm = min(1.0, (step + 1) / max(1, plan.warmup))
         set_rate(optimiser, plan.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))))
         crops = images.batch(plan, gen)
@@ -172,25 +160,8 @@ def train_codec(
         clip_gradients(net.parameters(), plan.clip)
         optimiser.step()
         ema.update(net, step)
-        mean = float(loss.detach()) if step == start else 0.98 * mean + 0.02 * float(loss.detach())
-        done = step + 1 == plan.steps
-        if (step + 1) % 50 == 0 or done:
-            seconds = time.monotonic() - clock
-            left = seconds / (step + 1) * (plan.steps - step - 1)
-            log(f"step {step + 1}/{plan.steps}  loss {mean:.4f}  {seconds:.0f} s, {left:.0f} s left")
-            line: dict[str, object] = {"step": step + 1, "seconds": round(seconds, 1), "loss": round(mean, 5)}
-            if (step + 1) % 1000 == 0:
-                line["scores"] = fidelity(net, images, device, 6)
-                log(f"  as it is: {_text(fidelity(net, images, device, 6))}")
-            with (out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        if (step + 1) % save_every == 0 or done:
-            state = {
-                "recipe": fingerprint, "model": net.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(),
-                "generator": gen.get_state(), "step": step + 1, "seconds": time.monotonic() - clock,
-            }  # fmt: skip
-            torch.save(state, last.with_suffix(".tmp"))
-            os.replace(last.with_suffix(".tmp"), last)
+        scores = {"scores": fidelity(net, images, device, 6)} if (step + 1) % 1000 == 0 else None
+        loop.record(step, {"loss": float(loss.detach())}, scores)
     net.load_state_dict(ema.shadow)
     with torch.no_grad():
         latents = torch.cat(
@@ -200,7 +171,7 @@ def train_codec(
         net.std.copy_(latents.std((0, 2, 3)))
     found = fidelity(net, images, device, 16)
     save_tiny(net, out)
-    _card(out, plan, images, found, time.monotonic() - clock, parameter_counts(net)[0])
+    _card(out, plan, images, found, loop.seconds, parameter_counts(net)[0])
     log(f"wrote {out / 'model.safetensors'}  {_text(found)}")
     return out
 

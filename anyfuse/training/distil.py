@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -30,8 +29,8 @@ from ..data.synthetic import integer, smooth_field, uniform
 from ..errors import FusionError
 from ..io import read_image
 from ..models.backbones import BACKBONES, GRID, MEAN, STD, Backbone, Vit, save_vit
+from .loop import Ema, Loop
 from .tasks import clip_gradients, decay_groups, set_rate
-from .train import Ema
 
 
 @dataclass(frozen=True)
@@ -207,21 +206,11 @@ def distil(
     spread = torch.from_numpy(np.asarray(pool.maps[:256]).astype(np.float32)).std((0, 3, 4)).clamp_min(1e-3).to(device)
     optimiser = torch.optim.AdamW(decay_groups(student.parameters(), recipe.weight_decay), lr=recipe.lr)
     ema = Ema(student, recipe.ema)
-    start, spent, last = 0, 0.0, out / "last.pt"
-    fingerprint = json.dumps([asdict(recipe), pool.key], sort_keys=True)
-    if resume and last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        if state["recipe"] != fingerprint:
-            raise FusionError(f"{last}: belongs to another recipe or other data; give another --out or --no-resume")
-        student.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        ema.shadow = state["ema"]
-        gen.set_state(state["generator"].cpu())
-        start, spent = state["step"], state["seconds"]
-        log(f"resumed at step {start}")
-    clock = time.monotonic() - spent
-    mean = 0.0
-    for step in range(start, recipe.steps):
+    loop = Loop(
+        out, {"recipe": json.dumps([asdict(recipe), pool.key], sort_keys=True)}, {"model": student, "optimiser": optimiser}, ema, gen,
+        steps=recipe.steps, device=device, resume=resume, save_every=save_every, log_every=100, log=log,
+    )  # fmt: skip
+    for step in loop.steps():
         warm = min(1.0, (step + 1) / max(1, recipe.warmup))
         rate = recipe.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
         set_rate(optimiser, rate)
@@ -236,28 +225,12 @@ def distil(
         clip_gradients(student.parameters(), recipe.clip)
         optimiser.step()
         ema.update(student, step)
-        mean = float(loss.detach()) if step == start else 0.98 * mean + 0.02 * float(loss.detach())
-        done = step + 1 == recipe.steps
-        if (step + 1) % 100 == 0 or done:
-            seconds = time.monotonic() - clock
-            left = seconds / (step + 1) * (recipe.steps - step - 1)
-            log(f"step {step + 1}/{recipe.steps}  loss {mean:.4f}  {seconds:.0f} s, {left:.0f} s left")
-            line: dict[str, object] = {"step": step + 1, "seconds": round(seconds, 1), "loss": round(mean, 5)}
-            if (step + 1) % 500 == 0 or done:
-                line |= similarity(student, pool, recipe, device)
-            with (out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        if (step + 1) % save_every == 0 or done:
-            state = {
-                "recipe": fingerprint, "model": student.state_dict(), "ema": ema.shadow, "optimiser": optimiser.state_dict(),
-                "generator": gen.get_state(), "step": step + 1, "seconds": time.monotonic() - clock,
-            }  # fmt: skip
-            torch.save(state, last.with_suffix(".tmp"))
-            os.replace(last.with_suffix(".tmp"), last)
+        scores = similarity(student, pool, recipe, device) if (step + 1) % 500 == 0 else None
+        loop.record(step, {"loss": float(loss.detach())}, scores)
     student.load_state_dict(ema.shadow)
     found = similarity(student, pool, recipe, device)
     save_vit(student.vit, out)
-    _card(out, recipe, found, time.monotonic() - clock)
+    _card(out, recipe, found, loop.seconds)
     log(f"wrote {out / 'model.safetensors'}  {json.dumps(found)}")
     return out
 

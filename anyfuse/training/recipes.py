@@ -173,22 +173,6 @@ RECIPES: dict[str, Recipe] = {
         strategy="bilevel",
         optimiser="adam",
     ),
-    "unifusion-dinov2": Recipe(
-        model="unifusion-dinov2",
-        tasks={"ivf": 9, "mef": 9, "mff": 9, "mif": 9},
-        losses=UNIFUSION_LOSSES,
-        steps=10000,
-        crop=128,
-        stacks=0,
-        one_task=True,
-        lr=2e-4,
-        warmup=100,
-        weight_decay=0.0,
-        clip=0.0,
-        ema=0.999,
-        strategy="bilevel",
-        optimiser="adam",
-    ),
     "unifusion-small": Recipe(
         model="unifusion-small",
         tasks={"ivf": 8, "mef": 8, "mff": 8, "mif": 8},
@@ -229,6 +213,7 @@ RECIPES: dict[str, Recipe] = {
         sets=NO_MEDICAL,
     ),
 }
+RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)
     for name, lr, steps in (

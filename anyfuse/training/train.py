@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -23,26 +21,10 @@ from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import WEIGHTS_NAME, FusionModel, parameter_counts
 from ..models.lora import merge_lora
+from .loop import Ema, Loop
 from .pool import Pool
 from .recipes import Recipe
 from .strategies import build_data, build_strategy
-
-
-class Ema:
-    """Exponential moving average of parameters and buffers, with a warm-up of its own."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.shadow = {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (step + 1) / (step + 10))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[key].lerp_(value, 1 - decay)
-            else:
-                self.shadow[key].copy_(value)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -81,26 +63,13 @@ def train(
         raise FusionError(f"model '{recipe.model}' takes {model.arity[1]} images, and stacks have more: set stacks=0")
     data = build_data(model, recipe, data_root, out, device, log)
     strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
-    start, spent = 0, 0.0
-    last = out / "last.pt"
     fingerprint = json.dumps(asdict(recipe), sort_keys=True)
-    if resume and last.exists():
-        state = torch.load(last, map_location=device, weights_only=True)
-        if not same_recipe(state["recipe"], fingerprint) or state["manifest"] != data.manifest:
-            raise FusionError(f"{last}: belongs to another recipe or other data; give another --out or --no-resume")
-        model.load_state_dict(state["model"])
-        strategy.load_state_dict(state["strategy"])
-        ema.shadow = state["ema"]
-        gen.set_state(state["generator"].cpu())
-        if "random" in state:  # drop path draws from the global generators
-            torch.set_rng_state(state["random"].cpu())
-            if device.startswith("cuda"):
-                torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
-        start, spent = state["step"], state["seconds"]
-        log(f"resumed at step {start}")
-    clock = time.monotonic() - spent
-    averages: dict[str, float] = {}
-    for step in range(start, recipe.steps):
+    loop = Loop(
+        out, {"recipe": fingerprint, "manifest": data.manifest}, {"model": model, "strategy": strategy}, ema, gen,
+        steps=recipe.steps, device=device, resume=resume, save_every=save_every, log=log,
+        same=lambda state: same_recipe(state["recipe"], fingerprint) and state["manifest"] == data.manifest,
+    )  # fmt: skip
+    for step in loop.steps():
         n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
         tasks = recipe.tasks if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
         if recipe.one_task:
@@ -109,28 +78,10 @@ def train(
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
         values = strategy.step(batches, learning_rate(recipe, step))
         ema.update(model, step)
-        for key, value in values.items():
-            averages[key] = value if key not in averages else 0.98 * averages[key] + 0.02 * value
-        done = step + 1 == recipe.steps
-        if (step + 1) % 50 == 0 or done:
-            seconds = time.monotonic() - clock
-            left = seconds / (step + 1) * (recipe.steps - step - 1)
-            log(f"step {step + 1}/{recipe.steps}  loss {averages['loss']:.4f}  {seconds:.0f} s, {left:.0f} s left")
-            with (out / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": step + 1, "seconds": round(seconds, 1), **averages}) + "\n")
-        if (step + 1) % save_every == 0 or done:
-            state = {
-                "recipe": fingerprint, "manifest": data.manifest, "model": model.state_dict(), "ema": ema.shadow,
-                "strategy": strategy.state_dict(), "generator": gen.get_state(), "step": step + 1,
-                "seconds": time.monotonic() - clock, "random": torch.get_rng_state(),
-            }  # fmt: skip
-            if device.startswith("cuda"):
-                state["random_cuda"] = torch.cuda.get_rng_state(device)
-            torch.save(state, last.with_suffix(".tmp"))
-            os.replace(last.with_suffix(".tmp"), last)
+        loop.record(step, values)
     model.load_state_dict(ema.shadow)
     merge_lora(model)
-    return export(model, recipe, data, out, time.monotonic() - clock, log)
+    return export(model, recipe, data, out, loop.seconds, log)
 
 
 def same_recipe(before: str, now: str) -> bool:

@@ -14,8 +14,9 @@ from anyfuse.data.batches import DataSet, TrainingData
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models import load_model
+from anyfuse.training.loop import Ema
 from anyfuse.training.recipes import RECIPES, Recipe
-from anyfuse.training.train import Ema, learning_rate, train
+from anyfuse.training.train import learning_rate, train
 
 
 @pytest.fixture(scope="module")
