@@ -43,7 +43,7 @@ from .pool import TEACHER, Pool
 from .recipes import Recipe
 from .tasks import read_options
 
-VERSION = 1
+VERSION = 2
 """Of the pool: to be raised where making it changes."""
 TASK = "instruct"
 """The one task of the recipes: a batch mixes kinds by their shares."""
@@ -57,10 +57,11 @@ CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
-    "drop": 0.1, "wordless": 0.1, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
+    "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
-which one view has other tones. drop: share without any condition; wordless: with the images alone.
+which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
+real pairs whose subtask is not said, as most users do not say it.
 decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained."""
 
 
@@ -159,8 +160,7 @@ class InstructPairs(Pool):
             else:
                 target = teacher(batch.clean[place][None, :, None].to(device))[0, 0].cpu()
         if kind == "control":
-            light, contrast = TONES[integer(0, 3, gen)], TONES[integer(4, 5, gen)]
-            tones = ((light,), (light,), (contrast,), (light, contrast))[integer(0, 3, gen)]
+            tones = drawn_tones(gen)
             target = apply_tones(target, tones)
         planes = torch.cat([sources, target[None], classes[None] / 255])
         return planes, {"kind": kind, "task": task, "tone": tones}
@@ -234,7 +234,8 @@ class InstructPairs(Pool):
             return NOTHING, False, None
         if not item["tone"] and rng.random() < self.options["wordless"]:
             return IMAGES, True, None
-        control, mask = Control(item["task"], tone=tuple(item["tone"])), None
+        task = item["task"] if rng.random() >= self.options["untold"] else None
+        control, mask = Control(task, tone=tuple(item["tone"])), None
         if item["kind"] == "segment":
             here = [k for k in classes.unique().int().tolist() if k < UNLABELLED]
             name = rng.choice(here) if here and rng.random() < 0.8 else rng.randrange(UNLABELLED)
@@ -285,6 +286,14 @@ class InstructPairs(Pool):
             names = [name for name in rows[0] if all(name in row for row in rows)]
             found[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
         return found
+
+
+def drawn_tones(gen: Generator) -> tuple[str, ...]:
+    """Light alone and contrast alone three times in eight each, so that either of the two contrasts, which changes an image less than light does,
+    comes twice as often as each of the four lights; both together twice in eight."""
+    light, contrast = TONES[integer(0, 3, gen)], TONES[integer(4, 5, gen)]
+    drawn = integer(0, 7, gen)
+    return (light,) if drawn < 3 else (contrast,) if drawn < 6 else (light, contrast)
 
 
 def _score(model: DiTFuse, teacher: FusionModel, planes: Tensor, item: dict[str, Any], device: str) -> dict[str, float]:

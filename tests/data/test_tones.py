@@ -31,6 +31,23 @@ def test_order_and_sign(k: int) -> None:
         assert lights[2] > lights[3] > lights[4]
 
 
+@pytest.mark.parametrize("light", [(), ("LIGHT++",), ("LIGHT+",), ("LIGHT-",), ("LIGHT--",)])
+def test_contrast_is_that_beside_the_image_whatever_the_light(light: tuple[str, ...]) -> None:
+    """Light scales the deviation too: much darker with more contrast must not end below the image."""
+    x = images()[0] * 0.8
+    more, less = (float(apply_tones(x, (*light, c)).std() / x.std()) for c in ("CONTRAST+", "CONTRAST-"))
+    assert 1.15 < more < 1.6
+    assert 0.6 < less < 0.8
+    if light:
+        assert (apply_tones(x, (*light, "CONTRAST+")).mean() > x.mean()) == ("+" in light[0])
+
+
+def test_flat_images_stay_flat() -> None:
+    flat = torch.full((8, 8), 0.4)
+    assert torch.allclose(apply_tones(flat, ("CONTRAST+",)), flat)
+    assert apply_tones(flat, ("LIGHT++", "CONTRAST+")).std() < 1e-6
+
+
 @pytest.mark.parametrize("tones", [("LIGHT++",), ("LIGHT+",), ("CONTRAST+",), ("LIGHT++", "CONTRAST+")])
 def test_curves_rise_and_do_not_clip(tones: tuple[str, ...]) -> None:
     ramp = torch.linspace(0, 1, 256).view(16, 16)
@@ -47,7 +64,7 @@ def test_values_below_the_knee_are_as_said() -> None:
     assert apply_tones(x, ("LIGHT-",))[0, 0] == pytest.approx(0.16)
     half = torch.tensor([[0.4, 0.6]])
     assert apply_tones(half, ("CONTRAST-",))[0].tolist() == pytest.approx([0.43, 0.57])
-    assert apply_tones(half, ("CONTRAST+",))[0].tolist() == pytest.approx([0.36, 0.64])
+    assert apply_tones(half, ("CONTRAST+",))[0].tolist() == pytest.approx([0.34, 0.66])
     assert apply_tones(half, ()).equal(half)
     with pytest.raises(FusionError, match="unknown tone 'LOUD'"):
         apply_tones(half, ("LOUD",))

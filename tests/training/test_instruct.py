@@ -26,7 +26,7 @@ from anyfuse.models.ditfuse_blocks import Condition, Velocity
 from anyfuse.models.ditfuse_prompt import IMAGES, NOTHING, control_of
 from anyfuse.training import train
 from anyfuse.training.instruct import Instruct, Straighten, mask_loss
-from anyfuse.training.instruct_pool import LAYOUT, InstructBatch, InstructPairs
+from anyfuse.training.instruct_pool import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 48, "steps": 2, "random_codec": True}
@@ -117,6 +117,16 @@ def test_items_are_what_they_say(pool: InstructPairs) -> None:
     assert (codes - torch.from_numpy(pool.codes[:4]).float()).abs().max() < 2e-2
 
 
+def test_each_contrast_comes_more_often_than_each_light() -> None:
+    gen = torch.Generator().manual_seed(0)
+    drawn = Counter(drawn_tones(gen) for _ in range(4000))
+    assert len(drawn) == 6 + 8
+    for light in ("LIGHT++", "LIGHT+", "LIGHT-", "LIGHT--"):
+        assert drawn[(light,)] / 4000 == pytest.approx(3 / 32, abs=0.02)
+    for contrast in ("CONTRAST+", "CONTRAST-"):
+        assert drawn[(contrast,)] / 4000 == pytest.approx(3 / 16, abs=0.025)
+
+
 def test_pool_goes_on_and_is_shared(pool: InstructPairs, folders: Path) -> None:
     before = pool.pixels.copy()
     pool.pixels[4:] = 0
@@ -142,8 +152,12 @@ def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
         ({"pairs": 0, "control": 0, "segment": 0}, {None}),
         ({"m3": 0, "control": 0, "segment": 0}, {"ivf", "mef", "mff"}),
     ):
-        only = pairs(folders, pool.folder.parent, small(options={**options, "drop": 0, "wordless": 0}))
+        told = {"drop": 0, "wordless": 0, "untold": 0}
+        only = pairs(folders, pool.folder.parent, small(options={**options, **told}))
         assert {control_of(text).task for text in batch(only, 60).prompts} <= expected
+        some = pairs(folders, pool.folder.parent, small(options={**options, **told, "untold": 0.5}))
+        unsaid = [control_of(text).task is None for text in batch(some, 100).prompts]
+        assert np.mean(unsaid) == pytest.approx(1.0 if expected == {None} else 0.5, abs=0.2)
     silent = {**SMALL, "tags": False}
     words = pairs(folders, pool.folder.parent, small(config=silent, options={"drop": 0, "wordless": 0}))
     assert not any("[" in text for text in batch(words, 60).prompts)
@@ -280,7 +294,9 @@ def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, mo
     monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)
     recipe = small(
-        "ditfuse-tiny-fast", start=str(first), options={"teacher_steps": 3, "ends": 20, "image": 0, "mask": 0}
+        "ditfuse-tiny-fast",
+        start=str(first),
+        options={"teacher_steps": 3, "ends": 20, "image": 0, "mask": 0, "untold": 0},
     )
     pool = pairs(folders, tmp_path, recipe)
     given = batch(pool, 6)
