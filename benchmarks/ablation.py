@@ -57,8 +57,8 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
         recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])
         if variant == "losses of SwinFusion":
             recipe = replace(recipe, losses=UNIFIED)
-        train(replace(recipe, steps=args.steps, seed=seed), args.data, folder)
-        done.write_text(json.dumps(validate(load_model(str(folder)), data)))
+        train(replace(recipe, steps=args.steps, seed=seed), args.data, folder, validated=1)
+        done.write_text(json.dumps(validate(load_model(str(folder)), data, args.images)))
     return json.loads(done.read_text())
 
 
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--images", type=int, default=16, help="held-out images of each set that scores come from")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for every variant")
     args = parser.parse_args()
