@@ -62,6 +62,8 @@ class Spec:
         return Path(str(files("anyfuse") / "assets" / "weights" / self.weights / WEIGHTS_NAME))
 
 
+TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
+
 MODELS: dict[str, Spec] = {
     "anyfuse": Spec(
         Anyfuse,
@@ -70,7 +72,7 @@ MODELS: dict[str, Spec] = {
         weights="anyfuse",
         needs_weights=True,
         sha256="dc801c640364d94d00b3c63dc46281524d6356781cc5d151b8ea524e786cd5d6",
-        trained_on="RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)",
+        trained_on=TRAINED_ON,
     ),
     "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
     "tita-small": Spec(TITA, SMALL, "TITA (ICCV 2025), small", needs_weights=True),
@@ -95,7 +97,10 @@ MODELS: dict[str, Spec] = {
         UniFusion,
         UniFusionConfig(backbone="tiny", width=32, colour="luma", norm="running", scaled=True),
         "UniFusion (CVPR 2026), tiny ViT",
+        weights="unifusion-small",
         needs_weights=True,
+        sha256="27662085cd84c10b1b3fb067fff580915d824a2850222b8871c9499d8234a69b",
+        trained_on=TRAINED_ON,
     ),
     "mmaif-small": Spec(MMAIF, MMAIFConfig(), "MMAIF (ICCV 2025), small", needs_weights=True),
     "mmaif-small-flow": Spec(MMAIF, MMAIFConfig(flow=True), "MMAIF (ICCV 2025), small, flow", needs_weights=True),

@@ -85,7 +85,7 @@ class RunningNorm(nn.BatchNorm2d):
             assert self.num_batches_tracked is not None
             with torch.no_grad():
                 share = max(0.01, 1 / (1 + int(self.num_batches_tracked)))
-                var, mean = torch.var_mean(x, (0, 2, 3))
+                var, mean = torch.var_mean(x.float(), (0, 2, 3))
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(var, share)
                 self.num_batches_tracked += 1

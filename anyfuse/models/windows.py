@@ -7,10 +7,13 @@ multiples of 8 from the top left corner of what they are given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 WINDOW = 8
 SHIFT = 4
@@ -120,11 +123,40 @@ class WindowAttention(nn.Module):
         q, k, v = (p.reshape(b * n * self.heads, c // self.heads, CELLS) for p in parts)
         added = self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
         added = added if mask is None else added + mask.to(added.dtype)
-        score = (q * (c // self.heads) ** -0.5).transpose(1, 2) @ k
-        score = score.view(b, n, self.heads, CELLS, CELLS)
-        score = score + added if torch.is_grad_enabled() else score.add_(added)
-        out = v @ score.softmax(-1).view(-1, CELLS, CELLS).transpose(1, 2)  # (B n heads, d, 64)
+        out = attend(q * (c // self.heads) ** -0.5, k, v, added, b)
         return self.proj(out.view(b, n, c, CELLS).transpose(-1, -2))
+
+
+class _Attend(Function):
+    """Softmax attention whose scores are written once and whose gradients need no copies; works in the precision of its inputs."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
+        score = (q.transpose(1, 2) @ k).view(batch, -1, *added.shape[-3:])
+        weights = score.add_(added).softmax(-1).view(-1, CELLS, CELLS)
+        ctx.save_for_backward(q, k, v, weights)
+        ctx.added = added.shape
+        return v @ weights.transpose(1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
+        q, k, v, weights = ctx.saved_tensors
+        inner = torch._softmax_backward_data(grad.transpose(1, 2) @ v, weights, -1, weights.dtype)
+        heads, n = ctx.added[-3], weights.shape[0] // ctx.added[-3]
+        added = inner.view(n, heads, CELLS, CELLS)
+        if len(ctx.added) == 4:
+            added = added.view(-1, *ctx.added)
+        return k @ inner.transpose(1, 2), q @ inner, grad @ weights, added.sum(0), None
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
+    """softmax(q^T k + added) of each window and head, applied to v: q, k, v (batch n heads, d, 64), added (heads, 64, 64) or (n, heads, 64, 64).
+
+    Under autocast all of it, the softmax too, is of the lower precision of q.
+    """
+    with torch.autocast(q.device.type, enabled=False):
+        return _Attend.apply(q, k, v, added.to(q.dtype), batch)
 
 
 class Mlp(nn.Module):

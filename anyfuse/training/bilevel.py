@@ -76,7 +76,7 @@ class Bilevel:
 
     def lower_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
         """Weighted reconstruction, and its peak signal-to-noise ratio."""
-        restored = self.model.reconstruct(features)
+        restored = self.model.reconstruct(features).float()
         sources = torch.cat([b.sources for b in batches]).expand_as(restored)
         total, sizes = restored.new_zeros(()), [len(b.sources) for b in batches]
         for batch, part, own in zip(batches, restored.split(sizes), sources.split(sizes), strict=True):

@@ -39,7 +39,7 @@ from .tasks import clip_gradients, decay_groups, set_rate
 @dataclass(frozen=True)
 class CodecPlan:
     """`folders`: below the data root; those that are not there are left out. `altered`: share of crops with another tone. `jitter`: deviation
-    of noise on the latents, of their own. Weights of the losses: `squared` error, `bands`; reconstruction has 1. lr follows a cosine to lr/50."""
+    of noise on the latents, of their own. Weights of the losses: `squared` error, `bands`; reconstruction has 1. `autocast`: the network in bfloat16, the loss not. lr follows a cosine to lr/50."""
 
     folders: tuple[str, ...] = (
         "natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over",
@@ -58,6 +58,7 @@ class CodecPlan:
     jitter: float = 0.02
     squared: float = 10.0
     bands: float = 0.5
+    autocast: bool = True
     seed: int = 0
 
 
@@ -152,9 +153,11 @@ def train_codec(
         crops = images.batch(plan, gen)
         noise = plan.jitter * torch.randn((len(crops), LATENT, plan.crop // STRIDE, plan.crop // STRIDE), generator=gen)
         crops, noise = crops.to(device), noise.to(device)
-        latents = net.encode(crops)
-        spread = latents.detach().std((0, 2, 3), keepdim=True)
-        loss = codec_loss(net.decode(latents + noise * spread), crops, plan)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=plan.autocast):
+            latents = net.encode(crops)
+            spread = latents.detach().std((0, 2, 3), keepdim=True)
+            decoded = net.decode(latents + noise * spread)
+        loss = codec_loss(decoded.float(), crops, plan)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(net.parameters(), plan.clip)

@@ -35,6 +35,7 @@ class Recipe:
     holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up
     over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
     `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration.
+    `autocast`: the step runs in bfloat16, weights and optimiser stay float32 (quicker on GPUs and on CPUs with such instructions).
     `start`: folder of a trained model of the same architecture whose weights it begins with; '': fresh ones."""
 
     model: str
@@ -56,6 +57,7 @@ class Recipe:
     optimiser: Literal["adamw", "adam"] = "adamw"
     config: dict[str, Any] = field(default_factory=dict)
     start: str = ""
+    autocast: bool = False
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
 
 
@@ -141,20 +143,21 @@ RECIPES: dict[str, Recipe] = {
         optimiser="adam",
         sets=NO_MEDICAL,
     ),
-    "tita-small": Recipe(  # a CPU's budget: fewer and larger steps, a cosine, clipping
+    "tita-small": Recipe(  # a CPU's budget: fewer and larger steps, a cosine, clipping, bfloat16
         model="tita-small",
         tasks={"ivf": 2, "mef": 2, "mff": 2},
         losses=UNIFIED_LOSSES,
-        steps=3000,
+        steps=1200,
         crop=64,
         stacks=0,
-        lr=4e-4,
+        lr=8e-4,
         warmup=100,
         weight_decay=0.0,
         clip=1.0,
         ema=0.998,
         strategy="famo",
         optimiser="adam",
+        autocast=True,
         sets=NO_MEDICAL,
     ),
     "unifusion": Recipe(

@@ -19,7 +19,15 @@ OF_FEATURES = "self_reconstruction"
 
 
 def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term out."""
+    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term out.
+
+    Always in float32: differences of squares, as in SSIM, have nothing left in bfloat16.
+    """
+    with torch.autocast(fused.device.type, enabled=False):
+        return _task_loss(fused.float(), batch, weights)
+
+
+def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
     total, terms = fused.new_zeros(()), {}
     for name, weight in weights.items():
         if not weight:

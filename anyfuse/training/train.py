@@ -76,7 +76,8 @@ def train(
             drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
             tasks = {drawn: tasks[drawn]}
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
-        values = strategy.step(batches, learning_rate(recipe, step))
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.autocast):
+            values = strategy.step(batches, learning_rate(recipe, step))
         ema.update(model, step)
         loop.record(step, values)
     model.load_state_dict(ema.shadow)

@@ -21,6 +21,7 @@ from anyfuse.io import read_image, write_image
 from anyfuse.models import MODELS, build_model, is_there, load_model
 from anyfuse.models.tita import MEDIUM, SMALL, TITA, TITAConfig
 from anyfuse.models.tita_released import from_released, load_released, to_released
+from anyfuse.models.windows import attend
 from anyfuse.stack import from_arrays, order_of_roles
 
 TINY = TITAConfig(channels=12, extract=2, interact=(2, 1), rebuild=2, heads=6)
@@ -518,3 +519,39 @@ def test_output_is_free_in_training_only() -> None:
         assert 0 <= model(x).min() <= model(x).max() <= 1
         free = model.train()(x)
     assert free.min() < 0 or free.max() > 1
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
+    score = torch.einsum("bdi,bdj->bij", q, k).view(batch, -1, *added.shape[-3:]) + added
+    return torch.einsum("bij,bdj->bdi", score.softmax(-1).view(-1, 64, 64), v)
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_attention_and_its_gradients(windows: bool) -> None:
+    """Two images, two windows, three heads of two numbers; with and without a mask of its own for each window."""
+    gen = torch.Generator().manual_seed(3)
+    q, k, v = (torch.randn(12, 2, 64, generator=gen, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    shape = (2, 3, 64, 64) if windows else (3, 64, 64)
+    added = torch.randn(shape, generator=gen, dtype=torch.float64, requires_grad=True)
+    out, wanted = attend(q, k, v, added, 2), plain_attention(q, k, v, added, 2)
+    torch.testing.assert_close(out, wanted, rtol=0, atol=1e-12)
+    weight = torch.randn(out.shape, generator=gen, dtype=torch.float64)
+    found = torch.autograd.grad((out * weight).sum(), (q, k, v, added))
+    for mine, theirs in zip(found, torch.autograd.grad((wanted * weight).sum(), (q, k, v, added)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-11)
+
+
+def test_autocast_is_close() -> None:
+    """bfloat16 has 8 bits: the loss of a step may differ by that, and the gradient still points the same way."""
+    torch.manual_seed(0)
+    model = build_model("tita-small", training=True).eval()
+    pair, target = torch.rand(1, 2, 1, 32, 32), torch.rand(1, 1, 32, 32)
+    grads = []
+    for lower in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            fused = model(pair)
+        (fused.float() - target).square().mean().backward()
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert F.cosine_similarity(grads[0], grads[1], dim=0) > 0.97
+    assert not torch.equal(grads[0], grads[1])
