@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ from ..models.latent_model import noise
 from .pool import TEACHER, Pool
 from .recipes import Recipe
 from .tasks import read_options
+
+Street = TypeVar("Street")
 
 VERSION = 2
 """Of the pool: to be raised where making it changes."""
@@ -132,7 +134,7 @@ class InstructPairs(Pool):
         for image, labels in pair_by_stem(folders)[0].values():
             both = torch.cat([to_luma(read_image(image).read()), read_image(labels).read()[:1]])
             found.append((both * 255).round().to(torch.uint8).numpy())
-        return [x for k, x in enumerate(found) if k % 10 != 9], found[9::10]
+        return trained_streets(found), found[9::10]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, dict[str, Any]]:
         """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and tones."""
@@ -286,6 +288,11 @@ class InstructPairs(Pool):
             names = [name for name in rows[0] if all(name in row for row in rows)]
             found[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
         return found
+
+
+def trained_streets(images: Sequence[Street]) -> list[Street]:
+    """Of all street images in the order of their names those that are trained on: without every tenth, which `scores` looks at."""
+    return [image for k, image in enumerate(images) if k % 10 != 9]
 
 
 def drawn_tones(gen: Generator) -> tuple[str, ...]:
