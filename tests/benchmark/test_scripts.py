@@ -1,0 +1,176 @@
+"""The scripts below benchmarks/ on images made here, with untrained models: what they measure, and that they run and go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from conftest import scene, to8
+
+from anyfuse.control import TONES
+from anyfuse.data.tones import apply_tones
+from anyfuse.errors import FusionError
+from anyfuse.io import write_image
+from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
+
+SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
+
+
+def script(name: str) -> ModuleType:
+    """benchmarks/NAME.py as a module."""
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("test")
+    for index in range(2):
+        for seed, name in enumerate(("ivif-roadscene/ir", "ivif-roadscene/vis", "natural-bsd100")):
+            write_image(root / name / f"{index}.png", to8(scene(64, 96, 10 * seed + index)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    made = DiTFuse(SMALL)
+    with torch.no_grad():
+        for p in made.dit.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    folder = tmp_path_factory.mktemp("models") / "small"
+    made.save_pretrained(folder)
+    return folder
+
+
+# ---------------------------------------------------------------------- blocks
+
+
+def test_blockiness_of_known_images() -> None:
+    blockiness = script("blockiness").blockiness
+    ramp = torch.arange(64.0).expand(64, 64) / 64
+    assert blockiness(ramp + ramp.T, 8) == pytest.approx(1)
+    assert blockiness(torch.full((40, 40), 0.3), 8) == pytest.approx(1)
+    torch.manual_seed(0)
+    assert blockiness(torch.rand(256, 256), 16) == pytest.approx(1, abs=0.03)
+    tiles = torch.rand(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    assert blockiness(tiles, 8) > 100
+    assert blockiness(tiles, 16) > blockiness(tiles[4:, 4:], 16)  # the grid begins at the corner
+    shifted = ramp + 0.05 * tiles
+    assert 1.2 < blockiness(shifted, 8) < 10
+    assert blockiness(ramp[:6, :6], 8) == 1
+    for image, period in ((torch.rand(1, 8, 8), 8), (torch.rand(8, 8), 1)):
+        with pytest.raises(FusionError, match="give"):
+            blockiness(image, period)
+
+
+def test_blockiness_of_models(data: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = script("blockiness").main
+    found = main(["--data", str(data), "--models", f"average,{model}"])
+    assert set(found) == {"ivif-roadscene", "m3"}
+    assert set(found["m3"]) == {"truth", "views", "average", "small"}
+    assert found["m3"]["views"][0] > found["m3"]["average"][0] > found["m3"]["truth"][0]
+    text = capsys.readouterr().out
+    assert "| average | " in text
+    assert "M3 pairs of natural-bsd100, 2 images" in text
+    with pytest.raises(FusionError, match="holds none of"):
+        main(["--data", str(data / "natural-bsd100"), "--models", "average"])
+
+
+# ---------------------------------------------------------------------- control
+
+
+def test_measure_of_tones_is_right_for_the_targets_and_wrong_for_others() -> None:
+    control = script("control")
+    image = torch.from_numpy(scene(48, 64)).float()[None]
+    right = {tone: apply_tones(image, (tone,) if tone else ()) for tone in ("", *TONES)}
+    row = control.measure(right)
+    assert all(row["sign"].values())
+    assert row["light order"]
+    assert row["contrast order"]
+    assert min(row["kept"].values()) > 0.9
+    assert row["change"]["LIGHT-"] < 0 < row["change"]["LIGHT+"] < row["change"]["LIGHT++"]
+    wrong = {**right, "LIGHT+": right["LIGHT++"], "LIGHT++": right["LIGHT+"], "CONTRAST+": right["CONTRAST-"]}
+    row = control.measure(wrong)
+    assert row["sign"] == {**dict.fromkeys(TONES, True), "CONTRAST+": False}
+    assert not row["light order"]
+    assert not row["contrast order"]
+    assert not any(control.measure(dict.fromkeys(("", *TONES), image))["sign"].values())
+    torch.manual_seed(0)
+    lost = control.measure({**right, "LIGHT+": (0.3 + torch.rand_like(image)).clamp(0, 1)})
+    assert lost["kept"]["LIGHT+"] < 0.3
+
+
+def test_control_goes_on(
+    data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = script("control")
+    out = tmp_path / "control.jsonl"
+    call = [
+        "--model",
+        str(model),
+        "--data",
+        str(data),
+        "--pairs",
+        "2",
+        "--size",
+        "64",
+        "--steps",
+        "1",
+        "--out",
+        str(out),
+    ]
+    rows = control.main(call)
+    text = capsys.readouterr().out
+    assert "| CONTRAST- | " in text
+    assert "all, 2 pairs" in text
+    assert [row["name"] for row in rows] == ["0", "1"]
+    lines = out.read_text().splitlines()
+    out.write_text(lines[0] + "\n" + lines[1][:50] + "\n")  # cut off while the second was written
+    asked = []
+    fuse = control.fuse
+    monkeypatch.setattr(control, "fuse", lambda *a: (asked.append(a[-1]), fuse(*a))[1])
+    assert control.main(call) == rows
+    assert asked == ["", *TONES]
+    control.main([*call, "--untold"])
+    assert len(asked) == 3 * 7  # other settings: both pairs anew
+    with pytest.raises(FusionError, match="give a DiTFuse"):
+        control.main(["--model", "average", "--data", str(data)])
+
+
+# ---------------------------------------------------------------------- steps
+
+
+def test_steps(data: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = [
+        "--model",
+        str(model),
+        "--pairs",
+        "2",
+        "--size",
+        "64",
+        "--steps",
+        "1,3",
+        "--uncached",
+        "3",
+        "--timed",
+        "64x48",
+    ]
+    rows = script("ditfuse_steps").main([*call, "--data", str(data)])
+    assert [(row["branches"], row["steps"]) for row in rows] == [(1, 1), (1, 3), (3, 1), (3, 3)]
+    assert rows[-1]["psnr"] == 99
+    assert all(row["psnr"] < 99 for row in rows[:-1])
+    assert all(row["s"] > 0 and 0 < row["qabf"] < 1 for row in rows)
+    assert ["s without cache" in row for row in rows] == [False, True, False, True]
+    assert "| 3 | 3 | " in capsys.readouterr().out
+    assert set(script("ditfuse_steps").main([*call, "--branches", "1"])[0]) == {"branches", "steps", "s"}
