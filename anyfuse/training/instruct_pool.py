@@ -39,7 +39,7 @@ from ..models.base import WEIGHTS_NAME, FusionModel
 from ..models.ditfuse import DiTFuse
 from ..models.ditfuse_prompt import IMAGES, NOTHING, prompt
 from ..models.latent_model import noise
-from .pool import TEACHER, Pool
+from .pool import TEACHER, Pool, pool_seed
 from .recipes import Recipe
 from .tasks import read_options
 
@@ -60,11 +60,13 @@ UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
     "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
+    "pool_seed": -1,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
 which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
 real pairs whose subtask is not said, as most users do not say it.
-decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained."""
+decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained.
+pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's."""
 
 
 STRAIGHTEN = {**DEFAULTS, "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0}
@@ -107,7 +109,7 @@ class InstructPairs(Pool):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")
         if self.count < len(LAYOUT):
             raise FusionError(f"options.pool={self.count}: give {len(LAYOUT)} items or more")
-        self.options, self.seed, self.tagged = o, recipe.seed, model.config.tags
+        self.options, self.seed, self.tagged = o, pool_seed(recipe, o), model.config.tags
         self.shares = {kind: float(o[kind]) for kind in ("m3", "pairs", "control", "segment")}
         if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")

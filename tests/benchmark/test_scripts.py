@@ -17,6 +17,8 @@ from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
+from anyfuse.training.instruct_pool import InstructPairs
+from anyfuse.training.latent import DegradedPairs
 
 SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 
@@ -54,6 +56,54 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
     made.save_pretrained(folder)
     return folder
+
+
+# ---------------------------------------------------------------------- ablations
+
+TINY = {
+    "mmaif-tiny": ["config.text=31", "config.hidden=16", "config.rank=4", "tasks.ivf=1", "tasks.mef=1", "tasks.mff=1", "options.pool=12"],
+    "ditfuse-tiny": ["config.hidden=48", "config.steps=1", "tasks.instruct=4", "options.pool=20"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", TINY)
+def test_ablation_shares_a_pool(
+    preset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(10):
+        for seed, name in enumerate(("ivif/ir", "ivif/vis", "mef/under", "mef/over", "natural", "camvid/images")):
+            write_image(tmp_path / "data" / name / f"{index}.png", to8(scene(72, 80, 100 * seed + index)))
+        classes = np.random.default_rng(index).integers(0, 12, (9, 10)).repeat(8, 0).repeat(8, 1)
+        write_image(tmp_path / "data" / "camvid" / "labels" / f"{index}.png", classes.astype(np.uint8))
+    ablation = script("ablation")
+    for variant in ablation.VARIANTS[preset].values():
+        ablation.override(ablation.RECIPES[preset], variant)  # every option is there
+    monkeypatch.setattr(DegradedPairs, "scored", 1)
+    monkeypatch.setattr(InstructPairs, "scored", 1)
+    variants = dict(list(ablation.VARIANTS[preset].items())[:2])
+    monkeypatch.setitem(ablation.VARIANTS, preset, variants)
+    changes = [
+        "config.width=32",
+        "config.layers=1",
+        "config.heads=2",
+        "config.random_codec=true",
+        "crop=64",
+        "warmup=1",
+    ]
+    call = [preset, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--steps", "2", "--seeds", "0,1"]
+    call += [part for change in [*changes, *TINY[preset]] for part in ("--set", change)]
+    ablation.main(call)
+    text = capsys.readouterr().out
+    folders = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert len(folders) == 5, folders  # two variants, two seeds, one pool
+    assert "| mean rank |" in text.replace("variant ", "")
+    assert "psnr_anyfuse" in text
+    for variant in variants:
+        assert f"| {variant} | " in text
+    times = [p.stat().st_mtime_ns for p in sorted((tmp_path / "out").glob("*/scores.json"))]
+    assert len(times) == 4
+    ablation.main(call)
+    assert [p.stat().st_mtime_ns for p in sorted((tmp_path / "out").glob("*/scores.json"))] == times
 
 
 # ---------------------------------------------------------------------- blocks
