@@ -61,7 +61,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # ---------------------------------------------------------------------- ablations
 
 TINY = {
-    "mmaif-tiny": ["config.text=31", "config.hidden=16", "config.rank=4", "tasks.ivf=1", "tasks.mef=1", "tasks.mff=1", "options.pool=12"],
+    "mmaif-tiny": ["config.hidden=16", "config.rank=4", "tasks.ivf=1", "tasks.mef=1", "tasks.mff=1", "options.pool=12"],
     "ditfuse-tiny": ["config.hidden=48", "config.steps=1", "tasks.instruct=4", "options.pool=20"],
 }  # fmt: skip
 
@@ -83,9 +83,9 @@ def test_ablation_shares_a_pool(
     variants = dict(list(ablation.VARIANTS[preset].items())[:2])
     monkeypatch.setitem(ablation.VARIANTS, preset, variants)
     changes = [
+        "config.heads=2",
         "config.width=32",
         "config.layers=1",
-        "config.heads=2",
         "config.random_codec=true",
         "crop=64",
         "warmup=1",
