@@ -165,15 +165,25 @@ def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Ten
 def train_unet(
     data: list[tuple[Tensor, Tensor]], out: Path, parameters: int, steps: int, device: torch.device, size: int = 128
 ) -> UNet:
-    """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`. Leaves out the images that DiTFuse holds out."""
+    """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`. Leaves out the images that DiTFuse holds out.
+
+    Every hundred steps all is kept in FILE.part, from which an interrupted run goes on, to the bit.
+    """
     data = trained_streets(data)
     torch.manual_seed(0)
     gen = torch.Generator().manual_seed(0)
     net = unet_like(parameters).to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=1e-2)
     print(f"U-Net of {parameter_counts(net)[0]:,} parameters, {len(data)} images, {8 * steps} crops in {steps} steps")
-    begin, mean = time.monotonic(), math.nan
-    for step in range(steps):
+    begin, mean, part, first = time.monotonic(), math.nan, out.with_name(f"{out.name}.part"), 0
+    if part.exists():
+        saved = torch.load(part, weights_only=True)
+        if saved["plan"] == [parameters, steps, size, len(data)]:
+            net.load_state_dict(saved["net"])
+            optimiser.load_state_dict(saved["optimiser"])
+            gen.set_state(saved["gen"])
+            first, mean = saved["step"], saved["mean"]
+    for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = 1e-3 * min(1, (step + 1) / 100) * (0.51 + 0.49 * math.cos(math.pi * step / steps))
         crops = [crop(*data[integer(0, len(data) - 1, gen)], size, gen) for _ in range(8)]
@@ -186,7 +196,10 @@ def train_unet(
         mean = float(loss.detach()) if math.isnan(mean) else 0.98 * mean + 0.02 * float(loss.detach())
         if (step + 1) % 100 == 0 or step + 1 == steps:
             print(f"step {step + 1}/{steps}  loss {mean:.4f}  {time.monotonic() - begin:.0f} s", flush=True)
+            state = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "gen": gen.get_state()}
+            torch.save({"plan": [parameters, steps, size, len(data)], "step": step + 1, "mean": mean, **state}, part)
     torch.save({"width": net.out.in_channels, "weights": net.cpu().state_dict()}, out)
+    part.unlink()
     return net
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,7 @@ from anyfuse.io import write_image
 from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
 from anyfuse.training.instruct_pool import InstructPairs
 from anyfuse.training.latent import DegradedPairs
+from anyfuse.training.recipes import RECIPES
 
 SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 
@@ -104,6 +106,76 @@ def test_ablation_shares_a_pool(
     assert len(times) == 4
     ablation.main(call)
     assert [p.stat().st_mtime_ns for p in sorted((tmp_path / "out").glob("*/scores.json"))] == times
+
+
+# ---------------------------------------------------------------------- segmentation
+
+
+def streets(root: Path, count: int = 10) -> Path:
+    for index in range(count):
+        write_image(root / "images" / f"{index}.png", to8(scene(72, 80, index)))
+        classes = np.random.default_rng(index).integers(0, 12, (9, 10)).repeat(8, 0).repeat(8, 1)
+        write_image(root / "labels" / f"{index}.png", classes.astype(np.uint8))
+    return root
+
+
+def test_unet_goes_on_and_is_compared(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segmentation = script("segmentation")
+    root, device = streets(tmp_path / "camvid"), torch.device("cpu")
+    data = segmentation.read(root)
+
+    def weights(path: Path) -> dict[str, torch.Tensor]:
+        return torch.load(path, weights_only=True)["weights"]
+
+    segmentation.train_unet(data, tmp_path / "whole.pt", 3000, 102, device, 32)
+    assert "9 images, 816 crops" in capsys.readouterr().out  # the tenth is held out
+
+    entropy, seen = torch.nn.functional.cross_entropy, []
+
+    def until(*args: object, **options: object) -> object:
+        seen.append(1)
+        if len(seen) > 101:
+            raise KeyboardInterrupt
+        return entropy(*args, **options)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmentation.F, "cross_entropy", until)
+        with pytest.raises(KeyboardInterrupt):
+            segmentation.train_unet(data, tmp_path / "parts.pt", 3000, 102, device, 32)
+    segmentation.train_unet(data, tmp_path / "parts.pt", 3000, 102, device, 32)
+    whole, parts = weights(tmp_path / "whole.pt"), weights(tmp_path / "parts.pt")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert not list(tmp_path.glob("*.part"))
+    found = segmentation.main(["--data", str(root), "--model", str(model), "--unet", str(tmp_path / "whole.pt")])
+    assert set(found) == {"words", "chosen", "unet"}
+    assert "| pedestrian | " in capsys.readouterr().out
+    assert all(0 <= row["mean"] <= 1 and len(row["confusion"]) == 11 for row in found.values())
+    assert sum(map(sum, found["unet"]["confusion"])) == pytest.approx(
+        sum(any(row) for row in found["unet"]["confusion"])
+    )
+
+
+def test_iou_and_confusion_of_known_masks(capsys: pytest.CaptureFixture[str]) -> None:
+    segmentation = script("segmentation")
+    classes = torch.tensor([[0, 0, 8, 8], [0, 0, 8, 11]])  # sky, car, and one pixel without a label
+    table = torch.zeros(11, 11, dtype=torch.float64)
+    table[0] = segmentation.counts(torch.tensor([[1, 1, 1, 0], [1, 0, 0, 1]]).bool(), classes)
+    table[8] = segmentation.counts(torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]]).bool(), classes)
+    found = segmentation.report("test", table, [(torch.zeros(2, 4), classes)])
+    assert found["iou"]["sky"] == pytest.approx(3 / 5)
+    assert found["iou"]["car"] == pytest.approx(2 / 3)
+    assert found["mean"] == pytest.approx((3 / 5 + 2 / 3) / 2)
+    assert found["confusion"][0][8] == pytest.approx(1 / 4)
+    assert "over 2 classes; 2 words mark their own class most" in capsys.readouterr().out
+    recipe = replace(
+        RECIPES["ditfuse-tiny"],
+        steps=100,
+        tasks={"instruct": 8},
+        options={"segment": 1, "m3": 3, "pairs": 0, "control": 0},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "ditfuse-tiny", recipe)
+        assert segmentation.views_of("ditfuse-tiny") == 100 * 8 / 4 * 0.9 * 0.9
 
 
 # ---------------------------------------------------------------------- blocks
