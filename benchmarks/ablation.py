@@ -83,10 +83,10 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
         recipe = replace(recipe, steps=args.steps, seed=seed)
         if recipe.strategy in POOLED:
             recipe = replace(recipe, options={"pool_seed": 0, **recipe.options})
-        train(recipe, args.data, folder)
+        train(recipe, args.data, folder, validated=1)
         model = load_model(str(folder)).eval()
         pool = build_data(model, recipe, args.data, folder, "cpu", print) if recipe.strategy in POOLED else None
-        found = {"sets": validate(model, data), "items": pool.scores(model) if isinstance(pool, Pool) else {}}
+        found = {"sets": validate(model, data, args.images), "items": pool.scores(model) if isinstance(pool, Pool) else {}}
         done.write_text(json.dumps(found))
     read = json.loads(done.read_text())
     return (read["sets"], read["items"]) if "sets" in read else (read, {})
@@ -129,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--images", type=int, default=16, help="held-out images of each set that scores come from")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for every variant")
     args = parser.parse_args(argv)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from anyfuse.cli import keep_memory
 from anyfuse.models.tita import PixelInteraction, TITAConfig
 
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="pixels of height and width")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
+    keep_memory()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for channels in (60, 24):
         config = TITAConfig(channels=channels)

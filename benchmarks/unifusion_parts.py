@@ -27,7 +27,9 @@ ROWS: dict[str, tuple[dict[str, object], bool]] = {
 }
 SCRIPT = """
 import json, resource, sys, time, torch
+from anyfuse.cli import keep_memory
 from anyfuse.models import build_model
+keep_memory()
 preset, changes, run, h, w, repeats = json.loads(sys.argv[1])
 model = build_model(preset, changes | {"random_backbone": changes.get("backbone") != "none"}).eval()
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

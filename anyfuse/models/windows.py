@@ -132,8 +132,7 @@ class _Attend(Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
-        score = (q.transpose(1, 2) @ k).view(batch, -1, *added.shape[-3:])
-        weights = score.add_(added).softmax(-1).view(-1, CELLS, CELLS)
+        weights = _weights(q, k, added, batch)
         ctx.save_for_backward(q, k, v, weights)
         ctx.added = added.shape
         return v @ weights.transpose(1, 2)
@@ -150,11 +149,19 @@ class _Attend(Function):
         return k @ inner.transpose(1, 2), q @ inner, grad @ weights, added.sum(0), None
 
 
+def _weights(q: Tensor, k: Tensor, added: Tensor, batch: int) -> Tensor:
+    """(batch n heads, 64, 64)"""
+    score = (q.transpose(1, 2) @ k).view(batch, -1, *added.shape[-3:])
+    return score.add_(added).softmax(-1).view(-1, CELLS, CELLS)
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
     """softmax(q^T k + added) of each window and head, applied to v: q, k, v (batch n heads, d, 64), added (heads, 64, 64) or (n, heads, 64, 64).
 
     Under autocast all of it, the softmax too, is of the lower precision of q.
     """
+    if not torch.is_grad_enabled() and not torch.is_autocast_enabled(q.device.type):
+        return v @ _weights(q, k, added, batch).transpose(1, 2)
     with torch.autocast(q.device.type, enabled=False):
         return _Attend.apply(q, k, v, added.to(q.dtype), batch)
 

@@ -197,7 +197,7 @@ RECIPES: dict[str, Recipe] = {
         model="mmaif-tiny",
         tasks={"ivf": 3, "mef": 2, "mff": 3},
         losses=MMAIF_LOSSES,
-        steps=6000,
+        steps=4000,
         stacks=0,
         lr=6e-4,
         ema=0.999,
@@ -209,7 +209,7 @@ RECIPES: dict[str, Recipe] = {
         model="ditfuse-tiny",
         tasks={"instruct": 8},
         losses={"instruct": {"reconstruction": 1.0}},
-        steps=5000,
+        steps=3000,
         stacks=0,
         lr=6e-4,
         ema=0.999,
@@ -222,7 +222,7 @@ RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-din
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)
     for name, lr, steps in (
-        ("mmaif-tiny-flow", 5e-4, 6000),
+        ("mmaif-tiny-flow", 5e-4, 4000),
         ("mmaif-small", 4e-4, 12_000),
         ("mmaif-small-flow", 3e-4, 16_000),
     )

@@ -45,11 +45,13 @@ def train(
     device: str = "cpu",
     resume: bool = True,
     save_every: int = 200,
+    validated: int = 16,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Trains `recipe` and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt to `out`.
 
-    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError.
+    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError. `validated`: held-out
+    images of each set that the card's scores come from.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,7 @@ def train(
         loop.record(step, values)
     model.load_state_dict(ema.shadow)
     merge_lora(model)
-    return export(model, recipe, data, out, loop.seconds, log)
+    return export(model, recipe, data, out, loop.seconds, validated, log)
 
 
 def same_recipe(before: str, now: str) -> bool:
@@ -97,10 +99,11 @@ def export(
     data: TrainingData,
     out: Path,
     seconds: float,
+    validated: int,
     log: Callable[[str], None],
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
-    scores = validate(model.eval(), data)
+    scores = validate(model.eval(), data, validated)
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
