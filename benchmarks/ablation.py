@@ -86,7 +86,10 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
         train(recipe, args.data, folder, validated=1)
         model = load_model(str(folder)).eval()
         pool = build_data(model, recipe, args.data, folder, "cpu", print) if recipe.strategy in POOLED else None
-        found = {"sets": validate(model, data, args.images), "items": pool.scores(model) if isinstance(pool, Pool) else {}}
+        found = {
+            "sets": validate(model, data, args.images),
+            "items": pool.scores(model) if isinstance(pool, Pool) else {},
+        }
         done.write_text(json.dumps(found))
     read = json.loads(done.read_text())
     return (read["sets"], read["items"]) if "sets" in read else (read, {})
