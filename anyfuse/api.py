@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .control import Control, parse_instruction
+from .control import CLASSES, Control, parse_instruction
 from .errors import FusionError
 from .files import target_of, write_whole
 from .io import read_image, writable, write_image
-from .models import FusionModel, load_model
+from .models import MODELS, FusionModel, load_model
 from .pipeline import Fused, fuse_stack, least_bytes
 from .stack import Frame, Stack, from_arrays, resize_to_reference, to_kind
 
+NO_CLASS = f"--mask-out needs a class to be shown, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -55,6 +56,17 @@ class Result:
         paths = weight_paths(folder, names)
         for path, weights in zip(paths, self.fused.weights, strict=True):
             write_image(path, weights, overwrite=overwrite, inputs=names)
+        return paths
+
+    def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """The classes that were to be shown, as 8-bit grey PNGs of the result's size, 255 where they are: `path`, or for several classes
+        NAME-CLASS.png beside it."""
+        if not self.fused.masks:
+            raise FusionError(NO_CLASS)
+        names = [f.name for f in self.stack.frames]
+        paths = mask_paths(path, list(self.fused.masks))
+        for target, mask in zip(paths, self.fused.masks.values(), strict=True):
+            write_image(target, mask, overwrite=overwrite, inputs=names)
         return paths
 
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -128,21 +140,25 @@ class Fuser:
         """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them.
 
         explain: also keeps what the model tells of its decisions, for `Result.save_explanation`. say: an instruction in words or tags
-        (docs/language.md), for models that follow one.
+        (docs/language.md), for models that follow one. Classes that it wants to see are painted into the result, and `Result.save_masks`
+        writes them; then one image alone will do, and keeps its pixels below the paint.
         """
         if explain:
             self.check_explains()
         control = parse_instruction(say) if isinstance(say, str) else say or Control()
         frames = read_frames(images, white)
-        if len(frames) < 2:
+        single = len(frames) == 1 and bool(control.segment)
+        if len(frames) < 2 and not single:
             raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}")
         if not isinstance(reference, int) or not -len(frames) <= reference < len(frames):
             raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")
+        frames = frames * 2 if single else frames
         stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
         budget = None
         if self.max_memory is not None:
             pixels = stack.height * stack.width
-            out = pixels * (stack.stored_channels * stack.depth.itemsize * 2 + with_weights * stack.n)
+            channels = 3 if control.segment else stack.stored_channels
+            out = pixels * (channels * stack.depth.itemsize * 2 + with_weights * stack.n + 6 * len(control.segment))
             used, least = resident_bytes() + out, least_bytes(stack, self.model)
             budget = self.max_memory - used
             if budget < least:
@@ -155,14 +171,26 @@ class Fuser:
             explain=explain, control=control,
         )  # fmt: skip
         notes = fused.report.pop("notes")
+        if single:
+            fused.report["inputs"], fused.report["order"] = fused.report["inputs"][:1], [stack.frames[0].name]
         report = {
             "model": self.name, "device": str(self.device), "dtype": str(self.dtype).removeprefix("torch."), "threads": torch.get_num_threads(),
             **fused.report, "reference": stack.frames[reference].name, "peak_memory_mib": round(peak_bytes() / 2**20, 1),
-            "warnings": [w for f in stack.frames for w in f.warnings] + notes,
+            "warnings": [w for f in stack.frames[: 1 if single else None] for w in f.warnings] + notes,
         }  # fmt: skip
         if say is not None:
             report["understood"] = str(control)
         return Result(stack, fused, report)
+
+    def check_masks(self, say: str | Control | None) -> list[str]:
+        """The classes that `say` wants to see; raises FusionError where it is none, or the model has no masks."""
+        control = parse_instruction(say) if isinstance(say, str) else say or Control()
+        if not control.segment:
+            raise FusionError(NO_CLASS)
+        if not self.model.shows:
+            able = [name for name, spec in MODELS.items() if spec.cls.masks is not FusionModel.masks]
+            raise FusionError(f"model {self.name} gives no masks; --mask-out is for --model {', '.join(able)}")
+        return list(control.segment)
 
     def check_explains(self) -> None:
         """Raises FusionError where the model has nothing to tell, or too little memory to keep it."""
@@ -195,7 +223,8 @@ def fuse(
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
     keep_order: for models whose inputs have roles (tita): takes them as given, not grey before colour and darker before brighter.
-    say: what to repair, in words ("remove the haze"), for models that follow instructions (mmaif).
+    say: what to repair ("remove the haze", mmaif), or how light the result is and what it shows ("brighter, highlight the cars", ditfuse), for
+    models that follow instructions. One image will do where a class is to be shown.
 
     Raises FusionError, one line that says what to change.
     """
@@ -213,6 +242,14 @@ def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
     """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
     stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
     return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
+
+
+def mask_paths(path: str | Path, classes: Sequence[str]) -> list[Path]:
+    """Where masks go: one class to `path`, several to NAME-CLASS.png each. Raises FusionError for a name that is not of a PNG."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise FusionError(f"--mask-out {path}: give a name that ends in .png, or for folders a folder")
+    return [path] if len(classes) == 1 else [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in classes]
 
 
 def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) -> None:

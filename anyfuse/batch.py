@@ -25,7 +25,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .api import Fuser, Result, check_output, weight_paths
+from .api import Fuser, Result, check_output, mask_paths, weight_paths
+from .control import parse_instruction
 from .data.folders import pair_by_stem
 from .errors import FusionError
 from .files import one_line, target_of, write_whole
@@ -60,6 +61,7 @@ def fuse_files(
     weights_out: str | None = None,
     report: str | None = None,
     explain: str | None = None,
+    mask_out: str | None = None,
 ) -> None:
     """Images into one image file; raises FusionError before the work where the output could not be written."""
     check_output(output, choices.overwrite, inputs)
@@ -74,16 +76,20 @@ def fuse_files(
     if explain is not None:
         fuser.check_explains()
         target_of(str(Path(explain) / "explain.json"), choices.overwrite, inputs)
-    result = _run(fuser, inputs, output, choices, weights_out, explain)
+    if mask_out is not None:
+        for path in mask_paths(mask_out, fuser.check_masks(choices.say)):
+            if os.path.realpath(path) == os.path.realpath(output):
+                raise FusionError(f"{output}: is also the name of a mask; give another --mask-out")
+            target_of(str(path), choices.overwrite, inputs)
+    result = _run(fuser, inputs, output, choices, weights_out, explain, mask_out)
     for warning in result.report["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
         write_json(report, result.report, inputs)
     if not choices.quiet:
         r = result.report
-        print(
-            f"{output}: {len(inputs)} images, {r['width']}x{r['height']}, {r['depth']}, {r['seconds']:.2f} s with {r['model']}"
-        )
+        count = "1 image" if len(inputs) == 1 else f"{len(inputs)} images"
+        print(f"{output}: {count}, {r['width']}x{r['height']}, {r['depth']}, {r['seconds']:.2f} s with {r['model']}")
 
 
 def fuse_folders(
@@ -94,9 +100,11 @@ def fuse_folders(
     weights_out: str | None = None,
     report: str | None = None,
     explain: str | None = None,
+    mask_out: str | None = None,
 ) -> int:
     """Folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
-    if len(folders) < 2:
+    showing = bool(parse_instruction(choices.say or "").segment)
+    if len(folders) < 2 and not showing:
         raise FusionError("give two or more folders; file k of each shows the same scene when the stems agree")
     if os.path.lexists(output) and not Path(output).is_dir():
         raise FusionError(f"{output}: is a file; name a folder for the results")
@@ -120,6 +128,12 @@ def fuse_folders(
     fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
     if explain is not None:
         fuser.check_explains()
+    if mask_out is not None:
+        fuser.check_masks(choices.say)
+        if os.path.lexists(mask_out) and not Path(mask_out).is_dir():
+            raise FusionError(f"{mask_out}: is a file; name a folder for the masks")
+        if os.path.realpath(mask_out) in map(os.path.realpath, (output, *folders)):
+            raise FusionError(f"{mask_out}: holds images or results too; name another folder for the masks")
     todo: list[tuple[str, tuple[Path, ...], Path]] = []
     skipped = 0
     for stem, paths in complete.items():
@@ -140,7 +154,9 @@ def fuse_folders(
         shares = None if weights_out is None else str(Path(weights_out) / stem)
         # maps are written before the image, so those of a set without an image are left from a run that was cut off
         told = None if explain is None else str(Path(explain) / stem)
-        return _run(fuser, [str(p) for p in paths], str(target), replace(choices, overwrite=True), shares, told).report
+        masks = None if mask_out is None else str(Path(mask_out) / f"{stem}.png")
+        again = replace(choices, overwrite=True)
+        return _run(fuser, [str(p) for p in paths], str(target), again, shares, told, masks).report
 
     with _progress(choices.quiet) as bar, ThreadPoolExecutor(choices.jobs) as pool:
         task = bar.add_task("fusing", total=len(todo))
@@ -192,6 +208,7 @@ def _run(
     choices: Choices,
     weights_out: str | None,
     explain: str | None = None,
+    mask_out: str | None = None,
 ) -> Result:
     """One set of images, read, fused and written."""
     start = time.perf_counter()
@@ -210,6 +227,8 @@ def _run(
         result.report["explanation"] = [str(p) for p in paths]
     if weights_out is not None:
         result.report["weights"] = [str(p) for p in result.save_weights(weights_out, overwrite=choices.overwrite)]
+    if mask_out is not None:
+        result.report["masks"] = [str(p) for p in result.save_masks(mask_out, overwrite=choices.overwrite)]
     result.save(output, overwrite=choices.overwrite, quality=choices.quality)
     result.report["seconds_with_files"] = round(time.perf_counter() - start, 4)
     return result

@@ -53,7 +53,9 @@ def root(
 def fuse(
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Two or more images of one scene, or two or more folders (paired by file stem)."),
+        typer.Argument(
+            help="Two or more images of one scene, or two or more folders (paired by file stem); one will do to --say what to highlight."
+        ),
     ],
     output: Annotated[
         str,
@@ -81,7 +83,16 @@ def fuse(
     ] = False,
     say: Annotated[
         str | None,
-        typer.Option(help="What to repair, in words, as 'remove the haze' (see `anyfuse say`); for mmaif models."),
+        typer.Option(
+            help="In words (see `anyfuse say`): what to repair, as 'remove the haze', for mmaif models; light, contrast and classes, "
+            "as 'brighter, and highlight the cars in red', for ditfuse models."
+        ),
+    ] = None,
+    mask_out: Annotated[
+        str | None,
+        typer.Option(
+            help="PNG (or folder, for folders) for the class that --say highlights, white where it is; several: NAME-CLASS.png."
+        ),
     ] = None,
     reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
     resize: Annotated[
@@ -116,14 +127,18 @@ def fuse(
     if not 1 <= reference <= len(inputs):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if all(folders):
-        failed = batch.fuse_folders(inputs, output, choices, weights_out=weights_out, report=report, explain=explain)
+        failed = batch.fuse_folders(
+            inputs, output, choices, weights_out=weights_out, report=report, explain=explain, mask_out=mask_out
+        )
         raise typer.Exit(1 if failed else 0)
     if any(folders):
         file = inputs[folders.index(False)]
         raise FusionError(
             f"{inputs[folders.index(True)]} is a folder and {file} is not; give images only or folders only"
         )
-    batch.fuse_files(inputs, output, choices, weights_out=weights_out, report=report, explain=explain)
+    batch.fuse_files(
+        inputs, output, choices, weights_out=weights_out, report=report, explain=explain, mask_out=mask_out
+    )
 
 
 @app.command()

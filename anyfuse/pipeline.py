@@ -1,6 +1,6 @@
-"""The whole job on one page: read -> split colour -> model -> join colour -> write.
+"""The whole job on one page: read -> split colour -> model -> join colour -> show classes -> write.
 
-Only io.py touches files, only colour.py changes colour space, only tiling.py knows of tiles. Models see tensors in [0, 1].
+Only io.py touches files, only colour.py changes colour space, only tiling.py knows of tiles, only overlay.py paints. Models see tensors in [0, 1].
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import colour, tiling
+from . import colour, overlay, tiling
 from .control import Control
 from .models import FusionModel
 from .stack import Stack, Window, order_of_roles
@@ -25,12 +25,14 @@ ColourRule = Literal["grey", "blend", "merge", "rgb"]
 class Fused:
     """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON.
 
-    explained: scalars and maps (H, W) by name, where asked for and the model has them.
+    explained: scalars and maps (H, W) by name, where asked for and the model has them. masks: class -> (H, W) uint8, 255 where it is, of the
+    classes to be shown.
     """
 
     pixels: np.ndarray
     weights: np.ndarray | None = None
     explained: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
     report: dict[str, Any] = field(default_factory=dict)
 
 
@@ -56,13 +58,13 @@ def split(images: Tensor, rule: ColourRule) -> Tensor:
     return colour.to_luma(images)
 
 
-def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule) -> Tensor:
-    """Fused planes of a window -> image (1 or 3, h, w) in [0, 1]."""
+def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, painted: bool = False) -> Tensor:
+    """Fused planes of a window -> image (1 or 3, h, w) in [0, 1]. painted: a model of RGB keeps its colours though no source has any."""
     if rule == "blend":
         return colour.join(fused[:1], fused[1:])
     if rule == "merge":
         return colour.join(fused, colour.merge_chroma(colour.to_chroma(stack.read(window))))
-    return colour.to_luma(fused) if stack.stored_channels == 1 else fused
+    return colour.to_luma(fused) if stack.stored_channels == 1 and not painted else fused
 
 
 def least_bytes(stack: Stack, model: FusionModel) -> int:
@@ -85,20 +87,25 @@ def fuse_stack(
     """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit.
 
     A model whose sources have roles gets them in the order of `order_of_roles`, unless `keep_order`; everything else, as the
-    reference and its metadata, goes by the order of the stack. control: what the user asks for.
+    reference and its metadata, goes by the order of the stack. control: what the user asks for; classes to be shown are painted, in RGB. A
+    single frame given twice keeps its own pixels below them, unless another tone is asked for.
     """
+    control = control or Control()
     model.check_arity(stack.n)
     start = time.perf_counter()
     rule = colour_rule(stack, model)
     planes = 3 if rule in ("blend", "rgb") else 1
     layout = tiling.plan(model, stack.n, planes, stack.height, stack.width, budget)
-    out = np.empty((stack.height, stack.width, stack.stored_channels), stack.depth)
+    channels = 3 if control.segment else stack.stored_channels
+    out = np.empty((stack.height, stack.width, channels), stack.depth)
     shares = np.empty((stack.n, stack.height, stack.width), np.uint8) if with_weights else None
     found = False
     order = list(range(stack.n))
     if model.ordered and not keep_order:
         order = order_of_roles(stack.frames)
-    notes = model.tell(control or Control(), order)
+    notes = model.tell(control, order)
+    kept = bool(control.segment) and not control.tone and model.shows and len(set(map(id, stack.frames))) == 1
+    likely: dict[str, Tensor] = {}
 
     def read(window: Window) -> Tensor:
         planes = split(stack.read(window), rule)
@@ -106,15 +113,20 @@ def fuse_stack(
 
     def write(window: Window, fused: Tensor, weights: Tensor | None) -> None:
         nonlocal found
-        out[window] = stack.quantise(join(fused.float().cpu(), stack, window, rule))
+        image = join(fused.float().cpu(), stack, window, rule, bool(control.segment))
+        shown = overlay.settle({name: mask[window] for name, mask in likely.items()})
+        out[window] = stack.quantise(overlay.show(image, shown, control.segment))
         if shares is not None and weights is not None:
             found = True
             shares[(order, *window)] = (weights.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
 
     explained: dict[str, Tensor] = {}
     tiling.fuse_tiles(
-        model, layout, read, write, device=device, with_weights=with_weights, explained=explained if explain else None
-    )
+        model, layout, read, write, device=device, with_weights=with_weights, explained=explained if explain else None,
+        masks=likely if control.segment else None, keep=kept,
+    )  # fmt: skip
+    masks = {name: mask.numpy().astype(np.uint8) * 255 for name, mask in overlay.settle(likely).items()}
+    notes += [f"no {name} is found" for name, mask in masks.items() if not mask.any()]
     report = {
         "inputs": [
             {"name": f.name, "width": f.width, "height": f.height, "depth": str(f.pixels.dtype), "colour": c}
@@ -125,4 +137,9 @@ def fuse_stack(
     }  # fmt: skip
     if model.ordered:
         report["order"] = [stack.frames[k].name for k in order]
-    return Fused(out, shares if found else None, explained, report)
+    if masks:
+        colours = overlay.colours_of(control.segment)
+        report["shown"] = {
+            n: {"colour": colours[n], "share": round(float(m.mean()) / 255, 6)} for n, m in masks.items()
+        }
+    return Fused(out, shares if found else None, explained, masks, report)

@@ -193,10 +193,13 @@ def fuse_tiles(
     device: torch.device | str = "cpu",
     with_weights: bool = False,
     explained: dict[str, Tensor] | None = None,
+    masks: dict[str, Tensor] | None = None,
+    keep: bool = False,
 ) -> None:
     """Fuses tile by tile; `sink(window, fused (C, h, w), weights (N, h, w) or None)` gets each part of the image once.
 
-    `explained` is filled, where given, with what `FusionModel.explain` tells: scalars and whole maps (H, W) on the CPU.
+    `explained` is filled, where given, with what `FusionModel.explain` tells: scalars and whole maps (H, W) on the CPU;
+    `masks` with those of `FusionModel.masks` (H, W), of each part before its sink is called. keep: the first source is the result, nothing is fused.
     """
     device = torch.device(device)
     context = whole_context(model, layout, read, device)
@@ -206,17 +209,20 @@ def fuse_tiles(
         part = None
         if context is not None:
             part = context.crop(_cells(tile.outer[0], scale), _cells(tile.outer[1], scale))
-        fused = model(sources, context=part)[0][..., tile.cut[0], tile.cut[1]]
+        fused = (sources[:, 0] if keep else model(sources, context=part))[0][..., tile.cut[0], tile.cut[1]]
         shares = None
         if with_weights:
             found = model.weights(sources, context=part)
             shares = None if found is None else found[0][..., tile.cut[0], tile.cut[1]]
-        if explained is not None:
-            for name, value in model.explain(sources, context=part).items():
+        told = {} if explained is None else model.explain(sources, context=part)
+        shown = {} if masks is None else model.masks(sources)
+        for whole, parts in ((explained, told), (masks, shown)):
+            for name, value in parts.items():
+                assert whole is not None
                 if value.ndim == 1:
-                    explained[name] = value[0].float().cpu()
+                    whole[name] = value[0].float().cpu()
                     continue
-                if name not in explained:
-                    explained[name] = torch.zeros(layout.height, layout.width)
-                explained[name][tile.inner] = value[0][tile.cut].float().cpu()
+                if name not in whole:
+                    whole[name] = torch.zeros(layout.height, layout.width)
+                whole[name][tile.inner] = value[0][tile.cut].float().cpu()
         sink(tile.inner, fused, shares)

@@ -3,12 +3,16 @@
 Trains every variant of a preset (below) with every seed, each into its own folder of --out, and scores it on the held-out files. An interrupted
 run goes on. Prints Markdown: one row a variant and set, means over seeds and half the range between them, and each variant's mean rank over all
 sets and metrics (ranks within a seed). The folders work with `anyfuse bench --models`.
+
+Models that learn from a pool (mmaif-tiny, ditfuse-tiny) share one in --out, all variants and seeds; with it come the scores of its kinds of items: to
+the target, on held-out files. Their recipes take 12 000 steps; `--set options.pool=2000` makes a smaller pool for fewer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +22,9 @@ import torch
 from anyfuse.data.batches import TrainingData
 from anyfuse.metrics import METRICS
 from anyfuse.models import load_model
+from anyfuse.training.pool import Pool
 from anyfuse.training.recipes import RECIPES, UNIFIED_LOSSES, override
+from anyfuse.training.strategies import build_data
 from anyfuse.training.train import train, validate
 
 UNIFIED = {**UNIFIED_LOSSES, "mif": {"intensity": 20.0, "gradient": 20.0, "ssim": 10.0}}
@@ -45,21 +51,48 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "no reconstruction": ["strategy=plain", *[f"losses.{t}.self_reconstruction=0" for t in ("ivf", "mef", "mff", "mif")]],
         "no bilevel": ["options.joint=1"],
     },
+    "mmaif-tiny": {
+        "base": ["config.moe=false", "config.rope=false", "config.value_residual=false", "config.naf=false"],
+        "MoE": ["config.rope=false", "config.value_residual=false", "config.naf=false"],
+        "MoE RoPE": ["config.value_residual=false", "config.naf=false"],
+        "MoE RoPE VR": ["config.naf=false"],
+        "full": [],
+        "no detail path": ["config.detail=false"],
+    },
+    "ditfuse-tiny": {
+        "mixed": [],
+        "M3 only": ["options.pairs=0", "options.control=0", "options.segment=0"],
+        "real only": ["options.m3=0", "options.control=0", "options.segment=0"],
+        "no tags": ["config.tags=false"],
+        "no detail path": ["config.detail=false"],
+    },
 }  # fmt: skip
+POOLED = ("latent", "instruct")
+"""Strategies that learn from a pool."""
 Scores = dict[str, dict[str, float]]
 
 
-def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: TrainingData) -> Scores:
-    """Trains one variant and scores it, unless its folder says that this is done."""
+def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: TrainingData) -> tuple[Scores, Scores]:
+    """Trains one variant and scores it, unless its folder says that this is done: on sets, and on items of its pool."""
     folder = Path(args.out) / f"{variant.replace(' ', '-')}-{seed}"
     done = folder / "scores.json"
     if not done.exists():
         recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])
         if variant == "losses of SwinFusion":
             recipe = replace(recipe, losses=UNIFIED)
-        train(replace(recipe, steps=args.steps, seed=seed), args.data, folder, validated=1)
-        done.write_text(json.dumps(validate(load_model(str(folder)), data, args.images)))
-    return json.loads(done.read_text())
+        recipe = replace(recipe, steps=args.steps, seed=seed)
+        if recipe.strategy in POOLED:
+            recipe = replace(recipe, options={"pool_seed": 0, **recipe.options})
+        train(recipe, args.data, folder, validated=1)
+        model = load_model(str(folder)).eval()
+        pool = build_data(model, recipe, args.data, folder, "cpu", print) if recipe.strategy in POOLED else None
+        found = {
+            "sets": validate(model, data, args.images),
+            "items": pool.scores(model) if isinstance(pool, Pool) else {},
+        }
+        done.write_text(json.dumps(found))
+    read = json.loads(done.read_text())
+    return (read["sets"], read["items"]) if "sets" in read else (read, {})
 
 
 def ranks(values: dict[str, Scores]) -> dict[str, float]:
@@ -75,7 +108,24 @@ def ranks(values: dict[str, Scores]) -> dict[str, float]:
     return dict(zip(names, np.mean(columns, 0), strict=True))
 
 
-def main() -> None:
+def table(found: dict[str, list[Scores]]) -> None:
+    """Variant -> scores per seed, as Markdown; groups with their own metrics each are tables of their own."""
+    groups = next(iter(found.values()))[0]
+    heads: list[str] = []
+    for group, row in groups.items():
+        if list(row) != heads:
+            heads = list(row)
+            print("\n| set | variant | " + " | ".join(heads) + " |\n| --- | --- |" + " --- |" * len(heads))
+        for variant, rows in found.items():
+            cells = []
+            for metric in heads:
+                values = [row[group][metric] for row in rows]
+                spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
+                cells.append(f"{np.mean(values):.3f}{spread}")
+            print(f"| {group} | {variant} | " + " | ".join(cells) + " |")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", choices=VARIANTS)
     parser.add_argument("--data", required=True)
@@ -85,24 +135,19 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=16, help="held-out images of each set that scores come from")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE for every variant")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    data = TrainingData(args.data, RECIPES["anyfuse"].sets)
-    found = {v: [run(args.preset, v, seed, args, data) for seed in seeds] for v in VARIANTS[args.preset]}
+    plan = RECIPES[args.preset]
+    pooled = plan.strategy in POOLED
+    data = TrainingData(args.data, override(plan, args.set).sets if pooled else RECIPES["anyfuse"].sets, ordered=pooled)
+    every = {v: [run(args.preset, v, seed, args, data) for seed in seeds] for v in VARIANTS[args.preset]}
+    found = {v: [sets for sets, _ in rows] for v, rows in every.items()}
     placed = [ranks({v: rows[k] for v, rows in found.items()}) for k in range(len(seeds))]
-    metrics = list(next(iter(next(iter(found.values()))[0].values())))
-    print(f"\n{args.steps} steps, seeds {args.seeds}\n\n| set | variant | " + " | ".join(metrics) + " |")
-    print("| --- | --- |" + " --- |" * len(metrics))
-    for group in next(iter(found.values()))[0]:
-        for variant, rows in found.items():
-            cells = []
-            for metric in metrics:
-                values = [row[group][metric] for row in rows]
-                spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
-                cells.append(f"{np.mean(values):.3f}{spread}")
-            print(f"| {group} | {variant} | " + " | ".join(cells) + " |")
+    print(f"\n{args.steps} steps, seeds {args.seeds}")
+    table(found)
+    table({v: [items for _, items in rows] for v, rows in every.items()})
     print("\n| variant | mean rank |" + "".join(f" seed {seed} |" for seed in seeds))
     print("| --- | --- |" + " --- |" * len(seeds))
     for variant in found:

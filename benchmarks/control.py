@@ -1,13 +1,14 @@
-"""Does DiTFuse do to the light and the contrast what it is told: python benchmarks/control.py --model runs/ditfuse-tiny --data DATA/test
+"""Does DiTFuse do to the light and the contrast what it is told: python benchmarks/control.py --model runs/ditfuse-tiny --data DATA/test --pairs 30
 
-On pairs of the test folders, each fused as it is and with each tone asked for. Printed per folder and for all:
+On pairs of the test folders, each fused as it is and with each tone asked for. Printed as Markdown, per folder and for all:
 
     sign    share of pairs whose mean luma (LIGHT) or RMS contrast (CONTRAST) moved the way that was asked
     order   share of pairs with LIGHT++ > LIGHT+ > none > LIGHT- > LIGHT-- in mean luma, and CONTRAST+ > none > CONTRAST- in RMS contrast
     change  mean of the change, in 1/255
-    kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2
+    kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2; also the share of pairs above 0.85
 
-To reach: sign 0.98, order 0.95, kept 0.85. --json FILE keeps the numbers of every pair.
+To reach: sign 0.98, order 0.95, kept 0.85. Seven results a pair, so --pairs, --size and --steps decide on the time. --out FILE keeps the numbers of
+every pair, a line of JSON each; run again, it goes on where it stopped, and pairs measured with other options are measured anew.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse.api import Fuser
@@ -27,7 +30,9 @@ from anyfuse.colour import to_luma
 from anyfuse.control import TONES, Control
 from anyfuse.data.folders import pair_by_stem
 from anyfuse.errors import FusionError
+from anyfuse.io import read_image
 from anyfuse.losses import ssim_map
+from anyfuse.models.base import WEIGHTS_NAME
 from anyfuse.models.ditfuse import DiTFuse
 from anyfuse.models.omnigen import OmniGen
 
@@ -38,14 +43,46 @@ FOLDERS = {
 }
 LIGHTS = ("LIGHT++", "LIGHT+", "", "LIGHT-", "LIGHT--")
 CONTRASTS = ("CONTRAST+", "", "CONTRAST-")
+KEPT = 0.85
 
 
-def fuse(fuser: Fuser, paths: Sequence[Path], task: str, tone: str) -> Tensor:
+def read(path: Path, size: int = 0) -> np.ndarray:
+    """An image (h, w, C) uint8, its longer side brought down to `size` (0: as it is)."""
+    x = read_image(path).read()
+    if size and max(x.shape[-2:]) > size:
+        h, w = (max(1, round(side * size / max(x.shape[-2:]))) for side in x.shape[-2:])
+        x = F.interpolate(x[None], (h, w), mode="bicubic", antialias=True, align_corners=False)[0].clamp(0, 1)
+    return (x * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def choose(data: Path, pairs: int) -> list[tuple[str, str, tuple[Path, ...]]]:
+    """(folder, stem, paths) of so many pairs of all folders together, evenly, and spread over each; 0: all. FusionError where there are none."""
+    found = {}
+    for name, (_, parts) in FOLDERS.items():
+        if (data / name).is_dir():
+            groups = pair_by_stem([data / name / part for part in parts])[0]
+            found[name] = [(name, stem, paths) for stem, paths in groups.items()]
+    if not found:
+        raise FusionError(f"{data}: holds none of {', '.join(FOLDERS)}")
+    each = -(-pairs // len(found)) if pairs else 0
+    return [row for rows in found.values() for row in (rows[:: max(1, len(rows) // each)][:each] if each else rows)]
+
+
+def load(name: str, device: str, steps: int = 0, branches: int = 0) -> Fuser:
+    """A DiTFuse with other steps and branches than its own (0); FusionError for another model."""
+    fuser = Fuser(name, device=device)
+    if not isinstance(fuser.model, DiTFuse | OmniGen):
+        raise FusionError(f"{name}: is a {type(fuser.model).__name__}; give a DiTFuse")
+    fuser.model.steps = steps or fuser.model.steps
+    fuser.model.branches = branches or fuser.model.branches
+    return fuser
+
+
+def fuse(fuser: Fuser, images: Sequence[np.ndarray], task: str | None, tone: str) -> Tensor:
     """Luma (1, H, W) in [0, 1] of the result, as a user gets it: 8 bits."""
     control = Control(task, tone=(tone,) if tone else ())
-    pixels = fuser.run([str(p) for p in paths], say=control).fused.pixels
-    image = torch.from_numpy(pixels).permute(2, 0, 1).float() / torch.iinfo(torch.from_numpy(pixels).dtype).max
-    return to_luma(image)
+    pixels = fuser.run(list(images), say=control).fused.pixels
+    return to_luma(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
 
 
 def levelled(x: Tensor) -> Tensor:
@@ -69,56 +106,78 @@ def measure(fused: dict[str, Tensor]) -> dict[str, Any]:
     return row
 
 
-def summary(rows: list[dict[str, Any]]) -> list[str]:
-    """The table of some pairs."""
+def summary(title: str, rows: list[dict[str, Any]]) -> list[str]:
+    """The Markdown of some pairs."""
 
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
 
-    lines = [f"  {'tone':<10} {'sign':>6} {'change':>8} {'kept':>6}"]
+    lines = [
+        f"\n{title}, {len(rows)} pairs\n",
+        f"| tone | sign | change | kept | above {KEPT} |",
+        "| --- |" + " --- |" * 4,
+    ]
     for tone in TONES:
         sign, change, kept = (mean([row[name][tone] for row in rows]) for name in ("sign", "change", "kept"))
-        lines.append(f"  {tone:<10} {sign:6.3f} {change:8.1f} {kept:6.3f}")
-    every = [row["sign"][tone] for row in rows for tone in TONES]
+        above = mean([row["kept"][tone] > KEPT for row in rows])
+        lines.append(f"| {tone} | {sign:.3f} | {change:+.1f} | {kept:.3f} | {above:.3f} |")
+    every = [(row["sign"][tone], row["kept"][tone]) for row in rows for tone in TONES]
+    lines.append(
+        f"| all | {mean([s for s, _ in every]):.3f} | | {mean([k for _, k in every]):.3f} | {mean([k > KEPT for _, k in every]):.3f} |"
+    )
     orders = [mean([row[f"{kind} order"] for row in rows]) for kind in ("light", "contrast")]
-    lines.append(f"  {'all':<10} {mean(every):6.3f}; order of light {orders[0]:.3f}, of contrast {orders[1]:.3f}")
-    return lines
+    return [*lines, f"\norder of light {orders[0]:.3f}, of contrast {orders[1]:.3f}"]
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """(folder, stem) -> what a file of lines holds of pairs measured with these settings; a line that was cut off is passed over."""
+    found = {}
+    for line in path.read_text().splitlines() if path and path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if row["settings"] == settings:
+            found[row["folder"], row["name"]] = row
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a trained DiTFuse")
+    parser.add_argument("--model", required=True, help="preset or folder of a trained DiTFuse")
     parser.add_argument("--data", required=True, type=Path, help="folder with ivif-roadscene, mef-mefb, mff-mfifb")
-    parser.add_argument("--limit", type=int, default=0, help="pairs per folder, spread over it; 0: all")
+    parser.add_argument("--pairs", type=int, default=0, help="of all folders together, spread over them; 0: all")
+    parser.add_argument("--size", type=int, default=0, help="pixels of the longer side; 0: as the files are")
     parser.add_argument("--steps", type=int, default=0, help="Euler steps; 0: the model's own")
     parser.add_argument("--branches", type=int, default=0, help="1, 2 or 3; 0: the model's own")
+    parser.add_argument(
+        "--untold", action="store_true", help="ask for the tone alone, without saying what the images are"
+    )
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--out", type=Path, help="file for the numbers of each pair, and to go on from")
     args = parser.parse_args(argv)
-    fuser = Fuser(args.model, device=args.device)
-    if not isinstance(fuser.model, DiTFuse | OmniGen):
-        raise FusionError(f"{args.model}: is a {type(fuser.model).__name__}; give a DiTFuse")
-    fuser.model.steps = args.steps or fuser.model.steps
-    fuser.model.branches = args.branches or fuser.model.branches
-    found: dict[str, list[dict[str, Any]]] = {}
-    for name, (task, folders) in FOLDERS.items():
-        if not (args.data / name).is_dir():
-            print(f"{name}: not there, left out")
-            continue
-        groups = list(pair_by_stem([args.data / name / f for f in folders])[0].items())
-        groups = groups[:: max(1, len(groups) // args.limit)][: args.limit] if args.limit else groups
-        found[name] = []
-        for stem, paths in groups:
-            fused = {tone: fuse(fuser, paths, task, tone) for tone in ("", *TONES)}
-            found[name].append({"name": stem, **measure(fused)})
-        print(f"{name}, {len(groups)} pairs", *summary(found[name]), sep="\n", flush=True)
-    rows = [row for part in found.values() for row in part]
-    if not rows:
-        raise FusionError(f"{args.data}: holds none of {', '.join(FOLDERS)}")
-    print(f"all, {len(rows)} pairs", *summary(rows), sep="\n")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
-    return found
+    fuser = load(args.model, args.device, args.steps, args.branches)
+    assert isinstance(fuser.model, DiTFuse | OmniGen)
+    weights = Path(args.model) / WEIGHTS_NAME
+    settings = {
+        "model": args.model, "written": int(weights.stat().st_mtime) if weights.exists() else 0, "size": args.size,
+        "steps": fuser.model.steps, "branches": fuser.model.branches, "untold": args.untold,
+    }  # fmt: skip
+    done, rows = known(args.out, settings), []
+    for folder, stem, paths in choose(args.data, args.pairs):
+        row = done.get((folder, stem))
+        if row is None:
+            task, images = None if args.untold else FOLDERS[folder][0], [read(path, args.size) for path in paths]
+            fused = {tone: fuse(fuser, images, task, tone) for tone in ("", *TONES)}
+            row = {"settings": settings, "folder": folder, "name": stem, **measure(fused)}
+            if args.out:
+                with args.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        rows.append(row)
+    for folder in dict.fromkeys(row["folder"] for row in rows):
+        print(*summary(folder, [row for row in rows if row["folder"] == folder]), sep="\n")
+    print(*summary("all", rows), sep="\n")
+    return rows
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -87,6 +87,15 @@ class FusionModel(nn.Module):
 
     def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
         """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has none."""
+        return {}
+
+    @property
+    def shows(self) -> bool:
+        """Whether the model tells where classes are, by `masks`."""
+        return type(self).masks is not FusionModel.masks
+
+    def masks(self, sources: Tensor, classes: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Where classes of CamVid are, by name: probability of each pixel (B, H, W) in [0, 1]. classes: None takes those told; {} if the model has none."""
         return {}
 
     def check_arity(self, n: int) -> None:

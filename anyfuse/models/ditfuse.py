@@ -33,12 +33,6 @@ from .ditfuse_blocks import Condition, Transformer, Velocity
 from .latent_model import LatentModel, noise
 from .mmaif import Detail
 
-PAINTS: dict[str, tuple[float, float, float]] = {
-    "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1), "magenta": (1, 0, 1),
-    "orange": (1, 0.5, 0), "white": (1, 1, 1),
-}  # fmt: skip
-"""RGB of the colours that a Control may name; blue is the paper's."""
-
 
 @dataclass(frozen=True)
 class DiTFuseConfig:
@@ -225,6 +219,8 @@ class DiTFuse(LatentModel):
         """
         told = self.told.segment if self.told is not None else {}
         asked = Control(segment=dict.fromkeys(told if classes is None else classes))
+        if not asked.segment:
+            return {}
         if self.mask_head is None:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
         sources = sources.expand(-1, -1, self.channels, -1, -1)
@@ -240,8 +236,6 @@ class DiTFuse(LatentModel):
 
     def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
         """The masks of the classes told, as 'mask CLASS' (B, H, W)."""
-        if self.told is None or not self.told.segment:
-            return {}
         return {f"mask {name}": mask for name, mask in self.masks(sources).items()}
 
     def _grid(self, latents: Tensor) -> tuple[int, int]:
@@ -249,17 +243,4 @@ class DiTFuse(LatentModel):
         return h // self.config.patch, w // self.config.patch
 
 
-def paint(image: Tensor, mask: Tensor, colour: str | None = None, opacity: float = 0.5) -> Tensor:
-    """image (..., 1 or 3, H, W) and mask (..., H, W), both in [0, 1] -> RGB (..., 3, H, W) with a translucent overlay, blue if no colour is given.
-
-    Raises FusionError for a colour that is not in PAINTS.
-    """
-    name = colour or "blue"
-    if name not in PAINTS:
-        raise FusionError(f"unknown colour '{name}': known are {', '.join(PAINTS)}")
-    rgb = image.expand(*image.shape[:-3], 3, *image.shape[-2:])
-    share = opacity * mask.unsqueeze(-3)
-    return rgb * (1 - share) + share * rgb.new_tensor(PAINTS[name])[:, None, None]
-
-
-__all__ = ["FAST", "PAINTS", "TINY", "DiTFuse", "DiTFuseConfig", "MaskHead", "paint"]
+__all__ = ["FAST", "TINY", "DiTFuse", "DiTFuseConfig", "MaskHead"]

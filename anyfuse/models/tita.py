@@ -234,7 +234,7 @@ class TITA(FusionModel):
     ordered = True
     low_precision = False  # the network makes the pixels themselves, and bfloat16 has no 8 bits to spare
     context_scale = WINDOW
-    masks: Tensor
+    hidden: Tensor
 
     def __init__(self, config: TITAConfig | None = None) -> None:
         super().__init__()
@@ -260,7 +260,7 @@ class TITA(FusionModel):
         )
         self.rebuild_norm = nn.LayerNorm(c)
         self.head = convolutions(c, c // 2, c // 4, 1, last=False)
-        self.register_buffer("masks", shift_masks(), persistent=False)
+        self.register_buffer("hidden", shift_masks(), persistent=False)
         self.apply(_initialise)
         # what a pixel can see: 4 per block, up to 7 more for the first block of the way back and after OAF, six convolutions
         self.halo = 4 * (cfg.extract + sum(cfg.interact) + cfg.rebuild) + 12
@@ -272,7 +272,7 @@ class TITA(FusionModel):
 
     def _swin(self, blocks: nn.ModuleList, x: Tensor) -> Tensor:
         for i, block in enumerate(blocks):
-            (x,) = over_windows(block, [x], SHIFT * (i % 2), self.masks, self._whole())
+            (x,) = over_windows(block, [x], SHIFT * (i % 2), self.hidden, self._whole())
         return x
 
     def _features(self, sources: Tensor, shown: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -283,7 +283,7 @@ class TITA(FusionModel):
         y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
         for block, shift in zip(self.interact, self.shifts, strict=True):
             run = block if shown is None else partial(block, show=True)
-            x, y, *maps = over_windows(run, [x, y], shift, self.masks, self._whole())
+            x, y, *maps = over_windows(run, [x, y], shift, self.hidden, self._whole())
             if shown is not None:
                 shown += maps
         return self.interact_norm[0](x), self.interact_norm[1](y)

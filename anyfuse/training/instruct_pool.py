@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -39,9 +39,11 @@ from ..models.base import WEIGHTS_NAME, FusionModel
 from ..models.ditfuse import DiTFuse
 from ..models.ditfuse_prompt import IMAGES, NOTHING, prompt
 from ..models.latent_model import noise
-from .pool import TEACHER, Pool
+from .pool import TEACHER, Pool, pool_seed
 from .recipes import Recipe
 from .tasks import read_options
+
+Street = TypeVar("Street")
 
 VERSION = 2
 """Of the pool: to be raised where making it changes."""
@@ -58,11 +60,13 @@ UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
     "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
+    "pool_seed": -1,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
 which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
 real pairs whose subtask is not said, as most users do not say it.
-decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained."""
+decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained.
+pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's."""
 
 
 STRAIGHTEN = {**DEFAULTS, "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0}
@@ -105,7 +109,7 @@ class InstructPairs(Pool):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")
         if self.count < len(LAYOUT):
             raise FusionError(f"options.pool={self.count}: give {len(LAYOUT)} items or more")
-        self.options, self.seed, self.tagged = o, recipe.seed, model.config.tags
+        self.options, self.seed, self.tagged = o, pool_seed(recipe, o), model.config.tags
         self.shares = {kind: float(o[kind]) for kind in ("m3", "pairs", "control", "segment")}
         if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")
@@ -132,7 +136,7 @@ class InstructPairs(Pool):
         for image, labels in pair_by_stem(folders)[0].values():
             both = torch.cat([to_luma(read_image(image).read()), read_image(labels).read()[:1]])
             found.append((both * 255).round().to(torch.uint8).numpy())
-        return [x for k, x in enumerate(found) if k % 10 != 9], found[9::10]
+        return trained_streets(found), found[9::10]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, dict[str, Any]]:
         """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and tones."""
@@ -286,6 +290,11 @@ class InstructPairs(Pool):
             names = [name for name in rows[0] if all(name in row for row in rows)]
             found[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
         return found
+
+
+def trained_streets(images: Sequence[Street]) -> list[Street]:
+    """Of all street images in the order of their names those that are trained on: without every tenth, which `scores` looks at."""
+    return [image for k, image in enumerate(images) if k % 10 != 9]
 
 
 def drawn_tones(gen: Generator) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from ..models import MODELS, load_model
 from ..models.base import FusionModel
 from ..models.mmaif import MMAIF
 from ..models.wishes import WIDTH, plan_vectors
-from .pool import TEACHER, Pool
+from .pool import TEACHER, Pool, pool_seed
 from .recipes import Recipe
 from .tasks import clip_gradients, make_optimiser, read_options, set_rate, split_losses
 
@@ -40,9 +40,10 @@ VERSION = 1
 """Of the pool: to be raised where making it changes."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
+    "pool_seed": -1,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
-decoded losses; decoded: share of each batch that is decoded."""
+decoded losses; decoded: share of each batch that is decoded; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
 
 
 @dataclass
@@ -85,7 +86,7 @@ class DegradedPairs(Pool):
     ) -> None:
         options = read_options(recipe, DEFAULTS)
         super().__init__(root, recipe.sets, recipe.crop, int(options["pool"]), model.stride)
-        self.clean, self.tasks, self.seed = options["clean"], tuple(recipe.tasks), recipe.seed
+        self.clean, self.tasks, self.seed = options["clean"], tuple(recipe.tasks), pool_seed(recipe, options)
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]

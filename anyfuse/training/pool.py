@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +26,7 @@ from ..models import load_model
 from ..models.autoencoders import LATENT, STRIDE
 from ..models.base import FusionModel
 from ..models.latent_model import LatentModel
+from .recipes import Recipe
 
 TEACHER = "anyfuse"
 """The model that makes targets where there is no truth."""
@@ -139,6 +140,11 @@ class Pool(TrainingData):
             if first // TOGETHER % 10 == 0:
                 log(f"{name.partition('-')[0]}: {part.stop}/{count}, {time.monotonic() - begin:.0f} s")
         return codes
+
+
+def pool_seed(recipe: Recipe, options: Mapping[str, float]) -> int:
+    """What the items of a pool are drawn with: options.pool_seed, or the run's seed where that is negative."""
+    return recipe.seed if options["pool_seed"] < 0 else int(options["pool_seed"])
 
 
 def write_done(note: Path, count: int) -> None:

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
-from anyfuse.control import CLASSES, COLOURS, TONES, Control, parse_instruction
+from anyfuse.control import CLASSES, TONES, Control, parse_instruction
 from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, describe, ditfuse_prompt, is_there, load_model
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.ditfuse import PAINTS, DiTFuse, DiTFuseConfig, paint
+from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
 from anyfuse.models.ditfuse_blocks import FIRST, SECOND, TARGET, TEXT, TIME, attention_mask, sincos, turns
 from anyfuse.models.latent_blocks import rotate
 from anyfuse.models.latent_model import noise
@@ -318,18 +318,6 @@ def test_mask_head_learns_a_shape_at_full_size() -> None:
         loss.backward()
         optimiser.step()
     assert ((model.mask_head(tokens, x) > 0) == truth.bool()).float().mean() > 0.9
-
-
-def test_paint() -> None:
-    grey, mask = torch.full((1, 4, 4), 0.5), torch.zeros(4, 4)
-    mask[0, 0] = 1
-    out = paint(grey, mask)
-    assert out[:, 0, 0].tolist() == [0.25, 0.25, 0.75]
-    assert (out[:, 1:] == 0.5).all()
-    assert paint(grey, mask, "orange", 1.0)[:, 0, 0].tolist() == [1, 0.5, 0]
-    assert set(PAINTS) == set(COLOURS)
-    with pytest.raises(FusionError, match="unknown colour 'pink'"):
-        paint(grey, mask, "pink")
 
 
 # ---------------------------------------------------------------------- options, sizes, storage

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -205,6 +206,15 @@ def test_sizes_and_words(folder: Path, model: OmniGen, monkeypatch: pytest.Monke
     grey = torch.rand(33, 50).numpy()
     assert Fuser(small)([grey, torch.rand(33, 50, 3).numpy()]).shape[:2] == (33, 50)
     assert small(pair(32, 160)).shape == (1, 3, 32, 160)
+    two = [grey, 1 - grey]
+    assert Fuser(small)(two).shape == (33, 50)
+    shown = Fuser(small).run(two, say="highlight the cars").fused
+    assert shown.pixels.shape == (33, 50, 3)  # it paints itself, in colour though both are grey
+    assert np.ptp(shown.pixels, axis=2).max() > 0
+    assert shown.masks == {}
+    assert Fuser(small).run([grey], say="highlight the cars").fused.pixels.shape == (33, 50, 3)
+    with pytest.raises(FusionError, match="gives no masks; --mask-out is for --model ditfuse-small"):
+        Fuser(small).check_masks("highlight the cars")
 
 
 def test_bfloat16(folder: Path) -> None:

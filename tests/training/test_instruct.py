@@ -136,6 +136,9 @@ def test_pool_goes_on_and_is_shared(pool: InstructPairs, folders: Path) -> None:
     assert np.array_equal(again.pixels, before)
     assert again.items == pool.items
     assert pairs(folders, pool.folder.parent, small(options={"complements": 1.0})).folder != pool.folder
+    other = small(seed=1, options={"pool_seed": 0})
+    assert pairs(folders, pool.folder.parent, other).folder == pool.folder
+    assert pairs(folders, pool.folder.parent, replace(other, options={"pool": 20})).folder != pool.folder
 
 
 def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
