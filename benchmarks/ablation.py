@@ -5,8 +5,7 @@ run goes on. Prints Markdown: one row a variant and set, means over seeds and ha
 sets and metrics (ranks within a seed). The folders work with `anyfuse bench --models`.
 
 Models that learn from a pool (mmaif-tiny, ditfuse-tiny) share one in --out, all variants and seeds; with it come the scores of its kinds of items: to
-the target, on held-out files. Their recipes take 12 000 steps; `--set options.pool=2000` makes a smaller pool for fewer.
-"""
+the target, on held-out files."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ import torch
 
 from anyfuse.data.batches import TrainingData
 from anyfuse.metrics import METRICS
-from anyfuse.models import load_model
+from anyfuse.models import MODELS, load_model
 from anyfuse.training.pool import Pool
 from anyfuse.training.recipes import RECIPES, UNIFIED_LOSSES, override
 from anyfuse.training.strategies import build_data
@@ -73,10 +72,11 @@ Scores = dict[str, dict[str, float]]
 
 
 def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: TrainingData) -> tuple[Scores, Scores]:
-    """Trains one variant and scores it, unless its folder says that this is done: on sets, and on items of its pool."""
+    """Trains one variant and scores it, unless its folder says that just this is done: on sets, and on items of its pool."""
     folder = Path(args.out) / f"{variant.replace(' ', '-')}-{seed}"
     done = folder / "scores.json"
-    if not done.exists():
+    key = [args.steps, args.images, sorted(args.set)]
+    if not done.exists() or json.loads(done.read_text()).get("key") != key:
         recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])
         if variant == "losses of SwinFusion":
             recipe = replace(recipe, losses=UNIFIED)
@@ -87,12 +87,13 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
         model = load_model(str(folder)).eval()
         pool = build_data(model, recipe, args.data, folder, "cpu", print) if recipe.strategy in POOLED else None
         found = {
+            "key": key,
             "sets": validate(model, data, args.images),
             "items": pool.scores(model) if isinstance(pool, Pool) else {},
         }
         done.write_text(json.dumps(found))
     read = json.loads(done.read_text())
-    return (read["sets"], read["items"]) if "sets" in read else (read, {})
+    return read["sets"], read["items"]
 
 
 def ranks(values: dict[str, Scores]) -> dict[str, float]:
@@ -141,7 +142,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds = [int(seed) for seed in args.seeds.split(",")]
     plan = RECIPES[args.preset]
     pooled = plan.strategy in POOLED
-    data = TrainingData(args.data, override(plan, args.set).sets if pooled else RECIPES["anyfuse"].sets, ordered=pooled)
+    sets = override(plan, args.set).sets if pooled else RECIPES["anyfuse"].sets
+    data = TrainingData(args.data, sets, ordered=MODELS[args.preset].cls.ordered)
     every = {v: [run(args.preset, v, seed, args, data) for seed in seeds] for v in VARIANTS[args.preset]}
     found = {v: [sets for sets, _ in rows] for v, rows in every.items()}
     placed = [ranks({v: rows[k] for v, rows in found.items()}) for k in range(len(seeds))]

@@ -25,6 +25,7 @@ from anyfuse import Fuser
 from anyfuse.data.folders import pair_by_stem
 from anyfuse.io import read_image
 from anyfuse.metrics import score_batch, to_grey
+from anyfuse.stack import order_of_roles
 
 
 def luma(path: Path) -> Tensor:
@@ -78,17 +79,17 @@ def main() -> None:
     edge = int(max(abs(v) for kind, v in changes if kind == "shift"))
     table: dict[tuple[str, float, str], list[list[float]]] = {}
     for index, (one, two) in enumerate(pairs):
-        a, b = luma(one), luma(two)
+        a, b, order = luma(one), luma(two), order_of_roles([read_image(path) for path in (one, two)])
         if a.shape != b.shape or min(a.shape) <= 4 * edge:
             print(f"left out: {one.name} ({tuple(a.shape)} and {tuple(b.shape)})")
             continue
         cut = (slice(edge, a.shape[0] - edge), slice(edge, a.shape[1] - edge))
         for kind, value in changes:
             seen = moved(b, int(value), index) if kind == "shift" else turned(b, value if index % 2 else -value)
-            given = [x.to(torch.uint8).numpy() for x in (a, seen)]
+            given = [(a, seen)[k].to(torch.uint8).numpy() for k in order]
             reference = torch.stack([a, seen if args.against == "given" else b])[(..., *cut)]
             for name in names:
-                fused = torch.from_numpy(np.asarray(fusers[name](given))).float()
+                fused = torch.from_numpy(np.asarray(fusers[name](given, keep_order=True))).float()
                 found = score_batch(fused[cut][None], reference[None], metrics)
                 table.setdefault((kind, value, name), []).append([float(found[m][0]) for m in metrics])
     rows = [[k, f"{v:g}", name, *np.nanmean(scores, 0)] for (k, v, name), scores in table.items()]

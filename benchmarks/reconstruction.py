@@ -3,7 +3,7 @@
 UniFusion (CVPR 2026) says that its reconstruction branch makes the adapters keep their sources (its figure 8). Here every trained folder, with
 the branch or without, gets fresh reconstructors of the same shape, which learn to paint the sources from the frozen features for the same number of
 steps with the same crops; then the sources of test pairs are painted and compared with what they were. So a model trained without the branch has
-the same chance. `own` is the branch of the model itself, where it has one. Adapters take images in the model's order (darker first).
+the same chance. `own` is the branch of the model itself, where it has one. Images go to the adapters in the model's order of roles.
 
 Prints Markdown: PSNR in dB and SSIM of each source. With --pictures: per folder a PNG of sources above what came back.
 """
@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from anyfuse.colour import to_luma
-from anyfuse.data.batches import TrainingData, darker_first
+from anyfuse.data.batches import TrainingData
 from anyfuse.data.folders import pair_by_stem
 from anyfuse.io import read_image, write_image
 from anyfuse.losses import self_reconstruction, ssim_map
 from anyfuse.models import load_model
 from anyfuse.models.unifusion import Reconstructor, UniFusion
+from anyfuse.stack import order_of_roles
 from anyfuse.training.recipes import RECIPES
 
 TASKS = ("ivf", "mef", "mff", "mif")
@@ -39,11 +40,12 @@ def load(folder: str) -> UniFusion:
 
 
 def test_pairs(folders: list[str], limit: int) -> Iterator[Tensor]:
-    """Pairs (1, 2, 1, H, W) in [0, 1], sides cut to multiples of 16, darker first."""
+    """Pairs (1, 2, 1, H, W) in [0, 1], sides cut to multiples of 16, in the order of roles."""
     for paths in islice(pair_by_stem(folders)[0].values(), limit):
-        images = [to_luma(read_image(path).read()) for path in paths]
+        frames = [read_image(path) for path in paths]
+        images = [to_luma(frames[k].read()) for k in order_of_roles(frames)]
         h, w = (side // 16 * 16 for side in images[0].shape[-2:])
-        yield darker_first(torch.stack([x[..., :h, :w].reshape(h, w) for x in images]))[None, :, None]
+        yield torch.stack([x[..., :h, :w].reshape(h, w) for x in images])[None, :, None]
 
 
 def probe(model: UniFusion, data: TrainingData, steps: int, seed: int) -> nn.ModuleList:
@@ -96,7 +98,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    data = TrainingData(args.data, RECIPES["unifusion-small"].sets)
+    data = TrainingData(args.data, RECIPES["unifusion-small"].sets, ordered=True)
     print(
         "| model | reconstructor | pairs of | PSNR first, second | SSIM first, second |\n| --- | --- | --- | --- | --- |"
     )

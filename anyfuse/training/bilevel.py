@@ -157,7 +157,9 @@ class Bilevel:
         if not shared:
             return math.nan
         a, b = (torch.cat(x) for x in zip(*shared, strict=True))
-        cosine = a @ b / (a.norm() * b.norm()).clamp_min(1e-20)
+        cosine = (a * b).sum() / (a.norm() * b.norm()).clamp_min(
+            1e-20
+        )  # a product of matrices may be of lower precision
         return math.degrees(math.acos(max(-1.0, min(1.0, float(cosine)))))
 
     def _gradient(self, loss: Tensor) -> tuple[Tensor | None, ...]:

@@ -78,7 +78,8 @@ def train(
             drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
             tasks = {drawn: tasks[drawn]}
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.autocast):
+        # no cache: a strategy looks at its weights again after it has changed them
+        with torch.autocast(torch.device(device).type, torch.bfloat16, recipe.autocast, cache_enabled=False):
             values = strategy.step(batches, learning_rate(recipe, step))
         ema.update(model, step)
         loop.record(step, values)
