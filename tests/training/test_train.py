@@ -10,12 +10,14 @@ import pytest
 import torch
 from conftest import scene, to8
 
-from anyfuse.data.batches import DataSet, TrainingData
+from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models import load_model
 from anyfuse.training.loop import Ema
 from anyfuse.training.recipes import RECIPES, Recipe
+from anyfuse.training.strategies import Plain
+from anyfuse.training.tasks import task_loss
 from anyfuse.training.train import learning_rate, train
 
 
@@ -106,3 +108,32 @@ def test_ema_follows() -> None:
     for step in range(50):
         ema.update(layer, step)
     assert (ema.shadow["weight"] - before - 1).abs().max() < 1e-4
+
+
+def test_bfloat16_sees_weights_as_they_are(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside one step, a strategy that has changed its weights must not get results of the old ones (autocast keeps copies)."""
+    seen: list[torch.Tensor] = []
+
+    def step(self: Plain, batches: list[Batch], lr: float) -> dict[str, float]:
+        sources = batches[0].sources
+        seen.append(self.model(sources).detach())
+        with torch.no_grad():
+            for p in self.model.parameters():
+                if p.ndim > 1:
+                    p.add_(0.05)
+        seen.append(self.model(sources).detach())
+        return {"loss": 0.0}
+
+    monkeypatch.setattr(Plain, "step", step)
+    train(replace(small(1), autocast=True), folders, tmp_path / "run", validated=1, log=lambda s: None)
+    assert (seen[0] - seen[1]).abs().max() > 1e-3
+
+
+def test_losses_are_float32_under_autocast(folders: Path) -> None:
+    data = TrainingData(folders, small().sets)
+    batch = data.batch("ivf", 2, 2, 64, torch.Generator().manual_seed(0))
+    fused = batch.sources.mean(1)[:, 0]
+    plain, _ = task_loss(fused, batch, RECIPES["anyfuse"].losses["ivf"])
+    with torch.autocast("cpu", torch.bfloat16):
+        lower, _ = task_loss(fused, batch, RECIPES["anyfuse"].losses["ivf"])
+    assert torch.equal(plain, lower)
