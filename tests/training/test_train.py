@@ -122,11 +122,14 @@ def test_bfloat16_sees_weights_as_they_are(folders: Path, tmp_path: Path, monkey
                 if p.ndim > 1:
                     p.add_(0.05)
         seen.append(self.model(sources).detach())
+        with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+            seen.append(self.model(sources).detach())
         return {"loss": 0.0}
 
     monkeypatch.setattr(Plain, "step", step)
     train(replace(small(1), autocast=True), folders, tmp_path / "run", validated=1, log=lambda s: None)
     assert (seen[0] - seen[1]).abs().max() > 1e-3
+    assert torch.equal(seen[1], seen[2])
 
 
 def test_losses_are_float32_under_autocast(folders: Path) -> None:
