@@ -72,7 +72,7 @@ class Result:
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value (both in the JSON)."""
         if not self.fused.explained:
-            raise FusionError(f"model {self.report['model']} explains nothing; --explain is for --model tita")
+            raise FusionError(f"model {self.report['model']} explains nothing; --explain is for --model tita-small")
         names = [f.name for f in self.stack.frames]
         content: dict[str, Any] = {"model": self.report["model"], "order": self.report.get("order", names)}
         content |= {"numbers": {}, "maps": {}}
@@ -195,7 +195,7 @@ class Fuser:
     def check_explains(self) -> None:
         """Raises FusionError where the model has nothing to tell, or too little memory to keep it."""
         if type(self.model).explain is FusionModel.explain:
-            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita")
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita-small")
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
 
@@ -222,7 +222,7 @@ def fuse(
     out: a file to write; then its path is returned. Otherwise the result is of the same kind as images[reference], and for a path a numpy
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
-    keep_order: for models whose inputs have roles (tita): takes them as given, not grey before colour and darker before brighter.
+    keep_order: for models whose inputs have roles (tita, unifusion): takes them as given, not grey before colour and darker before brighter.
     say: what to repair ("remove the haze", mmaif), or how light the result is and what it shows ("brighter, highlight the cars", ditfuse), for
     models that follow instructions. One image will do where a class is to be shown.
 

@@ -75,7 +75,7 @@ class UniFusionConfig:
 class RunningNorm(nn.BatchNorm2d):
     """Batch norm with running statistics in training as in use, so that small batches of mixed tasks do not disturb it.
 
-    Each batch updates the statistics first: their plain mean over the first 100 batches, then a moving average.
+    Each pass in training updates the statistics first: their plain mean over the first 100 passes, then a moving average.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -319,7 +319,9 @@ class UniFusion(FusionModel):
         self.channels: Literal[1, 3] = 3 if c.colour == "rgb" else 1
         if c.inputs == "set":
             self.arity, self.ordered = (2, None), False
-        self.working_bytes = (56 if c.inputs == "set" else 36) * c.width // (2 if c.half else 1)
+        self.working_bytes = (
+            (80 if c.inputs == "set" else 64) * c.width // (4 if c.half else 1)
+        )  # benchmarks/unifusion_parts.py
         self.backbone = Backbone(c.backbone, random=c.random_backbone, scaled=c.scaled)
         copies = 2 if c.inputs == "two" else 1
         self.adapters = nn.ModuleList([Adapter(c, self.backbone.width) for _ in range(copies)])

@@ -35,7 +35,7 @@ from .tasks import clip_gradients, decay_groups, set_rate
 
 @dataclass(frozen=True)
 class Distillation:
-    """`pool`: crops with the teacher's maps on disk (about 200 kB each). `folders`: below the data root; files of thermal and medical
+    """`pool`: crops with the teacher's maps on disk (about 250 kB each). `folders`: below the data root; files of thermal and medical
     images may be among them. `altered`: share of crops that the student sees through a curve that the teacher does not."""
 
     student: str = "tiny"
@@ -237,7 +237,7 @@ def distil(
 
 @torch.no_grad()
 def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) -> dict[str, list[float]]:
-    """On crops held out, per depth: cosine of the prediction and CKA of the own features, for the crop itself and through `tone`."""
+    """On crops kept apart (other crops of the same images), per depth: cosine of the prediction and CKA of the own features, for the crop itself and through `tone`."""
     index = np.arange(recipe.pool, recipe.pool + recipe.held_out)
     crops, maps = pool.get(index)
     gen = torch.Generator().manual_seed(1)
@@ -261,7 +261,7 @@ def _card(out: Path, recipe: Distillation, found: dict[str, list[float]], second
         f"Distilled with `anyfuse train tiny-vit` from {recipe.teacher}; licence Apache-2.0.",
         "",
         f"- {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} pixels, {seconds / 60:.0f} minutes (without the teacher)",
-        "- on crops held out, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: through another camera's curve):",
+        "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: through another camera's curve):",
         *(f"  - {name}: " + ", ".join(f"{v:.3f}" for v in values) for name, values in found.items()),
         "",
         "```json",
