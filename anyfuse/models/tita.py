@@ -61,6 +61,9 @@ class TITAConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interact", tuple(self.interact))
+        unknown = [b for b in self.branches if b not in BRANCHES]
+        if unknown:
+            raise FusionError(f"branch '{unknown[0]}': give some of {', '.join(BRANCHES)}, or none")
         object.__setattr__(self, "branches", tuple(b for b in BRANCHES if b in self.branches))
         if self.channels < 4 or self.channels % 4 or self.channels % self.heads:
             raise FusionError(f"channels {self.channels} must divide by 4 and by the {self.heads} heads")

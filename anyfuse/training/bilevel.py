@@ -65,6 +65,8 @@ class Bilevel:
             raise FusionError(f"strategy 'bilevel' needs a model with two levels, and {type(model).__name__} has one")
         self.model, self.recipe = cast(TwoLevels, model), recipe
         self.options = read_options(recipe, self.DEFAULTS)
+        if not self.options["ratio"] > 0:
+            raise FusionError(f"options.ratio {self.options['ratio']:g}: give more than 0, eta_L / eta_U")
         self.steps = 0
         self.lower = list(self.model.lower_parameters())
         self.upper = list(self.model.upper_parameters())

@@ -71,7 +71,7 @@ class Loop:
             state = torch.load(self.last, map_location=device, weights_only=True)
             if not (same(state) if same else all(state[name] == value for name, value in key.items())):
                 raise FusionError(
-                    f"{self.last}: belongs to another recipe or other data; give another --out or --no-resume"
+                    f"{self.last}: belongs to another recipe or other data{difference(state, key)}; give another --out or --no-resume"
                 )
             for name, part in parts.items():
                 part.load_state_dict(state[name])
@@ -119,3 +119,15 @@ class Loop:
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         torch.save(state, self.last.with_suffix(".tmp"))
         os.replace(self.last.with_suffix(".tmp"), self.last)
+
+
+def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where that cannot be told."""
+    try:
+        before, now = json.loads(state["recipe"]), json.loads(key["recipe"])
+    except (KeyError, TypeError, ValueError):
+        return ""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return ""
+    found = [f"{k} {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
+    return f" ({found[0][:100]})" if found else ""

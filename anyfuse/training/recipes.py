@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -59,6 +60,14 @@ class Recipe:
     start: str = ""
     autocast: bool = False
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise FusionError(f"lr {self.lr:g}: give more than 0")
+        if not 0 <= self.ema < 1:
+            raise FusionError(f"ema {self.ema:g}: give 0 or more, less than 1")
+        if min(self.weight_decay, self.clip, self.warmup, self.stacks) < 0:
+            raise FusionError("weight_decay, clip, warmup and stacks: give 0 or more")
 
 
 UNIFIED_LOSSES = {
@@ -323,7 +332,10 @@ def _parse(setting: str, text: str, like: Any) -> Any:
         if isinstance(like, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if isinstance(like, int | float):
-            return type(like)(text)
+            number = type(like)(text)
+            if not math.isfinite(number):
+                raise ValueError
+            return number
         if isinstance(like, tuple):
             kind = type(like[0]) if like else str
             return tuple(kind(part) for part in text.split(",") if part)

@@ -104,6 +104,7 @@ def export(
     log: Callable[[str], None],
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
+    log("scoring held-out images")
     scores = validate(model.eval(), data, validated)
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))

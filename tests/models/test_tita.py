@@ -466,6 +466,8 @@ def test_released_layout_round_trip(tmp_path: Path) -> None:
 
 
 def test_bad_configurations() -> None:
+    with pytest.raises(FusionError, match="foo"):
+        TITAConfig(branches=("hpf", "foo"))
     for wrong in ({"phi": "max"}, {"attention": "both"}, {"channels": 22}, {"drop_path": 1.0}):
         with pytest.raises(FusionError, match=next(iter(wrong))):
             replace(TINY, **wrong)

@@ -15,7 +15,7 @@ from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models import load_model
 from anyfuse.training.loop import Ema
-from anyfuse.training.recipes import RECIPES, Recipe
+from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies import Plain
 from anyfuse.training.tasks import task_loss
 from anyfuse.training.train import learning_rate, train
@@ -140,3 +140,15 @@ def test_losses_are_float32_under_autocast(folders: Path) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         lower, _ = task_loss(fused, batch, RECIPES["anyfuse"].losses["ivf"])
     assert torch.equal(plain, lower)
+
+
+@pytest.mark.parametrize("setting", ["lr=-1", "lr=nan", "ema=1", "warmup=-5", "options.gamma=nan"])
+def test_values_out_of_range_are_refused(setting: str) -> None:
+    with pytest.raises(FusionError, match=setting.split("=")[0].split(".")[-1]):
+        override(RECIPES["tita-small"], [setting])
+
+
+def test_what_differs_is_named(folders: Path, tmp_path: Path) -> None:
+    train(small(1), folders, tmp_path / "run", validated=1, log=lambda s: None)
+    with pytest.raises(FusionError, match=r"\(steps 1, now 2\)"):
+        train(small(2), folders, tmp_path / "run", log=lambda s: None)
