@@ -21,7 +21,7 @@ from .files import target_of, write_whole
 from .io import read_image, writable, write_image
 from .models import FusionModel, load_model
 from .pipeline import Fused, fuse_stack, least_bytes
-from .stack import Frame, Stack, from_arrays, resize_to_reference, to_kind
+from .stack import Frame, Stack, from_arrays, order_of_roles, resize_to_reference, to_kind
 
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -128,7 +128,8 @@ class Fuser:
         """As `fuse`, but gives the pixels in the stack's depth with a report and the means to save them.
 
         explain: also keeps what the model tells of its decisions, for `Result.save_explanation`. say: an instruction in words or tags
-        (docs/language.md), for models that follow one.
+        (docs/language.md), for models that follow one. Without it a model that repairs is told what estimate.py finds in the images, and the report
+        has that under `assumed`; 'repair nothing' says that there is nothing to repair.
         """
         if explain:
             self.check_explains()
@@ -139,6 +140,12 @@ class Fuser:
         if not isinstance(reference, int) or not -len(frames) <= reference < len(frames):
             raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")
         stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
+        found = None
+        if say is None and self.model.repairs and stack.n == 2:
+            from .estimate import estimate_stack
+
+            found = estimate_stack(stack, order=[0, 1] if keep_order else order_of_roles(stack.frames))
+            control = found.control()
         budget = None
         if self.max_memory is not None:
             pixels = stack.height * stack.width
@@ -162,6 +169,8 @@ class Fuser:
         }  # fmt: skip
         if say is not None:
             report["understood"] = str(control)
+        if found is not None:
+            report["assumed"] = found.told([f.name for f in stack.frames])
         return Result(stack, fused, report)
 
     def check_explains(self) -> None:
@@ -195,7 +204,7 @@ def fuse(
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
     keep_order: for models whose inputs have roles (tita): takes them as given, not grey before colour and darker before brighter.
-    say: what to repair, in words ("remove the haze"), for models that follow instructions (mmaif).
+    say: what to repair, in words ("remove the haze"), for models that follow instructions (mmaif); None: what the images seem to need.
 
     Raises FusionError, one line that says what to change.
     """

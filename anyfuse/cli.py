@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | say | models | backbone | codec | train | score | bench | datasets | degrade."""
+"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import typer
 from . import __version__
 from .degrade import degrade
 from .errors import FusionError
+from .estimate_files import estimate
 from .fetch import app as backbone
 from .fetch import codec
 from .files import one_line
@@ -31,6 +32,7 @@ app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
 app.command()(degrade)
 app.command()(say)
+app.command()(estimate)
 
 
 class Resize(str, Enum):
@@ -81,7 +83,10 @@ def fuse(
     ] = False,
     say: Annotated[
         str | None,
-        typer.Option(help="What to repair, in words, as 'remove the haze' (see `anyfuse say`); for mmaif models."),
+        typer.Option(
+            help="What to repair, in words, as 'remove the haze' (see `anyfuse say`), or 'repair nothing'; for mmaif models. "
+            "Without it: what the images seem to need (see `anyfuse estimate`)."
+        ),
     ] = None,
     reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
     resize: Annotated[
@@ -187,11 +192,12 @@ def train(
     from .api import pick_device
     from .training.codec import CODEC_PLANS, train_codec
     from .training.distil import DISTILLATIONS, distil
+    from .training.estimate import ESTIMATES, train_estimate
     from .training.language import LANGUAGES, train_language
     from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
-    known = [*RECIPES, *DISTILLATIONS, *CODEC_PLANS, *LANGUAGES]
+    known = [*RECIPES, *DISTILLATIONS, *CODEC_PLANS, *LANGUAGES, *ESTIMATES]
     if recipe not in known:
         raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join(known)}")
     if threads is not None:
@@ -203,6 +209,11 @@ def train(
         return
     if not data:
         raise FusionError(f"recipe {recipe} needs --data, the folder with its images; see docs/training.md")
+    if recipe in ESTIMATES:
+        faults = ESTIMATES[recipe]
+        faults = replace(faults, steps=steps or faults.steps, seed=faults.seed if seed is None else seed)
+        train_estimate(override_fields(faults, settings or []), data, out or Path("runs") / recipe)
+        return
     if recipe in DISTILLATIONS:
         plan = DISTILLATIONS[recipe]
         plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
