@@ -271,8 +271,14 @@ def score(
 
 @app.command()
 def bench(
-    data: Annotated[str, typer.Option(help="Folder of a data set, or any folder with one folder per source.")],
-    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder of a data set, or any folder with one folder per source; with --degraded the folder that holds the "
+            "recipe's data sets, or one of them, and may be repeated."
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")] = "",
     models: Annotated[
         str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")
     ] = "anyfuse,laplacian,mertens,guided",
@@ -296,13 +302,35 @@ def bench(
     compare: Annotated[
         list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")
     ] = None,
+    degraded: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MANIFEST",
+            help="Pairs degraded by this recipe instead ('built-in': the package's), scored by PSNR and SSIM to the fusion of "
+            "the clean pair.",
+        ),
+    ] = None,
+    say: Annotated[
+        str, typer.Option(help="--degraded: what models that repair are told, some of oracle,estimate,none,wrong.")
+    ] = "oracle,estimate,none,wrong",
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
-    from .benchmark.commands import run_bench
+    from .benchmark.commands import run_bench, run_bench_degraded
 
+    if degraded is not None:
+        if task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
+            raise FusionError(
+                "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, --peers, --compare"
+            )
+        failed = run_bench_degraded(
+            degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
+        )
+        raise typer.Exit(1 if failed else 0)
+    if len(data) > 1:
+        raise FusionError("give --data once; several folders are for --degraded")
     failed = run_bench(
-        data, task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
+        data[0], task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
         peers=peers, compare=compare or [], quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(1 if failed else 0)
