@@ -2,7 +2,7 @@
 
     noise             non-local means (Buades, Coll, Morel 2005), the deviation taken from the finest diagonal differences (Donoho 1994)
     blur              Wiener deconvolution in linear light with the true Gaussian; motion blur with a straight path of the true length and angle;
-                      low resolution with a Gaussian as wide as the factor
+                      low resolution with a Gaussian of 0.3 times the factor
     haze, and the veil of rain and snow   dark-channel prior (He, Sun, Tang 2009), the transmission refined by the guided filter
     low exposure, low contrast   CLAHE (Zuiderveld 1994); high exposure: less light by the true stops
     rain, snow        median across the streaks; of flakes, of their surroundings
@@ -27,6 +27,11 @@ from ..data.operation import gaussian_taps, mirror, to_encoded, to_linear
 from ..errors import FusionError
 from ..models.classical import box, guided_filter
 
+BENT = 0.06
+"""Noise that motion deblurring assumes at least: the path was no straight line. Chosen on training images, as ALIASED."""
+ALIASED = 6 / 255
+"""The same for low resolution, which is no blur alone."""
+
 
 def restore(image: Tensor, done: Sequence[Mapping[str, Any]]) -> Tensor:
     """Luma (H, W) in [0, 1] -> the same repaired. done: what `data.degrade.apply` says that it did, in that order."""
@@ -41,9 +46,9 @@ def restore(image: Tensor, done: Sequence[Mapping[str, Any]]) -> Tensor:
         elif name == "gaussian_blur":
             image = in_light(image, gaussian_kernel(3 * strength))
         elif name == "motion_blur":
-            image = in_light(image, line_kernel(21 * strength, float(record["angle_degrees"])))
+            image = in_light(image, line_kernel(21 * strength, float(record["angle_degrees"])), BENT)
         elif name == "downsample":
-            image = in_light(image, gaussian_kernel(0.35 * float(record["factor"])))
+            image = in_light(image, gaussian_kernel(0.3 * float(record["factor"])), ALIASED)
         elif name == "haze":
             image = dehaze(image, 0.95)
         elif name == "rain":
@@ -75,22 +80,31 @@ def noise_deviation(image: Tensor) -> float:
     return float(diagonal.abs().median()) / 0.6745
 
 
-def non_local_means(image: Tensor, deviation: float, reach: int = 7, patch: int = 2, strength: float = 0.7) -> Tensor:
+def non_local_means(image: Tensor, deviation: float, reach: int = 6, patch: int = 2, strength: float = 0.7) -> Tensor:
     """Each pixel by the mean of those within `reach` whose surroundings of 2 `patch` + 1 look alike, noise of `deviation` allowed for."""
     if deviation <= 0:
         return image
     h, w = image.shape
-    padded = mirror(image[None], reach)[0]
-    total, weights = torch.zeros_like(image), torch.zeros_like(image)
-    largest = torch.zeros_like(image)
+    side, wide = 2 * patch + 1, reach + patch
+    padded = mirror(image[None], wide)[0]
+    own = padded[reach : reach + h + 2 * patch, reach : reach + w + 2 * patch]
+    total, weights, largest = torch.zeros_like(image), torch.zeros_like(image), torch.zeros_like(image)
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             if dy == dx == 0:
                 continue
-            other = padded[reach + dy : reach + dy + h, reach + dx : reach + dx + w]
-            far = box((image - other).square()[None, None], patch)[0, 0]
-            weight = torch.exp(-(far - 2 * deviation**2).clamp_min(0) / (strength * deviation) ** 2)
-            total += weight * other
+            other = padded[reach + dy : reach + dy + h + 2 * patch, reach + dx : reach + dx + w + 2 * patch]
+            square = (own - other).square_()
+            rows = square[:h]
+            for k in range(1, side):
+                rows = rows + square[k : k + h]
+            far = rows[:, :w]
+            for k in range(1, side):
+                far = far + rows[:, k : k + w]
+            weight = (
+                far.div_(side**2).sub_(2 * deviation**2).clamp_min_(0).mul_(-1 / (strength * deviation) ** 2).exp_()
+            )
+            total += weight * other[patch : patch + h, patch : patch + w]
             weights += weight
             largest = torch.maximum(largest, weight)
     largest = torch.where(weights > 0, largest, 1.0)
@@ -119,17 +133,17 @@ def line_kernel(length: float, degrees: float) -> Tensor:
     return kernel / kernel.sum()
 
 
-def in_light(image: Tensor, kernel: Tensor) -> Tensor:
-    """Wiener deconvolution of linear light."""
-    return to_encoded(wiener(to_linear(image), kernel))
+def in_light(image: Tensor, kernel: Tensor, least: float = 0.5 / 255) -> Tensor:
+    """Wiener deconvolution of linear light; `least`: deviation of noise that is assumed at least."""
+    light = to_linear(image)
+    return to_encoded(wiener(light, kernel, max(noise_deviation(light), least)))
 
 
-def wiener(image: Tensor, kernel: Tensor, noise: float | None = None) -> Tensor:
-    """Deconvolution that trusts a frequency by its share of signal. noise: deviation; None: estimated, one level of 8 bits at least.
+def wiener(image: Tensor, kernel: Tensor, noise: float) -> Tensor:
+    """Deconvolution that trusts a frequency by its share of signal. noise: deviation, of white noise.
 
     The signal's power falls with the square of the frequency, as that of photographs does.
     """
-    noise = max(noise_deviation(image), 0.5 / 255) if noise is None else noise
     h, w = image.shape
     margin = min(32, h, w) if kernel.shape[0] <= 65 else kernel.shape[0]
     padded = mirror(image[None], margin)[0]
@@ -206,9 +220,8 @@ def clahe(image: Tensor, clip: float = 2.0, tiles: int = 8) -> Tensor:
     """Histogram equalisation of `tiles` x `tiles` parts, 256 levels, counts cut at `clip` times the mean and spread evenly; bilinear between."""
     h, w = image.shape
     tall, wide = math.ceil(h / tiles), math.ceil(w / tiles)
-    padded = mirror(image[None], max(tall * tiles - h, wide * tiles - w))[0]
-    extra = (padded.shape[0] - h) // 2
-    padded = padded[extra : extra + tall * tiles, extra : extra + wide * tiles]
+    extra = max(tall * tiles - h, wide * tiles - w)
+    padded = mirror(image[None], extra)[0][extra : extra + tall * tiles, extra : extra + wide * tiles]
     levels = (padded * 255).round().long()
     parts = levels.view(tiles, tall, tiles, wide).permute(0, 2, 1, 3).reshape(tiles * tiles, -1)
     counts = torch.zeros(tiles * tiles, 256).scatter_add_(1, parts, torch.ones(parts.shape))
