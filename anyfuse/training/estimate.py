@@ -9,6 +9,7 @@ thresholds  the smallest, one half at least, at which at most `alarms` of the cl
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -312,23 +313,8 @@ def train_estimate(
         )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
     scenes = Scenes(Path(data_root))
-    first = asdict(plan)
-    made_of = {k: first[k] for k in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")}
-    key = sha256(json.dumps([made_of, scenes.manifest, VERSION], sort_keys=True).encode()).hexdigest()
-    parts = _kept(out / "rows.pt", key)
-    if parts is None:
-        parts = {
-            "train": make_rows(scenes, "train", plan.pairs, plan, plan.clean, log),
-            "tune": make_rows(scenes, "tune", plan.tuning, plan, 0.0, log),
-            "tune clean": make_rows(scenes, "tune", plan.tuning, plan, 1.0, log),
-            "test": make_rows(scenes, "test", plan.tests, plan, 0.0, log),
-            "test clean": make_rows(scenes, "test", plan.tests, plan, 1.0, log),
-        }
-        spent = time.monotonic() - start
-        torch.save({"key": key, "seconds": spent, **{k: v.tensors() for k, v in parts.items()}}, out / "rows.pt")
-    spent = float(torch.load(out / "rows.pt", weights_only=True)["seconds"])
+    parts, spent = _all_rows(scenes, plan, out / "rows.pt", log)
     start = time.monotonic()
     torch.manual_seed(plan.seed)
     train = parts["train"]
@@ -348,14 +334,27 @@ VERSION = 1
 """Of the rows: to be raised where making them changes."""
 
 
-def _kept(path: Path, key: str) -> dict[str, Rows] | None:
-    """Rows of an earlier run with the same plan and images."""
-    if not path.exists():
-        return None
-    saved = torch.load(path, weights_only=True)
+def _all_rows(
+    scenes: Scenes, plan: EstimatePlan, path: Path, log: Callable[[str], None]
+) -> tuple[dict[str, Rows], float]:
+    """Rows by part, and the seconds that they took; those that an earlier run with the same plan and images left in `path` are read."""
+    made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
+    key = sha256(json.dumps([made_of, scenes.manifest, VERSION]).encode()).hexdigest()
+    saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
-        return None
-    return {name: Rows(**value) for name, value in saved.items() if isinstance(value, dict)}
+        saved = {"key": key, "seconds": 0.0}
+    wanted = {
+        "train": ("train", plan.pairs, plan.clean), "tune": ("tune", plan.tuning, 0.0), "tune clean": ("tune", plan.tuning, 1.0),
+        "test": ("test", plan.tests, 0.0), "test clean": ("test", plan.tests, 1.0),
+    }  # fmt: skip
+    for name, (part, count, clean) in wanted.items():
+        if name not in saved:
+            start = time.monotonic()
+            saved[name] = make_rows(scenes, part, count, plan, clean, log).tensors()
+            saved["seconds"] += time.monotonic() - start
+            torch.save(saved, path.with_suffix(".tmp"))
+            os.replace(path.with_suffix(".tmp"), path)
+    return {name: Rows(**saved[name]) for name in wanted}, float(saved["seconds"])
 
 
 def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: float, parameters: int) -> None:
