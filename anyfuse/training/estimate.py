@@ -161,7 +161,7 @@ def make_rows(
 ) -> Rows:
     """Statistics of `count` scenes of a part, a share `clean` of them not degraded."""
     found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
-    start = time.monotonic()
+    start = time.process_time()
     for index in range(count):
         gen = generator(plan.seed, part, int(clean * 100), index)
         kind = KINDS[index % len(KINDS)]
@@ -196,7 +196,7 @@ def make_rows(
             found["strength"].append(strength)
             found["clean"].append(torch.tensor(pure))
         if (index + 1) % 200 == 0:
-            log(f"{part}: {index + 1}/{count} scenes  {time.monotonic() - start:.0f} s")
+            log(f"{part}: {index + 1}/{count} scenes  {time.process_time() - start:.0f} s of CPU")
     return Rows(**{name: torch.stack(values) for name, values in found.items()})
 
 
@@ -315,7 +315,7 @@ def train_estimate(
     out.mkdir(parents=True, exist_ok=True)
     scenes = Scenes(Path(data_root))
     parts, spent = _all_rows(scenes, plan, out / "rows.pt", log)
-    start = time.monotonic()
+    start = time.process_time()
     torch.manual_seed(plan.seed)
     train = parts["train"]
     model = Estimator(EstimatorConfig(train.x.shape[1], train.pair.shape[1])).train()
@@ -324,7 +324,7 @@ def train_estimate(
     calibrate(model, parts["tune"], parts["tune clean"], plan.alarms)
     model.save_pretrained(out)
     found = measure(model, parts["test"], parts["test clean"])
-    _card(out, plan, scenes, found, spent + time.monotonic() - start, parameter_counts(model)[0])
+    _card(out, plan, scenes, found, spent + time.process_time() - start, parameter_counts(model)[0])
     log((out / "README.md").read_text())
     log(f"wrote {out / 'model.safetensors'}, sha256 {sha256((out / 'model.safetensors').read_bytes()).hexdigest()}")
     return out
@@ -337,7 +337,7 @@ VERSION = 1
 def _all_rows(
     scenes: Scenes, plan: EstimatePlan, path: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, Rows], float]:
-    """Rows by part, and the seconds that they took; those that an earlier run with the same plan and images left in `path` are read."""
+    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left in `path` are read."""
     made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
     key = sha256(json.dumps([made_of, scenes.manifest, VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
@@ -349,9 +349,9 @@ def _all_rows(
     }  # fmt: skip
     for name, (part, count, clean) in wanted.items():
         if name not in saved:
-            start = time.monotonic()
+            start = time.process_time()
             saved[name] = make_rows(scenes, part, count, plan, clean, log).tensors()
-            saved["seconds"] += time.monotonic() - start
+            saved["seconds"] += time.process_time() - start
             torch.save(saved, path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
     return {name: Rows(**saved[name]) for name in wanted}, float(saved["seconds"])
@@ -365,8 +365,8 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: f
         f"Says what is wrong with an image; trained with `anyfuse train estimate`; {parameters:,} parameters; licence Apache-2.0.",
         "",
         f"- data: {scenes.files} files, manifest sha256 `{scenes.manifest}`; every tenth file of a folder is held out, another tenth calibrates",
-        f"- {plan.pairs} scenes degraded by `anyfuse/data/degrade.py` at strengths 0.3 to 1, {plan.steps} steps of {plan.batch}; {seconds / 60:.0f} minutes on one CPU",
-        f"  thread, torch {torch.__version__}",
+        f"- {plan.pairs} scenes degraded by `anyfuse/data/degrade.py` at strengths 0.3 to 1, {plan.steps} steps of {plan.batch}; {seconds / 60:.0f} minutes of CPU",
+        f"  time on one thread, torch {torch.__version__}",
         f"- clean images with an alarm: {alarms}",
         f"- task guessed right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean ones",
         "",
