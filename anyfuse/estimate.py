@@ -32,7 +32,7 @@ from .models.base import CONFIG_NAME, WEIGHTS_NAME, read_tensors
 from .models.wishes import LEVELS, SAID
 from .stack import Stack, Window
 
-SHA256 = "5ed8bd3b5c9089d47ad7335ecde014d83d92996f56a737f292afa4c94a6a09f5"
+SHA256 = "461f6812656567490c8d1f6cd853364452e8080c5741477d66536b2b85668017"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""

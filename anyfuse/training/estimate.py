@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ..data.folders import list_images, pair_by_stem
 from ..data.statistics import pair_statistics, statistics
 from ..data.synthetic import exposure_stack, focus_scene, integer, uniform
 from ..errors import FusionError
-from ..estimate import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of
+from ..estimate import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of, windows
 from ..io import read_image
 from ..language.lexicon import TASKS
 from ..models.base import parameter_counts
@@ -37,7 +37,7 @@ from .tasks import set_rate
 
 @dataclass(frozen=True)
 class EstimatePlan:
-    """`pairs`, `tuning`, `tests`: scenes to train on, to calibrate on and held out; the clean images of the latter two come on top. `clean`: share of
+    """`pairs`, `tuning`, `tests`: scenes to train on, to calibrate on and held out; of the latter two as many clean ones come on top. `clean`: share of
     scenes that stay as they are. `least`, `most`: sides of the crops in pixels. `alarms`: largest share of clean images with an alarm."""
 
     pairs: int = 2600
@@ -200,6 +200,43 @@ def make_rows(
     return Rows(**{name: torch.stack(values) for name, values in found.items()})
 
 
+def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
+    """Statistics of the files of a part, clean and looked at as in use: pairs, and natural and street images as visible ones or focus planes."""
+    found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
+    nothing, start = torch.zeros(len(FAULTS)), time.process_time()
+    for name, groups in scenes.groups[part].items():
+        if name in ("ct", "pet", "spect"):
+            continue
+        for index, images in enumerate(groups):
+            x = [torch.from_numpy(image[0]).float() / 255 for image in images]
+            if name == "mef":
+                x.sort(key=lambda image: float(image.mean()))
+            views = [[image[w] for w in windows(*image.shape)] for image in x]
+            if len(x) == 2:
+                found["first"].append(torch.tensor(len(found["x"])))
+                found["second"].append(torch.tensor(len(found["x"]) + 1))
+                found["pair"].append(torch.stack([pair_statistics(a, b) for a, b in zip(*views, strict=True)]).mean(0))
+                found["task"].append(torch.tensor(TASKS.index(name)))
+            roles = {"ivf": (0, 1), "mef": (2, 2)}.get(name, (3,) if index % 3 == 2 else (1,))
+            for one, role in zip(views, roles, strict=True):
+                found["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
+                found["role"].append(torch.tensor(role))
+                found["there"].append(nothing)
+                found["strength"].append(nothing)
+                found["clean"].append(torch.tensor(True))
+    log(f"{part}: {len(found['x'])} whole images  {time.process_time() - start:.0f} s of CPU")
+    return Rows(**{name: torch.stack(values) for name, values in found.items()})
+
+
+def joined(a: Rows, b: Rows) -> Rows:
+    """The rows of both."""
+    both = {name: torch.cat([value, b.tensors()[name]]) for name, value in a.tensors().items()}
+    count = len(a.x)
+    return replace(
+        Rows(**both), first=torch.cat([a.first, b.first + count]), second=torch.cat([a.second, b.second + count])
+    )
+
+
 def menus() -> Tensor:
     """(roles, faults): 1 where a role may have a fault."""
     return torch.tensor([[float(name in menu_of(role)) for name in FAULTS] for role in ROLES])
@@ -317,13 +354,13 @@ def train_estimate(
     parts, spent = _all_rows(scenes, plan, out / "rows.pt", log)
     start = time.process_time()
     torch.manual_seed(plan.seed)
-    train = parts["train"]
+    train = joined(parts["train"], parts["train whole"])
     model = Estimator(EstimatorConfig(train.x.shape[1], train.pair.shape[1])).train()
     fit(model, train, plan, log)
     model.eval()
-    calibrate(model, parts["tune"], parts["tune clean"], plan.alarms)
+    calibrate(model, parts["tune"], joined(parts["tune clean"], parts["tune whole"]), plan.alarms)
     model.save_pretrained(out)
-    found = measure(model, parts["test"], parts["test clean"])
+    found = measure(model, parts["test"], joined(parts["test clean"], parts["test whole"]))
     _card(out, plan, scenes, found, spent + time.process_time() - start, parameter_counts(model)[0])
     log((out / "README.md").read_text())
     log(f"wrote {out / 'model.safetensors'}, sha256 {sha256((out / 'model.safetensors').read_bytes()).hexdigest()}")
@@ -343,14 +380,20 @@ def _all_rows(
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
         saved = {"key": key, "seconds": 0.0}
-    wanted = {
-        "train": ("train", plan.pairs, plan.clean), "tune": ("tune", plan.tuning, 0.0), "tune clean": ("tune", plan.tuning, 1.0),
-        "test": ("test", plan.tests, 0.0), "test clean": ("test", plan.tests, 1.0),
-    }  # fmt: skip
-    for name, (part, count, clean) in wanted.items():
+    wanted: dict[str, Callable[[], Rows]] = {
+        "train": lambda: make_rows(scenes, "train", plan.pairs, plan, plan.clean, log),
+        "tune": lambda: make_rows(scenes, "tune", plan.tuning, plan, 0.0, log),
+        "tune clean": lambda: make_rows(scenes, "tune", plan.tuning, plan, 1.0, log),
+        "test": lambda: make_rows(scenes, "test", plan.tests, plan, 0.0, log),
+        "test clean": lambda: make_rows(scenes, "test", plan.tests, plan, 1.0, log),
+        "train whole": lambda: whole_rows(scenes, "train", log),
+        "tune whole": lambda: whole_rows(scenes, "tune", log),
+        "test whole": lambda: whole_rows(scenes, "test", log),
+    }
+    for name, make in wanted.items():
         if name not in saved:
             start = time.process_time()
-            saved[name] = make_rows(scenes, part, count, plan, clean, log).tensors()
+            saved[name] = make().tensors()
             saved["seconds"] += time.process_time() - start
             torch.save(saved, path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
@@ -367,7 +410,7 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: f
         f"- data: {scenes.files} files, manifest sha256 `{scenes.manifest}`; every tenth file of a folder is held out, another tenth calibrates",
         f"- {plan.pairs} scenes degraded by `anyfuse/data/degrade.py` at strengths 0.3 to 1, {plan.steps} steps of {plan.batch}; {seconds / 60:.0f} minutes of CPU",
         f"  time on one thread, torch {torch.__version__}",
-        f"- clean images with an alarm: {alarms}",
+        f"- clean images, crops and whole ones, with an alarm: {alarms}",
         f"- task guessed right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean ones",
         "",
         f"On {plan.tests} held-out scenes with one to three operations each, at the shipped thresholds:",
