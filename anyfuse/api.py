@@ -21,7 +21,7 @@ from .files import target_of, write_whole
 from .io import read_image, writable, write_image
 from .models import MODELS, FusionModel, load_model
 from .pipeline import Fused, fuse_stack, least_bytes
-from .stack import Frame, Stack, from_arrays, resize_to_reference, to_kind
+from .stack import Frame, Stack, from_arrays, order_of_roles, resize_to_reference, to_kind
 
 NO_CLASS = f"--mask-out needs a class to be shown, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -141,7 +141,8 @@ class Fuser:
 
         explain: also keeps what the model tells of its decisions, for `Result.save_explanation`. say: an instruction in words or tags
         (docs/language.md), for models that follow one. Classes that it wants to see are painted into the result, and `Result.save_masks`
-        writes them; then one image alone will do, and keeps its pixels below the paint.
+        writes them; then one image alone will do, and keeps its pixels below the paint. Without words a model that repairs is told what
+        estimate.py finds in the images, and the report has that under `assumed`; 'repair nothing' says that there is nothing to repair.
         """
         if explain:
             self.check_explains()
@@ -154,6 +155,12 @@ class Fuser:
             raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")
         frames = frames * 2 if single else frames
         stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
+        found = None
+        if say is None and self.model.repairs and stack.n == 2:
+            from .estimate import estimate_stack
+
+            found = estimate_stack(stack, order=[0, 1] if keep_order else order_of_roles(stack.frames))
+            control = found.control()
         budget = None
         if self.max_memory is not None:
             pixels = stack.height * stack.width
@@ -180,6 +187,8 @@ class Fuser:
         }  # fmt: skip
         if say is not None:
             report["understood"] = str(control)
+        if found is not None:
+            report["assumed"] = found.told([f.name for f in stack.frames])
         return Result(stack, fused, report)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -224,7 +233,7 @@ def fuse(
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
     keep_order: for models whose inputs have roles (tita, unifusion): takes them as given, not grey before colour and darker before brighter.
     say: what to repair ("remove the haze", mmaif), or how light the result is and what it shows ("brighter, highlight the cars", ditfuse), for
-    models that follow instructions. One image will do where a class is to be shown.
+    models that follow instructions; None: what the images seem to need. One image will do where a class is to be shown.
 
     Raises FusionError, one line that says what to change.
     """

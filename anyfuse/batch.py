@@ -88,6 +88,10 @@ def fuse_files(
         write_json(report, result.report, inputs)
     if not choices.quiet:
         r = result.report
+        for one in r.get("assumed", {}).get("faults", ()):
+            print(
+                f"assumed: {one['fault']} in {one['image']} ({one['probability']:.2f} sure, strength {one['strength']:.2f})"
+            )
         count = "1 image" if len(inputs) == 1 else f"{len(inputs)} images"
         print(f"{output}: {count}, {r['width']}x{r['height']}, {r['depth']}, {r['seconds']:.2f} s with {r['model']}")
 

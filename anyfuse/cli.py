@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | say | models | backbone | codec | train | score | bench | datasets | degrade."""
+"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import typer
 from . import __version__
 from .degrade import degrade
 from .errors import FusionError
+from .estimate_files import estimate
 from .fetch import app as backbone
 from .fetch import codec
 from .files import one_line
@@ -31,6 +32,7 @@ app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
 app.command()(degrade)
 app.command()(say)
+app.command()(estimate)
 
 
 class Resize(str, Enum):
@@ -84,8 +86,9 @@ def fuse(
     say: Annotated[
         str | None,
         typer.Option(
-            help="In words (see `anyfuse say`): what to repair, as 'remove the haze', for mmaif models; light, contrast and classes, "
-            "as 'brighter, and highlight the cars in red', for ditfuse models."
+            help="In words (see `anyfuse say`): what to repair, as 'remove the haze' or 'repair nothing', for mmaif models (without it: what "
+            "the images seem to need, see `anyfuse estimate`); light, contrast and classes, as 'brighter, and highlight the cars in red', for "
+            "ditfuse models."
         ),
     ] = None,
     mask_out: Annotated[
@@ -202,11 +205,12 @@ def train(
     from .api import pick_device
     from .training.codec import CODEC_PLANS, train_codec
     from .training.distil import DISTILLATIONS, distil
+    from .training.estimate import ESTIMATES, train_estimate
     from .training.language import LANGUAGES, train_language
     from .training.recipes import RECIPES, override, override_fields
     from .training.train import train as run
 
-    known = [*RECIPES, *DISTILLATIONS, *CODEC_PLANS, *LANGUAGES]
+    known = [*RECIPES, *DISTILLATIONS, *CODEC_PLANS, *LANGUAGES, *ESTIMATES]
     if recipe not in known:
         raise FusionError(f"unknown recipe '{recipe}'; known: {', '.join(known)}")
     if threads is not None:
@@ -218,6 +222,11 @@ def train(
         return
     if not data:
         raise FusionError(f"recipe {recipe} needs --data, the folder with its images; see docs/training.md")
+    if recipe in ESTIMATES:
+        faults = ESTIMATES[recipe]
+        faults = replace(faults, steps=steps or faults.steps, seed=faults.seed if seed is None else seed)
+        train_estimate(override_fields(faults, settings or []), data, out or Path("runs") / recipe)
+        return
     if recipe in DISTILLATIONS:
         plan = DISTILLATIONS[recipe]
         plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
@@ -275,8 +284,14 @@ def score(
 
 @app.command()
 def bench(
-    data: Annotated[str, typer.Option(help="Folder of a data set, or any folder with one folder per source.")],
-    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            help="Folder of a data set, or any folder with one folder per source; with --degraded the folder that holds the "
+            "recipe's data sets, or one of them, and may be repeated."
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")] = "",
     models: Annotated[
         str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")
     ] = "anyfuse,laplacian,mertens,guided",
@@ -300,13 +315,35 @@ def bench(
     compare: Annotated[
         list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")
     ] = None,
+    degraded: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MANIFEST",
+            help="Pairs degraded by this recipe instead ('built-in': the package's), scored by PSNR and SSIM to the fusion of "
+            "the clean pair.",
+        ),
+    ] = None,
+    say: Annotated[
+        str, typer.Option(help="--degraded: what models that repair are told, some of oracle,estimate,none,wrong.")
+    ] = "oracle,estimate,none,wrong",
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
-    from .benchmark.commands import run_bench
+    from .benchmark.commands import run_bench, run_bench_degraded
 
+    if degraded is not None:
+        if task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
+            raise FusionError(
+                "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, --peers, --compare"
+            )
+        failed = run_bench_degraded(
+            degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
+        )
+        raise typer.Exit(1 if failed else 0)
+    if len(data) > 1:
+        raise FusionError("give --data once; several folders are for --degraded")
     failed = run_bench(
-        data, task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
+        data[0], task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
         peers=peers, compare=compare or [], quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(1 if failed else 0)

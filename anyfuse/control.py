@@ -146,10 +146,20 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
     return _merge(found, text)
 
 
+_REPAIR = "repair|restore|remove|fix|correct|change|mend|clean up|enhance"
+_NOTHING = re.compile(
+    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|(without|no) (repair|repairs|restoration)|"
+    rf"((there is )?nothing to ({_REPAIR})))( please)?"
+)
+"""What says that nothing is to be repaired; elsewhere silence may mean that a model looks for itself."""
+
+
 def _plain(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
     from .language.reader import wishes_of
 
+    if _NOTHING.fullmatch(text.strip(" .,;:!").lower()):
+        return [Control()]
     if not re.search(r"\w", text):
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")

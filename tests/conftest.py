@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,13 @@ def to8(image: np.ndarray) -> np.ndarray:
 
 def to16(image: np.ndarray) -> np.ndarray:
     return np.rint(image * 65535).astype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """Training turns them off for its process, and hypothesis wants them."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from ..metrics import score as score_images
 from ..metrics.grey import GreyRule
 from ..metrics.shared import TooSmallError
 from .datasets import DATASETS
+from .degraded import read_recipe
+from .degraded_run import run_degraded, table, write_results
 from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
 from .run import DEFAULT_METRICS, RANKED, bench, levels, trivial_rows
@@ -249,6 +251,43 @@ def run_bench(
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
     for stem, reason in result.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
+    return len(result.failures)
+
+
+def run_bench_degraded(
+    recipe: str,
+    data: Sequence[str],
+    models: str,
+    out: str,
+    *,
+    say: str,
+    device: str,
+    limit: int | None,
+    images: int,
+    quiet: bool,
+) -> int:
+    """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the number of failures."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise FusionError(f"{out}: is a file; name a folder for the results")
+    ways = [way.strip() for way in say.split(",") if way.strip()]
+    with Console(stderr=True).status("") as status:
+        result = run_degraded(
+            read_recipe(recipe), data, [m for m in models.split(",") if m], out, say=ways, device=device, limit=limit,
+            step=(lambda text: None) if quiet else status.update,
+        )  # fmt: skip
+    write_results(result, out, images)
+    head, *rows = table(result)
+    shown = RichTable(box=box.SIMPLE_HEAD)
+    for k, heading in enumerate(head):
+        shown.add_column(heading, justify="right" if k else "left")
+    for row in rows:
+        shown.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 200).print(shown)
+    print(
+        f"{out}/scores.csv, {out}/report.html: {len({s.case for s in result.scores})} cases, {len(result.methods)} methods"
+    )
+    for case, reason in result.failures.items():
+        print(f"anyfuse: {case}: {reason}", file=sys.stderr)
     return len(result.failures)
 
 

@@ -60,6 +60,8 @@ class FusionModel(nn.Module):
     """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
+    repairs: bool = False
+    """Whether it can be told what is wrong with its sources (`tell`): where a user says nothing, estimate.py finds it out."""
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""

@@ -232,6 +232,7 @@ class MMAIF(LatentModel):
         self.dit = DiT(c)
         self.detail = Detail(self.channels, c.guide) if c.detail else None
         self.steps = c.steps
+        self.repairs = c.text == WIDTH
         self.told: Tensor | None = None
 
     # ------------------------------------------------------------------ the parts

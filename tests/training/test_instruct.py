@@ -267,7 +267,7 @@ def stop_and_go(recipe: Recipe, folders: Path, out: Path, monkeypatch: pytest.Mo
 
 def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each resumed to the bit; an adapted model is a plain one, and only its attention has changed."""
-    monkeypatch.setattr(train, "validate", lambda model, data: {})
+    monkeypatch.setattr(train, "validate", lambda *given: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)
     last = json.loads((first / "log.jsonl").read_text().splitlines()[-1])
     assert {"velocity", "psnr", "instruct/reconstruction"} <= last.keys()
@@ -293,7 +293,7 @@ def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: 
 
 def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goals are the teacher's results from the noise that goes with them, and one Euler step of a perfect student ends there."""
-    monkeypatch.setattr(train, "validate", lambda model, data: {})
+    monkeypatch.setattr(train, "validate", lambda *given: {})
     monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)
     recipe = small(
