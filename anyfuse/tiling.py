@@ -1,6 +1,6 @@
 """Any size within a memory budget: tiles with the context their model asks for, so that no seam can be seen.
 
-An image is padded by reflection to a multiple of the model's stride, never resized. A model with a global part gets it from
+An image is padded by reflection to a multiple of the model's stride, and by its `margin` on all sides, never resized. A model with a global part gets it from
 the whole image first (`FusionModel.context`), then the tiles; each tile is fused with `halo` pixels around it and cut back.
 """
 
@@ -29,7 +29,10 @@ CONTEXT_TILE = 256
 
 @dataclass(frozen=True)
 class Plan:
-    """Where the tiles of an image lie: `side` without the halo, padded size, halo; `tiles` goes through the windows."""
+    """Where the tiles of an image lie: `side` without the halo, padded size, halo; `tiles` goes through the windows.
+
+    The image begins `margin` pixels from the top left of the padded image.
+    """
 
     height: int
     width: int
@@ -37,20 +40,27 @@ class Plan:
     padded_width: int
     side: int
     halo: int
+    margin: int = 0
 
     def tiles(self, padded: bool = False) -> Iterator[Tile]:
-        """Row by row; `inner` ends with the image, or with the padded image."""
+        """Row by row, those with a part of the image; `inner` lies in the image, or in the padded image."""
+        margin = 0 if padded else self.margin
         height, width = (self.padded_height, self.padded_width) if padded else (self.height, self.width)
-        for top in range(0, self.height, self.side):
-            for left in range(0, self.width, self.side):
-                rows = _span(top, self.side, self.halo, height, self.padded_height)
-                cols = _span(left, self.side, self.halo, width, self.padded_width)
+        for top in range(0, margin + height, self.side):
+            for left in range(0, margin + width, self.side):
+                rows = _span(top, self.side, self.halo, margin, height, self.padded_height)
+                cols = _span(left, self.side, self.halo, margin, width, self.padded_width)
                 outer, inner, cut = zip(rows, cols, strict=True)
                 yield Tile(outer, inner, cut)
 
     @property
     def count(self) -> int:
-        return math.ceil(self.height / self.side) * math.ceil(self.width / self.side)
+        return math.ceil((self.margin + self.height) / self.side) * math.ceil((self.margin + self.width) / self.side)
+
+    @property
+    def whole(self) -> bool:
+        """Whether one tile sees all."""
+        return self.side >= max(self.padded_height, self.padded_width)
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,10 @@ class Tile:
     cut: Window
 
 
-def _span(start: int, side: int, halo: int, size: int, padded: int) -> tuple[slice, slice, slice]:
+def _span(start: int, side: int, halo: int, margin: int, size: int, padded: int) -> tuple[slice, slice, slice]:
     low, high = max(0, start - halo), min(padded, start + side + halo)
-    stop = min(start + side, size)
-    return slice(low, high), slice(start, stop), slice(start - low, stop - low)
+    first, stop = max(start, margin), min(start + side, margin + size)
+    return slice(low, high), slice(first - margin, stop - margin), slice(first - low, stop - low)
 
 
 def plan(
@@ -100,7 +110,7 @@ def plan(
             f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at least, and "
             f"--max-memory leaves {budget / 2**20:.0f} MiB"
         )
-    return Plan(height, width, *padded, side, halo)
+    return Plan(height, width, *padded, side, halo, model.margin)
 
 
 def least_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) -> int:
@@ -113,8 +123,8 @@ def least_bytes(model: FusionModel, n: int, planes: int, height: int, width: int
 def _layout(model: FusionModel, height: int, width: int) -> tuple[int, tuple[int, int], int]:
     """Unit that tiles start at multiples of, padded size, halo in pixels."""
     unit = math.lcm(model.stride, model.context_scale or 1)
-    padded = (math.ceil(height / unit) * unit, math.ceil(width / unit) * unit)
-    return unit, padded, math.ceil((model.halo or 0) / unit) * unit
+    rows, cols = (math.ceil((size + 2 * model.margin) / unit) * unit for size in (height, width))
+    return unit, (rows, cols), math.ceil((model.halo or 0) / unit) * unit
 
 
 def _tile_bytes(model: FusionModel, n: int, planes: int, side: int, padded: tuple[int, int]) -> int:
@@ -131,7 +141,7 @@ def _context_bytes(model: FusionModel, n: int, padded: tuple[int, int]) -> int:
 
 
 def reflect(window: slice, size: int) -> Tensor:
-    """Indices of `window`, which may pass the end of `size` pixels, reflected at the border (edge not repeated)."""
+    """Indices of `window`, which may pass both ends of `size` pixels, reflected at the border (edge not repeated)."""
     index = torch.arange(window.start, window.stop)
     if size == 1:
         return torch.zeros_like(index)
@@ -140,11 +150,11 @@ def reflect(window: slice, size: int) -> Tensor:
     return torch.where(index < size, index, period - index)
 
 
-def read_padded(read: Reader, window: Window, height: int, width: int) -> Tensor:
+def read_padded(read: Reader, window: Window, height: int, width: int, margin: int = 0) -> Tensor:
     """The window of a padded image: pixels past the border come by reflection, (N, C, h, w)."""
-    rows, cols = window
-    if rows.stop <= height and cols.stop <= width:
-        return read(window)
+    rows, cols = (slice(w.start - margin, w.stop - margin) for w in window)
+    if min(rows.start, cols.start) >= 0 and rows.stop <= height and cols.stop <= width:
+        return read((rows, cols))
     row_index, col_index = reflect(rows, height), reflect(cols, width)
     top, left = int(row_index.min()), int(col_index.min())
     inside = read((slice(top, int(row_index.max()) + 1), slice(left, int(col_index.max()) + 1)))
@@ -155,12 +165,12 @@ def read_padded(read: Reader, window: Window, height: int, width: int) -> Tensor
 def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.device) -> Context | None:
     """The context of the whole image, gathered tile by tile; None where the model has none or one tile is the whole."""
     scale = model.context_scale
-    if scale is None or layout.count == 1:
+    if scale is None or layout.whole:
         return None
     cells = (layout.padded_height // scale, layout.padded_width // scale)
     reduced: Tensor | None = None
     for tile in layout.tiles(padded=True):
-        sources = read_padded(read, tile.outer, layout.height, layout.width)
+        sources = read_padded(read, tile.outer, layout.height, layout.width, layout.margin)
         part = model.reduce(sources[None].to(device))
         if reduced is None:
             reduced = part.new_empty((*part.shape[:-2], *cells))
@@ -205,7 +215,7 @@ def fuse_tiles(
     context = whole_context(model, layout, read, device)
     scale = model.context_scale or 1
     for tile in layout.tiles():
-        sources = read_padded(read, tile.outer, layout.height, layout.width)[None].to(device)
+        sources = read_padded(read, tile.outer, layout.height, layout.width, layout.margin)[None].to(device)
         part = None
         if context is not None:
             part = context.crop(_cells(tile.outer[0], scale), _cells(tile.outer[1], scale))

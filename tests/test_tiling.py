@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,16 +13,23 @@ from anyfuse.models.pyramid import collapse, expand, laplacian_pyramid, reduce
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([32, 64, 160, 1024]))
-def test_tiles_cover_every_pixel_once(height: int, width: int, side: int) -> None:
-    layout = tiling.plan(load_model("laplacian"), 2, 1, height, width, tile=side)
+@given(
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.sampled_from([32, 64, 160, 1024]),
+    st.sampled_from(["laplacian", "tita-small"]),
+)
+def test_tiles_cover_every_pixel_once(height: int, width: int, side: int, name: str) -> None:
+    model = load_model(name)
+    layout = tiling.plan(model, 2, 1, height, width, tile=side)
+    assert (model.margin > 0) == (name == "tita-small")
     hits = torch.zeros(height, width, dtype=torch.int32)
     count = 0
     for tile in layout.tiles():
         hits[tile.inner] += 1
         count += 1
         for inner, outer, cut in zip(tile.inner, tile.outer, tile.cut, strict=True):
-            assert outer.start + cut.start == inner.start
+            assert outer.start + cut.start == inner.start + model.margin
             assert cut.stop - cut.start == inner.stop - inner.start
             assert outer.start % 8 == 0
             assert (outer.stop - outer.start) % 8 == 0
@@ -35,6 +43,16 @@ def test_reflection() -> None:
     x = torch.arange(12.0).view(1, 1, 3, 4)
     padded = tiling.read_padded(lambda w: x[..., w[0], w[1]], (slice(0, 8), slice(0, 8)), 3, 4)
     assert padded[0, 0, 3].tolist() == [4, 5, 6, 7, 6, 5, 4, 5]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 12))
+def test_margin_is_the_image_reflected_on_all_sides(height: int, width: int, margin: int) -> None:
+    x = torch.rand(1, 1, height, width)
+    window = (slice(0, height + 2 * margin), slice(0, width + 2 * margin))
+    padded = tiling.read_padded(lambda w: x[..., w[0], w[1]], window, height, width, margin).numpy()
+    sides = ((0, 0), (0, 0), (margin, margin), (margin, margin))
+    assert (padded == np.pad(x.numpy(), sides, mode="reflect")).all()
 
 
 def test_budget_makes_tiles_smaller_or_says_what_is_needed() -> None:

@@ -52,6 +52,8 @@ class FusionModel(nn.Module):
     config: Any
     stride: ClassVar[int] = 1
     halo: int | None = 0
+    margin: ClassVar[int] = 0
+    """Pixels by which tiling surrounds an image, by reflection, for networks whose own padding with zeros would show at its border."""
     arity: tuple[int, int | None] = (2, None)
     channels: Literal[1, 3] = 1
     """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""

@@ -232,6 +232,7 @@ class TITA(FusionModel):
     """See the module's text. Exactly two sources; luma only. The result is clamped to [0, 1] except in training."""
 
     stride = WINDOW
+    margin = 8
     arity = (2, 2)
     channels = 1
     ordered = True

@@ -306,6 +306,7 @@ class UniFusion(FusionModel):
     """The whole system. Training takes it in its parts: observe, encode, reconstruct, decode; forward joins what fusion needs."""
 
     stride = 16
+    margin = 8
     halo = None
     arity: tuple[int, int | None] = (2, 2)
     low_precision: ClassVar[bool] = False

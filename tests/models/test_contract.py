@@ -15,6 +15,7 @@ from anyfuse.models.tita import TITA
 
 ALL = list(MODELS)
 SETS = [n for n in ALL if MODELS[n].cls.arity[1] is None]
+SHIPPED = [n for n in ALL if is_there(MODELS[n])]
 
 
 @pytest.fixture(scope="module", params=ALL)
@@ -196,3 +197,10 @@ def test_default_weights_ship_small_and_are_verified() -> None:
     assert spec.weights_path is not None
     assert spec.weights_path.stat().st_size < 2 * 2**20
     assert (spec.weights_path.parent / "README.md").exists(), "no model card"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_flat_image_has_no_border(name: str, level: float) -> None:
+    fused, _, _ = run(load_model(name), torch.full((2, 1, 72, 88), level))
+    assert float(fused.max() - fused.min()) < 1.5 / 255
