@@ -12,7 +12,7 @@ description and the formulas. Licence: Apache-2.0.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,12 +26,13 @@ from ..models.ditfuse_prompt import encode
 from ..models.lora import add_lora
 from .instruct_pool import DEFAULTS, STRAIGHTEN, InstructBatch
 from .recipes import Recipe
-from .tasks import clip_gradients, make_optimiser, read_options, set_rate, split_losses
+from .tasks import Descent, make_optimiser, read_options, split_losses
 
 
-class Instruct:
+class Instruct(Descent):
     """One AdamW step on the velocity, the decoded losses and the masks; options as in DEFAULTS."""
 
+    model: DiTFuse
     DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
@@ -49,16 +50,6 @@ class Instruct:
             model.requires_grad_(False)
             add_lora(layers, int(self.options["lora"]), ("qkv", "out"))
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
-
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """One update; returns the losses, and the PSNR of what was decoded against the target."""
-        set_rate(self.optimiser, lr)
-        total, log = self.loss(batches)
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": norm, **log}
 
     def times(self, batch: InstructBatch) -> Tensor:
         """(B,) logit-normal; 0 for half of those that have a mask, as masks are read there."""
@@ -104,12 +95,6 @@ class Instruct:
             total = total + self.options["mask"] * masks
             log["mask"] = float(masks.detach())
         return total, log
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.optimiser.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state)
 
 
 def mask_loss(logits: Tensor, mask: Tensor) -> Tensor:

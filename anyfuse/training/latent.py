@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -34,7 +34,7 @@ from ..models.mmaif import MMAIF
 from ..models.wishes import WIDTH, plan_vectors
 from .pool import TEACHER, Pool, pool_seed
 from .recipes import Recipe
-from .tasks import clip_gradients, make_optimiser, read_options, set_rate, split_losses
+from .tasks import Descent, make_optimiser, read_options, split_losses
 
 VERSION = 1
 """Of the pool: to be raised where making it changes."""
@@ -157,12 +157,13 @@ class DegradedPairs(Pool):
 # ---------------------------------------------------------------------- the strategy
 
 
-class Latent:
+class Latent(Descent):
     """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
 
     words: makes vectors of what was done to a pair; None: the numbers of models/wishes.py where they fit the model, else no instructions.
     """
 
+    model: MMAIF
     DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
 
     def __init__(self, model: FusionModel, recipe: Recipe, words: Words | None = None) -> None:
@@ -173,16 +174,6 @@ class Latent:
         self.options = read_options(recipe, DEFAULTS)
         model.mark()
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
-
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """One update; returns the losses, the PSNR of what was decoded against the target, and the share of the busiest expert."""
-        set_rate(self.optimiser, lr)
-        total, log = self.loss(batches)
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": norm, **log}
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
         """The sum of all losses, and each for the log."""
@@ -241,9 +232,3 @@ class Latent:
             each = (-10 * wrong.clamp_min(1e-8).log10()).split([len(b.sources) for b in parts])
             log |= {f"{b.task}/psnr": float(p.mean()) for b, p in zip(parts, each, strict=True)}
         return losses, log
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.optimiser.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import torch
+from torch import Tensor
 
 from ..data.batches import Batch, TrainingData
 from ..errors import FusionError
@@ -22,7 +23,7 @@ from .instruct import Instruct, Straighten
 from .instruct_pool import InstructPairs
 from .latent import DegradedPairs, Latent
 from .recipes import Recipe
-from .tasks import clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from .tasks import Descent, clip_gradients, make_optimiser, read_options, set_rate, task_losses
 
 
 class Strategy(Protocol):
@@ -36,29 +37,16 @@ class Strategy(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Plain:
-    """The sum of the tasks' losses, all with the same weight; gradients are clipped after the backward pass."""
+class Plain(Descent):
+    """The sum of the tasks' losses, all with the same weight."""
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """One update from a list of batches with the same number of inputs; returns 'task/loss' -> value."""
-        set_rate(self.optimiser, lr)
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
         each, log = task_losses(self.model, batches, self.recipe.losses)
-        total = each.sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": norm, **log}
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.optimiser.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(state)
+        return each.sum(), log
 
 
 class Uncertainty:

@@ -109,3 +109,31 @@ def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
             f"strategy '{recipe.strategy}' has no option '{unknown[0]}'; known: {', '.join(defaults) or 'none'}"
         )
     return defaults | recipe.options
+
+
+class Descent:
+    """A strategy with one optimiser and one loss, which a subclass gives; its `__init__` sets model, recipe and optimiser."""
+
+    model: nn.Module
+    recipe: Recipe
+    optimiser: torch.optim.Optimizer
+
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """What is to become small, and what is worth logging."""
+        raise NotImplementedError
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what `loss` logs."""
+        set_rate(self.optimiser, lr)
+        total, log = self.loss(batches)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        return {"loss": float(total.detach()), "norm": norm, **log}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.optimiser.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state)
