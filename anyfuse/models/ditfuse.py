@@ -29,9 +29,9 @@ from ..control import Control
 from ..errors import FusionError
 from . import ditfuse_prompt
 from .base import Context
+from .detail import Detail
 from .ditfuse_blocks import Condition, Transformer, Velocity
 from .latent_model import LatentModel, noise
-from .mmaif import Detail
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DiTFuseConfig:
     text_scale: float = 2.0
     image_scale: float = 1.6
     detail: bool = True
-    guide: int = 8
+    guide: int = 16
     mask: bool = True
     tags: bool = True
     rope: str = "grid"

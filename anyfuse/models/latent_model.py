@@ -42,6 +42,17 @@ class LatentModel(FusionModel):
         """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
         raise NotImplementedError
 
+    @torch.no_grad()
+    def gains(self) -> Tensor:
+        """What a latent channel does to the image: rms change of decoded noise per unit, mean 1, (1, 16, 1, 1)."""
+        gen = torch.Generator().manual_seed(0)
+        base, change = (torch.randn(LATENT, LATENT, 8, 8, generator=gen) for _ in range(2))
+        at = next(self.parameters()).device
+        each = torch.eye(LATENT)[:, :, None, None] * change
+        moved = self.codec.decode((base + each).to(at)) - self.codec.decode(base.to(at))
+        found = moved.square().mean((1, 2, 3)).sqrt()
+        return (found / found.mean())[None, :, None, None]
+
     def prepare(self) -> None:
         self.codec.load()
 

@@ -8,14 +8,13 @@ docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: s
                  block, value-residual attention with 2-D RoPE, experts (latent_blocks.py); a text embedding and the time modulate (AdaLN)
     regression   one pass gives the latents of the result
     flow         x_t = (1 - t) noise + t x_1; the transformer gives v = x_1 - noise; a few Euler steps from fixed noise
-    detail       ours: the decoder's two finest Laplacian bands are mixed with those of the sources by predicted weights
+    detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py)
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,13 +26,10 @@ from ..control import Control
 from ..errors import FusionError
 from .autoencoders import LATENT, STRIDE
 from .base import Context
+from .detail import Detail
 from .latent_blocks import Block, rotary, sinusoid
 from .latent_model import LatentModel, noise
-from .pyramid import collapse, laplacian_pyramid
 from .wishes import WIDTH, wish_vector
-
-LARGEST_GAIN = 4.0
-BAND = 0.03  # band value at which the detail path's compression has reached one half
 
 
 @dataclass(frozen=True)
@@ -42,8 +38,9 @@ class MMAIFConfig:
     expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
     text: width of what is said (wishes.py), or of a sentence's vector.
 
-    flow: flow matching in `steps` Euler steps instead of regression. detail: merge the sources' finest bands; guide: channels that the transformer
-    gives that path. residual: regression starts from the mean of the sources' latents. moe (else one GLU of the same cost), rope, value_residual,
+    flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the transformer
+    gives that path. mix: regression gives a share of each source's latents and what
+    is added, not the latents themselves. moe (else one GLU of the same cost), rope, value_residual,
     naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
     """
@@ -62,8 +59,8 @@ class MMAIFConfig:
     flow: bool = False
     steps: int = 4
     detail: bool = True
-    guide: int = 8
-    residual: bool = True
+    guide: int = 16
+    mix: bool = True
     moe: bool = True
     rope: bool = True
     value_residual: bool = True
@@ -102,7 +99,8 @@ class DiT(nn.Module):
     def __init__(self, c: MMAIFConfig) -> None:
         super().__init__()
         self.config = c
-        self.gives = LATENT + (c.guide if c.detail else 0)
+        self.mix = c.mix and not c.flow
+        self.gives = LATENT * (3 if self.mix else 1) + (c.guide if c.detail else 0)
         self.embed = nn.Linear((3 if c.flow else 2) * LATENT * c.patch**2, c.width)
         self.time = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width)) if c.flow else None
         self.text = nn.Sequential(nn.Linear(c.text, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
@@ -144,7 +142,12 @@ class DiT(nn.Module):
         y = F.pixel_shuffle(self.out(self.norm(x) * (1 + scale) + shift).permute(0, 3, 1, 2), c.patch)
         balance = torch.stack([b for b, _ in routed]).mean() if routed else x.new_zeros(())
         load = torch.stack([f for _, f in routed]) if routed else x.new_zeros((0, 0))
-        return Predicted(y[:, :LATENT], y[:, LATENT:] if c.detail else None, balance, load)
+        guide = y[:, self.gives - c.guide :] if c.detail else None
+        result = y[:, :LATENT]
+        if self.mix:  # half of each source at first
+            shares = 0.5 + y[:, LATENT : 3 * LATENT]
+            result = result + (shares * latents).unflatten(1, (2, LATENT)).sum(1)
+        return Predicted(result, guide, balance, load)
 
     def _condition(self, count: int, time: Tensor | None, text: Tensor | None) -> Tensor:
         """(B, D)"""
@@ -169,53 +172,6 @@ class DiT(nn.Module):
         stretch = c.stretch ** float(torch.rand(())) if self.training else 1.0
         cos, sin = rotary(size[0], size[1], c.width // c.heads, stretch)
         return cos.to(like), sin.to(like)
-
-
-class Detail(nn.Module):
-    """Mixes the two finest Laplacian bands of the decoded image with those of both sources; the base stays the decoder's.
-
-    Per pixel and band a softmax over (decoded, first, second), and for the sources a gain from 1/4 to 4. At first the decoder has about
-    three quarters and gains are 1. Equal images give that image.
-    """
-
-    def __init__(self, channels: int, guide: int, width: int = 16) -> None:
-        super().__init__()
-        self.fold = nn.Conv2d(guide, 8 * 16, 1)
-        self.enter = nn.Conv2d(8 + 3 * channels * 9, width, 3, 1, 1)
-        self.middle = nn.Conv2d(width, width, 3, 1, 1)
-        self.out = nn.Conv2d(width, 5 * 5, 3, 1, 1)
-        nn.init.zeros_(self.out.weight)
-        assert self.out.bias is not None
-        nn.init.zeros_(self.out.bias)
-        with torch.no_grad():
-            for first in (*range(4), 20):
-                self.out.bias[first] = 2.0
-
-    def shares(self, images: Tensor, bands: list[Tensor], guide: Tensor) -> list[Tensor]:
-        """images (B, 3, C, H, W), their two bands (B, 3 C, ., .), guide (B, G, H/8, W/8) -> per band weights (B, 3, 1, ., .)"""
-        small = [band / (band.abs() + BAND) for band in bands]
-        parts = [
-            F.pixel_shuffle(self.fold(guide), 4),
-            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, small[0])),
-            small[1],
-        ]
-        x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
-        x = self.out(x + F.relu(self.middle(x)))
-        maps = [F.pixel_shuffle(x[:, :20], 2), x[:, 20:]]  # logits of three, logarithms of two gains
-        found = []
-        for m in maps:
-            gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, 3:]))
-            share = m[:, :3].softmax(1)
-            found.append(torch.cat([share[:, :1], share[:, 1:] * gains], 1)[:, :, None])
-        return found
-
-    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor) -> Tensor:
-        """decoded (B, C, H, W), sources (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W)"""
-        images = torch.cat([decoded[:, None], sources], 1)
-        *bands, base = laplacian_pyramid(images.flatten(1, 2), 2)
-        shares = self.shares(images, bands, guide)
-        mixed = [(s * b.unflatten(1, (3, -1))).sum(1) for s, b in zip(shares, bands, strict=True)]
-        return collapse([*mixed, base[:, : decoded.shape[1]]])
 
 
 class MMAIF(LatentModel):
@@ -245,10 +201,7 @@ class MMAIF(LatentModel):
         """Latents of both sources (B, 32, h, w) -> latents of the result: one pass, or the steps of the flow from fixed noise."""
         if self.config.flow:
             return euler(self, latents, text)
-        found = self.dit(latents, None, text)
-        if self.config.residual:
-            found.latents = found.latents + latents.unflatten(1, (2, -1)).mean(1)
-        return found
+        return self.dit(latents, None, text)
 
     def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
         """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""

@@ -1,6 +1,6 @@
 """Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and 'straighten'.
 
-    instruct    flow matching: t = sigmoid(normal), x_t = t x_1 + (1 - t) x_0, |v - (x_1 - x_0)|^2; beside it the recipe's losses of the decoded
+    instruct    flow matching: t = sigmoid(normal), x_t = t x_1 + (1 - t) x_0, |v - (x_1 - x_0)|^2, each channel by what it does to the image; beside it the recipe's losses of the decoded
                 one-step estimate x_t + (1 - t) v, and cross entropy and Dice of the mask; options.lora adapts with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in many guided steps, the student
                 learns the straight line between the two, so that few steps without guidance give the same
@@ -43,6 +43,7 @@ class Instruct(Descent):
         self.model, self.recipe = model, recipe
         self.options = read_options(recipe, self.DEFAULTS)
         model.mark()
+        self.gains = 1.0 if self.options["even"] else model.gains()
         if self.options["lora"]:
             if not recipe.start:
                 raise FusionError("options.lora adapts a trained model: give its folder, --set start=runs/ditfuse-m3")
@@ -75,7 +76,7 @@ class Instruct(Descent):
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
         condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
         found = model.dit.proceed(now, t, condition)
-        total = (found.latents - (goal - origin)).square().mean()
+        total = (self.gains * (found.latents - (goal - origin)).square()).mean()
         log = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
         chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]

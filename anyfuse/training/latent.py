@@ -4,8 +4,8 @@
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
     target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the paper takes SwinFusion's
                 and DeFuse's results
-    regression  L1 in latent space
-    flow        |v - (x_1 - noise)|^2 at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number; the decoded loss is of x_t + (1 - t) v
+    regression  L1 in latent space, each channel by what it does to the image
+    flow        |v - (x_1 - noise)|^2, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number; the decoded loss is of x_t + (1 - t) v
     decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients pass through it
     balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
 
@@ -40,10 +40,10 @@ VERSION = 1
 """Of the pool: to be raised where making it changes."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
-    "pool_seed": -1,
+    "even": 0.0, "pool_seed": -1,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
-decoded losses; decoded: share of each batch that is decoded; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
+decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
 
 
 @dataclass
@@ -173,6 +173,7 @@ class Latent(Descent):
         self.model, self.recipe, self.words = model, recipe, words or (plan_vectors if fits else None)
         self.options = read_options(recipe, DEFAULTS)
         model.mark()
+        self.gains = 1.0 if self.options["even"] else model.gains()
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
@@ -188,11 +189,11 @@ class Latent(Descent):
             noise = torch.randn(goal.shape).to(goal)
             now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
             found = self.model.dit(torch.cat([now, latents], 1), t, text)
-            near = (found.latents - (goal - noise)).square().mean()
+            near = (self.gains * (found.latents - (goal - noise)).square()).mean()
             result = now + (1 - t)[:, None, None, None] * found.latents
         else:
             found = self.model.predict(latents, text)
-            near = (found.latents - goal).abs().mean()
+            near = (self.gains * (found.latents - goal).abs()).mean()
             result = found.latents
         total = self.options["latent"] * near + self.options["balance"] * found.balance
         log = {"latent": float(near.detach())}

@@ -15,6 +15,7 @@ from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
 from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.base import parameter_counts
+from anyfuse.models.detail import LEVELS, Detail
 from anyfuse.models.latent_blocks import (
     GLU,
     NAF,
@@ -26,7 +27,8 @@ from anyfuse.models.latent_blocks import (
     rotary,
     rotate,
 )
-from anyfuse.models.mmaif import MMAIF, Detail, MMAIFConfig, Predicted
+from anyfuse.models.mmaif import MMAIF, MMAIFConfig, Predicted
+from anyfuse.models.pyramid import collapse, laplacian_pyramid
 
 SMALL = MMAIFConfig(width=32, layers=2, heads=2, hidden=16, rank=4, table=4, text=6, guide=4, random_codec=True)
 
@@ -51,10 +53,10 @@ def textured(n: int = 2, channels: int = 1, height: int = 48, width: int = 64, s
 
 
 COUNTS = {
-    "mmaif-tiny": 6_484_790,
-    "mmaif-tiny-flow": 6_583_478,
-    "mmaif-small": 15_018_752,
-    "mmaif-small-flow": 15_166_720,
+    "mmaif-tiny": 6_532_117,
+    "mmaif-tiny-flow": 6_606_101,
+    "mmaif-small": 15_076_319,
+    "mmaif-small-flow": 15_191_391,
 }
 
 
@@ -91,7 +93,9 @@ def test_ablations_change_the_parameters_as_they_should() -> None:
     experts = 5 * parameter_counts(GLU(width, hidden))[0] + 4 * width + 4
     assert without(moe=False) == layers * (experts - parameter_counts(GLU(width, 2 * hidden))[0])
     assert without(detail=False) == (width + 1) * SMALL.guide * 4
-    assert without(flow=True) == -(16 * 4 * width + 256 * width + width + width * width + width)
+    shares = (width + 1) * 32 * 4
+    assert without(mix=False) == shares
+    assert without(flow=True) == shares - (16 * 4 * width + 256 * width + width + width * width + width)
 
 
 # ---------------------------------------------------------------------- the parts
@@ -207,7 +211,7 @@ OPTIONS = {
     "no value residual": {"value_residual": False},
     "no naf": {"naf": False},
     "no detail": {"detail": False},
-    "not from the mean": {"residual": False},
+    "no mix": {"mix": False},
     "patch 1": {"patch": 1},
 }
 
@@ -229,6 +233,21 @@ def test_options(name: str, tmp_path: Path) -> None:
     again = load_model(tmp_path)
     with torch.inference_mode():
         assert torch.equal(again(x), model(x))
+
+
+def test_gains_are_what_a_channel_does_to_the_image() -> None:
+    model = MMAIF(MMAIFConfig(codec="tiny"))
+    gains = model.gains().flatten()
+    assert torch.equal(gains, model.gains().flatten())
+    assert float(gains.mean()) == pytest.approx(1, rel=1e-5)
+    assert gains[0] > 1.5 * gains[1:].max()  # the first channel is the mean of 8x8 pixels
+    gen = torch.Generator().manual_seed(3)
+    z, change = (torch.randn(8, 16, 12, 12, generator=gen) for _ in range(2))
+    with torch.inference_mode():
+        plain = model.codec.decode(z)
+        one = [change * (torch.arange(16) == k)[:, None, None] for k in range(16)]
+        each = torch.tensor([float((model.codec.decode(z + d) - plain).std()) for d in one])
+    assert (each / each.mean() / gains - 1).abs().max() < 0.2
 
 
 def test_switches_change_the_result() -> None:
@@ -289,22 +308,23 @@ def test_flow_noise_is_the_same_for_each_image() -> None:
 def test_detail_path() -> None:
     torch.manual_seed(0)
     detail = Detail(1, 4)
-    x, guide = textured(3)[0], torch.randn(1, 4, 6, 8)
+    x, guide = textured(3, 1, 48, 64)[0], torch.randn(1, 4, 6, 8)
     same = x[:1].expand(2, -1, -1, -1)[None]
     with torch.no_grad():
         assert (detail(x[:1], same, guide) - x[:1]).abs().max() < 1e-5  # equal images come back
-        detail.out.bias[:4], detail.out.bias[20] = -30.0, -30.0  # nothing of the decoder
+        detail.out.bias[:4], detail.out.bias[20] = -30.0, -30.0  # nothing of the decoder in the two finest bands
         detail.out.bias[4:8], detail.out.bias[21] = 30.0, 30.0  # all of the first source
-        blurred = F.avg_pool2d(x[:1], 4).repeat_interleave(4, -1).repeat_interleave(4, -2)
-        low = mmaif.laplacian_pyramid(torch.cat([blurred, x[:1]]), 2)
-        result = mmaif.laplacian_pyramid(detail(blurred, x[None, :2], guide), 2)
-        plain = mmaif.collapse([low[0][1:], low[1][1:], low[2][:1]])
-        assert (mmaif.collapse(result) - plain).abs().max() < 1e-5
-        detail.out.bias[12:16], detail.out.bias[23] = 30.0, 30.0  # gains of 4
-        strong = detail(blurred, x[None, :2], guide)
-        assert (
-            strong - plain - 3 * (plain - mmaif.collapse([low[0][1:] * 0, low[1][1:] * 0, low[2][:1]]))
-        ).abs().max() < 1e-4
+        for last in detail.coarse:
+            last.bias[0] = 30.0  # the decoder's below
+        first, decoded = laplacian_pyramid(x[:1], LEVELS), laplacian_pyramid(x[2:], LEVELS)
+        plain = collapse([*first[:2], *decoded[2:]])
+        assert (detail(x[2:], x[None, :2], guide) - plain).abs().max() < 1e-5
+        for last in detail.coarse:
+            last.bias[:2] = torch.tensor([-30.0, 30.0])
+        assert (detail(x[2:], x[None, :2], guide) - x[:1]).abs().max() < 1e-5  # all of the first source
+        detail.coarse[-1].bias[3] = 30.0  # a gain of 4 on the base
+        lighter = collapse([*first[:-1], 4 * first[-1]])
+        assert (detail(x[2:], x[None, :2], guide) - lighter).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 31), (50, 64)])

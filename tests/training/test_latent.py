@@ -145,7 +145,10 @@ def test_regression_loss(pool: DegradedPairs) -> None:
     total, log = strategy.loss(given)
     goal, latents = torch.cat([b.goal for b in given]), torch.cat([b.latents for b in given])
     mean = (latents[:, :16] + latents[:, 16:]) / 2  # what an untrained model gives
-    assert log["latent"] == pytest.approx(float((mean - goal).abs().mean()), rel=1e-4)
+    each = (mean - goal).abs().mean((0, 2, 3))
+    assert log["latent"] == pytest.approx(float((model.gains().flatten() * each).mean()), rel=1e-4)
+    even = Latent(model, small(options={"pool": 9, "even": 1.0})).loss(given)[1]
+    assert even["latent"] == pytest.approx(float(each.mean()), rel=1e-4)
     images = sum(log[f"{t}/reconstruction"] + 0.1 * log[f"{t}/closeness"] for t in ("ivf", "mef", "mff")) / 3
     assert float(total.detach()) == pytest.approx(log["latent"] + 0.01 * log["balance"] + images, rel=1e-4)
     assert 0.25 <= log["busiest"] <= 1
