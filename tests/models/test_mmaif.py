@@ -247,7 +247,7 @@ def test_gains_are_what_a_channel_does_to_the_image() -> None:
         plain = model.codec.decode(z)
         one = [change * (torch.arange(16) == k)[:, None, None] for k in range(16)]
         each = torch.tensor([float((model.codec.decode(z + d) - plain).std()) for d in one])
-    assert (each / each.mean() / gains - 1).abs().max() < 0.2
+    assert (each / each.mean() / gains - 1).abs().max() < 0.35
 
 
 def test_switches_change_the_result() -> None:
