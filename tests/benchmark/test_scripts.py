@@ -18,6 +18,7 @@ from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
+from anyfuse.models.mmaif import MMAIF, MMAIFConfig
 from anyfuse.training.instruct_pool import InstructPairs
 from anyfuse.training.latent import DegradedPairs
 from anyfuse.training.recipes import RECIPES
@@ -176,6 +177,39 @@ def test_iou_and_confusion_of_known_masks(capsys: pytest.CaptureFixture[str]) ->
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "ditfuse-tiny", recipe)
         assert segmentation.views_of("ditfuse-tiny") == 100 * 8 / 4 * 0.9 * 0.9
+
+
+# ---------------------------------------------------------------------- MMAIF's parts
+
+
+def test_mmaif_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for index in range(10):  # the tenth is held out
+        for seed, name in enumerate(("ivif/ir", "ivif/vis", "natural", "mef/under", "mef/over")):
+            held = index == 9 and name.startswith("mef")
+            image = scene(*((464, 480) if held else (132, 140)), 10 * seed + index)
+            write_image(tmp_path / "data" / name / f"{index}.png", to8(image * (0.5 if name.endswith("under") else 1)))
+    torch.manual_seed(0)
+    for name, flow in (("one", False), ("flow", True)):
+        config = MMAIFConfig(width=32, layers=2, heads=2, hidden=16, rank=4, flow=flow, random_codec=True)
+        MMAIF(config).save_pretrained(tmp_path / name)
+    parts = script("mmaif_parts")
+    names = f"{tmp_path / 'one'},{tmp_path / 'flow'}"
+    parts.main(["--data", str(tmp_path / "data"), "--models", names, "--pairs", "1", "--steps", "1,2"])
+    lines = capsys.readouterr().out.splitlines()
+    quality = [line for line in lines if line.startswith(("| /", "| anyfuse"))]
+    assert len(quality) == 4 + 2 + 4  # one, flow twice, the default model; two rows of sizes; two layers each
+    default = next(line for line in quality if line.startswith("| anyfuse"))
+    clean = float(default.split("|")[4].split("/")[0])
+    assert clean > float(default.split("|")[3].split("/")[0]) + 5
+    shares = [[float(x) for x in line.split("|")[3].split(",")] for line in quality[-4:]]
+    assert all(sum(row) == pytest.approx(1, abs=0.03) for row in shares)
+    assert "of 1 pairs" in "\n".join(lines)
+    model = parts.load_model(str(tmp_path / "one"))
+    x = torch.arange(40.0).expand(1, 40, 40)
+    assert parts.centre(x, 16)[0, 0].tolist() == list(range(0, 16))
+    assert parts.psnr(x * 0, x * 0 + 0.1) == pytest.approx(20, abs=1e-3)
+    assert parts.seconds(model) > 0
+    assert model.steps == 4
 
 
 # ---------------------------------------------------------------------- blocks
