@@ -7,8 +7,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,10 @@ class Fuser:
             raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")
         self.model.to(self.device, self.dtype).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        follows = (
+            type(self.model).tell is not FusionModel.tell
+        )  # then what is asked for is kept in the model while it fuses
+        self._turn: AbstractContextManager[Any] = Lock() if follows else nullcontext()
 
     def __call__(self, images: Sequence[Any], **options: Any) -> Any:
         """See `fuse`."""
@@ -142,7 +148,8 @@ class Fuser:
         explain: also keeps what the model tells of its decisions, for `Result.save_explanation`. say: an instruction in words or tags
         (docs/language.md), for models that follow one. Classes that it wants to see are painted into the result, and `Result.save_masks`
         writes them; then one image alone will do, and keeps its pixels below the paint. Without words a model that repairs is told what
-        estimate.py finds in the images, and the report has that under `assumed`; 'repair nothing' says that there is nothing to repair.
+        estimate.py finds in the images, also beside words that speak of no repair, and the report has that under `assumed`; 'repair nothing'
+        says that there is nothing to repair.
         """
         if explain:
             self.check_explains()
@@ -156,11 +163,13 @@ class Fuser:
         frames = frames * 2 if single else frames
         stack = Stack(tuple(resize_to_reference(frames, reference) if resize else frames), reference)
         found = None
-        if say is None and self.model.repairs and stack.n == 2:
+        silent = say is None or not (control.empty or control.degradations)
+        if silent and self.model.repairs and stack.n == 2:
             from .estimate import estimate_stack
 
-            found = estimate_stack(stack, order=[0, 1] if keep_order else order_of_roles(stack.frames))
-            control = found.control()
+            order = [0, 1] if keep_order else order_of_roles(stack.frames)
+            found = estimate_stack(stack, control.task, order=order)
+            control = replace(control, degradations=found.control().degradations)
         budget = None
         if self.max_memory is not None:
             pixels = stack.height * stack.width
@@ -173,10 +182,11 @@ class Fuser:
                     f"--max-memory {self.max_memory / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB and "
                     f"fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
                 )
-        fused = fuse_stack(
-            stack, self.model, device=self.device, budget=budget, with_weights=with_weights, keep_order=keep_order,
-            explain=explain, control=control,
-        )  # fmt: skip
+        with self._turn:
+            fused = fuse_stack(
+                stack, self.model, device=self.device, budget=budget, with_weights=with_weights, keep_order=keep_order,
+                explain=explain, control=control,
+            )  # fmt: skip
         notes = fused.report.pop("notes")
         if single:
             fused.report["inputs"], fused.report["order"] = fused.report["inputs"][:1], [stack.frames[0].name]
@@ -231,7 +241,7 @@ def fuse(
     out: a file to write; then its path is returned. Otherwise the result is of the same kind as images[reference], and for a path a numpy
     array (H, W) or (H, W, 3) in the depth of the files.
     white: value that counts as 1.0 in 16-bit or float images, as 4095 for 12-bit data.
-    keep_order: for models whose inputs have roles (tita, unifusion): takes them as given, not grey before colour and darker before brighter.
+    keep_order: for models whose inputs have roles (tita, unifusion, mmaif, ditfuse): takes them as given, not grey before colour and darker before brighter.
     say: what to repair ("remove the haze", mmaif), or how light the result is and what it shows ("brighter, highlight the cars", ditfuse), for
     models that follow instructions; None: what the images seem to need. One image will do where a class is to be shown.
 

@@ -22,7 +22,7 @@ Reader = Callable[[Window], Tensor]
 
 PREFERRED_TILE = 1024
 WHOLE_BYTES = 3 * 2**28
-"""Without a budget, what can be fused within this many bytes goes in one piece, and the rest in preferred tiles."""
+"""Without a budget, what can be fused within this many bytes goes in one piece, and the rest in preferred tiles, whatever those take."""
 SMALLEST_TILE = 64
 CONTEXT_TILE = 256
 
@@ -100,7 +100,7 @@ def plan(
     else:
         context = _context_bytes(model, n, padded)
         whole = _tile_bytes(model, n, planes, max(padded), padded) + context <= WHOLE_BYTES
-        side = max(padded) if whole else math.ceil(PREFERRED_TILE / unit) * unit
+        side = max(padded) if whole else math.ceil((PREFERRED_TILE + 2 * model.margin) / unit) * unit
         if budget is not None:
             while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
                 side -= unit
@@ -191,6 +191,18 @@ def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.
 
 def _cells(pixels: slice, scale: int) -> slice:
     return slice(pixels.start // scale, pixels.stop // scale)
+
+
+def fuse_whole(model: FusionModel, planes: Tensor) -> Tensor:
+    """Sources (N, C, H, W) -> fused (C, H, W) in one piece, on the model's device, padded as `fuse_tiles` pads."""
+    n, count, height, width = planes.shape
+    layout = plan(model, n, count, height, width, tile=1 << 30)
+    found: list[Tensor] = []
+    device = next(model.parameters(), planes).device
+    fuse_tiles(
+        model, layout, lambda w: planes[..., w[0], w[1]], lambda _, fused, __: found.append(fused), device=device
+    )
+    return found[0]
 
 
 @torch.inference_mode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,12 +75,12 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
     """Trains one variant and scores it, unless its folder says that just this is done: on sets, and on items of its pool."""
     folder = Path(args.out) / f"{variant.replace(' ', '-')}-{seed}"
     done = folder / "scores.json"
-    key = [args.steps, args.images, sorted(args.set)]
+    recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])
+    if variant == "losses of SwinFusion":
+        recipe = replace(recipe, losses=UNIFIED)
+    recipe = replace(recipe, steps=args.steps, seed=seed)
+    key = [json.loads(json.dumps(asdict(recipe))), data.manifest, args.images]
     if not done.exists() or json.loads(done.read_text()).get("key") != key:
-        recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])
-        if variant == "losses of SwinFusion":
-            recipe = replace(recipe, losses=UNIFIED)
-        recipe = replace(recipe, steps=args.steps, seed=seed)
         if recipe.strategy in POOLED:
             recipe = replace(recipe, options={"pool_seed": 0, **recipe.options})
         train(recipe, args.data, folder, validated=1)

@@ -24,6 +24,8 @@ from anyfuse.training.strategies import Strategy, build_strategy
 from anyfuse.training.tasks import task_losses
 from anyfuse.training.train import learning_rate
 
+STRATEGIES = ("plain", "famo")
+
 
 def task_gradients(model: nn.Module, losses: Tensor) -> Tensor:
     """(tasks, parameters)"""
@@ -42,7 +44,7 @@ def task_gradients(model: nn.Module, losses: Tensor) -> Tensor:
 def direction(strategy: Strategy, gradients: Tensor, losses: Tensor) -> Tensor:
     """What the strategy steps along, before its optimiser."""
     if isinstance(strategy, Famo):
-        weights = strategy.balance.weights() / losses.detach()
+        weights = strategy.balance.weights() / strategy.balance.above(losses.detach())
         return (weights / weights.sum()) @ gradients
     return gradients.sum(0)
 
@@ -71,10 +73,11 @@ def measure(recipe: Recipe, strategy: Strategy, model: nn.Module, batches: list)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with the training data")
-    parser.add_argument("--recipe", default="tita-small", choices=list(RECIPES))
+    able = [name for name, recipe in RECIPES.items() if recipe.strategy in STRATEGIES]
+    parser.add_argument("--recipe", default="tita-small", choices=able)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--every", type=int, default=10)
-    parser.add_argument("--strategies", default="plain,famo")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES), help="some of plain, famo")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in anyfuse train")
     parser.add_argument("-o", "--output", default="task_gradients.csv")
@@ -83,6 +86,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     data = None
     for name in args.strategies.split(","):
+        if name not in STRATEGIES:
+            raise SystemExit(f"--strategies {name}: give some of {', '.join(STRATEGIES)}")
         recipe = override(base, [f"strategy={name}"])
         torch.manual_seed(recipe.seed)
         gen = torch.Generator().manual_seed(recipe.seed)

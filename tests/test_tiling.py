@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfuse import tiling
+from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
 from anyfuse.models import load_model
 from anyfuse.models.pyramid import collapse, expand, laplacian_pyramid, reduce
@@ -53,6 +53,22 @@ def test_margin_is_the_image_reflected_on_all_sides(height: int, width: int, mar
     padded = tiling.read_padded(lambda w: x[..., w[0], w[1]], window, height, width, margin).numpy()
     sides = ((0, 0), (0, 0), (margin, margin), (margin, margin))
     assert (padded == np.pad(x.numpy(), sides, mode="reflect")).all()
+
+
+def test_a_margin_makes_no_slivers() -> None:
+    model = load_model("tita-small")
+    assert tiling.plan(model, 2, 1, 1024, 1024).count == 1
+    for size in (2048, 3072):
+        layout = tiling.plan(model, 2, 1, size, size)
+        assert layout.count == (size // 1024) ** 2
+        assert min(t.inner[0].stop - t.inner[0].start for t in layout.tiles()) > 900
+
+
+@pytest.mark.parametrize("name", ["tita-small", "anyfuse", "laplacian"])
+def test_fuse_whole_is_what_users_get(name: str) -> None:
+    model, x = load_model(name), torch.rand(2, 1, 37, 50, generator=torch.Generator().manual_seed(0))
+    fused = Fuser(model)([x[0], x[1]], keep_order=True)
+    assert (tiling.fuse_whole(model, x) - fused).abs().max() < 1e-6
 
 
 def test_budget_makes_tiles_smaller_or_says_what_is_needed() -> None:

@@ -156,12 +156,19 @@ def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None
 
 
 def apply(
-    image: Tensor, plan: Sequence[Step | tuple[str, float]], seed: int, *, depth: Tensor | None = None, source: int = 0
+    image: Tensor,
+    plan: Sequence[Step | tuple[str, float]],
+    seed: int,
+    *,
+    depth: Tensor | None = None,
+    source: int = 0,
+    frame: int | None = None,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Image (1 or 3, H, W) in [0, 1] -> degraded image of the same shape, and the parameters of each operation.
 
     seed: one per scene. Sources of one scene (`source` 0, 1, ...) share depth and haze under one seed; noise, drops and flakes are each
-    one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. Raises FusionError.
+    one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. frame: shorter side of the picture that the image is a part of,
+    for the size of drops and flakes; None: the image is whole. Raises FusionError.
     """
     done = []
     for index, (op, strength) in enumerate(plan):
@@ -170,7 +177,9 @@ def apply(
         if chosen.depth and depth is None and strength > 0:
             depth = plausible_depth(image.shape[-2], image.shape[-1], generator(seed, "depth"))
         whose = () if name == "haze" else (index, source)
-        more = {"depth": depth} if chosen.depth else {}
+        more: dict[str, Any] = {"depth": depth} if chosen.depth else {}
+        if name in ("rain", "snow"):
+            more["frame"] = frame
         image, record = chosen.run(image, strength, generator(seed, name, *whose), **more)
         done.append(record)
     return image, done

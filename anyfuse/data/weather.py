@@ -1,7 +1,7 @@
 """Haze, rain and snow in linear light, by depth. See `operation.operation` for what all of them take and return.
 
 depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the generator (`depth.plausible_depth`). Sizes are those of a picture with
-a shorter side of 480 pixels, and grow with it.
+a shorter side of 480 pixels, and grow with it; frame: that side of the picture that the image is a part of, None: of the image.
 """
 
 from __future__ import annotations
@@ -62,23 +62,27 @@ SNOW = (
 
 
 @operation
-def rain(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None) -> Degraded:
+def rain(
+    image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None, frame: int | None = None
+) -> Degraded:
     """Streaks in four layers, fewer, longer and wider the nearer, before what is farther than they are; and a veil of beta = 0.5 s.
 
     A drop shows the light of the whole scene (Garg, Nayar 2007): streaks tend to the brightness that 5 % of the picture exceed, at
     least 0.3 of white. The number of streaks and their opacity grow with s; their slant of up to 20 degrees is common to all.
     """
-    return _fall(image, strength, gen, depth, RAIN, slant=20, spread=2.0, clumps=1, veil=0.5, glow=1.0)
+    return _fall(image, strength, gen, depth, frame, RAIN, slant=20, spread=2.0, clumps=1, veil=0.5, glow=1.0)
 
 
 @operation
-def snow(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None) -> Degraded:
+def snow(
+    image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None, frame: int | None = None
+) -> Degraded:
     """Flakes in five layers, fewer and larger the nearer and out of focus there, before what is farther; and a veil of beta = 0.6 s.
 
     A flake is a clump of three soft blobs, drawn out by its fall; directions differ by some 30 degrees about a common slant; it is 1.6 times
     as bright as a streak of rain.
     """
-    return _fall(image, strength, gen, depth, SNOW, slant=35, spread=30.0, clumps=3, veil=0.6, glow=1.6)
+    return _fall(image, strength, gen, depth, frame, SNOW, slant=35, spread=30.0, clumps=3, veil=0.6, glow=1.6)
 
 
 def _fall(
@@ -86,6 +90,7 @@ def _fall(
     strength: float,
     gen: Generator,
     depth: Tensor | None,
+    frame: int | None,
     layers: tuple[Layer, ...],
     slant: float,
     spread: float,
@@ -95,7 +100,7 @@ def _fall(
 ) -> Degraded:
     height, width = image.shape[-2:]
     angle = uniform(-slant, slant, gen)
-    unit = max(128, min(height, width)) / 480
+    unit = max(128, frame or min(height, width)) / 480
     seed = int(torch.randint(0, 1 << 62, (), generator=gen))
     depth = _depth_of(image, depth, gen)
     light = to_linear(image)

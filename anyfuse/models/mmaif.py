@@ -224,7 +224,11 @@ class MMAIF(LatentModel):
         if control.tone or control.segment:
             wish = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
             raise FusionError(f"MMAIF repairs and fuses; it cannot do this: {wish}")
-        self.told = wish_vector(control, order)[None] if control.degradations else None
+        if control.degradations and not self.repairs:
+            raise FusionError(
+                "this MMAIF was trained on sentences' vectors: give it one in Python, model(sources, text=vector)"
+            )
+        self.told = wish_vector(control, order)[None] if self.repairs else None
         return [f"the wish to keep {wish} has no effect with MMAIF" for wish in control.keep]
 
 

@@ -65,6 +65,12 @@ class TITAConfig:
         if unknown:
             raise FusionError(f"branch '{unknown[0]}': give some of {', '.join(BRANCHES)}, or none")
         object.__setattr__(self, "branches", tuple(b for b in BRANCHES if b in self.branches))
+        if self.heads < 1:
+            raise FusionError(f"heads {self.heads}: give 1 or more")
+        if min(self.extract, self.rebuild, *self.interact, 0) < 0 or not self.interact:
+            raise FusionError(
+                f"extract {self.extract}, interact {self.interact}, rebuild {self.rebuild}: give numbers of blocks, 0 or more"
+            )
         if self.channels < 4 or self.channels % 4 or self.channels % self.heads:
             raise FusionError(f"channels {self.channels} must divide by 4 and by the {self.heads} heads")
         if self.phi not in ("softmax", "sigmoid"):

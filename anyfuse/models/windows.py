@@ -19,7 +19,7 @@ WINDOW = 8
 SHIFT = 4
 CELLS = WINDOW * WINDOW
 CPU_CHUNK, GPU_CHUNK = 16, 8192
-"""Windows that pass through a block at a time in inference; few, so that all between them stays in the CPU's cache."""
+"""Windows that pass through a block at a time in inference, at least one row of them: less to hold at a time."""
 
 
 def to_windows(x: Tensor, shift: int) -> Tensor:
@@ -54,7 +54,8 @@ def over_windows(
 ) -> list[Tensor]:
     """Runs `block(*windows, mask)` over all windows of (B, H, W, C) tensors; windows are (B, n, 64, C).
 
-    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they came from.
+    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they came from. What a block
+    returns beyond its tensors, (B n, 64, K), comes after them as (B, H, W, K).
     """
     parts = [to_windows(x, shift) for x in tensors]
     nh, nw = parts[0].shape[1:3]

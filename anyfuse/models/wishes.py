@@ -16,24 +16,28 @@ from ..data.degrade import Plan
 from ..language.lexicon import DEGRADATIONS
 
 WIDTH = 1 + 2 * len(DEGRADATIONS)
-"""The first number is 1 where anything was said."""
+"""The first number is 1 wherever the wish is known, also that there is nothing to repair; all are 0 where it is not."""
 SAID = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
 """Operations of data/degrade.py that go by another name in words."""
+MEANT = {"noise": ("noise", "sensor_noise")}
+"""Repairs that go under the first one's number: the menus of training have no sensor noise."""
 LEVELS = (0.25, 0.5, 1.0)
 
 
 def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
-    """(31,): the repairs that a Control asks of two sources. order: place in the user's list of the model's first and second source.
+    """(31,): the repairs that a Control asks of two sources, none where it asks for none. order: place in the user's list of the model's first and second source.
 
     'infrared' is the model's first source and 'visible' its second, as stack.order_of_roles gives them.
     """
     vector = torch.zeros(WIDTH)
-    vector[0] = float(bool(control.degradations))
+    vector[0] = 1
     for place, (role, given) in enumerate(zip(("infrared", "visible"), order, strict=True)):
         for k, name in enumerate(DEGRADATIONS):
-            where = control.degradations.get(name, {})
+            if name == "sensor_noise":
+                continue
+            wheres = [control.degradations.get(n, {}) for n in MEANT.get(name, (name,))]
             named = ("all", role, ("first", "second")[given])
-            vector[1 + place * len(DEGRADATIONS) + k] = max((where.get(n, 0.0) for n in named), default=0.0)
+            vector[1 + place * len(DEGRADATIONS) + k] = max(where.get(n, 0.0) for where in wheres for n in named)
     return vector
 
 
@@ -51,6 +55,6 @@ def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
                 k = DEGRADATIONS.index(SAID.get(step.op, step.op))
                 level = 0.5 if plain else min(LEVELS, key=lambda v: abs(v - step.strength))
                 for at in (0, 1) if both else (place,):
-                    row[1 + at * len(DEGRADATIONS) + k] = level
-        row[0] = float(row[1:].any())
+                    row[1 + at * len(DEGRADATIONS) + k] = max(level, float(row[1 + at * len(DEGRADATIONS) + k]))
+        row[0] = 1
     return out

@@ -41,8 +41,14 @@ class Balance:
         """(tasks,) that sum to 1"""
         return self.logits.detach().softmax(0)
 
-    def _above(self, losses: Tensor) -> Tensor:
+    def above(self, losses: Tensor) -> Tensor:
+        """losses (tasks,) less the bound, of which logarithms are taken; FusionError where one is not above it."""
         above = losses - self.bound + self.eps
+        if not bool(losses.isfinite().all()):
+            worst = int(losses.isfinite().int().argmin())
+            raise FusionError(
+                f"the loss of task '{self.tasks[worst]}' is {float(losses[worst].detach())}: lower lr, or set clip"
+            )
         if not bool((above > 0).all()):
             worst = int(torch.where(above > 0, torch.inf, 0.0).argmin())
             raise FusionError(
@@ -54,13 +60,13 @@ class Balance:
 
     def combine(self, losses: Tensor) -> Tensor:
         """losses (tasks,) -> the scalar to step on"""
-        above, z = self._above(losses), self.weights()
+        above, z = self.above(losses), self.weights()
         c = (z / above.detach()).sum()
         return (z * above.log()).sum() / c
 
     def update(self, before: Tensor, after: Tensor) -> None:
         """Moves the logits by what the step has done to the losses, (tasks,) each."""
-        delta = self._above(before.detach()).log() - self._above(after.detach()).log()
+        delta = self.above(before.detach()).log() - self.above(after.detach()).log()
         z = self.weights()
         self.logits.grad = z * (delta - (z * delta).sum())
         self.optimiser.step()

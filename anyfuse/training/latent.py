@@ -24,8 +24,9 @@ import torch
 from torch import Generator, Tensor
 
 from ..data.batches import Batch, darkness
-from ..data.degrade import Plan, Step, apply, derive, draw, generator
-from ..data.synthetic import uniform
+from ..data.degrade import OPERATIONS, Plan, Step, apply, derive, draw, generator
+from ..data.depth import plausible_depth
+from ..data.synthetic import integer, uniform
 from ..errors import FusionError
 from ..losses import ssim_map
 from ..models import MODELS, load_model
@@ -36,8 +37,10 @@ from .pool import TEACHER, Pool, pool_seed
 from .recipes import Recipe
 from .tasks import Descent, make_optimiser, read_options, split_losses
 
-VERSION = 1
+VERSION = 2
 """Of the pool: to be raised where making it changes."""
+LARGEST = 5
+"""Weather is that of a picture up to so many times as high as the crop."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
     "even": 0.0, "pool_seed": -1,
@@ -111,8 +114,16 @@ class DegradedPairs(Pool):
         if uniform(0, 1, gen) >= self.clean:
             plans = draw(task, 2, gen)
         seed = derive(self.seed, "degrade", index)
+        frame = integer(self.size, LARGEST * self.size, gen)  # the crop is a part of a picture, as far as weather goes
+        top, left = integer(0, frame - self.size, gen), integer(0, frame * 4 // 3 - self.size, gen)
+        depth = None
+        if any(OPERATIONS[step.op].depth for plan in plans for step in plan):
+            depth = plausible_depth(frame, frame * 4 // 3, gen)[top : top + self.size, left : left + self.size]
         bad = torch.cat(
-            [apply(x[None], plan, seed, source=k)[0] for k, (x, plan) in enumerate(zip(sources, plans, strict=True))]
+            [
+                apply(x[None], plan, seed, depth=depth, source=k, frame=frame)[0]
+                for k, (x, plan) in enumerate(zip(sources, plans, strict=True))
+            ]
         )
         order = darkness(bad).tolist() if task != "ivf" else [0, 1]  # roles go by what the model will see
         return torch.cat([bad[order], clean[order], target[None]]), tuple(plans[k] for k in order)

@@ -21,6 +21,7 @@ from ..metrics import score_batch
 from ..models import build_model
 from ..models.base import WEIGHTS_NAME, FusionModel, parameter_counts
 from ..models.lora import merge_lora
+from ..tiling import fuse_whole
 from .loop import Ema, Loop
 from .pool import Pool
 from .recipes import Recipe
@@ -139,7 +140,6 @@ SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
 def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
     """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus pairs."""
     gen = torch.Generator().manual_seed(1)
-    device = next(model.parameters(), torch.empty(0)).device
 
     def whole(stack: np.ndarray) -> Tensor:
         h, w = (side - side % model.stride for side in stack.shape[1:])
@@ -158,7 +158,7 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
         rows = []
         for tensor in tensors:
             sources = (tensor[None] * 255).round()
-            fused = model(sources[:, :, None].to(device) / 255)[:, 0].cpu()
+            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
             rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
         means = torch.cat(rows, 1).nanmean(1).tolist()
         out[name] = dict(zip(SCORES, means, strict=True))

@@ -286,3 +286,19 @@ def test_mistakes() -> None:
         draw("mef", 0, gen)
     with pytest.raises(FusionError, match="no sources of the kinds"):
         draw("mef", 1, gen, ["infrared"])
+
+
+@pytest.mark.parametrize("name", ["rain", "snow"])
+def test_a_part_of_a_picture_has_the_weather_of_the_whole(name: str) -> None:
+    """Drops and flakes of a crop are as large as those of the picture it is a part of, not of a small picture."""
+    grey = torch.full((1, 128, 128), 0.3)
+    depth = torch.ones(128, 128)
+
+    def grain(frame: int | None) -> float:
+        """How alike pixels are that lie 3 apart."""
+        changed, _ = apply(grey, [(name, 1.0)], 5, depth=depth, frame=frame)
+        x = changed[0] - changed.mean()
+        return float((x[3:] * x[:-3]).mean() / x.square().mean())
+
+    assert grain(None) == grain(128)
+    assert grain(640) > grain(None) + 0.1

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
+from anyfuse.colour import to_chroma
 from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
 from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
@@ -344,7 +345,11 @@ def test_any_size_whole_or_refused(size: tuple[int, int]) -> None:
 
 def test_colour_goes_around_the_network() -> None:
     grey, colour = textured()[0, 0, 0], textured(1, 3, seed=1)[0, 0]
-    assert Fuser(build())([grey[None], colour]).shape == (3, 48, 64)
+    fused = Fuser(build())([grey[None], colour])
+    assert fused.shape == (3, 48, 64)
+    inside = (fused > 0.02).all(0) & (fused < 0.98).all(0)  # where nothing had to be given up for the cube
+    assert inside.float().mean() > 0.2
+    assert (to_chroma(fused) - to_chroma(colour))[:, inside].abs().max() < 0.02
 
 
 def test_a_codec_of_colours_makes_a_model_of_colours(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,20 @@ def test_sources_find_their_places() -> None:
         expected[place("rain", 0)] = expected[place("rain", 1)] = 0.5
         expected[place("jpeg", order.index(0))] = 0.5
         assert torch.equal(found, expected)
-    assert not wish_vector(Control(), (0, 1)).any()
+    assert wish_vector(Control(), (0, 1)).nonzero().tolist() == [[0]]  # known: nothing to repair
+
+
+def test_whatever_users_can_ask_for_was_there_in_training() -> None:
+    trained = {op for menus in MENUS.values() for menu in menus.values() for op in menu}
+    known = {0} | {place(SAID.get(op, op), source) for op in trained for source in (0, 1)}
+    for name in DEGRADATIONS:
+        found = wish_vector(Control(degradations={name: 1.0}), (0, 1)).nonzero().flatten().tolist()
+        assert len(found) == 3
+        assert set(found) <= known, name
+    assert torch.equal(
+        wish_vector(Control(degradations={"sensor_noise": 0.5, "noise": 0.25}), (0, 1)),
+        wish_vector(Control(degradations={"noise": 0.5}), (0, 1)),
+    )
 
 
 def test_every_operation_of_the_menus_can_be_said() -> None:
@@ -51,7 +66,27 @@ def test_plans_are_told_as_users_would() -> None:
     assert 0.4 < (own == 0.5).float().mean() < 0.6
     assert 0.2 < (other > 0).float().mean() < 0.4
     assert set(found[:, place("haze", 1)].tolist()) == {0.25, 0.5}
-    assert not plan_vectors([((), ())]).any()
+    assert plan_vectors([((), ())]).nonzero().tolist() == [[0, 0]]
+    stripes = plan_vectors([((Step("dark_stripes", 1.0), Step("bright_stripes", 0.3)), ())] * 40)
+    assert set(stripes[:, place("stripes", 0)].tolist()) == {0.5, 1.0}  # the stronger of the two
+
+
+def test_pairs_fused_at_once_keep_their_own_wishes() -> None:
+    torch.manual_seed(0)
+    model = MMAIF(SMALL).eval()
+    with torch.no_grad():
+        for layer in (model.dit.out, model.dit.last, model.dit.shared):
+            layer.weight.normal_(0, 0.1)
+    rng = np.random.default_rng(0)
+    pair = [rng.integers(0, 256, (64, 80), dtype=np.uint8) for _ in range(2)]
+    fuser = Fuser(model)
+    wishes = ["remove the heavy haze", "remove the noise in the first image", "repair nothing", "fix the rain"]
+    alone = [fuser(pair, say=wish) for wish in wishes]
+    assert len({one.tobytes() for one in alone}) == 4
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(4):
+            for one, same in zip(alone, pool.map(lambda wish: fuser(pair, say=wish), wishes), strict=True):
+                assert np.array_equal(one, same)
 
 
 def test_mmaif_hears_and_the_report_says_what_was_understood() -> None:
