@@ -212,8 +212,9 @@ def _combined(task: str, seed: int) -> list[tuple[str, tuple[Plan, ...]]]:
 
 
 def _wrong(task: str, plans: tuple[Plan, ...], gen: torch.Generator) -> tuple[Plan, ...]:
-    """As many steps on each source, with operations that nothing in the pair is near to; of a clean pair, one on one source."""
-    near = {"gaussian_blur": "blur", "motion_blur": "blur", "downsample": "blur"}
+    """As many steps on each source as there are and its menu allows, with operations that nothing in the pair is near to; of a clean pair, one."""
+    near = dict.fromkeys(("gaussian_blur", "motion_blur", "downsample"), "blur")
+    near |= dict.fromkeys(("haze", "rain", "snow"), "veil")
     there = {near.get(step.op, SAID.get(step.op, step.op)) for plan in plans for step in plan}
     out = []
     counts = [len(plan) for plan in plans]
@@ -221,7 +222,7 @@ def _wrong(task: str, plans: tuple[Plan, ...], gen: torch.Generator) -> tuple[Pl
         counts[integer(0, 1, gen)] = 1
     for menu, count in zip(_menus(task), counts, strict=True):
         free = [op for op in menu if near.get(op, SAID.get(op, op)) not in there]
-        out.append(tuple(Step(free.pop(integer(0, len(free) - 1, gen)), 0.5) for _ in range(count)))
+        out.append(tuple(Step(free.pop(integer(0, len(free) - 1, gen)), 0.5) for _ in range(min(count, len(free)))))
     return tuple(out)
 
 

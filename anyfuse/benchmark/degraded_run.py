@@ -28,10 +28,11 @@ import torch
 from ..api import Fuser
 from ..control import Control
 from ..errors import FusionError
+from ..estimate import estimate_stack
 from ..files import write_whole
 from ..io import write_image
 from ..metrics import psnr_truth, ssim_truth
-from ..stack import Frame, order_of_roles
+from ..stack import Frame, Stack, order_of_roles
 from .datasets import find_groups
 from .degraded import Case, Recipe, clean_frames, degraded_frames, instruction
 from .report import STYLE, data_uri
@@ -114,6 +115,11 @@ def run_degraded(
         if way not in SAYS:
             raise FusionError(f"--say {way}: give some of {', '.join(SAYS)}, with commas")
     chosen = labels(models)
+    for label in chosen:
+        if label == CLASSICAL or (label == DEFAULT and chosen[label] != DEFAULT):
+            raise FusionError(
+                f"the table has a row '{label}' of its own; give the model another label, as mine={chosen[label]}"
+            )
     folders = _folders(recipe, data)
     fusers = {label: Fuser(name, device=device) for label, name in chosen.items()}
     base = next((f for label, f in fusers.items() if chosen[label] == DEFAULT), None) or Fuser(DEFAULT, device=device)
@@ -148,38 +154,51 @@ def _run_case(
     write_image(out / "cases" / f"{case.name}-goal.png", goal, overwrite=True)
     for k, frame in enumerate(lumas):
         write_image(out / "cases" / f"{case.name}-{k + 1}.png", frame.pixels, overwrite=True)
-    jobs: list[tuple[str, Fuser, list[Frame], Control | None]] = []
+    spent: dict[str, float] = {}
+    assumed: dict[str, str] = {}
+    jobs: list[tuple[str, Fuser, list[Frame], Control]] = []
     for label, fuser in fusers.items():
         given = [lumas[k] for k in order] if fuser.model.ordered else lumas
         if not fuser.model.repairs:
             jobs.append((label, fuser, given, Control()))
             continue
         places = order if fuser.model.ordered else [0, 1]
-        told = {"oracle": instruction(case.plans, places), "wrong": instruction(case.wrong, places), "none": Control()}
-        jobs += [(f"{label} ({way})", fuser, given, told.get(way)) for way in say]
+        start, estimated = time.perf_counter(), f"{label} (estimate)"
+        looked = [bad[k] for k in places]  # in colour, as a user's files
+        found = estimate_stack(Stack(tuple(looked)), order=[0, 1])
+        spent[estimated] = time.perf_counter() - start
+        faults = found.told([f.name for f in looked])["faults"]
+        assumed[estimated] = ", ".join(f"{one['fault']} {one['probability']} {one['image']}" for one in faults)
+        told = {
+            "oracle": instruction(case.plans, places),
+            "estimate": found.control(),
+            "none": Control(),
+            "wrong": instruction(case.wrong, places),
+        }
+        jobs += [(f"{label} ({way})", fuser, given, told[way]) for way in say]
         for way in say:
             result.origins.setdefault(f"{label} ({way})", result.origins[label])
     start = time.perf_counter()
     mended = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
-    spent = {CLASSICAL: time.perf_counter() - start}
+    spent[CLASSICAL] = time.perf_counter() - start
     result.origins[CLASSICAL] = result.origins[DEFAULT]
     jobs.insert(1, (CLASSICAL, base, mended, Control()))
     truth = levels(Frame(goal), "opencv")[None].double()
+    scores: list[Score] = []
+    heard: dict[str, str] = {}
     for method, fuser, frames, control in jobs:
         start = time.perf_counter()
         fused = fuser.run(frames, keep_order=True, say=control)
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
         if fuser.model.repairs:
-            report = fused.report
-            listed = [
-                f"{one['fault']} {one['probability']} {one['image']}"
-                for one in report.get("assumed", {}).get("faults", ())
-            ]
-            result.told.setdefault(case.name, {})[method] = report.get("understood", ", ".join(listed))
+            heard[method] = assumed.get(method, fused.report["understood"])
         write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.fused.pixels, overwrite=True)
         got = levels(Frame(fused.fused.pixels), "opencv")[None].double()
         psnr, ssim = min(HIGHEST, float(psnr_truth(got, truth))), float(ssim_truth(got, truth))
-        result.scores.append(Score(case.name, case.task, case.kind, method, psnr, ssim, seconds))
+        scores.append(Score(case.name, case.task, case.kind, method, psnr, ssim, seconds))
+    result.scores += scores  # all methods or none
+    if heard:
+        result.told[case.name] = heard
 
 
 def _luma(frame: Frame) -> Frame:

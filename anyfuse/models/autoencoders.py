@@ -274,12 +274,12 @@ def is_ours(folder: Path) -> bool:
 
 
 def find_folder(name: str) -> Path:
-    """The folder with config.json and model.safetensors of one of our codecs: in the package, in the cache, or a path."""
+    """The folder with config.json and model.safetensors of one of our codecs: in the cache, in the package, or a path."""
     if name not in CODECS:
         return Path(name)
     for folder in (
+        cache_folder() / f"codec-{name}",  # first: a user's own
         Path(str(files("anyfuse") / "assets" / "weights" / f"codec-{name}")),
-        cache_folder() / f"codec-{name}",
     ):
         if (folder / WEIGHTS_NAME).exists():
             return folder
