@@ -81,7 +81,7 @@ MODELS: dict[str, Spec] = {
         "TITA (ICCV 2025), small",
         weights="tita-small",
         needs_weights=True,
-        sha256="e71dd450d990f6b886c9f56597227e7cce58cd8a285d7cadb3daf8fd437046e3",
+        sha256="d04daee25a4f3a7ed07423980f414898fa83a74f9f421d1e49a8d3396cc5d5da",
         trained_on="RoadScene, FusionDN exposures, BSDS500 (training splits)",
     ),
     "average": Spec(Average, AverageConfig(), "mean of the images"),
