@@ -30,7 +30,7 @@ TASKS = {"ivf": 1, "mef": 1, "mff": 1}
 
 
 def test_two_quadratics_by_hand() -> None:
-    """Two steps on l_i = s_i (x - c_i)^2 / 2 + 1, every quantity from the formulas in plain numbers, Adam included."""
+    """Five steps on l_i = s_i (x - c_i)^2 / 2 + 1, every quantity from the formulas in plain numbers, Adam included."""
     scale, centre, lr = (1.0, 30.0), (2.0, -1.0), 0.01
     options = {"rate": 0.025, "gamma": 1e-3, "bound": 0.25, "eps": 1e-8}
     balance = Balance(("one", "two"), options)
