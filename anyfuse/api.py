@@ -21,7 +21,7 @@ from .control import CLASSES, Control, parse_instruction
 from .errors import FusionError
 from .files import target_of, write_whole
 from .io import read_image, writable, write_image
-from .models import MODELS, FusionModel, load_model
+from .models import MODELS, SHORT, FusionModel, load_model
 from .pipeline import Fused, fuse_stack, least_bytes
 from .stack import Frame, Stack, from_arrays, order_of_roles, resize_to_reference, to_kind
 
@@ -109,6 +109,7 @@ class Fuser:
         dtype: str = "auto",
         max_memory: int | str | None = None,
     ) -> None:
+        model = SHORT.get(model, model) if isinstance(model, str) else model
         self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)

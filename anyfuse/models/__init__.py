@@ -119,6 +119,8 @@ MODELS: dict[str, Spec] = {
     "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),
 }
 
+SHORT = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny"}
+"""Short names of the sizes that ship."""
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
@@ -147,11 +149,12 @@ def is_there(spec: Spec) -> bool:
 
 
 def load_model(name: str | Path) -> FusionModel:
-    """The model of a name in MODELS, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
+    """The model of a name in MODELS or SHORT, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
 
     In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder without a
     model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
     """
+    name = SHORT.get(str(name), name)
     if str(name) in MODELS:
         spec = MODELS[str(name)]
         if spec.weights is None and not is_there(spec):
@@ -267,6 +270,7 @@ def parts_text() -> str:
 
 __all__ = [
     "MODELS",
+    "SHORT",
     "Context",
     "FusionModel",
     "Spec",

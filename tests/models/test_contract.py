@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyfuse import tiling
+from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, FusionModel, build_model, describe, is_there, load_model
+from anyfuse.models import MODELS, SHORT, FusionModel, build_model, describe, is_there, load_model
 from anyfuse.models.tita import TITA
 
 ALL = list(MODELS)
@@ -204,3 +204,14 @@ def test_default_weights_ship_small_and_are_verified() -> None:
 def test_a_flat_image_has_no_border(name: str, level: float) -> None:
     fused, _, _ = run(load_model(name), torch.full((2, 1, 72, 88), level))
     assert float(fused.max() - fused.min()) < 1.5 / 255
+
+
+def test_short_names() -> None:
+    for short, name in SHORT.items():
+        assert name in MODELS
+        assert short not in MODELS
+        if is_there(MODELS[name]):
+            assert Fuser(short).name == name
+        else:
+            with pytest.raises(FusionError, match=f"anyfuse train {name}"):
+                load_model(short)
