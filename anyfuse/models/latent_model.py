@@ -30,7 +30,7 @@ class LatentModel(FusionModel):
         self.codec = Codec(codec, random=random_codec)
         self.channels: Literal[1, 3] = self.codec.channels
         self.register_buffer("codec_print", torch.zeros(8, dtype=torch.uint8))
-        self.register_load_state_dict_post_hook(_without_codec)
+        self.register_load_state_dict_post_hook(_without_frozen)
 
     @torch.no_grad()
     def encode_pair(self, sources: Tensor) -> Tensor:
@@ -81,6 +81,7 @@ def noise(latents: Tensor, seed: int = 0) -> Tensor:
     return drawn.to(latents).expand(len(latents), -1, -1, -1)
 
 
-def _without_codec(module: nn.Module, incompatible: Any) -> None:
-    """The codec is in no state dict, so its keys are not missed."""
-    incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("codec.")]
+def _without_frozen(module: nn.Module, incompatible: Any) -> None:
+    """The codec and the default model are in no state dict, so their keys are not missed."""
+    apart = ("codec.", "detail.reference.")
+    incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith(apart)]

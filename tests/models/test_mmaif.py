@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from anyfuse.errors import FusionError
 from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
 from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.detail import LEVELS, Detail
+from anyfuse.models.detail import EACH, LEVELS, Detail
 from anyfuse.models.latent_blocks import (
     GLU,
     NAF,
@@ -54,17 +55,17 @@ def textured(n: int = 2, channels: int = 1, height: int = 48, width: int = 64, s
 
 
 COUNTS = {
-    "mmaif-tiny": 6_532_117,
-    "mmaif-tiny-flow": 6_606_101,
-    "mmaif-small": 15_076_319,
-    "mmaif-small-flow": 15_191_391,
+    "mmaif-tiny": 6_534_621,
+    "mmaif-tiny-flow": 6_608_605,
+    "mmaif-small": 15_078_823,
+    "mmaif-small-flow": 15_193_895,
 }
 
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_presets(name: str) -> None:
     total, trained = parameter_counts(MMAIF(MODELS[name].config))
-    assert (total - trained, trained) == (1_119_168, COUNTS[name])
+    assert (total - trained, trained) == (1_119_168 + 255_224, COUNTS[name])
     row = describe(name)
     assert (row["inputs"], row["channels"]) == ("2", "luma")
     if not is_there(MODELS[name]):
@@ -311,20 +312,34 @@ def test_detail_path() -> None:
     detail = Detail(1, 4)
     x, guide = textured(3, 1, 48, 64)[0], torch.randn(1, 4, 6, 8)
     same = x[:1].expand(2, -1, -1, -1)[None]
+
+    def choose(numbers: list[int], levels: Sequence[int], value: float) -> None:
+        """Sets numbers (logits of decoded, fused, first, second; gains of first, second) of some levels."""
+        for level in levels:
+            for number in numbers:
+                if level == 0:
+                    detail.out.bias[4 * number : 4 * number + 4] = value
+                elif level == 1:
+                    detail.out.bias[4 * EACH + number] = value
+                else:
+                    detail.coarse[level - 2].bias[number] = value
+
     with torch.no_grad():
-        assert (detail(x[:1], same, guide) - x[:1]).abs().max() < 1e-5  # equal images come back
-        detail.out.bias[:4], detail.out.bias[20] = -30.0, -30.0  # nothing of the decoder in the two finest bands
-        detail.out.bias[4:8], detail.out.bias[21] = 30.0, 30.0  # all of the first source
-        for last in detail.coarse:
-            last.bias[0] = 30.0  # the decoder's below
-        first, decoded = laplacian_pyramid(x[:1], LEVELS), laplacian_pyramid(x[2:], LEVELS)
-        plain = collapse([*first[:2], *decoded[2:]])
-        assert (detail(x[2:], x[None, :2], guide) - plain).abs().max() < 1e-5
-        for last in detail.coarse:
-            last.bias[:2] = torch.tensor([-30.0, 30.0])
-        assert (detail(x[2:], x[None, :2], guide) - x[:1]).abs().max() < 1e-5  # all of the first source
-        detail.coarse[-1].bias[3] = 30.0  # a gain of 4 on the base
-        lighter = collapse([*first[:-1], 4 * first[-1]])
+        fused = load_model("anyfuse")(F.pad(x[None, :2, 0], (0, 0, 0, 16), mode="replicate")[:, :, None])[..., :48, :]
+        assert (detail.reference(x[None, :2]) - fused).abs().max() < 1e-3
+        assert (detail(x[:1], same, guide) - x[:1]).abs().max() < 1e-3  # equal images come back
+        pyramids = [laplacian_pyramid(image, LEVELS) for image in (x[2:], fused, x[:1], x[1:2])]
+        for image, pyramid in enumerate(pyramids):  # two bands of one image on the others' lower levels
+            other = (image + 1) % 4
+            choose([0, 1, 2, 3], range(LEVELS + 1), -30.0)
+            choose([image], [0, 1], 30.0)
+            choose([other], range(2, LEVELS + 1), 30.0)
+            plain = collapse([*pyramid[:2], *pyramids[other][2:]])
+            assert (detail(x[2:], x[None, :2], guide) - plain).abs().max() < 1e-3, image
+        choose([0, 1, 2, 3], range(LEVELS + 1), -30.0)
+        choose([2], range(LEVELS + 1), 30.0)
+        choose([4], [LEVELS], 30.0)  # a gain of 4 on the base of the first source
+        lighter = collapse([*pyramids[2][:-1], 4 * pyramids[2][-1]])
         assert (detail(x[2:], x[None, :2], guide) - lighter).abs().max() < 1e-4
 
 
