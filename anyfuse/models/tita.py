@@ -43,7 +43,8 @@ class TITAConfig:
     phi: gate over channels as the paper has it, or a sigmoid per channel. noise: learned vectors added to IPA's keys. interaction: IPA
     at all. branches: operands of OAF; with none the result is the mean of both sources. attention: of the interaction's blocks; inter:
     each source asks the other (the paper's choice), intra: itself, mixed: two blocks intra, two inter, and so on.
-    second_stem: also builds the released network's stem for B, which nothing uses.
+    second_stem: also builds the released network's stem for B, which nothing uses. bound: ours; outside training no pixel leaves the range between
+    the sources' pixels there, so equal images come back unchanged and black stays black.
     """
 
     channels: int = 60
@@ -58,6 +59,7 @@ class TITAConfig:
     attention: Literal["inter", "intra", "mixed"] = "inter"
     drop_path: float = 0.1
     second_stem: bool = False
+    bound: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "interact", tuple(self.interact))
@@ -81,8 +83,8 @@ class TITAConfig:
             raise FusionError(f"drop_path {self.drop_path}: give 0 or more, less than 1")
 
 
-SMALL = TITAConfig(channels=24, extract=2, interact=(2, 2), rebuild=2)
-MEDIUM = TITAConfig(channels=36, extract=2, interact=(2, 2), rebuild=2)
+SMALL = TITAConfig(channels=24, extract=2, interact=(2, 2), rebuild=2, bound=True)
+MEDIUM = TITAConfig(channels=36, extract=2, interact=(2, 2), rebuild=2, bound=True)
 
 
 # ---------------------------------------------------------------------- parts
@@ -235,7 +237,7 @@ def convolutions(*channels: int, last: bool) -> nn.Sequential:
 
 
 class TITA(FusionModel):
-    """See the module's text. Exactly two sources; luma only. The result is clamped to [0, 1] except in training."""
+    """See the module's text. Exactly two sources; luma only. The result is bound and clamped to [0, 1] except in training."""
 
     stride = WINDOW
     margin = 8
@@ -325,7 +327,11 @@ class TITA(FusionModel):
         x, _ = self._adapt(*self._features(sources), context)
         x = self.rebuild_norm(self._swin(self.rebuild, self.embed(x)))
         fused = self.head(x.movedim(-1, 1)).float()
-        return fused if self.training else fused.clamp(0, 1)
+        if self.training:
+            return fused
+        if self.config.bound:
+            fused = torch.minimum(torch.maximum(fused, sources.amin(1)), sources.amax(1))
+        return fused.clamp(0, 1)
 
     @torch.no_grad()
     def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:

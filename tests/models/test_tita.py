@@ -52,6 +52,20 @@ def test_equals_the_reference(name: str) -> None:
     assert (still.train()(sources) - expected).abs().max() < bound  # with gradients, in one go, not clamped
 
 
+def test_bound_between_the_sources_in_use_alone() -> None:
+    sources = textured(24, 40)
+    free, bound = perturbed(), perturbed(replace(TINY, bound=True))
+    low, high = sources.amin(1), sources.amax(1)
+    with torch.no_grad():
+        assert ((free(sources) < low) | (free(sources) > high)).float().mean() > 0.1
+        assert torch.equal(bound(sources), free(sources).clamp(low, high))
+        assert torch.equal(bound(sources[:, :1].expand(-1, 2, -1, -1, -1)), sources[:, 0])  # equal images come back
+    torch.manual_seed(0)
+    trained = bound.train()(sources)
+    torch.manual_seed(0)
+    assert torch.equal(trained, free.train()(sources))
+
+
 def test_one_window_is_enough() -> None:
     model = perturbed()
     sources = textured(8, 8)
