@@ -5,8 +5,8 @@ As Markdown, for names or folders of trained models:
     quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus), told what was done, mean over
                --pairs degraded pairs of 128x128 per task; and of clean pairs, told nothing. A flow for each number of --steps. Seconds: one
                pair of 640x480, as many threads as torch has, after a run of one step
-    size       PSNR of the same middle of 128x128, seen within a crop of 128, 256, ... pixels of larger held-out exposures (the whole last): the
-               same degradation, cut from the whole degraded image
+    size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out pairs of 320 pixels or
+               more: the same degradation, cut from the whole degraded image
     experts    smallest and largest share of the tokens that an expert of each layer gets, over all degraded pairs; even is 1 / experts
 """
 
@@ -98,8 +98,12 @@ def quality(models: dict[str, MMAIF], data: HeldOut, each: int, steps: list[int]
 
 def sizes(models: dict[str, MMAIF], data: HeldOut) -> None:
     teacher = load_model("anyfuse")
-    stacks = [torch.from_numpy(x).float() / 255 for group in data.held["mef"] for x in group if min(x.shape[1:]) >= 448]
-    wanted = [SIDE, 2 * SIDE, 3 * SIDE, 10**6]
+    groups = [*data.held["ivf"], *data.held["mef"]]
+    stacks = [torch.from_numpy(x).float() / 255 for group in groups for x in group if min(x.shape[1:]) >= 5 * SIDE // 2]
+    if not stacks:
+        print(f"no held-out pair has {5 * SIDE // 2} pixels on both sides\n")
+        return
+    wanted = [SIDE, 2 * SIDE, 10**6]
     rows: dict[str, list[list[float]]] = {name: [[] for _ in wanted] for name in models}
     for index, stack in enumerate(stacks):
         clean = stack[:, : stack.shape[1] // 32 * 32, : stack.shape[2] // 32 * 32]  # what both models ask for
