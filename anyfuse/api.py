@@ -74,7 +74,9 @@ class Result:
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value (both in the JSON)."""
         if not self.fused.explained:
-            raise FusionError(f"model {self.report['model']} explains nothing; --explain is for --model tita-small")
+            raise FusionError(
+                "this result has no explanation: run(..., explain=True), with a model that explains, as tita-small"
+            )
         names = [f.name for f in self.stack.frames]
         content: dict[str, Any] = {"model": self.report["model"], "order": self.report.get("order", names)}
         content |= {"numbers": {}, "maps": {}}

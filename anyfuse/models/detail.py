@@ -48,7 +48,8 @@ class Reference(nn.Module):
         if not self.ready:
             from . import load_model
 
-            self.net.load_state_dict(load_model("anyfuse").state_dict())
+            with torch.random.fork_rng(devices=[]):  # nothing is drawn from a run's numbers
+                self.net.load_state_dict(load_model("anyfuse").state_dict())
             self.ready = True
         x, (height, width) = flatten_set(sources), sources.shape[-2:]
         x = to_luma_chroma(x) if x.shape[1] == 3 else x

@@ -33,6 +33,8 @@ class Balance:
     DEFAULTS: ClassVar[dict[str, float]] = {"rate": 0.025, "gamma": 1e-3, "bound": 0.0, "eps": 1e-8}
 
     def __init__(self, tasks: tuple[str, ...], options: dict[str, float], device: torch.device | str = "cpu") -> None:
+        if options["rate"] <= 0:
+            raise FusionError(f"options.rate={options['rate']:g}: give a rate above 0")
         self.tasks, self.bound, self.eps = tasks, options["bound"], options["eps"]
         self.logits = torch.zeros(len(tasks), device=device, requires_grad=True)
         self.optimiser = torch.optim.Adam([self.logits], lr=options["rate"], weight_decay=options["gamma"])

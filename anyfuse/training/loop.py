@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,8 +94,14 @@ class Loop:
         return time.monotonic() - self.clock
 
     def steps(self) -> Iterator[int]:
-        """The steps that are still to be done."""
-        yield from range(self.first, self.total)
+        """The steps that are still to be done. Ctrl-C, or a request to end, lets the step end, saves and raises KeyboardInterrupt."""
+        with _interruptions() as asked:
+            for step in range(self.first, self.total):
+                yield step
+                if asked:
+                    self._save(step)
+                    self.log(f"interrupted: step {step + 1} is in {self.last}, and the same command goes on")
+                    raise KeyboardInterrupt
 
     def record(self, step: int, values: Mapping[str, float], scores: Mapping[str, Any] | None = None) -> None:
         """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on steps that have one."""
@@ -119,6 +128,27 @@ class Loop:
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         torch.save(state, self.last.with_suffix(".tmp"))
         os.replace(self.last.with_suffix(".tmp"), self.last)
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """A list that gets the number of each SIGINT or SIGTERM; a second one interrupts at once. Outside the main thread it stays empty."""
+    asked: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:

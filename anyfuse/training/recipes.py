@@ -266,6 +266,8 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             _depth(setting, path, 1, "tasks.ivf=2")
             _known(setting, path[0], recipe.losses)
             value = {**recipe.tasks, path[0]: _parse(setting, text, 1)}
+            if min(value.values()) < 0:
+                raise FusionError(f"--set {setting}: give 0 or more pairs")
             value = {task: count for task, count in value.items() if count > 0}
         elif name == "options":
             _depth(setting, path, 1, "options.gamma=1e-5")

@@ -54,12 +54,18 @@ def train(
     With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError. `validated`: held-out
     images of each set that the card's scores come from.
     """
+    if recipe.steps < 1 or not recipe.tasks or min(recipe.tasks.values()) < 1:
+        raise FusionError(
+            f"steps {recipe.steps}, tasks {recipe.tasks}: give 1 step or more, and 1 pair or more of some task"
+        )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)  # late in a run, values that vanish would make each step several times slower
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     model = build_model(recipe.model, recipe.config, training=True).to(device).train()
+    if recipe.crop < 1 or recipe.crop % model.stride:
+        raise FusionError(f"crop {recipe.crop}: give a multiple of {model.stride}")
     if recipe.start:
         model.load_weights(Path(recipe.start) / WEIGHTS_NAME)
     if recipe.stacks and model.arity[1] is not None:
@@ -105,13 +111,12 @@ def export(
     log: Callable[[str], None],
 ) -> Path:
     """Writes the float16 weights, the configuration and the model card; returns the folder."""
-    log("scoring held-out images")
-    scores = validate(model.eval(), data, validated)
+    model.half().save_pretrained(out)
+    log(f"wrote {out / WEIGHTS_NAME}; scoring held-out images")
+    scores = validate(model.float().eval(), data, validated)
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
-    model.half().save_pretrained(out)
-    model.float()
     lines = [
         f"# {recipe.model}{changes}",
         "",
@@ -129,7 +134,7 @@ def export(
         "```",
     ]
     (out / "README.md").write_text("\n".join(lines) + "\n")
-    log(f"wrote {out / 'model.safetensors'}")
+    log(f"wrote {out / 'README.md'}")
     return out
 
 

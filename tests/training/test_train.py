@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +17,14 @@ from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
 from anyfuse.io import write_image
 from anyfuse.models import load_model
+from anyfuse.training.famo import Balance
 from anyfuse.training.loop import Ema
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies import Plain
 from anyfuse.training.tasks import task_loss
 from anyfuse.training.train import learning_rate, train
+
+training = sys.modules["anyfuse.training.train"]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,47 @@ def test_stop_and_resume_equal_one_run(folders: Path, tmp_path: Path, monkeypatc
     assert messages[0] == "resumed at step 2"
     a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_is_saved_and_goes_on(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    whole = train(small(), folders, tmp_path / "whole", log=lambda s: None)
+    rate, handler = training.learning_rate, signal.getsignal(number)
+
+    def interrupt(recipe: Recipe, step: int) -> float:
+        if step == 1:
+            os.kill(os.getpid(), number)
+        return rate(recipe, step)
+
+    messages: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "learning_rate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(small(), folders, tmp_path / "parts", log=messages.append)
+    assert messages[-1].startswith("interrupted: step 2 is in")
+    assert signal.getsignal(number) is handler
+    messages.clear()
+    parts = train(small(), folders, tmp_path / "parts", log=messages.append)
+    assert messages[0] == "resumed at step 2"
+    a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_senseless_numbers_are_refused_before_anything_is_loaded(folders: Path, tmp_path: Path) -> None:
+    for wrong, text in (
+        (replace(small(), steps=0), "steps 0"),
+        (replace(small(), tasks={}), "tasks"),
+        (replace(small(), crop=33), "multiple of"),
+        (replace(small(), crop=0), "multiple of"),
+    ):
+        with pytest.raises(FusionError, match=text):
+            train(wrong, folders, tmp_path / "run", log=lambda s: None)
+    with pytest.raises(FusionError, match="0 or more"):
+        override(RECIPES["tita-small"], ["tasks.ivf=-1"])
+    with pytest.raises(FusionError, match="rate"):
+        Balance(("a", "b"), {**Balance.DEFAULTS, "rate": -1.0})
 
 
 def test_outputs_and_card(folders: Path, tmp_path: Path) -> None:
