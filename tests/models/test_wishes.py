@@ -23,6 +23,16 @@ def place(name: str, source: int) -> int:
     return 1 + source * len(DEGRADATIONS) + DEGRADATIONS.index(name)
 
 
+def listening() -> MMAIF:
+    """An untrained model whose result depends on what it is told."""
+    torch.manual_seed(0)
+    model = MMAIF(SMALL).eval()
+    with torch.no_grad():
+        for layer in (model.dit.out, model.dit.last, model.dit.shared):
+            layer.weight.normal_(0, 0.1)
+    return model
+
+
 def test_sources_find_their_places() -> None:
     said = Control(
         degradations={"haze": {"visible": 1.0}, "noise": {"infrared": 0.25}, "rain": 0.5, "jpeg": {"first": 0.5}}
@@ -72,14 +82,9 @@ def test_plans_are_told_as_users_would() -> None:
 
 
 def test_pairs_fused_at_once_keep_their_own_wishes() -> None:
-    torch.manual_seed(0)
-    model = MMAIF(SMALL).eval()
-    with torch.no_grad():
-        for layer in (model.dit.out, model.dit.last, model.dit.shared):
-            layer.weight.normal_(0, 0.1)
     rng = np.random.default_rng(0)
     pair = [rng.integers(0, 256, (64, 80), dtype=np.uint8) for _ in range(2)]
-    fuser = Fuser(model)
+    fuser = Fuser(listening())
     wishes = ["remove the heavy haze", "remove the noise in the first image", "repair nothing", "fix the rain"]
     alone = [fuser(pair, say=wish) for wish in wishes]
     assert len({one.tobytes() for one in alone}) == 4
@@ -90,14 +95,9 @@ def test_pairs_fused_at_once_keep_their_own_wishes() -> None:
 
 
 def test_mmaif_hears_and_the_report_says_what_was_understood() -> None:
-    torch.manual_seed(0)
-    model = MMAIF(SMALL).eval()
-    with torch.no_grad():
-        for layer in (model.dit.out, model.dit.last, model.dit.shared):
-            layer.weight.normal_(0, 0.1)
     rng = np.random.default_rng(0)
     dark, bright = (rng.integers(low, low + 100, (32, 48), dtype=np.uint8) for low in (0, 150))
-    fuser = Fuser(model)
+    fuser = Fuser(listening())
     plain = fuser.run([dark, bright]).fused.pixels
     told = fuser.run([dark, bright], say="remove the heavy haze, and don't touch the rain")
     assert told.report["understood"] == "[RESTORE] haze 1.0 [KEEP] rain"
