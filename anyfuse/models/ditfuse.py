@@ -7,7 +7,7 @@ docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is m
     codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for 16x16 pixels
     prompt       tags and words of a closed vocabulary (ditfuse_prompt.py)
     transformer  [text | image 1 | image 2 | time | target] (ditfuse_blocks.py); image 1 is the second source: visible, overexposed, far
-    flow         x_t = t x_1 + (1 - t) x_0; the transformer gives v = x_1 - x_0; Euler steps from noise with a fixed seed
+    flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler steps from noise with a fixed seed
     guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
     detail       ours, as MMAIF's: the finest bands of the sources are mixed into what the codec decodes
     mask         ours: a head on the target's tokens tells the pixels of the class that the prompt names; colours are painted afterwards
@@ -43,7 +43,8 @@ class DiTFuseConfig:
     sources' finest bands; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
     row, column and piece, 'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
     apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours; it learns several times
-    faster). random_codec: the untrained codec, for tests.
+    faster). mix: the result is a share of each latent number of both images and of the noisy target, and what is added (ours); else the transformer gives
+    the velocity, as the paper's. random_codec: the untrained codec, for tests.
     """
 
     codec: str = "tiny"
@@ -64,6 +65,7 @@ class DiTFuseConfig:
     rope: str = "grid"
     stretch: float = 4.0
     aligned: bool = True
+    mix: bool = True
     random_codec: bool = False
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .autoencoders import LATENT
 from .latent_blocks import Rotary, rotate, sinusoid
+from .latent_model import mix_latents, velocity
 
 if TYPE_CHECKING:
     from .ditfuse import DiTFuseConfig
@@ -135,12 +136,13 @@ class Layer(nn.Module):
 @dataclass
 class Condition:
     """What the target needs of text and images: keys and values (B, heads, T, d) of each layer; valid (B, T) bool, None: all; start (B,): the
-    place of the time token; local (B, h*w, D): of `aligned`; grid: shift and stretch of the positions, drawn once per batch in training."""
+    place of the time token; local (B, h*w, D): of `aligned`; latents (B, 2, 16, h, w): of the sources, for `mix`, 0 where there are none; grid: shift and stretch of the positions, drawn once per batch in training."""
 
     cache: list[KeysValues]
     valid: Tensor | None
     start: Tensor
     local: Tensor | None
+    latents: Tensor | None
     grid: tuple[tuple[int, int], float]
 
 
@@ -159,7 +161,7 @@ class Transformer(nn.Module):
     def __init__(self, c: DiTFuseConfig) -> None:
         super().__init__()
         self.config = c
-        self.gives = LATENT + (c.guide if c.detail else 0)
+        self.gives = LATENT * (4 if c.mix else 1) + (c.guide if c.detail else 0)
         patch = LATENT * c.patch**2
         self.words = nn.Embedding(c.vocabulary, c.width)
         self.enter_target = nn.Linear(patch, c.width)
@@ -256,14 +258,20 @@ class Transformer(nn.Module):
         y = self.align(torch.cat([self.patches(latents[:, k]) for k in (1, 0)], -1))
         return y if there is None else y * there[:, None, None].to(y)
 
-    def finish(self, y: Tensor, t: Tensor, size: tuple[int, int]) -> Velocity:
-        """Target tokens after the last layer (B, h*w, D) -> what is predicted"""
+    def finish(self, y: Tensor, x: Tensor, t: Tensor, sources: Tensor | None) -> Velocity:
+        """Target tokens after the last layer (B, h*w, D), noisy latents (B, 16, h, w), latents of the sources (B, 2, 16, h, w) -> what is predicted"""
+        c = self.config
+        size = (x.shape[-2] // c.patch, x.shape[-1] // c.patch)
         y = self.norm(y)
         shift, scale = self.modulate(F.silu(self.time(sinusoid(t / 1000).to(y))))[:, None].chunk(2, -1)
         tokens = y.transpose(1, 2).unflatten(2, size)
         z = self.out(self.last_norm(y) * (1 + scale) + shift).transpose(1, 2).unflatten(2, size)
-        z = F.pixel_shuffle(z, self.config.patch)
-        return Velocity(z[:, :LATENT], z[:, LATENT:] if self.config.detail else None, tokens)
+        z = F.pixel_shuffle(z, c.patch)
+        v = z[:, :LATENT]
+        if c.mix:
+            given = torch.zeros_like(x)[:, None].expand(-1, 2, -1, -1, -1) if sources is None else sources
+            v = velocity(x, t, v + mix_latents(z[:, LATENT : 4 * LATENT], torch.cat([x[:, None], given], 1)))
+        return Velocity(v, z[:, self.gives - c.guide :] if c.detail else None, tokens)
 
     # ------------------------------------------------------------------ by the cache, and whole
 
@@ -284,9 +292,8 @@ class Transformer(nn.Module):
             x, own = layer(x, turn, mask)
             cache.append(own)
         start = valid[:, :count].sum(1)
-        return Condition(
-            cache, None if every else valid[:, :count], start, self.local(latents, there), (shift, stretch)
-        )
+        local, seen = self.local(latents, there), _present(latents, there)
+        return Condition(cache, None if every else valid[:, :count], start, local, seen, (shift, stretch))
 
     def proceed(self, x: Tensor, t: Tensor, condition: Condition) -> Velocity:
         """Noisy latents (B, 16, h, w), times (B,) in [0, 1] -> velocity, with the cached keys and values"""
@@ -309,7 +316,7 @@ class Transformer(nn.Module):
         turn = self._turns(places, y)
         for layer, known in zip(self.layers, condition.cache, strict=True):
             y, _ = layer(y, turn, mask, known)
-        return self.finish(y[:, 1:], t, size)
+        return self.finish(y[:, 1:], x, t, condition.latents)
 
     def whole(self, ids: Tensor, latents: Tensor | None, x: Tensor, t: Tensor, there: Tensor | None = None) -> Velocity:
         """The same without a cache: one sequence, one mask."""
@@ -321,12 +328,17 @@ class Transformer(nn.Module):
         turn = self._turns(self.places(pieces, size, ids.shape[1], valid, stretch), y)
         for layer in self.layers:
             y, _ = layer(y, turn, mask)
-        return self.finish(y[:, before.shape[1] + 1 :], t, size)
+        return self.finish(y[:, before.shape[1] + 1 :], x, t, _present(latents, there))
 
     def _turns(self, places: Tensor, like: Tensor) -> Rotary:
         c = self.config
         cos, sin = turns(places, c.width // c.heads, c.rope == "line")
         return cos.to(like), sin.to(like)
+
+
+def _present(latents: Tensor | None, there: Tensor | None) -> Tensor | None:
+    """Latents (B, 2, 16, h, w), zeros where `there` (B,) says that an item has no images."""
+    return latents if latents is None or there is None else latents * there[:, None, None, None, None].to(latents)
 
 
 __all__ = ["Condition", "Layer", "Transformer", "Velocity", "attention_mask", "sincos", "turns"]

@@ -7,7 +7,7 @@ docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: s
     transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers: per-block position table, NAF
                  block, value-residual attention with 2-D RoPE, experts (latent_blocks.py); a text embedding and the time modulate (AdaLN)
     regression   one pass gives the latents of the result
-    flow         x_t = (1 - t) noise + t x_1; the transformer gives v = x_1 - noise; a few Euler steps from fixed noise
+    flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
     detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py)
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
@@ -28,7 +28,7 @@ from .autoencoders import LATENT, STRIDE
 from .base import Context
 from .detail import Detail
 from .latent_blocks import Block, rotary, sinusoid
-from .latent_model import LatentModel, noise
+from .latent_model import LatentModel, mix_latents, noise, velocity
 from .wishes import WIDTH, wish_vector
 
 
@@ -38,9 +38,9 @@ class MMAIFConfig:
     expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
     text: width of what is said (wishes.py), or of a sentence's vector.
 
-    flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the transformer
-    gives that path. mix: regression gives a share of each source's latents and what
-    is added, not the latents themselves. moe (else one GLU of the same cost), rope, value_residual,
+    flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
+    transformer gives that path. mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
+    transformer gives alone, which for flow is then the velocity. moe (else one GLU of the same cost), rope, value_residual,
     naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
     """
@@ -99,9 +99,9 @@ class DiT(nn.Module):
     def __init__(self, c: MMAIFConfig) -> None:
         super().__init__()
         self.config = c
-        self.mix = c.mix and not c.flow
-        self.gives = LATENT * (3 if self.mix else 1) + (c.guide if c.detail else 0)
-        self.embed = nn.Linear((3 if c.flow else 2) * LATENT * c.patch**2, c.width)
+        self.inputs = 3 if c.flow else 2
+        self.gives = LATENT * (1 + self.inputs if c.mix else 1) + (c.guide if c.detail else 0)
+        self.embed = nn.Linear(self.inputs * LATENT * c.patch**2, c.width)
         self.time = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width)) if c.flow else None
         self.text = nn.Sequential(nn.Linear(c.text, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
         self.no_text = nn.Parameter(torch.zeros(c.width))
@@ -144,9 +144,11 @@ class DiT(nn.Module):
         load = torch.stack([f for _, f in routed]) if routed else x.new_zeros((0, 0))
         guide = y[:, self.gives - c.guide :] if c.detail else None
         result = y[:, :LATENT]
-        if self.mix:  # half of each source at first
-            shares = 0.5 + y[:, LATENT : 3 * LATENT]
-            result = result + (shares * latents).unflatten(1, (2, LATENT)).sum(1)
+        if c.mix:
+            shares = y[:, LATENT : (1 + self.inputs) * LATENT]
+            result = result + mix_latents(shares, latents.unflatten(1, (self.inputs, LATENT)))
+            if time is not None:
+                result = velocity(latents[:, :LATENT], time, result)
         return Predicted(result, guide, balance, load)
 
     def _condition(self, count: int, time: Tensor | None, text: Tensor | None) -> Tensor:

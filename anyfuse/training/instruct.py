@@ -1,7 +1,8 @@
 """Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and 'straighten'.
 
-    instruct    flow matching: t = sigmoid(normal), x_t = t x_1 + (1 - t) x_0, |v - (x_1 - x_0)|^2, each channel by what it does to the image; beside it the recipe's losses of the decoded
-                one-step estimate x_t + (1 - t) v, and cross entropy and Dice of the mask; options.lora adapts with low rank and all else frozen
+    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without config.mix: of v = x_1 - x_0), each channel by
+                what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t) v, and cross entropy and Dice of
+                the mask; options.lora adapts with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in many guided steps, the student
                 learns the straight line between the two, so that few steps without guidance give the same
 
@@ -23,6 +24,7 @@ from ..errors import FusionError
 from ..models.base import FusionModel
 from ..models.ditfuse import DiTFuse
 from ..models.ditfuse_prompt import encode
+from ..models.latent_model import draw_times, flow_loss
 from ..models.lora import add_lora
 from .instruct_pool import DEFAULTS, STRAIGHTEN, InstructBatch
 from .recipes import Recipe
@@ -53,8 +55,8 @@ class Instruct(Descent):
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def times(self, batch: InstructBatch) -> Tensor:
-        """(B,) logit-normal; 0 for half of those that have a mask, as masks are read there."""
-        t = torch.randn(len(batch.goal)).sigmoid().to(batch.goal)
+        """(B,) logit-normal, or 0; 0 for half of those that have a mask, as masks are read there."""
+        t = draw_times(batch.goal, self.options["start"])
         start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
         return t.masked_fill(start, 0.0)
 
@@ -76,7 +78,7 @@ class Instruct(Descent):
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
         condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
         found = model.dit.proceed(now, t, condition)
-        total = (self.gains * (found.latents - (goal - origin)).square()).mean()
+        total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
         log = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
         chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]

@@ -60,13 +60,13 @@ UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
     "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
-    "even": 0.0, "pool_seed": -1,
+    "even": 0.0, "start": 0.25, "pool_seed": -1,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
 which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
 real pairs whose subtask is not said, as most users do not say it.
 decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained.
-even: 1 lets all latent channels count alike, 0 by what each does to the image.
+even: 1 lets all latent channels count alike, 0 by what each does to the image. start: share of t = 0.
 pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's."""
 
 

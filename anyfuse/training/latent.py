@@ -5,7 +5,7 @@
     target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the paper takes SwinFusion's
                 and DeFuse's results
     regression  L1 in latent space, each channel by what it does to the image
-    flow        |v - (x_1 - noise)|^2, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number; the decoded loss is of x_t + (1 - t) v
+    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number, or 0; without config.mix that of v
     decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients pass through it
     balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
 
@@ -31,6 +31,7 @@ from ..errors import FusionError
 from ..losses import ssim_map
 from ..models import MODELS, load_model
 from ..models.base import FusionModel
+from ..models.latent_model import draw_times, flow_loss
 from ..models.mmaif import MMAIF
 from ..models.wishes import WIDTH, plan_vectors
 from .pool import TEACHER, Pool, pool_seed
@@ -43,10 +44,11 @@ LARGEST = 5
 """Weather is that of a picture up to so many times as high as the crop."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
-    "even": 0.0, "pool_seed": -1,
+    "even": 0.0, "start": 0.25, "pool_seed": -1,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
-decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
+decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; start: share of t = 0
+in flow; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
 
 
 @dataclass
@@ -196,11 +198,11 @@ class Latent(Descent):
         goal = torch.cat([b.goal for b in given if b.goal is not None])
         text = self._text([plans for b in given for plans in b.plans], latents)
         if self.model.config.flow:
-            t = torch.randn(len(goal)).sigmoid().to(goal)
+            t = draw_times(goal, self.options["start"])
             noise = torch.randn(goal.shape).to(goal)
             now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
             found = self.model.dit(torch.cat([now, latents], 1), t, text)
-            near = (self.gains * (found.latents - (goal - noise)).square()).mean()
+            near = flow_loss(found.latents, goal - noise, t, self.gains, self.model.config.mix)
             result = now + (1 - t)[:, None, None, None] * found.latents
         else:
             found = self.model.predict(latents, text)

@@ -56,9 +56,9 @@ def textured(n: int = 2, channels: int = 1, height: int = 48, width: int = 64, s
 
 COUNTS = {
     "mmaif-tiny": 6_534_621,
-    "mmaif-tiny-flow": 6_608_605,
+    "mmaif-tiny-flow": 6_645_661,
     "mmaif-small": 15_078_823,
-    "mmaif-small-flow": 15_193_895,
+    "mmaif-small-flow": 15_243_239,
 }
 
 
@@ -97,7 +97,9 @@ def test_ablations_change_the_parameters_as_they_should() -> None:
     assert without(detail=False) == (width + 1) * SMALL.guide * 4
     shares = (width + 1) * 32 * 4
     assert without(mix=False) == shares
-    assert without(flow=True) == shares - (16 * 4 * width + 256 * width + width + width * width + width)
+    flow = 16 * 4 * width + (width + 1) * 16 * 4 + 256 * width + width + width * width + width
+    assert without(flow=True) == -flow
+    assert without(flow=True, mix=False) == shares + (width + 1) * 16 * 4 - flow
 
 
 # ---------------------------------------------------------------------- the parts
@@ -190,7 +192,11 @@ def test_blocks_begin_as_the_identity() -> None:
     assert torch.equal(x, y)
     latents = torch.randn(2, 32, 4, 6)
     with torch.no_grad():
-        assert (model.predict(latents).latents - (latents[:, :16] + latents[:, 16:]) / 2).abs().max() < 1e-6
+        mean = (latents[:, :16] + latents[:, 16:]) / 2
+        assert (model.predict(latents).latents - mean).abs().max() < 1e-6
+        flow = build(replace(SMALL, flow=True), shaken=False)
+        for flow.steps in (1, 4):
+            assert (flow.predict(latents).latents - mean).abs().max() < 1e-5
 
 
 def test_tables_are_resized() -> None:
@@ -207,6 +213,7 @@ def test_tables_are_resized() -> None:
 OPTIONS = {
     "plain": {},
     "flow": {"flow": True},
+    "flow of velocities": {"flow": True, "mix": False},
     "no experts": {"moe": False},
     "two experts": {"active": 2},
     "no rope": {"rope": False},

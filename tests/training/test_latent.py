@@ -22,6 +22,7 @@ from anyfuse.io import write_image
 from anyfuse.losses import closeness, sobel
 from anyfuse.models import build_model, load_model
 from anyfuse.models.autoencoders import Codec, TinyCodec, cosines
+from anyfuse.models.latent_model import draw_times, flow_loss, velocity
 from anyfuse.training import latent, train
 from anyfuse.training.codec import CODEC_PLANS, CodecPlan, Images, codec_loss, fidelity, spread_of_cosines, train_codec
 from anyfuse.training.latent import DegradedPairs, Latent, LatentBatch
@@ -176,6 +177,27 @@ def test_flow_loss(pool: DegradedPairs, monkeypatch: pytest.MonkeyPatch) -> None
     decoded = model.codec.decode(goal[:2])[:, 0]
     expected = -10 * math.log10(float((decoded.clamp(0, 1) - given[0].truth).square().mean()))
     assert log["ivf/psnr"] == pytest.approx(expected, abs=1.0)
+
+
+def test_flow_loss_is_of_the_velocity_or_of_the_result() -> None:
+    gen = torch.Generator().manual_seed(0)
+    goal, start, result = torch.randn(3, 2, 16, 4, 4, generator=gen).unbind(0)
+    t = torch.tensor([0.0, 0.75])
+    x = (1 - t)[:, None, None, None] * start + t[:, None, None, None] * goal
+    v = velocity(x, t, result)
+    assert (v[1] - 4 * (result - x)[1]).abs().max() < 1e-5
+    gains = torch.arange(1.0, 17)[None, :, None, None]
+    of_result = float((gains * (result - goal).square()).mean())
+    assert float(flow_loss(v, goal - start, t, gains, True)) == pytest.approx(of_result, rel=1e-4)
+    assert float(flow_loss(v, goal - start, t, 1.0, False)) == pytest.approx(float((v - goal + start).square().mean()))
+
+
+def test_share_of_times_at_the_start() -> None:
+    torch.manual_seed(0)
+    t = draw_times(torch.zeros(4000), 0.25)
+    assert float((t == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(t[t > 0].median()) == pytest.approx(0.5, abs=0.03)
+    assert not (draw_times(torch.zeros(4000), 0.0) == 0).any()
 
 
 def mmaif_predicted(latents: Tensor) -> Any:
