@@ -324,8 +324,9 @@ def bench(
         ),
     ] = None,
     say: Annotated[
-        str, typer.Option(help="--degraded: what models that repair are told, some of oracle,estimate,none,wrong.")
-    ] = "oracle,estimate,none,wrong",
+        str,
+        typer.Option(help="--degraded: what models that repair are told, some of exact,oracle,estimate,none,wrong."),
+    ] = "exact,oracle,estimate,none,wrong",
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""

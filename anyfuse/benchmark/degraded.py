@@ -146,12 +146,12 @@ def as_frame(image: Tensor, name: str) -> Frame:
     return Frame(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()), name=name)
 
 
-def instruction(plans: Sequence[Plan], order: Sequence[int]) -> Control:
-    """What a user who sees these faults says; the pair comes in this order. Strengths become 0.25, 0.5 or 1."""
+def instruction(plans: Sequence[Plan], order: Sequence[int], exact: bool = False) -> Control:
+    """What a user who sees these faults says; the pair comes in this order. Strengths become 0.25, 0.5 or 1; exact: they stay."""
     wished: dict[str, dict[str, float]] = {}
     for place, source in zip(("first", "second"), order, strict=True):
         for step in plans[source]:
-            level = min(LEVELS, key=lambda v: abs(v - step.strength))
+            level = step.strength if exact else min(LEVELS, key=lambda v: abs(v - step.strength))
             own = wished.setdefault(SAID.get(step.op, step.op), {})
             own[place] = max(level, own.get(place, 0.0))
     return Control(degradations=wished)

@@ -3,6 +3,7 @@
 The goal of a case is what the default model makes of the clean pair. Rows: the default model on the degraded pair; classical restoration that is told what
 was done, then the default model; and the models asked for, those that repair once per way of telling them:
 
+    exact      every fault, where it is, and its strength
     oracle     the right words: every fault, where it is, and about how strong
     estimate   nothing is said, so the model is told what anyfuse/estimate.py finds
     none       that there is nothing to repair
@@ -41,7 +42,7 @@ from .run import identity, labels, levels
 
 DEFAULT = "anyfuse"
 CLASSICAL = "restored, anyfuse"
-SAYS = ("oracle", "estimate", "none", "wrong")
+SAYS = ("exact", "oracle", "estimate", "none", "wrong")
 HIGHEST = 60.0
 
 
@@ -170,6 +171,7 @@ def _run_case(
         faults = found.told([f.name for f in looked])["faults"]
         assumed[estimated] = ", ".join(f"{one['fault']} {one['probability']} {one['image']}" for one in faults)
         told = {
+            "exact": instruction(case.plans, places, exact=True),
             "oracle": instruction(case.plans, places),
             "estimate": found.control(),
             "none": Control(),
@@ -302,7 +304,7 @@ def table(result: DegradedBench) -> list[list[str]]:
 NOTE = (
     f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} counts as {HIGHEST:.0f}. "
     f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) that is told what was done, with strengths and "
-    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: the right words (oracle), what the "
+    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: every fault with its strength (exact) or in words (oracle), what the "
     "estimator finds (estimate), that there is nothing to repair (none), as many faults that are not there (wrong). 'Won': single operations on which a row "
     "has more dB than both baselines."
 )

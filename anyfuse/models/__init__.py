@@ -29,7 +29,8 @@ from .classical import (
 from .ditfuse import FAST as DITFUSE_FAST
 from .ditfuse import TINY as DITFUSE_TINY
 from .ditfuse import DiTFuse, DiTFuseConfig
-from .mmaif import MMAIF, MMAIFConfig
+from .mmaif import MMAIF
+from .mmaif import SMALL as MMAIF_SMALL
 from .mmaif import TINY as MMAIF_TINY
 from .omnigen import OmniGen, OmniGenConfig, is_pipeline
 from .tita import SMALL, TITA, TITAConfig
@@ -110,8 +111,10 @@ MODELS: dict[str, Spec] = {
         sha256="27662085cd84c10b1b3fb067fff580915d824a2850222b8871c9499d8234a69b",
         trained_on=TRAINED_ON,
     ),
-    "mmaif-small": Spec(MMAIF, MMAIFConfig(), "MMAIF (ICCV 2025), small", needs_weights=True),
-    "mmaif-small-flow": Spec(MMAIF, MMAIFConfig(flow=True), "MMAIF (ICCV 2025), small, flow", needs_weights=True),
+    "mmaif-small": Spec(MMAIF, MMAIF_SMALL, "MMAIF (ICCV 2025), small", needs_weights=True),
+    "mmaif-small-flow": Spec(
+        MMAIF, replace(MMAIF_SMALL, flow=True, mend=False), "MMAIF (ICCV 2025), small, flow", needs_weights=True
+    ),
     "mmaif-tiny": Spec(
         MMAIF,
         MMAIF_TINY,
@@ -121,7 +124,9 @@ MODELS: dict[str, Spec] = {
         sha256="4eefce0a0d388a156453229fe109bcb9fd4d5271359acc51c72b054b9717342c",
         trained_on="RoadScene, FusionDN exposures, BSDS500 (training splits)",
     ),
-    "mmaif-tiny-flow": Spec(MMAIF, replace(MMAIF_TINY, flow=True), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True),
+    "mmaif-tiny-flow": Spec(
+        MMAIF, replace(MMAIF_TINY, flow=True, mend=False), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True
+    ),
     "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
     "ditfuse-tiny": Spec(DiTFuse, DITFUSE_TINY, "DiTFuse (TPAMI 2025), tiny", needs_weights=True),
     "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),

@@ -20,10 +20,6 @@ from .pyramid import collapse, laplacian_pyramid
 LARGEST_GAIN = 4.0
 BAND = 0.03  # band value at which the compression of what the path sees has reached one half
 LEVELS = 4
-IMAGES = 4
-"""Decoded, fused by the default model, first source, second source."""
-EACH = IMAGES + 2
-"""Numbers per pixel and level: a logit for each image, the logarithm of a gain for each source."""
 
 
 class Reference(nn.Module):
@@ -62,22 +58,28 @@ class Reference(nn.Module):
 class Detail(nn.Module):
     """Mixes the Laplacian pyramids of the decoded image, of what the default model makes of the sources, and of both sources, by predicted weights.
 
-    `LEVELS` bands and the base; per pixel and level a softmax over the four images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read
-    the images at half size and `guide`, coarser ones what is left of that, `guide` and the level itself. At first gains are 1.
+    mended: and of what the default model makes of the sources after a classical restoration. `LEVELS` bands and the base; per pixel and level a softmax
+    over the images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read the images at half size and `guide`, coarser ones what is left of
+    that, `guide` and the level itself. At first gains are 1.
     """
 
-    def __init__(self, channels: int, guide: int, width: int = 16) -> None:
+    def __init__(self, channels: int, guide: int, mended: bool = False, width: int = 16) -> None:
         super().__init__()
-        planes = IMAGES * channels
+        self.images = 5 if mended else 4
+        self.each = (
+            self.images + 2
+        )  # numbers per pixel and level: a logit for each image, the logarithm of a gain for each source
+        planes = self.images * channels
         self.reference = Reference()
         self.fold = nn.Conv2d(guide, 8 * 16, 1)
         self.enter = nn.Conv2d(8 + 9 * planes, width, 3, 1, 1)
         self.middle = nn.Conv2d(width, width, 3, 1, 1)
-        self.out = nn.Conv2d(width, 5 * EACH, 3, 1, 1)  # four pixels of level 0, one of level 1
+        self.out = nn.Conv2d(width, 5 * self.each, 3, 1, 1)  # four pixels of level 0, one of level 1
         self.before = nn.ModuleList([nn.Conv2d(width + guide + planes, width, 3, 1, 1) for _ in range(LEVELS - 1)])
-        self.coarse = nn.ModuleList([nn.Conv2d(width, EACH, 1) for _ in range(LEVELS - 1)])
-        favoured = [([*range(8), 4 * EACH, 4 * EACH + 1], self.out), *(([0, 1], last) for last in self.coarse)]
-        for places, last in favoured:  # the decoded and the fused image have about three quarters at first
+        self.coarse = nn.ModuleList([nn.Conv2d(width, self.each, 1) for _ in range(LEVELS - 1)])
+        first = range(self.images - 2)  # the decoded and the fused images have most of it at first
+        fine = [4 * k + j for k in first for j in range(4)] + [4 * self.each + k for k in first]
+        for places, last in [(fine, self.out), *((list(first), last) for last in self.coarse)]:
             assert isinstance(last.weight, Tensor)
             assert isinstance(last.bias, Tensor)
             nn.init.zeros_(last.weight)
@@ -86,7 +88,7 @@ class Detail(nn.Module):
                 last.bias[places] = 1.0
 
     def shares(self, images: Tensor, levels: list[Tensor], guide: Tensor) -> list[Tensor]:
-        """images (B, 4, C, H, W), their pyramid (B, 4 C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, 4, 1, ., .)"""
+        """images (B, I, C, H, W), their pyramid (B, I C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, I, 1, ., .)"""
         seen = [band / (band.abs() + BAND) for band in levels[:-1]] + [levels[-1] - 0.5]
         parts = [
             F.pixel_shuffle(self.fold(guide), 4),
@@ -96,21 +98,25 @@ class Detail(nn.Module):
         x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
         x = x + F.relu(self.middle(x))
         fine = self.out(x)
-        maps = [F.pixel_shuffle(fine[:, : 4 * EACH], 2), fine[:, 4 * EACH :]]
+        maps = [F.pixel_shuffle(fine[:, : 4 * self.each], 2), fine[:, 4 * self.each :]]
         for before, last, level in zip(self.before, self.coarse, seen[2:], strict=True):
             x = F.avg_pool2d(x, 2)
             hint = F.interpolate(guide, level.shape[-2:], mode="bilinear", align_corners=False)
             maps.append(last(F.relu(before(torch.cat([x, hint, level], 1)))))
         found = []
         for m in maps:
-            gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, IMAGES:]))
-            share = m[:, :IMAGES].softmax(1)
-            found.append(torch.cat([share[:, :2], share[:, 2:] * gains], 1)[:, :, None])
+            gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, self.images :]))
+            share = m[:, : self.images].softmax(1)
+            found.append(torch.cat([share[:, :-2], share[:, -2:] * gains], 1)[:, :, None])
         return found
 
-    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor) -> Tensor:
-        """decoded (B, C, H, W), sources (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16"""
-        images = torch.cat([decoded[:, None], self.reference(sources)[:, None], sources], 1)
+    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, mended: Tensor | None = None) -> Tensor:
+        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16"""
+        fused = [
+            self.reference(x)[:, None]
+            for x in ([sources] if self.images == 4 else [sources, sources if mended is None else mended])
+        ]
+        images = torch.cat([decoded[:, None], *fused, sources], 1)
         levels = laplacian_pyramid(images.flatten(1, 2), LEVELS)
         shares = self.shares(images, levels, guide)
-        return collapse([(s * x.unflatten(1, (IMAGES, -1))).sum(1) for s, x in zip(shares, levels, strict=True)])
+        return collapse([(s * x.unflatten(1, (self.images, -1))).sum(1) for s, x in zip(shares, levels, strict=True)])

@@ -8,7 +8,8 @@ docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: s
                  block, value-residual attention with 2-D RoPE, experts (latent_blocks.py); a text embedding and the time modulate (AdaLN)
     regression   one pass gives the latents of the result
     flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
-    detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py)
+    detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py), and with that of
+                 the default model's fusion, of the sources as they are and after the classical restoration that the words ask for (mend.py)
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
 """
@@ -29,6 +30,7 @@ from .base import Context
 from .detail import Detail
 from .latent_blocks import Block, rotary, sinusoid
 from .latent_model import LatentModel, mix_latents, noise, velocity
+from .mend import mend
 from .wishes import WIDTH, wish_vector
 
 
@@ -39,7 +41,7 @@ class MMAIFConfig:
     text: width of what is said (wishes.py), or of a sentence's vector.
 
     flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
-    transformer gives that path. mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
+    transformer gives that path; mend: it has classical restoration too. mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
     transformer gives alone, which for flow is then the velocity. moe (else one GLU of the same cost), rope, value_residual,
     naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
@@ -60,6 +62,7 @@ class MMAIFConfig:
     steps: int = 4
     detail: bool = True
     guide: int = 16
+    mend: bool = False
     mix: bool = True
     moe: bool = True
     rope: bool = True
@@ -79,7 +82,8 @@ class MMAIFConfig:
             raise FusionError(f"steps {self.steps}: give 1 or more")
 
 
-TINY = MMAIFConfig(width=192, layers=6, heads=6, hidden=192, rank=24)
+SMALL = MMAIFConfig(mend=True)
+TINY = MMAIFConfig(width=192, layers=6, heads=6, hidden=192, rank=24, mend=True)
 
 
 @dataclass
@@ -188,7 +192,8 @@ class MMAIF(LatentModel):
         self.config = c
         self.working_bytes = 160 if self.channels == 1 else 1500
         self.dit = DiT(c)
-        self.detail = Detail(self.channels, c.guide) if c.detail else None
+        self.mends = c.mend and c.text == WIDTH
+        self.detail = Detail(self.channels, c.guide, self.mends) if c.detail else None
         self.steps = c.steps
         self.repairs = c.text == WIDTH
         self.told: Tensor | None = None
@@ -205,12 +210,12 @@ class MMAIF(LatentModel):
             return euler(self, latents, text)
         return self.dit(latents, None, text)
 
-    def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
-        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
+    def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor, text: Tensor | None = None) -> Tensor:
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w), text (B, E) -> image (B, C, 8h, 8w), not clamped"""
         decoded = self.codec.decode(latents)
         if self.detail is None or guide is None:
             return decoded
-        return self.detail(decoded, sources, guide)
+        return self.detail(decoded, sources, guide, mend(sources, text) if self.mends and text is not None else None)
 
     def forward(self, sources: Tensor, context: Context | None = None, text: Tensor | None = None) -> Tensor:
         """sources (B, 2, C, H, W) in [0, 1], text (B, E) or None -> fused (B, C, H, W), in [0, 1] outside of training"""
@@ -219,7 +224,7 @@ class MMAIF(LatentModel):
             text = text.to(sources).expand(len(sources), -1)
         sources = sources.expand(-1, -1, self.channels, -1, -1)
         found = self.predict(self.encode(sources), text)
-        fused = self.render(found.latents, found.guide, sources)
+        fused = self.render(found.latents, found.guide, sources, text)
         return fused if self.training else fused.clamp(0, 1)
 
     def tell(self, control: Control, order: Sequence[int]) -> list[str]:
@@ -245,4 +250,4 @@ def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
     return found
 
 
-__all__ = ["LATENT", "MMAIF", "STRIDE", "TINY", "MMAIFConfig", "Predicted", "noise"]
+__all__ = ["LATENT", "MMAIF", "SMALL", "STRIDE", "TINY", "MMAIFConfig", "Predicted", "noise"]

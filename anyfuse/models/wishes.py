@@ -44,16 +44,16 @@ def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
 def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
     """(B, 31): what was done to the sources of B pairs, as a user would say it.
 
-    A strength becomes the nearest of 0.25, 0.5 and 1, or 0.5 in half of the pairs, as of a user who names none. Of some pairs the sources are not told apart. Draws
-    from torch's global generator.
+    A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a user who names none. Of some pairs
+    the sources are not told apart. Draws from torch's global generator.
     """
     out = torch.zeros(len(plans), WIDTH)
     for row, pair in zip(out, plans, strict=True):
-        plain, both = (torch.rand(2) < torch.tensor([0.5, 0.3])).tolist()
+        way, both = int(torch.randint(3, ())), bool(torch.rand(()) < 0.3)
         for place, plan in enumerate(pair):
             for step in plan:
                 k = DEGRADATIONS.index(SAID.get(step.op, step.op))
-                level = 0.5 if plain else min(LEVELS, key=lambda v: abs(v - step.strength))
+                level = (step.strength, min(LEVELS, key=lambda v: abs(v - step.strength)), 0.5)[way]
                 for at in (0, 1) if both else (place,):
                     row[1 + at * len(DEGRADATIONS) + k] = max(level, float(row[1 + at * len(DEGRADATIONS) + k]))
         row[0] = 1

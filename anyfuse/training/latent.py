@@ -213,7 +213,7 @@ class Latent(Descent):
         if found.load.numel():
             log |= {"balance": float(found.balance.detach()), "busiest": float(found.load.amax(1).mean())}
         if self.options["decoded"] and self.options["image"]:
-            losses, more = self._decoded(given, result, found.guide)
+            losses, more = self._decoded(given, result, found.guide, text)
             total, log = total + self.options["image"] * losses.mean(), log | more
         return total, log
 
@@ -224,7 +224,7 @@ class Latent(Descent):
         return self.words(plans).to(like) * (torch.rand(len(plans), 1) >= self.options["drop"]).to(like)
 
     def _decoded(
-        self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None
+        self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None, text: Tensor | None
     ) -> tuple[Tensor, dict[str, float]]:
         """The recipe's losses (tasks,) of a share of each batch, decoded."""
         chosen: list[int] = []
@@ -238,7 +238,8 @@ class Latent(Descent):
                 Batch(b.task, b.sources[:count], b.clean[:count], None if b.truth is None else b.truth[:count])
             )
         sources = torch.cat([b.sources for b in parts]).expand(-1, -1, self.model.channels, -1, -1)
-        fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources)
+        told = None if text is None else text[chosen]
+        fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources, told)
         losses, log = split_losses(fused, parts, self.recipe.losses)
         with torch.no_grad():
             truth = torch.cat([b.truth for b in parts if b.truth is not None])

@@ -17,6 +17,7 @@ from conftest import scene, to8
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import refused, run
 
+from anyfuse import restoration
 from anyfuse.benchmark import degraded, restore
 from anyfuse.benchmark.degraded import (
     BUILT_IN,
@@ -139,6 +140,8 @@ def test_instructions_speak_of_the_pair_as_it_is_given() -> None:
     plans = ((Step("gaussian_blur", 0.3),), (Step("haze", 0.9), Step("dark_stripes", 0.5)))
     expected = {"blur": {"second": 0.25}, "haze": {"first": 1.0}, "stripes": {"first": 0.5}}
     assert instruction(plans, (1, 0)) == Control(degradations=expected)
+    strengths = {"blur": {"second": 0.3}, "haze": {"first": 0.9}, "stripes": {"first": 0.5}}
+    assert instruction(plans, (1, 0), exact=True) == Control(degradations=strengths)
     assert instruction(((), ()), (0, 1)).empty
 
 
@@ -165,28 +168,28 @@ def test_contrast_comes_back() -> None:
 
 def test_motion_along_a_known_path_is_undone() -> None:
     clean = to_luma(read_image(EXAMPLES / "infrared" / "visible.jpg").read())[0, :160, :200]
-    kernel = restore.line_kernel(9, 30)
+    kernel = restoration.line_kernel(9, 30)
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     r = kernel.shape[0] // 2
     padded = torch.nn.functional.pad(clean[None, None], (r,) * 4, mode="reflect")
     blurred = torch.nn.functional.conv2d(padded, kernel.flip(0, 1)[None, None])[0, 0]
-    mended = restore.wiener(blurred, kernel, 0.01)
+    mended = restoration.wiener(blurred, kernel, 0.01)
     assert (mended - clean).square().mean() < 0.6 * (blurred - clean).square().mean()
 
 
 def test_noise_is_measured_and_an_image_without_any_stays() -> None:
     flat = torch.full((200, 200), 0.5)
     noisy = flat + 0.05 * torch.randn(flat.shape, generator=torch.Generator().manual_seed(0))
-    assert restore.noise_deviation(noisy) == pytest.approx(0.05, rel=0.05)
-    assert torch.equal(restore.non_local_means(flat, restore.noise_deviation(flat)), flat)
-    assert restore.non_local_means(noisy, 0.05).std() < 0.012
+    assert restoration.noise_deviation(noisy) == pytest.approx(0.05, rel=0.05)
+    assert torch.equal(restoration.non_local_means(flat, restoration.noise_deviation(flat)), flat)
+    assert restoration.non_local_means(noisy, 0.05).std() < 0.012
 
 
 def test_clahe_is_opencvs() -> None:
     cv2 = pytest.importorskip("cv2")
     image = to8(scene(480, 640, 3) * 0.4 + 0.2)
     theirs = cv2.createCLAHE(2.0, (8, 8)).apply(image).astype(float)
-    ours = restore.clahe(torch.from_numpy(image).float() / 255).numpy() * 255
+    ours = restoration.clahe(torch.from_numpy(image).float() / 255).numpy() * 255
     assert np.abs(ours - theirs).mean() < 1.5
     assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.998
 
@@ -210,7 +213,7 @@ def test_run_with_a_model_that_repairs(capsys: pytest.CaptureFixture[str], data:
     call += ["--models", f"average,mine={tmp_path / 'model'}"]
     code, text, err = run(capsys, *call, "-o", tmp_path / "out")
     assert code == 0, err
-    assert "3 cases, 7 methods" in text
+    assert "3 cases, 8 methods" in text
     lines = (tmp_path / "out" / "scores.csv").read_text().splitlines()
     head = json.loads(lines[1].removeprefix("# "))
     assert head["recipe"] == little(data).digest
@@ -220,7 +223,7 @@ def test_run_with_a_model_that_repairs(capsys: pytest.CaptureFixture[str], data:
         "anyfuse",
         CLASSICAL,
         "average",
-        *(f"mine ({way})" for way in ("oracle", "estimate", "none", "wrong")),
+        *(f"mine ({way})" for way in ("exact", "oracle", "estimate", "none", "wrong")),
     }
     assert float(rows["clean", "anyfuse"]["psnr"]) == 60
     assert float(rows["clean", CLASSICAL]["psnr"]) == 60

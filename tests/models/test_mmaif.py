@@ -13,11 +13,14 @@ from torch import Tensor
 
 from anyfuse import Fuser, tiling
 from anyfuse.colour import to_chroma
+from anyfuse.control import Control
+from anyfuse.data.degrade import Step, apply
 from anyfuse.errors import FusionError
+from anyfuse.language.lexicon import DEGRADATIONS
 from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
 from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.detail import EACH, LEVELS, Detail
+from anyfuse.models.detail import LEVELS, Detail
 from anyfuse.models.latent_blocks import (
     GLU,
     NAF,
@@ -29,8 +32,10 @@ from anyfuse.models.latent_blocks import (
     rotary,
     rotate,
 )
+from anyfuse.models.mend import MENDERS, mend
 from anyfuse.models.mmaif import MMAIF, MMAIFConfig, Predicted
 from anyfuse.models.pyramid import collapse, laplacian_pyramid
+from anyfuse.models.wishes import WIDTH, wish_vector
 
 SMALL = MMAIFConfig(width=32, layers=2, heads=2, hidden=16, rank=4, table=4, text=6, guide=4, random_codec=True)
 
@@ -55,9 +60,9 @@ def textured(n: int = 2, channels: int = 1, height: int = 48, width: int = 64, s
 
 
 COUNTS = {
-    "mmaif-tiny": 6_534_621,
+    "mmaif-tiny": 6_537_125,
     "mmaif-tiny-flow": 6_645_661,
-    "mmaif-small": 15_078_823,
+    "mmaif-small": 15_081_327,
     "mmaif-small-flow": 15_243_239,
 }
 
@@ -327,7 +332,7 @@ def test_detail_path() -> None:
                 if level == 0:
                     detail.out.bias[4 * number : 4 * number + 4] = value
                 elif level == 1:
-                    detail.out.bias[4 * EACH + number] = value
+                    detail.out.bias[4 * detail.each + number] = value
                 else:
                     detail.coarse[level - 2].bias[number] = value
 
@@ -348,6 +353,60 @@ def test_detail_path() -> None:
         choose([4], [LEVELS], 30.0)  # a gain of 4 on the base of the first source
         lighter = collapse([*pyramids[2][:-1], 4 * pyramids[2][-1]])
         assert (detail(x[2:], x[None, :2], guide) - lighter).abs().max() < 1e-4
+
+
+def test_detail_path_with_restoration() -> None:
+    """Its third image is what the default model makes of the mended sources, or where nothing is mended of the sources themselves."""
+    torch.manual_seed(0)
+    detail = Detail(1, 4, mended=True)
+    assert (detail.images, detail.each) == (5, 7)
+    x, guide = textured(5, 1, 48, 64)[0], torch.randn(1, 4, 6, 8)
+    sources, mended = x[None, :2], x[None, 2:4]
+    with torch.no_grad():
+        for bias in (detail.out.bias, *(last.bias for last in detail.coarse)):
+            bias.fill_(-30.0)
+            start = 8 if bias is detail.out.bias else 2
+            bias[start : start + (4 if start == 8 else 1)] = 30.0
+        detail.out.bias[4 * detail.each + 2] = 30.0
+        assert (detail(x[4:], sources, guide, mended) - detail.reference(mended)).abs().max() < 1e-3
+        assert (detail(x[4:], sources, guide) - detail.reference(sources)).abs().max() < 1e-3
+
+
+def test_what_is_said_is_mended() -> None:
+    """By name, strength and source; a wish that is not known, or of nothing, leaves all; each colour is an image."""
+    clean = textured(2, 1, 96, 128)
+    said = torch.zeros(1, WIDTH)
+    assert torch.equal(mend(clean, said), clean)
+    said[0, 0] = 1
+    assert torch.equal(mend(clean, said), clean)
+    for name, op, better in (
+        ("noise", "gaussian_noise", 3.0), ("dead_pixels", "dead_pixels", 3.0), ("low_contrast", "low_contrast", 20.0),
+        ("low_exposure", "low_exposure", 20.0), ("blur", "gaussian_blur", 1.0), ("stripes", "dark_stripes", 3.0),
+    ):  # fmt: skip
+        bad = clean.clone()
+        bad[0, 1] = apply(clean[0, 1], [Step(op, 1.0)], 3)[0]
+        told = said.clone()
+        told[0, 1 + len(DEGRADATIONS) + DEGRADATIONS.index(name)] = 1.0
+        mended = mend(bad, told)
+        assert torch.equal(mended[:, 0], bad[:, 0])
+        before, after = ((x[0, 1] - clean[0, 1]).square().mean().log10() * -10 for x in (bad, mended))
+        assert after > before + better, name
+    colour = bad.expand(-1, -1, 3, -1, -1)
+    assert torch.equal(mend(colour, told), mended.expand(-1, -1, 3, -1, -1))
+    assert set(MENDERS) <= set(DEGRADATIONS)
+
+
+@pytest.mark.parametrize("flow", [False, True])
+def test_mending_reaches_the_result(flow: bool) -> None:
+    model, x = build(replace(SMALL, mend=True, text=WIDTH, flow=flow)), textured()
+    told = wish_vector(Control(degradations={"low_contrast": 1.0}), (0, 1))[None]
+    with torch.inference_mode():
+        with_it = model(x, text=told)
+        model.mends = False
+        assert (with_it - model(x, text=told)).abs().max() > 1e-2
+        plain = model(x)
+        model.mends = True
+        assert torch.equal(plain, model(x))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (33, 31), (50, 64)])

@@ -69,15 +69,16 @@ def test_every_operation_of_the_menus_can_be_said() -> None:
 
 def test_plans_are_told_as_users_would() -> None:
     torch.manual_seed(0)
-    plans = [((Step("gaussian_noise", 0.9),), (Step("haze", 0.3),))] * 400
+    plans = [((Step("gaussian_noise", 0.875),), (Step("haze", 0.3125),))] * 400
     found = plan_vectors(plans)
     own, other = found[:, place("noise", 0)], found[:, place("noise", 1)]
-    assert set(own.tolist()) == {0.5, 1.0}
-    assert 0.4 < (own == 0.5).float().mean() < 0.6
+    assert set(own.tolist()) == {0.5, 0.875, 1.0}
+    for level in (0.5, 0.875, 1.0):
+        assert 0.25 < (own == level).float().mean() < 0.42
     assert 0.2 < (other > 0).float().mean() < 0.4
-    assert set(found[:, place("haze", 1)].tolist()) == {0.25, 0.5}
+    assert set(found[:, place("haze", 1)].tolist()) == {0.25, 0.3125, 0.5}
     assert plan_vectors([((), ())]).nonzero().tolist() == [[0, 0]]
-    stripes = plan_vectors([((Step("dark_stripes", 1.0), Step("bright_stripes", 0.3)), ())] * 40)
+    stripes = plan_vectors([((Step("dark_stripes", 1.0), Step("bright_stripes", 0.25)), ())] * 40)
     assert set(stripes[:, place("stripes", 0)].tolist()) == {0.5, 1.0}  # the stronger of the two
 
 
