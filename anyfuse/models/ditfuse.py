@@ -10,7 +10,7 @@ docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is m
     flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler steps from noise with a fixed seed
     guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
     detail       ours, as MMAIF's: the finest bands of the sources are mixed into what the codec decodes
-    mask         ours: a head on the target's tokens tells the pixels of the class that the prompt names; colours are painted afterwards
+    mask         ours: a head on the target's tokens tells the class of each pixel, for those that the prompt names; colours are painted afterwards
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
 """
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..control import Control
+from ..control import CLASSES, Control
 from ..errors import FusionError
 from . import ditfuse_prompt
 from .base import Context
@@ -88,22 +88,23 @@ FAST = replace(TINY, steps=2, branches=1)
 
 
 class MaskHead(nn.Module):
-    """Tokens of the target and both sources -> logits of a mask at full size: tokens unfold to 1/4, pixels of the sources guide them there."""
+    """Tokens of the target and both sources -> logits of CamVid's classes at full size: tokens unfold to 1/4, pixels of the sources guide them there."""
 
-    def __init__(self, channels: int, width: int, patch: int, hidden: int = 24) -> None:
+    def __init__(self, channels: int, width: int, patch: int, hidden: int = 32, fine: int = 12) -> None:
         super().__init__()
         self.side = 2 * patch
-        self.unfold = nn.Conv2d(width, 8 * self.side**2, 1)
-        self.enter = nn.Conv2d(8 + 2 * channels * 16, hidden, 3, 1, 1)
+        self.unfold = nn.Conv2d(width, 16 * self.side**2, 1)
+        self.enter = nn.Conv2d(16 + 2 * channels * 16, hidden, 3, 1, 1)
         self.middle = nn.Conv2d(hidden, hidden, 3, 1, 1)
-        self.out = nn.Conv2d(hidden, 16, 3, 1, 1)
+        self.refine = nn.Conv2d(hidden, 16 * fine, 3, 1, 1)
+        self.out = nn.Conv2d(fine, len(CLASSES), 1)
 
     def forward(self, tokens: Tensor, sources: Tensor) -> Tensor:
-        """tokens (B, D, H/16, W/16), sources (B, 2, C, H, W) -> logits (B, H, W)"""
+        """tokens (B, D, H/16, W/16), sources (B, 2, C, H, W) -> logits (B, 11, H, W)"""
         coarse = F.pixel_shuffle(self.unfold(tokens), self.side)
         pixels = F.pixel_unshuffle(sources.flatten(1, 2) - 0.5, 4)
         x = F.relu(self.enter(torch.cat([coarse, pixels], 1).contiguous(memory_format=torch.channels_last)))
-        return F.pixel_shuffle(self.out(x + F.relu(self.middle(x))), 4)[:, 0]
+        return self.out(F.relu(F.pixel_shuffle(self.refine(x + F.relu(self.middle(x))), 4)))
 
 
 class Branch(NamedTuple):
@@ -214,9 +215,9 @@ class DiTFuse(LatentModel):
     # ------------------------------------------------------------------ segmentation
 
     def masks(self, sources: Tensor, classes: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """sources (B, 2, C, H, W) in [0, 1] -> per class the probability of each pixel (B, H, W); classes: None takes those told.
+        """sources (B, 2, C, H, W) in [0, 1] -> per class the probability of each pixel (B, H, W), of all classes there are; classes: None takes those told.
 
-        One pass each, at t = 0: the target is noise, so what the tokens know of the class comes from text and images. Raises FusionError for an
+        One pass for all, at t = 0: the target is noise, so what the tokens know of the classes comes from text and images. Raises FusionError for an
         unknown class or a model without the head.
         """
         told = self.told.segment if self.told is not None else {}
@@ -228,13 +229,11 @@ class DiTFuse(LatentModel):
         sources = sources.expand(-1, -1, self.channels, -1, -1)
         latents = self.encode_pair(sources)
         x, t = noise(latents, self.seed), sources.new_zeros(len(sources))
-        found = {}
-        for name in asked.segment:
-            prompt = ditfuse_prompt.prompt(Control(segment={name: None}), tagged=self.config.tags)
-            branch = Branch(ditfuse_prompt.encode([prompt]), True)
-            tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
-            found[name] = self.mask_head(tokens, sources).sigmoid()
-        return found
+        prompt = ditfuse_prompt.prompt(asked, tagged=self.config.tags)
+        branch = Branch(ditfuse_prompt.encode([prompt]), True)
+        tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
+        shares = self.mask_head(tokens, sources).softmax(1)
+        return {name: shares[:, CLASSES.index(name)] for name in asked.segment}
 
     def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
         """The masks of the classes told, as 'mask CLASS' (B, H, W)."""

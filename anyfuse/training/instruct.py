@@ -1,8 +1,8 @@
 """Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and 'straighten'.
 
     instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without config.mix: of v = x_1 - x_0), each channel by
-                what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t) v, and cross entropy and Dice of
-                the mask; options.lora adapts with low rank and all else frozen
+                what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t) v, and cross entropy of
+                the classes; options.lora adapts with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in many guided steps, the student
                 learns the straight line between the two, so that few steps without guidance give the same
 
@@ -32,7 +32,7 @@ from .tasks import Descent, make_optimiser, read_options, split_losses
 
 
 class Instruct(Descent):
-    """One AdamW step on the velocity, the decoded losses and the masks; options as in DEFAULTS."""
+    """One AdamW step on the velocity, the decoded losses and the classes; options as in DEFAULTS."""
 
     model: DiTFuse
     DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
@@ -55,7 +55,7 @@ class Instruct(Descent):
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def times(self, batch: InstructBatch) -> Tensor:
-        """(B,) logit-normal, or 0; 0 for half of those that have a mask, as masks are read there."""
+        """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
         t = draw_times(batch.goal, self.options["start"])
         start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
         return t.masked_fill(start, 0.0)
@@ -71,7 +71,7 @@ class Instruct(Descent):
                 f"strategy '{self.recipe.strategy}' needs items of a pool: see training.instruct_pool.InstructPairs"
             )
         batch = batches[0]
-        latents, goal, there, mask, asked = batch.latents, batch.goal, batch.there, batch.mask, batch.asked
+        latents, goal, there, asked = batch.latents, batch.goal, batch.there, batch.asked
         model, t, origin = self.model, self.times(batch), self.origin(batch)
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
@@ -94,20 +94,10 @@ class Instruct(Descent):
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
         if model.mask_head is not None and self.options["mask"] and bool(asked.any()):
             logits = model.mask_head(found.tokens[asked], sources[asked])
-            masks = mask_loss(logits, mask[asked])
-            total = total + self.options["mask"] * masks
-            log["mask"] = float(masks.detach())
+            wrong = F.cross_entropy(logits, batch.classes[asked], ignore_index=-1)
+            total = total + self.options["mask"] * wrong
+            log["mask"] = float(wrong.detach())
         return total, log
-
-
-def mask_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross entropy over known pixels, plus soft Dice; logits and mask (B, H, W), mask -1 where not known."""
-    known = (mask >= 0).to(logits)
-    truth = mask.clamp_min(0)
-    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
-    share = logits.sigmoid() * known
-    dice = 1 - (2 * (share * truth).sum((1, 2)) + 1) / (share.sum((1, 2)) + truth.sum((1, 2)) + 1)
-    return (entropy * known).sum() / known.sum().clamp_min(1) + dice.mean()
 
 
 class Straighten(Instruct):

@@ -76,14 +76,14 @@ STRAIGHTEN = {**DEFAULTS, "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "
 
 @dataclass(kw_only=True)
 class InstructBatch(Batch):
-    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose images count; mask (B, H, W):
-    1 where the class asked for is, 0 elsewhere, -1 where that is not known; asked (B,) bool: has a mask; origin (B, 16, h, w): the noise that
+    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose images count; classes
+    (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a class; origin (B, 16, h, w): the noise that
     goes with the goal, of 'straighten'."""
 
     latents: Tensor
     goal: Tensor
     there: Tensor
-    mask: Tensor
+    classes: Tensor
     asked: Tensor
     origin: Tensor | None = None
     prompts: Sequence[str]
@@ -216,37 +216,36 @@ class InstructPairs(Pool):
         index = [self.members[kind][integer(0, len(self.members[kind]) - 1, gen)] for kind in kinds]
         pixels = torch.from_numpy(self.pixels[index]).float() / 255
         codes = torch.from_numpy(self.codes[index]).float()
-        prompts, there, masks = [], [], []
-        for k, item, classes in zip(range(count), index, (pixels[:, 3] * 255).round(), strict=True):
-            text, images, mask = self.say(self.items[item], classes, gen)
-            prompts.append(text)
-            there.append(images)
-            masks.append(mask if mask is not None else torch.full_like(pixels[k, 3], -1.0))
-        mask = torch.stack(masks)
+        classes = (pixels[:, 3] * 255).round().long()
+        classes[classes == UNLABELLED] = -1
+        said = [self.say(self.items[item], labels, gen) for item, labels in zip(index, classes, strict=True)]
+        prompts, there, asked = zip(*said, strict=True)
         batch = InstructBatch(
             task, pixels[:, :2, None], pixels[:, :2], pixels[:, 2], latents=codes[:, :2], goal=codes[:, 2], there=torch.tensor(there),
-            mask=mask, asked=(mask >= 0).flatten(1).any(1), prompts=prompts,
+            classes=classes, asked=torch.tensor(asked), prompts=prompts,
         )  # fmt: skip
         if self.ends is not None:
             batch.goal = torch.from_numpy(self.ends[index, 0]).float()
             batch.origin = torch.cat([noise(codes[:1, 2], seed=1 + k) for k in index])
         return batch
 
-    def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, Tensor | None]:
-        """The prompt of an item, whether its images count, and the mask of the class it names, if any. A tone is never asked for without words."""
+    def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, bool]:
+        """The prompt of an item, whether its images count, and whether it names classes. A tone is never asked for without words."""
         rng = random.Random(int(torch.randint(2**31 - 1, (), generator=gen)))
         if rng.random() < self.options["drop"]:
-            return NOTHING, False, None
+            return NOTHING, False, False
         if not item["tone"] and rng.random() < self.options["wordless"]:
-            return IMAGES, True, None
+            return IMAGES, True, False
         task = item["task"] if rng.random() >= self.options["untold"] else None
-        control, mask = Control(task, tone=tuple(item["tone"])), None
+        control = Control(task, tone=tuple(item["tone"]))
         if item["kind"] == "segment":
-            here = [k for k in classes.unique().int().tolist() if k < UNLABELLED]
-            name = rng.choice(here) if here and rng.random() < 0.8 else rng.randrange(UNLABELLED)
-            control = Control(segment={CLASSES[name]: None})
-            mask = (classes == name).float().masked_fill(classes == UNLABELLED, -1.0)
-        return prompt(control, rng, self.tagged), True, mask
+            here = [k for k in classes.unique().tolist() if k >= 0]
+            count = rng.choice((1, 1, 1, 2, 3))
+            drawn = [
+                rng.choice(here) if here and rng.random() < 0.8 else rng.randrange(UNLABELLED) for _ in range(count)
+            ]
+            control = Control(segment=dict.fromkeys(CLASSES[k] for k in drawn))
+        return prompt(control, rng, self.tagged), True, bool(control.segment)
 
     def _endpoints(self, recipe: Recipe, device: str, log: Callable[[str], None]) -> np.ndarray:
         """(ends, 1, 16, h, w): what the model of `start` makes of the first items, in `teacher_steps` steps from noise of their own."""

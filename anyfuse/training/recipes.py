@@ -223,7 +223,7 @@ RECIPES: dict[str, Recipe] = {
         lr=6e-4,
         ema=0.999,
         strategy="instruct",
-        options={"pool": 5000, "m3": 0.55, "pairs": 0.17, "control": 0.18, "segment": 0.10},
+        options={"pool": 5000, "m3": 0.40, "pairs": 0.17, "control": 0.23, "segment": 0.20, "mask": 0.5},
         sets=NO_MEDICAL,
     ),
 }
