@@ -68,7 +68,7 @@ class Detail(nn.Module):
         self.images = 5 if mended else 4
         self.each = (
             self.images + 2
-        )  # numbers per pixel and level: a logit for each image, the logarithm of a gain for each source
+        )  # per pixel and level: a logit for each image, the logarithm of a gain for each source
         planes = self.images * channels
         self.reference = Reference()
         self.fold = nn.Conv2d(guide, 8 * 16, 1)
@@ -111,12 +111,14 @@ class Detail(nn.Module):
         return found
 
     def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, mended: Tensor | None = None) -> Tensor:
-        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16"""
-        fused = [
-            self.reference(x)[:, None]
-            for x in ([sources] if self.images == 4 else [sources, sources if mended is None else mended])
-        ]
-        images = torch.cat([decoded[:, None], *fused, sources], 1)
+        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16
+
+        mended: None where nothing was.
+        """
+        fused = [self.reference(sources)]
+        if self.images == 5:
+            fused.append(fused[0] if mended is None else self.reference(mended))
+        images = torch.cat([torch.stack([decoded, *fused], 1), sources], 1)
         levels = laplacian_pyramid(images.flatten(1, 2), LEVELS)
         shares = self.shares(images, levels, guide)
         return collapse([(s * x.unflatten(1, (self.images, -1))).sum(1) for s, x in zip(shares, levels, strict=True)])
