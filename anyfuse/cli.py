@@ -24,6 +24,7 @@ from .fetch import codec
 from .files import one_line
 from .say import say
 
+CLASSICS = "anyfuse,laplacian,mertens,guided"
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
@@ -292,9 +293,7 @@ def bench(
         ),
     ],
     task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")] = "",
-    models: Annotated[
-        str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")
-    ] = "anyfuse,laplacian,mertens,guided",
+    models: Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")] = CLASSICS,
     out: Annotated[
         str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")
     ] = "bench",
@@ -327,11 +326,28 @@ def bench(
         str,
         typer.Option(help="--degraded: what models that repair are told, some of exact,oracle,estimate,none,wrong."),
     ] = "exact,oracle,estimate,none,wrong",
+    section: Annotated[
+        str | None,
+        typer.Option(
+            help="Of models that follow words (default: ditfuse) instead: 'control', do light and contrast change as asked, on the "
+            "test folders in --data; 'segmentation', are the classes found that a word names, on CamVid."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from .benchmark.commands import run_bench, run_bench_degraded
+    from .benchmark.sections import USUAL, run_section
 
+    if section is not None:
+        if degraded or task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
+            raise FusionError(
+                "--section has its own tasks and scores: give --data, --models, --output, --limit and --device alone"
+            )
+        if len(data) > 1:
+            raise FusionError("--section takes one --data")
+        run_section(section, data[0], USUAL if models == CLASSICS else models, out, device=device, limit=limit)
+        return
     if degraded is not None:
         if task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
             raise FusionError(

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parent))
-from control import FOLDERS, choose, fuse, load, read
-
 from anyfuse.api import Fuser
+from anyfuse.benchmark.tones import FOLDERS, choose, fuse, load, read
 from anyfuse.colour import to_luma
 from anyfuse.metrics import score_batch
 from anyfuse.stack import from_arrays

@@ -3,10 +3,8 @@
     python benchmarks/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
     python benchmarks/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 0]
 
-Each class is asked for by its word, for each test image twice as a pair; a pixel is of the class where its probability is above 0.5, and, in a second
-table, where it is the largest of all eleven words. Printed as Markdown: IoU per class over all images together and their mean, and the confusion of words:
-of the pixels that a word marked, the share that belongs to each class. The U-Net is told nothing and chooses one class per pixel. Pixels without a label
-count nowhere. Both see luma.
+Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/words.py), and the same table of the U-Net, which is told nothing and
+chooses one class per pixel. Both see luma.
 
 The U-Net has the transformer's number of parameters and learns on what it learns on: the street images of the recipe without those held out, as many
 crops of the recipe's size as have a mask in its batches (--steps: another number, of 8 crops each).
@@ -26,21 +24,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from anyfuse import tiling
 from anyfuse.api import pick_device
-from anyfuse.colour import to_luma
+from anyfuse.benchmark.words import UNLABELLED, counts, read, report, run_words
 from anyfuse.control import CLASSES
-from anyfuse.data.folders import pair_by_stem
 from anyfuse.data.synthetic import integer, uniform
 from anyfuse.errors import FusionError
-from anyfuse.io import read_image
 from anyfuse.models import build_model, load_model
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.ditfuse import DiTFuse
 from anyfuse.training.instruct_pool import DEFAULTS, TASK, trained_streets
 from anyfuse.training.recipes import RECIPES
-
-UNLABELLED = len(CLASSES)
 
 
 class UNet(nn.Module):
@@ -74,39 +67,6 @@ def unet_like(parameters: int) -> UNet:
     return min((UNet(width) for width in range(4, 65)), key=lambda net: abs(parameter_counts(net)[0] - parameters))
 
 
-def read(folder: Path, limit: int = 0) -> list[tuple[Tensor, Tensor]]:
-    """Luma (H, W) in [0, 1] and classes (H, W) of folder/images and folder/labels."""
-    groups = list(pair_by_stem([folder / "images", folder / "labels"])[0].values())
-    groups = groups[:: max(1, len(groups) // limit)][:limit] if limit else groups
-    found = []
-    for image, labels in groups:
-        luma = to_luma(read_image(image).read())[0]
-        found.append((luma, (read_image(labels).read()[0] * 255).round().long()))
-    return found
-
-
-def counts(mask: Tensor, classes: Tensor) -> Tensor:
-    """mask (H, W) bool, classes (H, W) -> how many of its pixels belong to each class (11,)"""
-    return torch.bincount(classes[mask & (classes < UNLABELLED)], minlength=len(CLASSES)).double()
-
-
-@torch.inference_mode()
-def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(11, 11) twice: pixels that a word marked, by their class; marked where above 0.5, and where no other word has more."""
-    half, most = (torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64) for _ in range(2))
-    for luma, classes in data:
-        h, w = luma.shape
-        padded = tiling.plan(model, 2, 1, h, w)
-        rows, cols = tiling.reflect(slice(0, padded.padded_height), h), tiling.reflect(slice(0, padded.padded_width), w)
-        pair = luma[rows][:, cols].expand(1, 2, 1, -1, -1).to(device)
-        found = torch.cat(list(model.masks(pair, CLASSES).values()))[:, :h, :w].cpu()
-        best = found.argmax(0)
-        for index, mask in enumerate(found):
-            half[index] += counts(mask > 0.5, classes)
-            most[index] += counts(best == index, classes)
-    return half, most
-
-
 @torch.inference_mode()
 def of_unet(net: UNet, data: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
     """(11, 11): pixels that were given a class, by their own."""
@@ -118,27 +78,6 @@ def of_unet(net: UNet, data: list[tuple[Tensor, Tensor]], device: torch.device) 
         for index in range(len(CLASSES)):
             table[index] += counts(best == index, classes)
     return table
-
-
-def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> dict[str, Any]:
-    """Prints IoU per class, their mean and the confusion; returns them. Classes that do not occur count nowhere."""
-    truth = sum(counts(torch.ones_like(classes, dtype=torch.bool), classes) for _, classes in data)
-    assert isinstance(truth, Tensor)
-    right = table.diag()
-    iou = right / (table.sum(1) + truth - right).clamp_min(1)
-    there = truth > 0
-    mean = float(iou[there].mean())
-    share = table / table.sum(1, keepdim=True).clamp_min(1)
-    chosen = share.argmax(1)[there].eq(torch.arange(len(CLASSES))[there]).sum()
-    print(
-        f"\n{name}: mean IoU {mean:.3f} over {int(there.sum())} classes; {int(chosen)} words mark their own class most\n"
-    )
-    print("| asked for | IoU | is there | marked | " + " | ".join(CLASSES) + " |")
-    print("| --- |" + " --- |" * (3 + len(CLASSES)))
-    for k, row in enumerate(share):
-        cells = [iou[k], truth[k] / truth.sum(), table[k].sum() / truth.sum(), *row]
-        print(f"| {CLASSES[k]} | " + " | ".join(f"{float(v):.3f}" for v in cells) + " |", flush=True)
-    return {"mean": mean, "iou": dict(zip(CLASSES, iou.tolist(), strict=True)), "confusion": share.tolist()}
 
 
 def views_of(recipe: str) -> int:
@@ -228,14 +167,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         model = load_model(args.model)
         if not isinstance(model, DiTFuse):
             raise FusionError(f"{args.model}: is a {type(model).__name__}; give a small DiTFuse")
-        half, most = of_words(model.to(device).eval(), data, device)
-        found["words"] = report("DiTFuse, each word by itself", half, data)
-        found["chosen"] = report("DiTFuse, the likeliest of all words", most, data)
+        found, lines = run_words(model.to(device).eval(), data, device)
+        print(*lines, sep="\n", flush=True)
     if args.unet:
         saved = torch.load(args.unet, weights_only=True)
         net = UNet(saved["width"]).eval()
         net.load_state_dict(saved["weights"])
-        found["unet"] = report("U-Net", of_unet(net.to(device), data, device), data)
+        found["unet"], lines = report("U-Net", of_unet(net.to(device), data, device), data)
+        print(*lines, sep="\n")
     if not found:
         raise FusionError("nothing to measure: give --model, --unet or --train-unet")
     if args.json:

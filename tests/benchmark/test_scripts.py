@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import torch
 from conftest import scene, to8
 
+from anyfuse.benchmark import tones, words
+from anyfuse.cli import main
 from anyfuse.control import TONES
 from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
@@ -123,7 +126,7 @@ def streets(root: Path, count: int = 10) -> Path:
 def test_unet_goes_on_and_is_compared(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     segmentation = script("segmentation")
     root, device = streets(tmp_path / "camvid"), torch.device("cpu")
-    data = segmentation.read(root)
+    data = words.read(root)
 
     def weights(path: Path) -> dict[str, torch.Tensor]:
         return torch.load(path, weights_only=True)["weights"]
@@ -156,18 +159,18 @@ def test_unet_goes_on_and_is_compared(model: Path, tmp_path: Path, capsys: pytes
     )
 
 
-def test_iou_and_confusion_of_known_masks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_iou_and_confusion_of_known_masks() -> None:
     segmentation = script("segmentation")
     classes = torch.tensor([[0, 0, 8, 8], [0, 0, 8, 11]])  # sky, car, and one pixel without a label
     table = torch.zeros(11, 11, dtype=torch.float64)
-    table[0] = segmentation.counts(torch.tensor([[1, 1, 1, 0], [1, 0, 0, 1]]).bool(), classes)
-    table[8] = segmentation.counts(torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]]).bool(), classes)
-    found = segmentation.report("test", table, [(torch.zeros(2, 4), classes)])
+    table[0] = words.counts(torch.tensor([[1, 1, 1, 0], [1, 0, 0, 1]]).bool(), classes)
+    table[8] = words.counts(torch.tensor([[0, 0, 0, 1], [0, 0, 1, 1]]).bool(), classes)
+    found, lines = words.report("test", table, [(torch.zeros(2, 4), classes)])
     assert found["iou"]["sky"] == pytest.approx(3 / 5)
     assert found["iou"]["car"] == pytest.approx(2 / 3)
     assert found["mean"] == pytest.approx((3 / 5 + 2 / 3) / 2)
     assert found["confusion"][0][8] == pytest.approx(1 / 4)
-    assert "over 2 classes; 2 words mark their own class most" in capsys.readouterr().out
+    assert "over 2 classes; 2 words mark their own class most" in lines[0]
     recipe = replace(
         RECIPES["ditfuse-tiny"],
         steps=100,
@@ -252,23 +255,22 @@ def test_blockiness_of_models(data: Path, model: Path, capsys: pytest.CaptureFix
 
 
 def test_measure_of_tones_is_right_for_the_targets_and_wrong_for_others() -> None:
-    control = script("control")
     image = torch.from_numpy(scene(48, 64)).float()[None]
     right = {tone: apply_tones(image, (tone,) if tone else ()) for tone in ("", *TONES)}
-    row = control.measure(right)
+    row = tones.measure(right)
     assert all(row["sign"].values())
     assert row["light order"]
     assert row["contrast order"]
     assert min(row["kept"].values()) > 0.9
     assert row["change"]["LIGHT-"] < 0 < row["change"]["LIGHT+"] < row["change"]["LIGHT++"]
     wrong = {**right, "LIGHT+": right["LIGHT++"], "LIGHT++": right["LIGHT+"], "CONTRAST+": right["CONTRAST-"]}
-    row = control.measure(wrong)
+    row = tones.measure(wrong)
     assert row["sign"] == {**dict.fromkeys(TONES, True), "CONTRAST+": False}
     assert not row["light order"]
     assert not row["contrast order"]
-    assert not any(control.measure(dict.fromkeys(("", *TONES), image))["sign"].values())
+    assert not any(tones.measure(dict.fromkeys(("", *TONES), image))["sign"].values())
     torch.manual_seed(0)
-    lost = control.measure({**right, "LIGHT+": (0.3 + torch.rand_like(image)).clamp(0, 1)})
+    lost = tones.measure({**right, "LIGHT+": (0.3 + torch.rand_like(image)).clamp(0, 1)})
     assert lost["kept"]["LIGHT+"] < 0.3
 
 
@@ -299,14 +301,48 @@ def test_control_goes_on(
     lines = out.read_text().splitlines()
     out.write_text(lines[0] + "\n" + lines[1][:50] + "\n")  # cut off while the second was written
     asked = []
-    fuse = control.fuse
-    monkeypatch.setattr(control, "fuse", lambda *a: (asked.append(a[-1]), fuse(*a))[1])
+    fuse = tones.fuse
+    monkeypatch.setattr(tones, "fuse", lambda *a: (asked.append(a[-1]), fuse(*a))[1])
     assert control.main(call) == rows
     assert asked == ["", *TONES]
     control.main([*call, "--untold"])
     assert len(asked) == 3 * 7  # other settings: both pairs anew
     with pytest.raises(FusionError, match="give a DiTFuse"):
         control.main(["--model", "average", "--data", str(data)])
+
+
+# ---------------------------------------------------------------------- sections of the bench
+
+
+def test_sections(data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def bench(*args: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["bench", *map(str, args)])
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    out, named = tmp_path / "out", f"mine={model}"
+    code, text, _ = bench("--section", "control", "--data", data, "--models", named, "--limit", 1, "-o", out)
+    assert code == 0
+    assert "## mine" in text
+    assert "order of light" in (out / "control.md").read_text()
+    assert len((out / "control-mine.jsonl").read_text().splitlines()) == 1
+    streets(tmp_path / "camvid")
+    code, text, _ = bench("--section", "segmentation", "--data", tmp_path, "--models", named, "--limit", 2, "-o", out)
+    assert code == 0
+    assert "| pedestrian | " in text
+    found = json.loads((out / "segmentation-mine.json").read_text())
+    assert set(found) == {"words", "chosen"}
+    for wrong, words_of_error in (
+        (("--section", "fog", "--data", data), "give one of control, segmentation"),
+        (("--section", "control", "--data", data, "--models", "average"), "give a DiTFuse"),
+        (("--section", "control", "--data", tmp_path, "--models", named), "holds none of"),
+        (("--section", "segmentation", "--data", data, "--models", named), "nor camvid"),
+        (("--section", "control", "--data", data, "--task", "ivf"), "its own tasks"),
+    ):
+        code, _, err = bench(*wrong, "-o", out)
+        assert code == 2
+        assert words_of_error in err
+        assert err.count("\n") == 1
 
 
 # ---------------------------------------------------------------------- steps

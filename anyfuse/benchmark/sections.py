@@ -1,0 +1,48 @@
+"""What `anyfuse bench --section` does: models that follow words, measured by what they were told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..errors import FusionError
+from ..files import write_whole
+from ..models.ditfuse import DiTFuse
+from .run import labels
+from .tones import load, run_tones
+from .words import read, run_words
+
+SECTIONS = ("control", "segmentation")
+USUAL = "ditfuse"
+
+
+def run_section(section: str, data: str, models: str, out: str, *, device: str, limit: int | None) -> None:
+    """Measures `section` of every model, prints the Markdown and writes it to OUT/SECTION.md, with the numbers in OUT/SECTION-LABEL.json(l).
+
+    control: of a folder with the test sets of infrared and visible, exposures, focus (tones.py). segmentation: of CamVid's folder, or one that holds
+    `camvid` (words.py). limit: pairs or images, spread over the data. Raises FusionError for other sections, models and folders.
+    """
+    if section not in SECTIONS:
+        raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")
+    fusers = {label: load(name, device) for label, name in labels([m.strip() for m in models.split(",")]).items()}
+    root, folder = Path(data), Path(out)
+    streets = root / "camvid" if (root / "camvid").is_dir() else root
+    if section == "segmentation":
+        if not all((streets / part).is_dir() for part in ("images", "labels")):
+            raise FusionError(f"{root}: has no folders images and labels, nor camvid with them")
+        for label, fuser in fusers.items():
+            if not isinstance(fuser.model, DiTFuse) or fuser.model.mask_head is None:
+                raise FusionError(f"{label}: this model gives no masks")
+    folder.mkdir(parents=True, exist_ok=True)
+    pages: list[str] = []
+    for label, fuser in fusers.items():
+        place = folder / f"{section}-{label.replace('/', '-')}.json"
+        if section == "control":
+            _, lines = run_tones(fuser, root, place.with_suffix(".jsonl"), pairs=limit or 0)
+        else:
+            assert isinstance(fuser.model, DiTFuse)
+            found, lines = run_words(fuser.model, read(streets, limit or 0), fuser.device)
+            write_whole(place, [json.dumps(found, indent=1).encode()], overwrite=True)
+        pages += [f"\n## {label}", *lines]
+        print(*pages[-1 - len(lines) :], sep="\n", flush=True)
+    write_whole(folder / f"{section}.md", ["\n".join([f"# {section}", *pages, ""]).encode()], overwrite=True)
