@@ -63,6 +63,7 @@ class Spec:
         return Path(str(files("anyfuse") / "assets" / "weights" / self.weights / WEIGHTS_NAME))
 
 
+NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
 TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
 
 MODELS: dict[str, Spec] = {
@@ -83,7 +84,7 @@ MODELS: dict[str, Spec] = {
         weights="tita-small",
         needs_weights=True,
         sha256="d04daee25a4f3a7ed07423980f414898fa83a74f9f421d1e49a8d3396cc5d5da",
-        trained_on="RoadScene, FusionDN exposures, BSDS500 (training splits)",
+        trained_on=NO_MEDICAL,
     ),
     "average": Spec(Average, AverageConfig(), "mean of the images"),
     "maximum": Spec(Maximum, MaximumConfig(), "largest luma"),
@@ -122,10 +123,16 @@ MODELS: dict[str, Spec] = {
         weights="mmaif-tiny",
         needs_weights=True,
         sha256="4eefce0a0d388a156453229fe109bcb9fd4d5271359acc51c72b054b9717342c",
-        trained_on="RoadScene, FusionDN exposures, BSDS500 (training splits)",
+        trained_on=NO_MEDICAL,
     ),
     "mmaif-tiny-flow": Spec(
-        MMAIF, replace(MMAIF_TINY, flow=True, mend=False), "MMAIF (ICCV 2025), tiny, flow", needs_weights=True
+        MMAIF,
+        replace(MMAIF_TINY, flow=True, mend=False),
+        "MMAIF (ICCV 2025), tiny, flow",
+        weights="mmaif-tiny-flow",
+        needs_weights=True,
+        sha256="5edcef3841c29a04d758321d9d3df07ebff7075e09c8360965c4f31ad4d38450",
+        trained_on=NO_MEDICAL,
     ),
     "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
     "ditfuse-tiny": Spec(DiTFuse, DITFUSE_TINY, "DiTFuse (TPAMI 2025), tiny", needs_weights=True),
