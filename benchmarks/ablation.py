@@ -56,6 +56,7 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "MoE RoPE": ["config.value_residual=false", "config.naf=false"],
         "MoE RoPE VR": ["config.naf=false"],
         "full": [],
+        "no restoration": ["config.mend=false"],
         "no detail path": ["config.detail=false"],
     },
     "ditfuse-tiny": {
@@ -63,6 +64,7 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "M3 only": ["options.pairs=0", "options.control=0", "options.segment=0"],
         "real only": ["options.m3=0", "options.control=0", "options.segment=0"],
         "no tags": ["config.tags=false"],
+        "velocity": ["config.mix=false"],
         "no detail path": ["config.detail=false"],
     },
 }  # fmt: skip
