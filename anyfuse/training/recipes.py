@@ -239,7 +239,12 @@ RECIPES |= {
 RECIPES |= {
     "ditfuse-small": replace(RECIPES["ditfuse-tiny"], model="ditfuse-small", lr=4e-4, steps=12_000),
     "ditfuse-tiny-fast": replace(
-        RECIPES["ditfuse-tiny"], model="ditfuse-tiny-fast", lr=2e-4, steps=1500, strategy="straighten"
+        RECIPES["ditfuse-tiny"],
+        model="ditfuse-tiny-fast",
+        lr=2e-4,
+        steps=1000,
+        strategy="straighten",
+        options={**RECIPES["ditfuse-tiny"].options, "ends": 1000, "teacher_steps": 8},
     ),
 }
 
