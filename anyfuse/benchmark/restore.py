@@ -1,16 +1,9 @@
 """Classical restoration, told exactly what was done: what a fusion of degraded images has to beat.
 
-    noise             non-local means (Buades, Coll, Morel 2005), the deviation taken from the finest diagonal differences (Donoho 1994)
-    blur              Wiener deconvolution in linear light with the true Gaussian; motion blur with a straight path of the true length and angle;
-                      low resolution with a Gaussian of 0.3 times the factor
-    haze, and the veil of rain and snow   dark-channel prior (He, Sun, Tang 2009), the transmission refined by the guided filter
-    low exposure, low contrast   CLAHE (Zuiderveld 1994); high exposure: less light by the true stops
-    rain, snow        median across the streaks; of flakes, of their surroundings
-    dead pixels, stripes, fixed pattern   median where a pixel or column leaves its neighbours; columns shifted to their neighbours
-    JPEG              the mean of what the same compression makes of shifted copies (Nosratinia 2001)
-
-It is given names, strengths and directions that nobody knows of a real image, so it is a strong baseline. Faults are undone in the opposite order.
-The filters are those of anyfuse/restoration.py. Origin: ours, after the papers. Licence: Apache-2.0.
+The filters are those of models/restoration.py. Blur is undone with the true Gaussian, motion with a straight path of the true length and angle, low
+resolution with the true factor, high exposure by the true stops, JPEG with the true quality; low exposure and low contrast by CLAHE; noise, weather and
+detector faults by name. So it is given names, strengths and directions that nobody knows of a real image: a strong baseline. Faults are undone in the
+opposite order. Origin: ours. Licence: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -20,27 +13,26 @@ from typing import Any
 
 from torch import Tensor
 
-from ..data.operation import to_encoded, to_linear
 from ..errors import FusionError
-from ..restoration import (
+from ..models.restoration import (
     clahe,
-    dehaze,
+    deblurred,
     even_columns,
-    gaussian_kernel,
+    exposed,
+    finer,
     in_light,
     line_kernel,
-    median,
-    noise_deviation,
-    non_local_means,
     recompress,
-    without_outliers,
+    without_dead_pixels,
+    without_haze,
+    without_noise,
+    without_rain,
+    without_snow,
     without_stripes,
 )
 
 BENT = 0.06
-"""Noise that motion deblurring assumes at least: the path was no straight line. Chosen on training images, as ALIASED."""
-ALIASED = 6 / 255
-"""The same for low resolution, which is no blur alone."""
+"""Noise that motion deblurring assumes at least: the path was no straight line. Chosen on training images."""
 
 
 def restore(image: Tensor, done: Sequence[Mapping[str, Any]]) -> Tensor:
@@ -50,27 +42,27 @@ def restore(image: Tensor, done: Sequence[Mapping[str, Any]]) -> Tensor:
         if strength == 0:
             continue
         if name in ("gaussian_noise", "sensor_noise"):
-            image = non_local_means(image, noise_deviation(image))
+            image = without_noise(image)
         elif name == "jpeg":
             image = recompress(image, strength)
         elif name == "gaussian_blur":
-            image = in_light(image, gaussian_kernel(3 * strength))
+            image = deblurred(image, strength)
         elif name == "motion_blur":
             image = in_light(image, line_kernel(21 * strength, float(record["angle_degrees"])), BENT)
         elif name == "downsample":
-            image = in_light(image, gaussian_kernel(0.3 * float(record["factor"])), ALIASED)
+            image = finer(image, float(record["factor"]))
         elif name == "haze":
-            image = dehaze(image, 0.95)
+            image = without_haze(image)
         elif name == "rain":
-            image = dehaze(median(image, 1, 7), 0.6)
+            image = without_rain(image)
         elif name == "snow":
-            image = dehaze(median(image, 5, 5), 0.6)
+            image = without_snow(image)
         elif name in ("low_exposure", "low_contrast"):
             image = clahe(image)
         elif name == "high_exposure":
-            image = to_encoded(to_linear(image) * 2 ** (-2.5 * strength))
+            image = exposed(image, -2.5 * strength)
         elif name == "dead_pixels":
-            image = without_outliers(image, median(image, 3, 3), 0.1)
+            image = without_dead_pixels(image)
         elif name in ("dark_stripes", "bright_stripes"):
             image = without_stripes(image)
         elif name == "fixed_pattern":

@@ -1,7 +1,7 @@
 """Does a model find the class that a word names: `anyfuse bench --section segmentation`, on CamVid.
 
-The classes are asked for by their words, for each test image twice as a pair; a pixel is of a class where its probability is above 0.5, and, in a second
-table, where it is the largest of all eleven. IoU per class over all images together and their mean, and the confusion of words: of the pixels that a
+Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its probability is above 0.5, and, in a
+second table, where it is the largest of what all eleven words gave. IoU per class over all images together and their mean, and the confusion of words: of the pixels that a
 word marked, the share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
 """
 
@@ -48,7 +48,7 @@ def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.de
         padded = tiling.plan(model, 2, 1, h, w)
         rows, cols = tiling.reflect(slice(0, padded.padded_height), h), tiling.reflect(slice(0, padded.padded_width), w)
         pair = luma[rows][:, cols].expand(1, 2, 1, -1, -1).to(device)
-        found = torch.cat(list(model.masks(pair, CLASSES).values()))[:, :h, :w].cpu()
+        found = torch.cat([model.masks(pair, [name])[name] for name in CLASSES])[:, :h, :w].cpu()
         best = found.argmax(0)
         for index, mask in enumerate(found):
             half[index] += counts(mask > 0.5, classes)

@@ -94,7 +94,9 @@ def flow_loss(found: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, o
 
 
 def draw_times(like: Tensor, start: float) -> Tensor:
-    """Times (B,) for a batch: sigmoid of a normal number, and 0, where sampling begins, for a share `start`."""
+    """Times (B,) for a batch: sigmoid of a normal number, and 0, where sampling begins, for a share `start`. FusionError where that is no share."""
+    if not 0 <= start <= 1:
+        raise FusionError(f"options.at_start={start}: give a share from 0 to 1")
     t = torch.randn(len(like)).sigmoid()
     return t.masked_fill(torch.rand(len(t)) < start, 0.0).to(like)
 

@@ -1,7 +1,7 @@
 """Classical restoration of what a wish names, for MMAIF's detail path: filters that know no more than the wish says.
 
-Strengths are those of the wish, directions of motion are nobody's, so a fault is undone about, or not at all (motion, JPEG). What the network
-makes of it is its own matter. Origin: ours; the filters' papers are named in restoration.py. Licence: Apache-2.0.
+Strengths are those of the wish, so a fault is undone about; motion, whose direction nobody says, and JPEG are left. What the network makes of it is
+its own matter. Origin: ours; the filters' papers are named in restoration.py. Licence: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -11,57 +11,54 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..data.operation import to_encoded, to_linear
+from ..colour import to_luma
 from ..language.lexicon import DEGRADATIONS
-from ..restoration import (
-    dehaze,
+from .restoration import (
+    deblurred,
     even_columns,
-    gaussian_kernel,
-    in_light,
-    median,
-    noise_deviation,
-    non_local_means,
-    without_outliers,
+    exposed,
+    finer,
+    without_dead_pixels,
+    without_haze,
+    without_noise,
+    without_rain,
+    without_snow,
     without_stripes,
 )
 from .wishes import WIDTH
 
-ALIASED = 6 / 255
-"""Noise that Wiener deconvolution of a low resolution assumes at least."""
-
-
-def brighter(image: Tensor, stops: float) -> Tensor:
-    return to_encoded(to_linear(image) * 2.0**stops)
-
-
-MENDERS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "downsample": lambda x, s: in_light(x, gaussian_kernel(0.3 * (1 + 3 * s)), ALIASED),
-    "low_contrast": lambda x, s: x.mean() + (x - x.mean()) / (1 - 0.65 * s),
-    "dead_pixels": lambda x, s: without_outliers(x, median(x, 3, 3), 0.1),
-    "stripes": lambda x, s: without_stripes(x),
-    "fixed_pattern": lambda x, s: even_columns(x),
-    "noise": lambda x, s: non_local_means(x, noise_deviation(x)),
-    "high_exposure": lambda x, s: brighter(x, -2.5 * s),
-    "low_exposure": lambda x, s: brighter(x, 4 * s),
-    "blur": lambda x, s: in_light(x, gaussian_kernel(3 * s)),
-    "snow": lambda x, s: dehaze(median(x, 5, 5), 0.6),
-    "rain": lambda x, s: dehaze(median(x, 1, 7), 0.6),
-    "haze": lambda x, s: dehaze(x, 0.95),
+MENDERS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
+    "downsample": lambda x, s, mean: finer(x, 1 + 3 * s),
+    "low_contrast": lambda x, s, mean: mean + (x - mean) / (1 - 0.65 * s),
+    "dead_pixels": lambda x, s, mean: without_dead_pixels(x),
+    "stripes": lambda x, s, mean: without_stripes(x),
+    "fixed_pattern": lambda x, s, mean: even_columns(x),
+    "noise": lambda x, s, mean: without_noise(x),
+    "high_exposure": lambda x, s, mean: exposed(x, -2.5 * s),
+    "low_exposure": lambda x, s, mean: exposed(x, 4 * s),
+    "blur": lambda x, s, mean: deblurred(x, s),
+    "snow": lambda x, s, mean: without_snow(x),
+    "rain": lambda x, s, mean: without_rain(x),
+    "haze": lambda x, s, mean: without_haze(x),
 }
-"""Per fault (luma (H, W), strength) -> luma, in the order in which they are undone: the file, the sensor, the lens, the air."""
+"""Per fault (channel (H, W), strength, mean luma) -> channel, in the order in which they are undone: the file, the sensor, the lens, the air."""
 
 
 @torch.no_grad()
-def mend(sources: Tensor, wishes: Tensor) -> Tensor:
-    """sources (B, 2, C, H, W) in [0, 1], wishes (B, 31) as wishes.wish_vector gives them -> the same, repaired as far as these filters can."""
-    found = sources.clone()
+def mend(sources: Tensor, wishes: Tensor) -> Tensor | None:
+    """sources (B, 2, C, H, W) in [0, 1], sides 16 or more, wishes (B, 31) as wishes.wish_vector gives them -> the same, repaired as far as these
+    filters can; None where no wish names a fault that one of them undoes."""
     faults = wishes[:, 1:WIDTH].unflatten(1, (2, len(DEGRADATIONS))).cpu()
-    for b, k in faults.amax(-1).nonzero().tolist():
-        said = dict(zip(DEGRADATIONS, faults[b, k].tolist(), strict=True))
-        for channel, plane in enumerate(sources[b, k]):
-            image = plane
-            for name, repair in MENDERS.items():
-                if said[name] > 0:
-                    image = repair(image, min(1.0, said[name])).clamp(0, 1)
-            found[b, k, channel] = image
+    known = torch.tensor([name in MENDERS for name in DEGRADATIONS])
+    places = (faults * known).amax(-1).nonzero().tolist()
+    if not places:
+        return None
+    found = sources.clone()
+    for b, k in places:
+        said = dict(zip(DEGRADATIONS, faults[b, k].clamp(0, 1).tolist(), strict=True))
+        for name, repair in MENDERS.items():
+            if said[name] > 0:
+                image = found[b, k]
+                mean = float((to_luma(image) if len(image) == 3 else image).mean())
+                found[b, k] = torch.stack([repair(x, said[name], mean) for x in image]).clamp(0, 1)
     return found

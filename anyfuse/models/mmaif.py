@@ -9,7 +9,7 @@ docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: s
     regression   one pass gives the latents of the result
     flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
     detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py), and with that of
-                 the default model's fusion, of the sources as they are and after the classical restoration that the words ask for (mend.py)
+                 the default model's fusion of them; config.mend: also of what the classical restoration that is asked for makes of them (mend.py)
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
 """
@@ -41,7 +41,7 @@ class MMAIFConfig:
     text: width of what is said (wishes.py), or of a sentence's vector.
 
     flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
-    transformer gives that path; mend: it has classical restoration too. mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
+    transformer gives that path; mend: it has classical restoration too (with detail, and where wishes are numbers: text 31). mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
     transformer gives alone, which for flow is then the velocity. moe (else one GLU of the same cost), rope, value_residual,
     naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
@@ -128,7 +128,7 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor, time: Tensor | None = None, text: Tensor | None = None) -> Predicted:
-        """latents (B, 32, h, w), with flow (B, 48, h, w), h and w multiples of the patch; time (B,) in [0, 1]; text (B, E) -> what is predicted.
+        """latents (B, 32, h, w), with flow (B, 48, h, w), h and w multiples of the patch; time (B,) in [0, 1), for flow; text (B, E) -> what is predicted.
 
         A row of zeros in `text` means no instruction, as None does for all.
         """
@@ -151,7 +151,7 @@ class DiT(nn.Module):
         if c.mix:
             shares = y[:, LATENT : (1 + self.inputs) * LATENT]
             result = result + mix_latents(shares, latents.unflatten(1, (self.inputs, LATENT)))
-            if time is not None:
+            if c.flow and time is not None:
                 result = velocity(latents[:, :LATENT], time, result)
         return Predicted(result, guide, balance, load)
 
@@ -190,10 +190,10 @@ class MMAIF(LatentModel):
         c = config or MMAIFConfig()
         super().__init__(c.codec, c.random_codec)
         self.config = c
-        self.working_bytes = 160 if self.channels == 1 else 1500
         self.dit = DiT(c)
-        self.mends = c.mend and c.text == WIDTH
+        self.mends = c.mend and c.detail and c.text == WIDTH
         self.detail = Detail(self.channels, c.guide, self.mends) if c.detail else None
+        self.working_bytes = (210 if self.mends else 160) if self.channels == 1 else 1500
         self.steps = c.steps
         self.repairs = c.text == WIDTH
         self.told: Tensor | None = None

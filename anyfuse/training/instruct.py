@@ -56,7 +56,7 @@ class Instruct(Descent):
 
     def times(self, batch: InstructBatch) -> Tensor:
         """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
-        t = draw_times(batch.goal, self.options["start"])
+        t = draw_times(batch.goal, self.options["at_start"])
         start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
         return t.masked_fill(start, 0.0)
 

@@ -60,24 +60,26 @@ UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
     "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
-    "even": 0.0, "start": 0.25, "pool_seed": -1,
+    "even": 0.0, "at_start": 0.25, "pool_seed": -1,
 }  # fmt: skip
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
 which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
 real pairs whose subtask is not said, as most users do not say it.
 decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained.
-even: 1 lets all latent channels count alike, 0 by what each does to the image. start: share of t = 0.
+even: 1 lets all latent channels count alike, 0 by what each does to the image. at_start: share of t = 0.
 pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's."""
 
 
-STRAIGHTEN = {**DEFAULTS, "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0}
+STRAIGHTEN = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
+    "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0,
+}  # fmt: skip
 """teacher_steps: of the teacher, guided as its configuration says; ends: items of the pool that it does."""
 
 
 @dataclass(kw_only=True)
 class InstructBatch(Batch):
     """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose images count; classes
-    (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a class; origin (B, 16, h, w): the noise that
+    (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a class, and some pixel has a known one; origin (B, 16, h, w): the noise that
     goes with the goal, of 'straighten'."""
 
     latents: Tensor
@@ -222,7 +224,7 @@ class InstructPairs(Pool):
         prompts, there, asked = zip(*said, strict=True)
         batch = InstructBatch(
             task, pixels[:, :2, None], pixels[:, :2], pixels[:, 2], latents=codes[:, :2], goal=codes[:, 2], there=torch.tensor(there),
-            classes=classes, asked=torch.tensor(asked), prompts=prompts,
+            classes=classes, asked=torch.tensor(asked) & (classes >= 0).flatten(1).any(1), prompts=prompts,
         )  # fmt: skip
         if self.ends is not None:
             batch.goal = torch.from_numpy(self.ends[index, 0]).float()

@@ -44,10 +44,10 @@ LARGEST = 5
 """Weather is that of a picture up to so many times as high as the crop."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
-    "even": 0.0, "start": 0.25, "pool_seed": -1,
+    "even": 0.0, "at_start": 0.25, "pool_seed": -1,
 }  # fmt: skip
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
-decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; start: share of t = 0
+decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; at_start: share of t = 0
 in flow; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
 
 
@@ -198,7 +198,7 @@ class Latent(Descent):
         goal = torch.cat([b.goal for b in given if b.goal is not None])
         text = self._text([plans for b in given for plans in b.plans], latents)
         if self.model.config.flow:
-            t = draw_times(goal, self.options["start"])
+            t = draw_times(goal, self.options["at_start"])
             noise = torch.randn(goal.shape).to(goal)
             now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
             found = self.model.dit(torch.cat([now, latents], 1), t, text)

@@ -17,7 +17,6 @@ from conftest import scene, to8
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import refused, run
 
-from anyfuse import restoration
 from anyfuse.benchmark import degraded, restore
 from anyfuse.benchmark.degraded import (
     BUILT_IN,
@@ -36,6 +35,7 @@ from anyfuse.control import Control
 from anyfuse.data.degrade import MENUS, OPERATIONS, Step, apply
 from anyfuse.errors import FusionError
 from anyfuse.io import read_image, write_image
+from anyfuse.models import restoration
 from anyfuse.models.mmaif import MMAIF, MMAIFConfig
 
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)

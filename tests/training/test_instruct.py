@@ -182,6 +182,7 @@ def test_classes_go_with_prompts_that_name_some(pool: InstructPairs) -> None:
         assert torch.equal(found[found >= 0], classes[classes < len(CLASSES)])
         named.append((len(names), sum(bool((found == CLASSES.index(name)).any()) for name in names)))
     assert {1, 2} <= {count for count, _ in named}
+    assert not given.asked[(given.classes < 0).flatten(1).all(1)].any()
     assert sum(there for _, there in named) > 10
 
 
@@ -232,6 +233,19 @@ def test_gradients_reach_all_parts(pool: InstructPairs) -> None:
     assert {"velocity", "mask", "psnr", "instruct/reconstruction"} <= log.keys()
     assert not [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert all(p.grad is None for p in model.codec.parameters())
+
+
+def test_an_image_without_a_known_class_asks_for_none(pool: InstructPairs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "shares", {"segment": 1.0})
+    void = pool.pixels.copy()
+    void[:, 3] = len(CLASSES)
+    monkeypatch.setattr(pool, "pixels", void)
+    given = batch(pool)
+    assert not given.asked.any()
+    assert any(control_of(text).segment for text in given.prompts)
+    total, log = Instruct(fresh(), small()).loss([given])
+    assert total.isfinite()
+    assert "mask" not in log
 
 
 def test_it_learns(pool: InstructPairs) -> None:

@@ -198,6 +198,8 @@ def test_share_of_times_at_the_start() -> None:
     assert float((t == 0).float().mean()) == pytest.approx(0.25, abs=0.03)
     assert float(t[t > 0].median()) == pytest.approx(0.5, abs=0.03)
     assert not (draw_times(torch.zeros(4000), 0.0) == 0).any()
+    with pytest.raises(FusionError, match="a share from 0 to 1"):
+        draw_times(torch.zeros(2), 1.5)
 
 
 def mmaif_predicted(latents: Tensor) -> Any:

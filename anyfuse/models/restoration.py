@@ -18,9 +18,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data.operation import gaussian_taps, mirror, to_encoded, to_linear
-from .data.optics import jpeg
-from .models.classical import box, guided_filter
+from ..data.operation import gaussian_taps, mirror, to_encoded, to_linear
+from ..data.optics import jpeg
+from .classical import box, guided_filter
+
+ALIASED = 6 / 255
+"""Noise that deconvolution of a low resolution assumes at least, as it is no blur alone. Chosen on training images."""
+
+
+def without_noise(image: Tensor) -> Tensor:
+    return non_local_means(image, noise_deviation(image))
+
+
+def without_haze(image: Tensor) -> Tensor:
+    return dehaze(image, 0.95)
+
+
+def without_rain(image: Tensor) -> Tensor:
+    """Median across the streaks, and less of a veil than haze is."""
+    return dehaze(median(image, 1, 7), 0.6)
+
+
+def without_snow(image: Tensor) -> Tensor:
+    return dehaze(median(image, 5, 5), 0.6)
+
+
+def without_dead_pixels(image: Tensor) -> Tensor:
+    return without_outliers(image, median(image, 3, 3), 0.1)
+
+
+def deblurred(image: Tensor, strength: float) -> Tensor:
+    """Of a Gaussian blur of that strength."""
+    return in_light(image, gaussian_kernel(3 * strength))
+
+
+def finer(image: Tensor, factor: float) -> Tensor:
+    """Of a resolution that was `factor` times lower."""
+    return in_light(image, gaussian_kernel(0.3 * factor), ALIASED)
+
+
+def exposed(image: Tensor, stops: float) -> Tensor:
+    """Light times 2^stops."""
+    return to_encoded(to_linear(image) * 2.0**stops)
 
 
 def noise_deviation(image: Tensor) -> float:
@@ -111,15 +150,16 @@ def wiener(image: Tensor, kernel: Tensor, noise: float) -> Tensor:
     margin = min(32, h, w) if kernel.shape[0] <= 65 else kernel.shape[0]
     padded = mirror(image[None], margin)[0]
     tall, wide = padded.shape
-    edge = [torch.sin(torch.linspace(0, math.pi / 2, margin)).square() for _ in range(2)]
-    window = [torch.cat([e, torch.ones(n - 2 * margin), e.flip(0)]) for e, n in zip(edge, (tall, wide), strict=True)]
+    at = image.device
+    edge = torch.sin(torch.linspace(0, math.pi / 2, margin, device=at)).square()
+    window = [torch.cat([edge, torch.ones(n - 2 * margin, device=at), edge.flip(0)]) for n in (tall, wide)]
     mean = padded.mean()
     padded = (padded - mean) * window[0][:, None] * window[1]
     r = kernel.shape[0] // 2
-    spread = torch.zeros(tall, wide)
-    spread[: 2 * r + 1, : 2 * r + 1] = kernel
+    spread = torch.zeros(tall, wide, device=at)
+    spread[: 2 * r + 1, : 2 * r + 1] = kernel.to(at)
     response = torch.fft.rfft2(spread.roll((-r, -r), (0, 1)))
-    fy, fx = torch.fft.fftfreq(tall)[:, None], torch.fft.rfftfreq(wide)[None]
+    fy, fx = torch.fft.fftfreq(tall, device=at)[:, None], torch.fft.rfftfreq(wide, device=at)[None]
     power = float(image.var(correction=0)) * 0.02 / (fy.square() + fx.square() + 1e-4)
     ratio = noise**2 / power.clamp_min(1e-9)
     inverse = response.conj() / (response.abs().square() + ratio)
