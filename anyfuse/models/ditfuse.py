@@ -9,7 +9,7 @@ docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is m
     transformer  [text | image 1 | image 2 | time | target] (ditfuse_blocks.py); image 1 is the second source: visible, overexposed, far
     flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler steps from noise with a fixed seed
     guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
-    detail       ours, as MMAIF's: the finest bands of the sources are mixed into what the codec decodes
+    detail       ours, as MMAIF's: the pyramids of the sources and of the default model's fusion are mixed into that of what the codec decodes
     mask         ours: a head on the target's tokens tells the class of each pixel, for those that the prompt names; colours are painted afterwards
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
@@ -39,8 +39,8 @@ class DiTFuseConfig:
     """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of SwiGLU), patch: of the transformer.
     vocabulary: rows of the table of words.
 
-    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: merge the
-    sources' finest bands; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
+    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: mix the
+    sources' pyramids in; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
     row, column and piece, 'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
     apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours; it learns several times
     faster). mix: the result is a share of each latent number of both images and of the noisy target, and what is added (ours); else the transformer gives

@@ -1,7 +1,7 @@
 """The mixture of instructions that DiTFuse (arXiv 2512.07170) is trained on, from a pool on disk; instruct.py trains on it.
 
     m3        two degraded views of a natural image (data/m3.py); the target is the image; prompt [FUSION]
-    pairs     infrared and visible, exposures, synthetic focus; the target is the truth where there is one, else what the default model makes of them
+    pairs     infrared and visible, exposures, synthetic focus, medical images where the recipe has a set of them; the target is the truth where there is one, else what the default model makes of them
     control   an M3 or a real pair whose target has another tone (data/tones.py); prompt [CONTROL]
     segment   a street image of CamVid, twice, as an M3 pair or beside a version in other tones; the target is the image, the mask that of a class
 
@@ -116,6 +116,7 @@ class InstructPairs(Pool):
         self.shares = {kind: float(o[kind]) for kind in ("m3", "pairs", "control", "segment")}
         if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")
+        self.drawn = (*PAIRS, *(["mif"] if any(data.task == "mif" for data in recipe.sets) else []))
         self.streets = self._streets()
         key = [VERSION, self.size, self.count, o["both"], o["complements"], self.seed, self.manifest]
         self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
@@ -158,7 +159,7 @@ class InstructPairs(Pool):
             target = self.crop("natural", self.size, gen)[0]
             sources = self.m3(target, gen)
         else:
-            task = PAIRS[integer(0, len(PAIRS) - 1, gen)]
+            task = self.drawn[integer(0, len(self.drawn) - 1, gen)]
             place = integer(0, 1, gen) if task == "mef" else 0  # every other one is synthetic
             batch = self.batch_of(task, 2, gen)
             sources = batch.sources[place, :, 0]

@@ -237,6 +237,13 @@ RECIPES |= {
     )
 }
 RECIPES |= {
+    "ditfuse-tiny-medical": replace(  # goes on from ditfuse-tiny
+        RECIPES["ditfuse-tiny"],
+        steps=1000,
+        lr=3e-4,
+        sets=REAL_AND_NATURAL,
+        options={"pool": 2000, "m3": 0.30, "pairs": 0.30, "control": 0.20, "segment": 0.20, "mask": 0.5},
+    ),
     "ditfuse-small": replace(RECIPES["ditfuse-tiny"], model="ditfuse-small", lr=4e-4, steps=12_000),
     "ditfuse-tiny-fast": replace(
         RECIPES["ditfuse-tiny"],
@@ -244,7 +251,17 @@ RECIPES |= {
         lr=2e-4,
         steps=1000,
         strategy="straighten",
-        options={**RECIPES["ditfuse-tiny"].options, "ends": 1000, "teacher_steps": 8},
+        sets=REAL_AND_NATURAL,
+        options={
+            "pool": 2000,
+            "m3": 0.30,
+            "pairs": 0.30,
+            "control": 0.20,
+            "segment": 0.20,
+            "mask": 0.5,
+            "ends": 1000,
+            "teacher_steps": 8,
+        },
     ),
 }
 
