@@ -122,7 +122,7 @@ MODELS: dict[str, Spec] = {
         "MMAIF (ICCV 2025), tiny",
         weights="mmaif-tiny",
         needs_weights=True,
-        sha256="4eefce0a0d388a156453229fe109bcb9fd4d5271359acc51c72b054b9717342c",
+        sha256="418c97558df50d0689b8ad08e13407dda1c3b8830594f741eb3c3b85768e449e",
         trained_on=NO_MEDICAL,
     ),
     "mmaif-tiny-flow": Spec(
