@@ -135,7 +135,15 @@ MODELS: dict[str, Spec] = {
         trained_on=NO_MEDICAL,
     ),
     "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
-    "ditfuse-tiny": Spec(DiTFuse, DITFUSE_TINY, "DiTFuse (TPAMI 2025), tiny", needs_weights=True),
+    "ditfuse-tiny": Spec(
+        DiTFuse,
+        DITFUSE_TINY,
+        "DiTFuse (TPAMI 2025), tiny",
+        weights="ditfuse-tiny",
+        needs_weights=True,
+        sha256="55c7962a5a9ec043113385c04b3cef6975c1041b49fdeea2f57f0dad82aaec51",
+        trained_on=f"{TRAINED_ON}, CamVid (training split)",
+    ),
     "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),
 }
 

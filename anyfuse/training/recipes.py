@@ -307,6 +307,45 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     return recipe
 
 
+def command(recipe: Recipe) -> str:
+    """What starts a run of this recipe: `anyfuse train` with the preset that is nearest and what to set."""
+    near = [
+        (name, _settings(plan, recipe))
+        for name, plan in RECIPES.items()
+        if (plan.model, plan.sets) == (recipe.model, recipe.sets)
+    ]
+    name, settings = min(near, key=lambda found: len(found[1]), default=(recipe.model, []))
+    return " ".join(["anyfuse train", name, *(f"--set {setting}" for setting in settings)])
+
+
+def _settings(plan: Recipe, recipe: Recipe) -> list[str]:
+    """The settings by which `override` makes the recipe from the plan."""
+
+    def flat(value: Any, path: str) -> dict[str, Any]:
+        parts = value.items() if isinstance(value, dict) else []
+        return {k: v for key, part in parts for k, v in flat(part, f"{path}.{key}").items()} if parts else {path: value}
+
+    def text(value: Any) -> str:
+        return (
+            str(value).lower()
+            if isinstance(value, bool)
+            else ",".join(map(str, value))
+            if isinstance(value, tuple)
+            else str(value)
+        )
+
+    found = []
+    for part in fields(recipe):
+        old, new = (flat(getattr(r, part.name), part.name) for r in (plan, recipe))
+        gone = {key: 0 for key, value in old.items() if key not in new and not isinstance(value, dict)}
+        found += [
+            f"{k}={text(v)}"
+            for k, v in {**gone, **new}.items()
+            if not isinstance(v, dict) and (k in gone or old.get(k) != v)
+        ]
+    return found
+
+
 def override_fields(plan: Plan, settings: Sequence[str]) -> Plan:
     """Any frozen dataclass of plain values with 'key=value' settings; errors as `override`."""
     for setting in settings:

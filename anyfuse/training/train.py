@@ -24,7 +24,7 @@ from ..models.lora import merge_lora
 from ..tiling import fuse_whole
 from .loop import Ema, Loop
 from .pool import Pool
-from .recipes import Recipe
+from .recipes import Recipe, command
 from .strategies import build_data, build_strategy
 
 
@@ -120,7 +120,7 @@ def export(
     lines = [
         f"# {recipe.model}{changes}",
         "",
-        f"Trained with `anyfuse train {recipe.model}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
+        f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
         "",
         f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
         + ", ".join(sorted({s.task for s in recipe.sets})),

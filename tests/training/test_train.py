@@ -19,7 +19,7 @@ from anyfuse.io import write_image
 from anyfuse.models import load_model
 from anyfuse.training.famo import Balance
 from anyfuse.training.loop import Ema
-from anyfuse.training.recipes import RECIPES, Recipe, override
+from anyfuse.training.recipes import RECIPES, Recipe, command, override
 from anyfuse.training.strategies import Plain
 from anyfuse.training.tasks import task_loss
 from anyfuse.training.train import learning_rate, train
@@ -107,6 +107,17 @@ def test_senseless_numbers_are_refused_before_anything_is_loaded(folders: Path, 
         override(RECIPES["tita-small"], ["tasks.ivf=-1"])
     with pytest.raises(FusionError, match="rate"):
         Balance(("a", "b"), {**Balance.DEFAULTS, "rate": -1.0})
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_cards_command_makes_the_same_recipe(name: str) -> None:
+    assert command(RECIPES[name]) == f"anyfuse train {name}"
+    changes = ["lr=0.002", "seed=3", "start=runs/x", "schedule=constant"]
+    changes += [f"tasks.{task}=5" for task in list(RECIPES[name].tasks)[:1]]
+    changed = override(RECIPES[name], changes)
+    made = command(changed).split()
+    assert made[:2] == ["anyfuse", "train"]
+    assert override(RECIPES[made[2]], made[4::2]) == changed
 
 
 def test_outputs_and_card(folders: Path, tmp_path: Path) -> None:
