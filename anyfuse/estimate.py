@@ -202,6 +202,10 @@ def built_in() -> Estimator:
 # ---------------------------------------------------------------------- the call
 
 
+FLAT = 4 / 255
+"""Of an image whose values differ by less nothing is assumed: there is nothing in it to tell a fault by."""
+
+
 @dataclass(frozen=True)
 class _Look:
     """What is read of an image: luma windows (h, w), whether it has colour, its mean luma."""
@@ -276,7 +280,8 @@ def _estimate(
     for k, role in enumerate(roles):
         limits = model.thresholds[int(place[k])].tolist()
         columns = [FAULTS.index(name) for name in menu_of(role, task)]
-        faults.append({FAULTS[c]: Fault(float(found[k, c]), float(strengths[k, c]), limits[c]) for c in columns})
+        sure = 0.0 if all(float(view.max() - view.min()) < FLAT for view in looks[k].views) else 1.0
+        faults.append({FAULTS[c]: Fault(sure * float(found[k, c]), float(strengths[k, c]), limits[c]) for c in columns})
     return Estimate(task, certainty, roles, tuple(faults))
 
 

@@ -303,3 +303,13 @@ def test_training_writes_what_loads_and_keeps_its_rows(tmp_path: Path) -> None:
         load_estimator(tmp_path / "a")
     with pytest.raises(FusionError, match="holds no estimator"):
         load_estimator(tmp_path / "none")
+
+
+@pytest.mark.parametrize("level", [0.1, 0.5, 0.8])
+def test_nothing_is_wrong_with_a_flat_image(level: float) -> None:
+    flat = torch.full((1, 64, 64), level)
+    flat[0, 0, 0] += 2 / 255
+    photo = read_image(EXAMPLES / "infrared" / "visible.jpg").read()[:, :64, :64]
+    found = estimate([flat, photo], "mef")
+    assert all(fault.probability == 0 for fault in found.images[0].values())
+    assert any(fault.probability > 0 for fault in found.images[1].values())
