@@ -65,6 +65,7 @@ class Spec:
 
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
 TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
+STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
 MODELS: dict[str, Spec] = {
     "anyfuse": Spec(
@@ -142,13 +143,21 @@ MODELS: dict[str, Spec] = {
         weights="ditfuse-tiny",
         needs_weights=True,
         sha256="55c7962a5a9ec043113385c04b3cef6975c1041b49fdeea2f57f0dad82aaec51",
-        trained_on=f"{TRAINED_ON}, CamVid (training split)",
+        trained_on=STREETS,
     ),
-    "ditfuse-tiny-fast": Spec(DiTFuse, DITFUSE_FAST, "DiTFuse (TPAMI 2025), tiny, few steps", needs_weights=True),
+    "ditfuse-tiny-fast": Spec(
+        DiTFuse,
+        DITFUSE_FAST,
+        "DiTFuse (TPAMI 2025), tiny, few steps",
+        weights="ditfuse-tiny-fast",
+        needs_weights=True,
+        sha256="ae83e9fc0cddfe54ce1a802531ba6e8a66bbb54c05b21a2533475802dfc0218f",
+        trained_on=STREETS,
+    ),
 }
 
-SHORT = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny"}
-"""Short names of the sizes that ship."""
+SHORT = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
+"""Short names of those that ship."""
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
 SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
