@@ -156,7 +156,7 @@ class Fuser:
         """
         if explain:
             self.check_explains()
-        control = parse_instruction(say) if isinstance(say, str) else say or Control()
+        control = read_say(say)
         frames = read_frames(images, white)
         single = len(frames) == 1 and bool(control.segment)
         if len(frames) < 2 and not single:
@@ -206,7 +206,7 @@ class Fuser:
 
     def check_masks(self, say: str | Control | None) -> list[str]:
         """The classes that `say` wants to see; raises FusionError where it is none, or the model has no masks."""
-        control = parse_instruction(say) if isinstance(say, str) else say or Control()
+        control = read_say(say)
         if not control.segment:
             raise FusionError(NO_CLASS)
         if not self.model.shows:
@@ -264,6 +264,15 @@ def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
     """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
     stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
     return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
+
+
+def read_say(say: str | Control | None) -> Control:
+    """What is asked for; FusionError for words that are not understood, and for what is no wish."""
+    if say is None or isinstance(say, Control):
+        return say or Control()
+    if not isinstance(say, str):
+        raise FusionError(f"say={say!r}: give an instruction in words, or a Control")
+    return parse_instruction(say)
 
 
 def mask_paths(path: str | Path, classes: Sequence[str]) -> list[Path]:

@@ -88,6 +88,8 @@ def fuse_files(
         write_json(report, result.report, inputs)
     if not choices.quiet:
         r = result.report
+        if choices.say:
+            print(f"understood: {r['understood']}")
         for one in r.get("assumed", {}).get("faults", ()):
             print(
                 f"assumed: {one['fault']} in {one['image']} ({one['probability']:.2f} sure, strength {one['strength']:.2f})"

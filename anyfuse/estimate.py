@@ -202,8 +202,8 @@ def built_in() -> Estimator:
 # ---------------------------------------------------------------------- the call
 
 
-FLAT = 4 / 255
-"""Of an image whose values differ by less nothing is assumed: there is nothing in it to tell a fault by."""
+FLAT, SMALL = 4 / 255, 32
+"""Nothing is assumed of an image whose values differ by less, or with a side of fewer pixels: there is too little in it to tell a fault by."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +280,8 @@ def _estimate(
     for k, role in enumerate(roles):
         limits = model.thresholds[int(place[k])].tolist()
         columns = [FAULTS.index(name) for name in menu_of(role, task)]
-        sure = 0.0 if all(float(view.max() - view.min()) < FLAT for view in looks[k].views) else 1.0
+        empty = all(min(view.shape) < SMALL or float(view.max() - view.min()) < FLAT for view in looks[k].views)
+        sure = 0.0 if empty else 1.0
         faults.append({FAULTS[c]: Fault(sure * float(found[k, c]), float(strengths[k, c]), limits[c]) for c in columns})
     return Estimate(task, certainty, roles, tuple(faults))
 

@@ -313,3 +313,10 @@ def test_nothing_is_wrong_with_a_flat_image(level: float) -> None:
     found = estimate([flat, photo], "mef")
     assert all(fault.probability == 0 for fault in found.images[0].values())
     assert any(fault.probability > 0 for fault in found.images[1].values())
+
+
+def test_nothing_is_assumed_of_a_few_pixels() -> None:
+    photo = read_image(EXAMPLES / "infrared" / "visible.jpg").read()
+    for size in ((1, 1), (3, 5), (31, 200)):
+        found = estimate([photo[:, : size[0], : size[1]]] * 2, "mff")
+        assert not found.assumed()

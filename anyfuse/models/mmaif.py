@@ -72,6 +72,9 @@ class MMAIFConfig:
     random_codec: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "hidden", "experts", "rank", "table", "text", "guide"):
+            if getattr(self, name) < 1:
+                raise FusionError(f"{name} {getattr(self, name)}: give 1 or more")
         if self.patch not in (1, 2):
             raise FusionError(f"patch {self.patch}: give 1 or 2")
         if self.width % self.heads or self.width // self.heads % 4:

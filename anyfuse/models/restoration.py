@@ -98,7 +98,9 @@ def non_local_means(image: Tensor, deviation: float, reach: int = 6, patch: int 
             total += weight * other[patch : patch + h, patch : patch + w]
             weights += weight
             largest = torch.maximum(largest, weight)
-    largest = torch.where(weights > 0, largest, 1.0)
+    largest = largest.clamp_min(
+        1e-6
+    )  # where nothing is alike a pixel stays, and no sum is lost in the smallest numbers
     return (total + largest * image) / (weights + largest)
 
 

@@ -185,6 +185,13 @@ def test_noise_is_measured_and_an_image_without_any_stays() -> None:
     assert restoration.non_local_means(noisy, 0.05).std() < 0.012
 
 
+def test_denoising_of_a_clean_image_leaves_no_specks() -> None:
+    """Where nothing is alike, weights are too small for a quotient of their sums."""
+    clean = to_luma(read_image(EXAMPLES / "infrared" / "visible.jpg").read())[0]
+    made = restoration.non_local_means(clean, 0.1 / 255)
+    assert (made - clean).abs().max() < 2 / 255
+
+
 def test_clahe_is_opencvs() -> None:
     cv2 = pytest.importorskip("cv2")
     image = to8(scene(480, 640, 3) * 0.4 + 0.2)

@@ -115,3 +115,10 @@ def test_other_models_refuse_repairs_and_ignore_the_task() -> None:
     with pytest.raises(FusionError, match="mmaif"):
         fuser.run(images, say="remove the noise")
     assert fuser.run(images, say=parse_instruction("fuse these two exposures")).report["warnings"]
+
+
+@pytest.mark.parametrize("say", [3, ["noise"], b"noise"])
+def test_a_wish_is_words_or_a_control(say: object) -> None:
+    pair = [np.zeros((64, 80), np.uint8)] * 2
+    with pytest.raises(FusionError, match="give an instruction in words, or a Control"):
+        Fuser(listening()).run(pair, say=say)  # type: ignore[arg-type]
