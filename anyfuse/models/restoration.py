@@ -98,9 +98,7 @@ def non_local_means(image: Tensor, deviation: float, reach: int = 6, patch: int 
             total += weight * other[patch : patch + h, patch : patch + w]
             weights += weight
             largest = torch.maximum(largest, weight)
-    largest = largest.clamp_min(
-        1e-6
-    )  # where nothing is alike a pixel stays, and no sum is lost in the smallest numbers
+    largest = largest.clamp_min(1e-6)  # where nothing is alike a pixel stays: quotients of smaller sums are noise
     return (total + largest * image) / (weights + largest)
 
 
