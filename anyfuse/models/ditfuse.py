@@ -236,6 +236,7 @@ class DiTFuse(LatentModel):
         branch = Branch(ditfuse_prompt.encode([prompt]), True)
         tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
         shares = self.mask_head(tokens, sources).softmax(1)
+        shares = F.avg_pool2d(shares, 5, 1, 2, count_include_pad=False)  # edges and specks of single pixels
         return {name: shares[:, CLASSES.index(name)] for name in asked.segment}
 
     def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
