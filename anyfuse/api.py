@@ -160,7 +160,9 @@ class Fuser:
         frames = read_frames(images, white)
         single = len(frames) == 1 and bool(control.segment)
         if len(frames) < 2 and not single:
-            alone = " (one alone will do where a class is to be shown, as in 'show the cars')" if self.model.shows else ""
+            alone = (
+                " (one alone will do where a class is to be shown, as in 'show the cars')" if self.model.shows else ""
+            )
             raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
         if not isinstance(reference, int) or not -len(frames) <= reference < len(frames):
             raise FusionError(f"reference {reference} is not one of the {len(frames)} images; count from 0")

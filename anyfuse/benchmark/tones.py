@@ -71,7 +71,9 @@ def load(name: str, device: str, steps: int = 0, branches: int = 0) -> Fuser:
     """A DiTFuse with other steps and branches than its own (0); FusionError for another model."""
     fuser = Fuser(name, device=device)
     if not isinstance(fuser.model, DiTFuse | OmniGen):
-        raise FusionError(f"{name} is no model that changes light and contrast or marks classes; give a DiTFuse, as ditfuse")
+        raise FusionError(
+            f"{name} is no model that changes light and contrast or marks classes; give a DiTFuse, as ditfuse"
+        )
     fuser.model.steps = steps or fuser.model.steps
     fuser.model.branches = branches or fuser.model.branches
     return fuser
