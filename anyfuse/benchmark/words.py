@@ -1,8 +1,8 @@
 """Does a model find the class that a word names: `anyfuse bench --section segmentation`, on CamVid.
 
 Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its probability is above 0.5, and, in a
-second table, where it is the largest of what all eleven words gave. IoU per class over all images together and their mean, and the confusion of words: of the pixels that a
-word marked, the share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
+second table, where it is the largest of what all eleven words gave. IoU per class over all images together and their mean, and the confusion of
+words: of the pixels that a word marked, the share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
 """
 
 from __future__ import annotations

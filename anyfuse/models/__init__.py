@@ -65,7 +65,7 @@ class Spec:
 
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
 TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
-STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
+WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
 MODELS: dict[str, Spec] = {
     "anyfuse": Spec(
@@ -143,7 +143,7 @@ MODELS: dict[str, Spec] = {
         weights="ditfuse-tiny",
         needs_weights=True,
         sha256="55c7962a5a9ec043113385c04b3cef6975c1041b49fdeea2f57f0dad82aaec51",
-        trained_on=STREETS,
+        trained_on=WITH_STREETS,
     ),
     "ditfuse-tiny-fast": Spec(
         DiTFuse,
@@ -152,7 +152,7 @@ MODELS: dict[str, Spec] = {
         weights="ditfuse-tiny-fast",
         needs_weights=True,
         sha256="ae83e9fc0cddfe54ce1a802531ba6e8a66bbb54c05b21a2533475802dfc0218f",
-        trained_on=STREETS,
+        trained_on=WITH_STREETS,
     ),
 }
 

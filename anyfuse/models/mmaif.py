@@ -41,8 +41,9 @@ class MMAIFConfig:
     text: width of what is said (wishes.py), or of a sentence's vector.
 
     flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
-    transformer gives that path; mend: it has classical restoration too (with detail, and where wishes are numbers: text 31). mix: the result is a share of each source's latents (flow: and of the noisy ones) and what is added, not what the
-    transformer gives alone, which for flow is then the velocity. moe (else one GLU of the same cost), rope, value_residual,
+    transformer gives that path; mend: it has classical restoration too (with detail, and where wishes are numbers: text 31). mix: the result is a
+    share of each source's latents (flow: and of the noisy ones) and what is added, not what the transformer gives alone, which for flow is then the
+    velocity. moe (else one GLU of the same cost), rope, value_residual,
     naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
     """

@@ -236,34 +236,21 @@ RECIPES |= {
         ("mmaif-small-flow", 3e-4, 16_000),
     )
 }
-RECIPES |= {
-    "ditfuse-tiny-medical": replace(  # goes on from ditfuse-tiny
-        RECIPES["ditfuse-tiny"],
-        steps=1000,
-        lr=3e-4,
-        sets=REAL_AND_NATURAL,
-        options={"pool": 2000, "m3": 0.30, "pairs": 0.30, "control": 0.20, "segment": 0.20, "mask": 0.5},
-    ),
-    "ditfuse-small": replace(RECIPES["ditfuse-tiny"], model="ditfuse-small", lr=4e-4, steps=12_000),
-    "ditfuse-tiny-fast": replace(
-        RECIPES["ditfuse-tiny"],
-        model="ditfuse-tiny-fast",
-        lr=2e-4,
-        steps=1000,
-        strategy="straighten",
-        sets=REAL_AND_NATURAL,
-        options={
-            "pool": 2000,
-            "m3": 0.30,
-            "pairs": 0.30,
-            "control": 0.20,
-            "segment": 0.20,
-            "mask": 0.5,
-            "ends": 1000,
-            "teacher_steps": 8,
-        },
-    ),
-}
+RECIPES["ditfuse-small"] = replace(RECIPES["ditfuse-tiny"], model="ditfuse-small", lr=4e-4, steps=12_000)
+RECIPES["ditfuse-tiny-medical"] = replace(  # goes on from ditfuse-tiny
+    RECIPES["ditfuse-tiny"],
+    steps=1000,
+    lr=3e-4,
+    sets=REAL_AND_NATURAL,
+    options={"pool": 2000, "m3": 0.30, "pairs": 0.30, "control": 0.20, "segment": 0.20, "mask": 0.5},
+)
+RECIPES["ditfuse-tiny-fast"] = replace(
+    RECIPES["ditfuse-tiny-medical"],
+    model="ditfuse-tiny-fast",
+    lr=2e-4,
+    strategy="straighten",
+    options={**RECIPES["ditfuse-tiny-medical"].options, "ends": 1000, "teacher_steps": 8},
+)
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
