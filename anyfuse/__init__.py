@@ -1,23 +1,18 @@
-"""anyfuse: any images of one scene into one, without naming the task."""
+"""anyfuse fuses any images of one scene into one image. Nobody has to name the task."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from .errors import FusionError
+from .version import __version__
 
 if TYPE_CHECKING:
     from .api import Fuser, fuse
-    from .models import load_model
+    from .models.registry import load_model
 
-try:
-    __version__ = version("anyfuse")
-except PackageNotFoundError:  # a source tree that is not installed
-    __version__ = "0+unknown"
-
-_HOME = {"fuse": ".api", "Fuser": ".api", "load_model": ".models"}
+_HOME = {"fuse": ".api", "Fuser": ".api", "load_model": ".models.registry"}
 
 __all__ = ["Fuser", "FusionError", "__version__", "fuse", "load_model"]
 

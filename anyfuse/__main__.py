@@ -1,3 +1,5 @@
-from .cli import main
+from __future__ import annotations
+
+from .cli.main import main
 
 main()

@@ -2,98 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 
-from .control import CLASSES, Control, parse_instruction
+from .control import Control
 from .errors import FusionError
-from .files import target_of, write_whole
-from .io import read_image, writable, write_image
-from .models import MODELS, SHORT, FusionModel, load_model
-from .pipeline import Fused, fuse_stack, least_bytes
-from .stack import Frame, Stack, from_arrays, order_of_roles, resize_to_reference, to_kind
-
-NO_CLASS = f"--mask-out needs a class to be shown, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
-UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-
-
-@dataclass
-class Result:
-    """What `Fuser.run` gives: the stack that was read, the fused pixels and the report."""
-
-    stack: Stack
-    fused: Fused
-    report: dict[str, Any]
-
-    def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
-        """Writes the image with the reference's metadata and alpha; returns warnings (also put into the report)."""
-        stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        warnings = write_image(
-            path, self.fused.pixels, alpha=stack.alpha, exif=frame.exif, icc=stack.icc, dpi=frame.dpi,
-            white=stack.white, quality=quality, overwrite=overwrite, inputs=[f.name for f in stack.frames],
-        )  # fmt: skip
-        self.report["warnings"] += warnings
-        self.report["output"] = str(path)
-        return warnings
-
-    def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """One grey PNG per input in `folder`, named after it: white where that input makes up the whole result."""
-        if self.fused.weights is None:
-            raise FusionError(
-                f"model {self.report['model']} has no weights per image; use --model anyfuse for --weights-out"
-            )
-        names = [f.name for f in self.stack.frames]
-        paths = weight_paths(folder, names)
-        for path, weights in zip(paths, self.fused.weights, strict=True):
-            write_image(path, weights, overwrite=overwrite, inputs=names)
-        return paths
-
-    def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """The classes that were to be shown, as 8-bit grey PNGs of the result's size, 255 where they are: `path`, or for several classes
-        NAME-CLASS.png beside it."""
-        if not self.fused.masks:
-            raise FusionError(NO_CLASS)
-        names = [f.name for f in self.stack.frames]
-        paths = mask_paths(path, list(self.fused.masks))
-        for target, mask in zip(paths, self.fused.masks.values(), strict=True):
-            write_image(target, mask, overwrite=overwrite, inputs=names)
-        return paths
-
-    def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value (both in the JSON)."""
-        if not self.fused.explained:
-            raise FusionError(
-                "this result has no explanation: run(..., explain=True), with a model that explains, as tita-small"
-            )
-        names = [f.name for f in self.stack.frames]
-        content: dict[str, Any] = {"model": self.report["model"], "order": self.report.get("order", names)}
-        content |= {"numbers": {}, "maps": {}}
-        paths = []
-        for name, value in self.fused.explained.items():
-            if value.ndim == 0:
-                content["numbers"][name] = float(value)
-                continue
-            low, high = float(value.min()), float(value.max())
-            path = Path(folder) / f"{name.replace(' ', '-')}.png"
-            levels = (value - low) / max(high - low, 1e-12) * 255
-            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=names)
-            content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
-            paths.append(path)
-        target = Path(folder) / "explain.json"
-        write_whole(target, [(json.dumps(content, indent=1) + "\n").encode()], overwrite=overwrite, inputs=names)
-        return [target, *paths]
+from .image.stack import Stack, order_of_roles, resize_to_reference
+from .io.frames import as_list, read_frames, to_kind
+from .language.instruction import read_say
+from .models.base import FusionModel
+from .models.registry import MODELS, SHORT, load_model
+from .pipeline import fuse_stack, least_bytes
+from .result import NO_CLASS, Result, check_output
+from .runtime import parse_bytes, peak_bytes, pick_device, pick_dtype, resident_bytes
 
 
 class Fuser:
@@ -171,7 +98,7 @@ class Fuser:
         found = None
         silent = say is None or not (control.empty or control.degradations)
         if silent and self.model.repairs and stack.n == 2:
-            from .estimate import estimate_stack
+            from .degradation.estimator import estimate_stack
 
             order = [0, 1] if keep_order else order_of_roles(stack.frames)
             found = estimate_stack(stack, control.task, order=order)
@@ -261,119 +188,3 @@ def fuse(
     result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
     result.save(out, overwrite=overwrite)
     return Path(out)
-
-
-def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
-    """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
-    stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
-    return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
-
-
-def read_say(say: str | Control | None) -> Control:
-    """What is asked for; FusionError for words that are not understood, and for what is no wish."""
-    if say is None or isinstance(say, Control):
-        return say or Control()
-    if not isinstance(say, str):
-        raise FusionError(f"say={say!r}: give an instruction in words, or a Control")
-    return parse_instruction(say)
-
-
-def mask_paths(path: str | Path, classes: Sequence[str]) -> list[Path]:
-    """Where masks go: one class to `path`, several to NAME-CLASS.png each. Raises FusionError for a name that is not of a PNG."""
-    path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise FusionError(f"--mask-out {path}: give a name that ends in .png, or for folders a folder")
-    return [path] if len(classes) == 1 else [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in classes]
-
-
-def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) -> None:
-    """Raises FusionError, before any work is done, where an image could not be written to `path`."""
-    if not str(path):
-        raise FusionError("the name of the output is empty; name the image file to write")
-    if not os.path.isdir(path):
-        writable(path)
-    target_of(os.fspath(path), overwrite, [i for i in inputs if isinstance(i, str | os.PathLike)])
-
-
-def as_list(images: Sequence[Any]) -> list[Any]:
-    """The images one by one; a single image or path instead of a list of them is a FusionError."""
-    single = isinstance(images, str | Path | Image.Image | Frame)
-    if single or (isinstance(images, np.ndarray | torch.Tensor) and images.ndim < 4):
-        raise FusionError("give a list of two or more images, not one")
-    return list(images)
-
-
-def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
-    """Frames of paths and of images in memory; the same file given twice is a FusionError."""
-    frames: list[Frame] = []
-    seen: dict[tuple[int, int], str] = {}
-    for index, image in enumerate(images):
-        if isinstance(image, str | os.PathLike):
-            frame = read_image(image, white)
-            status = os.stat(image)
-            key = (status.st_dev, status.st_ino)
-            if key in seen:
-                raise FusionError(f"{image}: is the same file as {seen[key]}; give each image once")
-            seen[key] = str(image)
-        else:
-            frame = from_arrays([image], white, first=index + 1)[0]
-        frames.append(frame)
-    return frames
-
-
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA where there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise FusionError(f"--device {name}: no such device; give auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise FusionError(f"--device {name}: this machine or this build of torch has no CUDA; give cpu or auto")
-    if device.type not in ("cpu", "cuda", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise FusionError(f"--device {name}: not on this machine, or not supported; give auto, cpu or cuda")
-    return device
-
-
-def pick_dtype(name: str, device: torch.device) -> torch.dtype:
-    """auto: float32."""
-    known = {
-        "auto": torch.float32,
-        "float32": torch.float32,
-        "bfloat16": torch.bfloat16,
-        "float16": torch.float16,
-    }
-    if name not in known:
-        raise FusionError(f"--dtype {name}: give {', '.join(known)}")
-    return known[name]
-
-
-def parse_bytes(text: int | str | None) -> int | None:
-    """'2G', '512MiB', 1073741824 -> bytes."""
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        return int(text)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
-    if match is None or float(match[1]) == 0:
-        raise FusionError(f"--max-memory {text}: give a size as 2G, 512M or a number of bytes")
-    return int(float(match[1]) * UNITS[match[2]])
-
-
-def resident_bytes() -> int:
-    """Memory that the process holds now; its peak where the system doesn't tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return peak_bytes()
-
-
-def peak_bytes() -> int:
-    """Most memory that the process has held."""
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

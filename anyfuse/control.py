@@ -8,17 +8,31 @@ Tags extend those of DiTFuse (arXiv 2512.07170): [FUSION], [CONTROL] and [SEG] a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import FusionError
-from .language.grammar import USUAL
-from .language.lexicon import ASPECTS, CLASSES, COLOURS, DEGRADATIONS, QUALITIES, SOURCES, TASKS
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LEVELS = (0.25, 0.5, 1.0)
+
+STRENGTHS = {"slight": 0.25, "strong": 1.0}
+USUAL = 0.5
+
+CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+"""CamVid's eleven classes (Brostow 2008, SegNet's grouping), in the order of their labels."""
+COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white")
+TASKS = ("ivf", "mef", "mff", "mif")
+SOURCES = ("visible", "infrared", "first", "second", "all")
+DEGRADATIONS = (
+    "blur", "motion_blur", "downsample", "noise", "sensor_noise", "jpeg", "rain", "haze", "snow", "low_exposure", "high_exposure",
+    "low_contrast", "stripes", "fixed_pattern", "dead_pixels",
+)  # fmt: skip
+QUALITIES = ("bright", "dark", "sharp", "visible", "natural")
+ASPECTS = ("colours", "details", "texture", "edges", "brightness", "contrast", "shadows", "highlights", "targets")
 
 TONES = ("LIGHT++", "LIGHT+", "LIGHT-", "LIGHT--", "CONTRAST+", "CONTRAST-")
 SUBTASKS = {
@@ -27,7 +41,6 @@ SUBTASKS = {
     "MULTI-FOCUS": "mff",
     "MEDICAL": "mif",
 }
-SECTIONS = ("FUSION", "CONTROL", "RESTORE", "KEEP", "SEG")
 KEEPABLE = (*CLASSES, *DEGRADATIONS, *ASPECTS, "image")
 
 
@@ -124,122 +137,6 @@ class Control:
         from .language.encoder import load_encoder
 
         return load_encoder(encoder).encode([self.text or str(self)])[0]
-
-
-def parse_instruction(text: str, *, learned: bool = True, words: str = "all") -> Control:
-    """An instruction in plain English, in tags, or in both -> Control.
-
-    learned: whether the network reads words that are not in the lexicon. words: 'known' leaves out the phrases of the lexicon that are put aside
-    for testing. Raises FusionError for a wish that is not understood, with what can be asked for; empty text asks for nothing.
-    """
-    if not text.strip():
-        return Control(text=text)
-    parts = re.split(r"\[([^\]]*)\]", text)
-    found = _plain(parts[0], learned, words)
-    for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        section = name.strip().upper()
-        if section not in SECTIONS:
-            raise FusionError(f"unknown tag [{name}]: known are {', '.join(f'[{s}]' for s in SECTIONS)}")
-        items, _, rest = re.sub(r"(?<=\d)\.(?=\d)", "\0", body.lstrip(" .:")).partition(".")
-        found.append(_SECTION[section](items.replace("\0", ".")))
-        found += _plain(rest.replace("\0", "."), learned, words)
-    return _merge(found, text)
-
-
-_REPAIR = "repair|restore|remove|fix|correct|change|mend|clean up|enhance"
-_NOTHING = re.compile(
-    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|(without|no) (repair|repairs|restoration)|"
-    rf"((there is )?nothing to ({_REPAIR})))( please)?"
-)
-"""What says that nothing is to be repaired; elsewhere silence may mean that a model looks for itself."""
-
-
-def _plain(text: str, learned: bool, words: str) -> list[Control]:
-    """English without tags."""
-    from .language.reader import wishes_of
-
-    if _NOTHING.fullmatch(text.strip(" .,;:!").lower()):
-        return [Control()]
-    if not re.search(r"\w", text):
-        if text.strip(" .,;:!?"):
-            raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
-        return []
-    wishes = wishes_of(text, learned=learned, words=words)
-    tone = tuple(name + value for name, value in wishes.tone.items())
-    return [Control(wishes.task, wishes.degradations, tone, wishes.segment, tuple(wishes.keep))]
-
-
-def _merge(controls: list[Control], text: str) -> Control:
-    tasks = {c.task for c in controls if c.task}
-    if len(tasks) > 1:
-        raise FusionError(f"two tasks are asked for, {' and '.join(sorted(tasks))}: ask for one")
-    degradations: dict[str, dict[str, float]] = {}
-    segment: dict[str, str | None] = {}
-    for control in controls:
-        for name, where in control.degradations.items():
-            degradations.setdefault(name, {}).update(where)
-        segment.update(control.segment)
-    tone = tuple(dict.fromkeys(t for c in controls for t in c.tone))
-    keep = tuple(dict.fromkeys(k for c in controls for k in c.keep))
-    for name in keep:
-        if name in degradations:
-            raise FusionError(f"'{name}' is to be kept and to be removed: ask for one of the two")
-    return Control(next(iter(tasks), None), degradations, tone, segment, keep, text)
-
-
-# ---------------------------------------------------------------------- tags
-
-
-def _fusion(body: str) -> Control:
-    words = re.findall(r"[^\s<>,]+", body.upper())
-    if len(words) > 1 or any(w not in SUBTASKS for w in words):
-        raise FusionError(f"[FUSION] {body.strip()}: known are {', '.join(f'<{s}>' for s in SUBTASKS)}, one at most")
-    return Control(SUBTASKS[words[0]] if words else None)
-
-
-def _control(body: str) -> Control:
-    words = re.findall(r"[^\s<>,]+", body.upper())
-    for word in words:
-        _known("tone", word, TONES)
-    if not words:
-        raise FusionError(f"[CONTROL] says nothing: add one of {', '.join(TONES)}")
-    return Control(tone=tuple(words))
-
-
-def _restore(body: str) -> Control:
-    found: dict[str, dict[str, float]] = {}
-    for item in _items("RESTORE", body):
-        name, strength, source = item[0], USUAL, "all"
-        for word in item[1:]:
-            try:
-                strength = float(word)
-            except ValueError:
-                source = word
-        found.setdefault(name, {})[source] = strength
-    return Control(degradations=found)
-
-
-def _segment(body: str) -> Control:
-    found: dict[str, str | None] = {}
-    for item in _items("SEG", body):
-        if len(item) > 1 and (item[1] != "in" or len(item) != 3):
-            raise FusionError(f"[SEG] {' '.join(item)}: give it as 'car' or 'car in blue'")
-        found[item[0]] = item[2] if len(item) == 3 else None
-    return Control(segment=found)
-
-
-def _keep(body: str) -> Control:
-    return Control(keep=tuple(" ".join(item) for item in _items("KEEP", body)))
-
-
-def _items(section: str, body: str) -> list[list[str]]:
-    items = [item.split() for item in body.lower().split(",")]
-    if not all(items):
-        raise FusionError(f"[{section}] has an empty place: give names with commas")
-    return items
-
-
-_SECTION = {"FUSION": _fusion, "CONTROL": _control, "RESTORE": _restore, "SEG": _segment, "KEEP": _keep}
 
 
 def _restored(degradations: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .models.pyramid import gaussian_pyramid
+from .image.pyramid import gaussian_pyramid
 
 # ---------------------------------------------------------------------- building blocks
 

@@ -6,34 +6,20 @@ Only io.py touches files, only colour.py changes colour space, only tiling.py kn
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import colour, overlay, tiling
+from . import tiling
 from .control import Control
-from .models import FusionModel
-from .stack import Stack, Window, order_of_roles
+from .image import colour, overlay
+from .image.stack import Stack, Window, order_of_roles
+from .models.base import FusionModel
+from .result import Fused
 
 ColourRule = Literal["grey", "blend", "merge", "rgb"]
-
-
-@dataclass
-class Fused:
-    """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON.
-
-    explained: scalars and maps (H, W) by name, where asked for and the model has them. masks: class -> (H, W) uint8, 255 where it is, of the
-    classes to be shown.
-    """
-
-    pixels: np.ndarray
-    weights: np.ndarray | None = None
-    explained: dict[str, Tensor] = field(default_factory=dict)
-    masks: dict[str, np.ndarray] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
 
 
 def colour_rule(stack: Stack, model: FusionModel) -> ColourRule:

@@ -20,11 +20,12 @@ import torch
 
 from anyfuse.data.batches import TrainingData
 from anyfuse.metrics import METRICS
-from anyfuse.models import MODELS, load_model
-from anyfuse.training.pool import Pool
+from anyfuse.models.registry import MODELS, load_model
+from anyfuse.training.card import validate
+from anyfuse.training.pools.base import Pool
 from anyfuse.training.recipes import RECIPES, UNIFIED_LOSSES, override
-from anyfuse.training.strategies import build_data
-from anyfuse.training.train import train, validate
+from anyfuse.training.strategies.table import build_data
+from anyfuse.training.train import train
 
 UNIFIED = {**UNIFIED_LOSSES, "mif": {"intensity": 20.0, "gradient": 20.0, "ssim": 10.0}}
 VARIANTS: dict[str, dict[str, list[str]]] = {

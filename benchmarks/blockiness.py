@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 
 from anyfuse.api import Fuser
-from anyfuse.colour import to_luma
-from anyfuse.data.degrade import generator
-from anyfuse.data.folders import list_images, pair_by_stem
-from anyfuse.data.m3 import M3, PAPER_TILES, m3_pair
+from anyfuse.degradation.masked_pairs import M3, PAPER_TILES, m3_pair
+from anyfuse.degradation.plan import generator
 from anyfuse.errors import FusionError
-from anyfuse.io import read_image
+from anyfuse.image.colour import to_luma
+from anyfuse.io.folders import list_images, pair_by_stem
+from anyfuse.io.read import read_image
 
 FOLDERS = {
     "ivif-roadscene": ("ir", "vis"),

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from anyfuse.api import Fuser
-from anyfuse.data.folders import pair_by_stem
+from anyfuse.io.folders import pair_by_stem
 
 
 def rgb(pixels: np.ndarray) -> np.ndarray:

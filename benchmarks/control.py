@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anyfuse.benchmark.tones import load, run_tones
+from anyfuse.benchmark.tone_control import load, run_tones
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from anyfuse.data.degrade import OPERATIONS, Step, apply, generator
-from anyfuse.data.m3 import M3, m3_pair
-from anyfuse.data.operation import to_encoded, to_linear
-from anyfuse.files import write_whole
-from anyfuse.io import read_image
+from anyfuse.degradation.masked_pairs import M3, m3_pair
+from anyfuse.degradation.operation import to_encoded, to_linear
+from anyfuse.degradation.plan import OPERATIONS, Step, apply, generator
+from anyfuse.io.atomic import write_whole
+from anyfuse.io.read import read_image
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CELL = 148, 220  # rows, columns

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from anyfuse.api import Fuser
-from anyfuse.benchmark.tones import FOLDERS, choose, fuse, load, read
-from anyfuse.colour import to_luma
+from anyfuse.benchmark.tone_control import FOLDERS, choose, fuse, load, read
+from anyfuse.image.colour import to_luma
+from anyfuse.io.frames import from_arrays
 from anyfuse.metrics import score_batch
-from anyfuse.stack import from_arrays
 
 METRICS = ("qabf", "ssim")
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from anyfuse.benchmark.datasets import find_groups
-from anyfuse.benchmark.degraded import BUILT_IN, SETS, clean_frames, degraded_frames, read_recipe
-from anyfuse.estimate import estimate_stack
-from anyfuse.io import read_image
-from anyfuse.models.wishes import SAID
-from anyfuse.stack import Stack
+from anyfuse.benchmark.degraded.cases import BUILT_IN, SETS, clean_frames, degraded_frames, read_recipe
+from anyfuse.degradation.estimator import estimate_stack
+from anyfuse.degradation.plan import SAID
+from anyfuse.image.stack import Stack
+from anyfuse.io.read import read_image
 
 
 def main() -> None:

@@ -22,10 +22,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from anyfuse.control import Control, parse_instruction
+from anyfuse.control import Control
 from anyfuse.data.prompts import KINDS, Prompt, draw, typo
 from anyfuse.errors import FusionError
 from anyfuse.language.encoder import labels_of, load_encoder
+from anyfuse.language.instruction import parse_instruction
 
 SETS = {
     "templates": ("held_out", "known", False, "all"),

@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser
-from anyfuse.data.folders import pair_by_stem
-from anyfuse.io import read_image
+from anyfuse.image.stack import order_of_roles
+from anyfuse.io.folders import pair_by_stem
+from anyfuse.io.read import read_image
 from anyfuse.metrics import score_batch, to_grey
-from anyfuse.stack import order_of_roles
 
 
 def luma(path: Path) -> Tensor:

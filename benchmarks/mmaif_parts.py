@@ -21,13 +21,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyfuse.data.degrade import Plan, Step, apply
+from anyfuse.degradation.plan import Plan, Step, apply
 from anyfuse.losses import ssim_map
-from anyfuse.models import load_model
-from anyfuse.models.mmaif import MMAIF
-from anyfuse.models.wishes import plan_vectors
-from anyfuse.training.latent import DegradedPairs
+from anyfuse.models.mmaif.mmaif import MMAIF
+from anyfuse.models.registry import load_model
+from anyfuse.training.pools.degraded_pairs import DegradedPairs
 from anyfuse.training.recipes import RECIPES
+from anyfuse.training.strategies.latent import plan_vectors
 
 SIDE = 128
 FAULTS: Plan = (Step("gaussian_noise", 0.5), Step("low_contrast", 0.5))

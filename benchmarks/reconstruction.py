@@ -19,14 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anyfuse.colour import to_luma
 from anyfuse.data.batches import TrainingData
-from anyfuse.data.folders import pair_by_stem
-from anyfuse.io import read_image, write_image
+from anyfuse.image.colour import to_luma
+from anyfuse.image.stack import order_of_roles
+from anyfuse.io.folders import pair_by_stem
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
 from anyfuse.losses import self_reconstruction, ssim_map
-from anyfuse.models import load_model
-from anyfuse.models.unifusion import Reconstructor, UniFusion
-from anyfuse.stack import order_of_roles
+from anyfuse.models.registry import load_model
+from anyfuse.models.unifusion.unifusion import Reconstructor, UniFusion
 from anyfuse.training.recipes import RECIPES
 
 TASKS = ("ivf", "mef", "mff", "mif")

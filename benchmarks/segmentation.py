@@ -24,15 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from anyfuse.api import pick_device
-from anyfuse.benchmark.words import UNLABELLED, counts, read, report, run_words
+from anyfuse.benchmark.segmentation import UNLABELLED, counts, read, report, run_words
 from anyfuse.control import CLASSES
-from anyfuse.data.synthetic import integer, uniform
 from anyfuse.errors import FusionError
-from anyfuse.models import build_model, load_model
+from anyfuse.image.random import integer, uniform
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.ditfuse import DiTFuse
-from anyfuse.training.instruct_pool import DEFAULTS, TASK, trained_streets
+from anyfuse.models.ditfuse.ditfuse import DiTFuse
+from anyfuse.models.registry import build_model, load_model
+from anyfuse.runtime import pick_device
+from anyfuse.training.pools.instructions import DEFAULTS, TASK, trained_streets
 from anyfuse.training.recipes import RECIPES
 
 

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from anyfuse.data.batches import TrainingData
-from anyfuse.models import build_model
-from anyfuse.training.famo import Famo
+from anyfuse.models.registry import build_model
+from anyfuse.training.objectives import task_losses
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies import Strategy, build_strategy
-from anyfuse.training.tasks import task_losses
+from anyfuse.training.strategies.famo import Famo
+from anyfuse.training.strategies.table import build_strategy
+from anyfuse.training.strategies.weighting import Strategy
 from anyfuse.training.train import learning_rate
 
 STRATEGIES = ("plain", "famo")

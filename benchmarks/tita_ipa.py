@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anyfuse.cli import keep_memory
-from anyfuse.models.tita import PixelInteraction, TITAConfig
+from anyfuse.models.tita.tita import PixelInteraction, TITAConfig
+from anyfuse.runtime import keep_memory
 
 
 def direct(ipa: PixelInteraction, config: TITAConfig) -> Callable[[Tensor, Tensor], list[Tensor]]:

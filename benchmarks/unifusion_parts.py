@@ -14,7 +14,7 @@ import sys
 
 import torch
 
-from anyfuse.models import MODELS, build_model
+from anyfuse.models.registry import MODELS, build_model
 
 ROWS: dict[str, tuple[dict[str, object], bool]] = {
     "as it ships": ({}, False),

@@ -26,7 +26,7 @@ from PIL.TiffImagePlugin import IFDRational
 from render import Array, render
 from scipy.ndimage import gaussian_filter, zoom
 
-from anyfuse.io import write_image
+from anyfuse.io.write import write_image
 
 HERE = Path(__file__).parent
 SIZE = (640, 432)

@@ -12,8 +12,8 @@ import pytest
 from conftest import scene, to8, to16
 from PIL import Image
 
-from anyfuse import cli
-from anyfuse.io import write_image
+from anyfuse.cli import main as cli
+from anyfuse.io.write import write_image
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_other_models_and_many_images(
     write_image(tmp_path / "c.tif", to16(scene(64, 80, 7)))
     code, _, _ = run(capsys, "fuse", *pair, tmp_path / "c.tif", "-o", tmp_path / "f.tif", "--model", model, "--quiet")
     assert code == 0
-    from anyfuse.io import read_image
+    from anyfuse.io.read import read_image
 
     assert read_image(tmp_path / "f.tif").pixels.dtype == np.uint16
 

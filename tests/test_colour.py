@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfuse import colour
+from anyfuse.image import colour
 
 
 @settings(max_examples=50, deadline=None)

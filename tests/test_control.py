@@ -14,24 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfuse import cli
-from anyfuse.control import KEEPABLE, TONES, Control, parse_instruction
+from anyfuse.cli import main as cli
+from anyfuse.control import CLASSES, COLOURS, DEGRADATIONS, KEEPABLE, QUALITIES, SOURCES, TASKS, TONES, Control
 from anyfuse.data.prompts import KINDS, draw, typo
 from anyfuse.errors import FusionError
 from anyfuse.language.encoder import LABELS, built_in, encode, labels_of, load_encoder, load_language_model
-from anyfuse.language.lexicon import (
-    CLASSES,
-    COLOURS,
-    DEGRADATION_WORDS,
-    DEGRADATIONS,
-    QUALITIES,
-    SOURCES,
-    TASKS,
-    held_out,
-    lexicon,
-    split,
-)
-from anyfuse.training.language import LANGUAGES, train_language
+from anyfuse.language.instruction import parse_instruction
+from anyfuse.language.lexicon import DEGRADATION_WORDS, held_out, lexicon, split
+from anyfuse.training.parts.language import LANGUAGES, train_language
 from anyfuse.training.recipes import override_fields
 
 HAND = Path(__file__).parent / "data"

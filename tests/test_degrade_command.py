@@ -13,9 +13,10 @@ from conftest import scene, to8, to16
 from PIL import Image
 from test_cli import fails, run
 
-from anyfuse import cli
-from anyfuse.data.degrade import MENUS, OPERATIONS
-from anyfuse.io import read_image, write_image
+from anyfuse.cli import main as cli
+from anyfuse.degradation.plan import MENUS, OPERATIONS
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,14 +14,11 @@ import torch.nn.functional as F
 from conftest import scene, to8
 from torch import Tensor
 
-from anyfuse import Fuser, cli
-from anyfuse import estimate as module
-from anyfuse.colour import to_luma
-from anyfuse.control import Control, parse_instruction
-from anyfuse.data.degrade import MENUS, apply, parse
-from anyfuse.data.statistics import _smallest, pair_statistics, statistics
-from anyfuse.errors import FusionError
-from anyfuse.estimate import (
+from anyfuse import Fuser
+from anyfuse.cli import main as cli
+from anyfuse.control import Control
+from anyfuse.degradation import estimator as module
+from anyfuse.degradation.estimator import (
     FAULTS,
     ROLES,
     Estimate,
@@ -34,12 +31,18 @@ from anyfuse.estimate import (
     package_folder,
     windows,
 )
-from anyfuse.io import read_image, write_image
+from anyfuse.degradation.plan import MENUS, SAID, apply, parse
+from anyfuse.degradation.statistics import _smallest, pair_statistics, statistics
+from anyfuse.errors import FusionError
+from anyfuse.image.colour import to_luma
+from anyfuse.image.stack import Stack
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
+from anyfuse.language.instruction import parse_instruction
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.mmaif import MMAIF, MMAIFConfig
-from anyfuse.models.wishes import SAID, WIDTH
-from anyfuse.stack import Stack
-from anyfuse.training.estimate import EstimatePlan, train_estimate
+from anyfuse.models.mmaif.instruction import WIDTH
+from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
+from anyfuse.training.parts.estimator import EstimatePlan, train_estimate
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)

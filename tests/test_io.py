@@ -21,12 +21,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from anyfuse.encode import encode
 from anyfuse.errors import FusionError
-from anyfuse.exif import exif_orientation, upright_exif
-from anyfuse.files import write_whole
-from anyfuse.io import WRITES, read_image, writable, write_image
-from anyfuse.stack import FULL, convert_depth
+from anyfuse.image.stack import FULL, convert_depth
+from anyfuse.io.atomic import write_whole
+from anyfuse.io.encode import encode
+from anyfuse.io.exif import exif_orientation, upright_exif
+from anyfuse.io.read import read_image
+from anyfuse.io.write import WRITES, writable, write_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GREY_ICC = SRGB[:16] + b"GRAY" + SRGB[20:]  # not a usable profile, but its header says grey

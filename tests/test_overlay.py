@@ -16,9 +16,11 @@ from test_cli import fails, run
 from anyfuse import Fuser
 from anyfuse.control import CLASSES, COLOURS
 from anyfuse.errors import FusionError
-from anyfuse.io import read_image, write_image
-from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
-from anyfuse.overlay import PAINTS, colours_of, paint, settle, show
+from anyfuse.image.overlay import PAINTS, colours_of, paint, settle, show
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
+from anyfuse.models.ditfuse.config import DiTFuseConfig
+from anyfuse.models.ditfuse.ditfuse import DiTFuse
 
 SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 

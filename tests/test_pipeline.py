@@ -15,9 +15,10 @@ from PIL import Image, ImageCms
 import anyfuse
 from anyfuse.api import Fuser
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, is_there, load_model
+from anyfuse.image.stack import Stack
+from anyfuse.io.frames import from_arrays
+from anyfuse.models.registry import MODELS, is_there, load_model
 from anyfuse.pipeline import colour_rule, fuse_stack
-from anyfuse.stack import Stack, from_arrays
 
 FUSER = Fuser("anyfuse")
 
@@ -71,7 +72,7 @@ def test_grey_and_colour_keeps_the_hue(name: str) -> None:
     colour = to8(scene(seed=3, channels=3) * 0.5 + 0.25)
     fused = anyfuse.fuse([to8(scene(seed=4)), colour], model=name)
     assert fused.shape == colour.shape
-    from anyfuse.colour import to_chroma
+    from anyfuse.image.colour import to_chroma
 
     before, after = (to_chroma(torch.from_numpy(x).permute(2, 0, 1) / 255) for x in (colour, fused))
     angle = (torch.atan2(after[1], after[0]) - torch.atan2(before[1], before[0])).abs()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import scene, to8, to16
 
-from anyfuse import cli
-from anyfuse.io import write_image
-from anyfuse.models import MODELS
+from anyfuse.cli import main as cli
+from anyfuse.io.write import write_image
+from anyfuse.models.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anyfuse.errors import FusionError
-from anyfuse.stack import (
-    FULL,
-    Frame,
-    Stack,
-    convert_depth,
-    from_arrays,
-    make_frame,
-    resize_to_reference,
-    to_kind,
-)
+from anyfuse.image.stack import FULL, Frame, Stack, convert_depth, make_frame, resize_to_reference
+from anyfuse.io.frames import from_arrays, to_kind
 
 DTYPES = ["uint8", "uint16", "float32"]
 GREY_ICC, RGB_ICC = bytes(16) + b"GRAY" + bytes(108), bytes(16) + b"RGB " + bytes(108)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import load_model
-from anyfuse.models.pyramid import collapse, expand, laplacian_pyramid, reduce
+from anyfuse.image.pyramid import collapse, expand, laplacian_pyramid, reduce
+from anyfuse.models.registry import load_model
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.folders import list_images, pair_by_stem
 from ..errors import FusionError
+from ..io.folders import list_images, pair_by_stem
 
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ivf": (

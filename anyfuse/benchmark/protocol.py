@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ..errors import FusionError
-from ..files import write_whole
+from ..io.atomic import write_whole
 
 HEAD = "# anyfuse scores 1"
 

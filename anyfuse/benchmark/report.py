@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..files import write_whole
-from ..io import read_image
+from ..io.atomic import write_whole
+from ..io.read import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
 from .run import RANKED, Bench, is_trivial
@@ -41,7 +41,6 @@ document.querySelectorAll('.pictures').forEach(box=>{let on=false;
  box.querySelectorAll('figure div').forEach(d=>{d.onmousemove=move;d.onclick=e=>{on=!on;box.classList.toggle('zoomed',on);
   if(on)move(e);else box.querySelectorAll('img').forEach(i=>i.style.transform='')}})});
 """
-
 
 LEGEND = (
     "<b>Bold on green</b>: the best method of the column, trivial rows not counted; light green: the second best. "

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..api import Fuser, peak_bytes
-from ..data.folders import list_images
+from ..api import Fuser
 from ..errors import FusionError
-from ..io import read_image, write_image
+from ..image.stack import Frame, Stack, order_of_roles
+from ..io.folders import list_images
+from ..io.read import read_image
+from ..io.write import write_image
 from ..metrics import RULES, known_names, to_grey
 from ..metrics import score as score_images
-from ..stack import Frame, Stack, order_of_roles
+from ..runtime import peak_bytes
 from .datasets import ROLES, find_groups
 from .protocol import Protocol, Row, hash_files
 from .store import Store

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from ..errors import FusionError
-from ..files import write_whole
-from ..models.ditfuse import DiTFuse
+from ..io.atomic import write_whole
+from ..models.ditfuse.ditfuse import DiTFuse
 from .run import labels
-from .tones import load, run_tones
-from .words import read, run_words
+from .segmentation import read, run_words
+from .tone_control import load, run_tones
 
 SECTIONS = ("control", "segmentation")
 USUAL = "ditfuse"

@@ -1,0 +1,1 @@
+"""Training data: batches, synthetic pairs, prompts, tones."""

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ..colour import to_luma
 from ..errors import FusionError
-from ..io import read_image
-from ..stack import Frame, order_of_roles
-from .folders import list_images, pair_by_stem
-from .synthetic import exposure_stack, focus_scene, integer, uniform
+from ..image.colour import to_luma
+from ..image.random import integer, uniform
+from ..image.stack import Frame, order_of_roles
+from ..io.folders import list_images, pair_by_stem
+from ..io.read import read_image
+from .synthetic import exposure_stack, focus_scene
 
 
 @dataclass(frozen=True)

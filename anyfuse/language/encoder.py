@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..control import CLASSES, DEGRADATIONS, TASKS, TONES, Control
 from ..errors import FusionError
-from ..models.base import CONFIG_NAME, WEIGHTS_NAME, is_hub_id, read_tensors
+from ..weights import CONFIG_NAME, WEIGHTS_NAME, is_hub_id, read_tensors
 from .lexicon import tags
 from .tokens import tokenise
 

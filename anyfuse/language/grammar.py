@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..control import CLASSES, DEGRADATIONS, STRENGTHS, USUAL
 from ..errors import FusionError
-from .lexicon import CLASSES, DEGRADATIONS
 
 VERBS = ("remove", "keep", "segment", "fuse", "up", "down", "brighter", "darker", "touch")
-STRENGTHS = {"slight": 0.25, "strong": 1.0}
-USUAL = 0.5
 STATED = ("up", "brighter", "darker", "segment")
 """Actions that a degradation beside them has nothing to do with: it is a statement of its own."""
 WISHED = ("make", "turn", "render", "give", "making", "want", "wants")

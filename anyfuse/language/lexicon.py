@@ -12,18 +12,6 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import sha256
 
-CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
-"""CamVid's eleven classes (Brostow 2008, SegNet's grouping), in the order of their labels."""
-COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white")
-TASKS = ("ivf", "mef", "mff", "mif")
-SOURCES = ("visible", "infrared", "first", "second", "all")
-DEGRADATIONS = (
-    "blur", "motion_blur", "downsample", "noise", "sensor_noise", "jpeg", "rain", "haze", "snow", "low_exposure", "high_exposure",
-    "low_contrast", "stripes", "fixed_pattern", "dead_pixels",
-)  # fmt: skip
-QUALITIES = ("bright", "dark", "sharp", "visible", "natural")
-ASPECTS = ("colours", "details", "texture", "edges", "brightness", "contrast", "shadows", "highlights", "targets")
-
 # Each row: nouns; adjectives, as after "the image is"; verbs.
 DEGRADATION_WORDS: dict[str, tuple[str, str, str]] = {
     "blur": (

@@ -1,5 +1,7 @@
 """English words one letter away from a word of the lexicon: they are what they are and no slip of the fingers ('train' is no rain)."""
 
+from __future__ import annotations
+
 _WORDS = """
 ace acre additions adds affects afterward age aid aim ain air alike ally alt altar alto among amounts appeals appear apple arc aren arena
 aria arise arm art arts ash aside ask aspect ate atop axe backing backs bag bald ball ban band bank banking banks banned bar bare bark

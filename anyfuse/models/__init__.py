@@ -1,315 +1,29 @@
-"""Models by name: a literal table of what there is, and one loader for names, folders and hub ids."""
+"""Models by name, the contract that they keep, and the four published systems."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-from dataclasses import asdict, dataclass, fields, replace
-from importlib.resources import files
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
-from ..errors import FusionError
-from ..files import one_line
-from .anyfuse import Anyfuse, AnyfuseConfig
-from .base import CONFIG_NAME, WEIGHTS_NAME, Context, FusionModel, from_hub, is_hub_id, parameter_counts
-from .classical import (
-    Average,
-    AverageConfig,
-    Guided,
-    GuidedConfig,
-    Laplacian,
-    LaplacianConfig,
-    Maximum,
-    MaximumConfig,
-    Mertens,
-    MertensConfig,
-)
-from .ditfuse import FAST as DITFUSE_FAST
-from .ditfuse import TINY as DITFUSE_TINY
-from .ditfuse import DiTFuse, DiTFuseConfig
-from .mmaif import MMAIF
-from .mmaif import SMALL as MMAIF_SMALL
-from .mmaif import TINY as MMAIF_TINY
-from .omnigen import OmniGen, OmniGenConfig, is_pipeline
-from .tita import SMALL, TITA, TITAConfig
-from .unifusion import UniFusion, UniFusionConfig
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A model that has a name: how to build it, where its weights are, and under which terms.
-
-    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a model without
-    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first (listed as "not shipped";
-    "not there" is a file that the package should have).
-    """
-
-    cls: type[FusionModel]
-    config: Any
-    system: str
-    licence: str = "Apache-2.0"
-    weights: str | None = None
-    needs_weights: bool = False
-    sha256: str | None = None
-    trained_on: str | None = None
-
-    @property
-    def weights_path(self) -> Path | None:
-        """The weights file inside the package, or None."""
-        if self.weights is None:
-            return None
-        return Path(str(files("anyfuse") / "assets" / "weights" / self.weights / WEIGHTS_NAME))
-
-
-NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
-TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
-WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
-
-MODELS: dict[str, Spec] = {
-    "anyfuse": Spec(
-        Anyfuse,
-        AnyfuseConfig(),
-        "set encoder, weights on a Laplacian pyramid (ours)",
-        weights="anyfuse",
-        needs_weights=True,
-        sha256="dc801c640364d94d00b3c63dc46281524d6356781cc5d151b8ea524e786cd5d6",
-        trained_on=TRAINED_ON,
-    ),
-    "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
-    "tita-small": Spec(
-        TITA,
-        SMALL,
-        "TITA (ICCV 2025), small",
-        weights="tita-small",
-        needs_weights=True,
-        sha256="d04daee25a4f3a7ed07423980f414898fa83a74f9f421d1e49a8d3396cc5d5da",
-        trained_on=NO_MEDICAL,
-    ),
-    "average": Spec(Average, AverageConfig(), "mean of the images"),
-    "maximum": Spec(Maximum, MaximumConfig(), "largest luma"),
-    "laplacian": Spec(Laplacian, LaplacianConfig(), "Laplacian pyramid, strongest detail (Burt 1993)"),
-    "mertens": Spec(Mertens, MertensConfig(), "exposure fusion (Mertens 2007)"),
-    "guided": Spec(Guided, GuidedConfig(), "guided-filter fusion (Li 2013)"),
-    "unifusion": Spec(
-        UniFusion,
-        UniFusionConfig(),
-        "UniFusion (CVPR 2026), DINOv3-S",
-        needs_weights=True,
-    ),
-    "unifusion-dinov2": Spec(
-        UniFusion,
-        UniFusionConfig(backbone="dinov2-s", colour="luma", norm="running", scaled=True),
-        "UniFusion (CVPR 2026), DINOv2-S",
-        needs_weights=True,
-    ),
-    "unifusion-small": Spec(
-        UniFusion,
-        UniFusionConfig(backbone="tiny", width=32, colour="luma", norm="running", scaled=True),
-        "UniFusion (CVPR 2026), tiny ViT",
-        weights="unifusion-small",
-        needs_weights=True,
-        sha256="27662085cd84c10b1b3fb067fff580915d824a2850222b8871c9499d8234a69b",
-        trained_on=TRAINED_ON,
-    ),
-    "mmaif-small": Spec(MMAIF, MMAIF_SMALL, "MMAIF (ICCV 2025), small", needs_weights=True),
-    "mmaif-small-flow": Spec(
-        MMAIF, replace(MMAIF_SMALL, flow=True, mend=False), "MMAIF (ICCV 2025), small, flow", needs_weights=True
-    ),
-    "mmaif-tiny": Spec(
-        MMAIF,
-        MMAIF_TINY,
-        "MMAIF (ICCV 2025), tiny",
-        weights="mmaif-tiny",
-        needs_weights=True,
-        sha256="418c97558df50d0689b8ad08e13407dda1c3b8830594f741eb3c3b85768e449e",
-        trained_on=NO_MEDICAL,
-    ),
-    "mmaif-tiny-flow": Spec(
-        MMAIF,
-        replace(MMAIF_TINY, flow=True, mend=False),
-        "MMAIF (ICCV 2025), tiny, flow",
-        weights="mmaif-tiny-flow",
-        needs_weights=True,
-        sha256="5edcef3841c29a04d758321d9d3df07ebff7075e09c8360965c4f31ad4d38450",
-        trained_on=NO_MEDICAL,
-    ),
-    "ditfuse-small": Spec(DiTFuse, DiTFuseConfig(), "DiTFuse (TPAMI 2025), small", needs_weights=True),
-    "ditfuse-tiny": Spec(
-        DiTFuse,
-        DITFUSE_TINY,
-        "DiTFuse (TPAMI 2025), tiny",
-        weights="ditfuse-tiny",
-        needs_weights=True,
-        sha256="55c7962a5a9ec043113385c04b3cef6975c1041b49fdeea2f57f0dad82aaec51",
-        trained_on=WITH_STREETS,
-    ),
-    "ditfuse-tiny-fast": Spec(
-        DiTFuse,
-        DITFUSE_FAST,
-        "DiTFuse (TPAMI 2025), tiny, few steps",
-        weights="ditfuse-tiny-fast",
-        needs_weights=True,
-        sha256="ae83e9fc0cddfe54ce1a802531ba6e8a66bbb54c05b21a2533475802dfc0218f",
-        trained_on=WITH_STREETS,
-    ),
+_HOME = {
+    "MODELS": ".registry",
+    "SHORT": ".registry",
+    "Spec": ".registry",
+    "build_model": ".registry",
+    "describe": ".registry",
+    "from_pretrained": ".registry",
+    "is_there": ".registry",
+    "load_model": ".registry",
+    "parts_text": ".registry",
+    "FusionModel": ".base",
+    "Context": ".base",
 }
 
-SHORT = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
-"""Short names of those that ship."""
-SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
-CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
-SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
-"""Without a name in MODELS: it is 8 GB and comes as a folder."""
-
-
-def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
-    """A fresh, untrained model of a named preset; `changes` of its configuration by field.
-
-    training: with the parts that only training needs, and with what it needs beside its own weights.
-    """
-    spec = MODELS[name]
-    config = replace(spec.config, **changes or {})
-    if training and hasattr(config, "reconstructors"):
-        config = replace(config, reconstructors=True)
-    model = spec.cls(config)
-    if training:
-        model.prepare()
-    return model
-
-
-def is_there(spec: Spec) -> bool:
-    """Whether a named model can be used: it needs no weights, or they are in the package."""
-    path = spec.weights_path
-    return not spec.needs_weights or (path is not None and path.exists())
-
-
-def load_model(name: str | Path) -> FusionModel:
-    """The model of a name in MODELS or SHORT, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
-
-    In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder without a
-    model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
-    """
-    name = SHORT.get(str(name), name)
-    if str(name) in MODELS:
-        spec = MODELS[str(name)]
-        if spec.weights is None and not is_there(spec):
-            raise FusionError(
-                f"model '{name}' comes without weights: train it with `anyfuse train {name} --data DATA`, "
-                f"then give its folder, --model runs/{name}"
-            )
-        model = spec.cls(spec.config)
-        if spec.weights_path is not None:
-            if spec.sha256 is not None:
-                check_sha256(spec.weights_path, spec.sha256)
-            model.load_weights(spec.weights_path)
-        return model.eval()
-    if not isinstance(name, str | Path):
-        raise FusionError(f"a model is a name, a folder or a hub id, not a {type(name).__name__}")
-    if str(name) and Path(name).is_dir():
-        return from_pretrained(Path(name))
-    if isinstance(name, str) and is_hub_id(name):
-        return from_pretrained(download(name))
-    near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(MODELS)}; or a folder, or a hub id owner/name")
-
-
-def from_pretrained(folder: Path) -> FusionModel:
-    """The model in a folder with config.json and model.safetensors, or of OmniGen in diffusers' layout."""
-    if is_pipeline(folder):
-        return OmniGen(OmniGenConfig(source=str(folder), rank=0)).eval()
-    path = folder / CONFIG_NAME
-    try:
-        config = json.loads(path.read_text())
-        system = config.pop("system")
-        cls, config_cls = SYSTEMS[system], CONFIGS[system]
-        if not isinstance(config, dict):
-            raise TypeError("not an object")
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        for field in fields(config_cls):
-            if not isinstance(config.get(field.name, field.default), type(field.default)):
-                raise TypeError(f"{field.name} is {config[field.name]!r}, not {type(field.default).__name__}")
-        model = cls(config_cls(**config))
-    except OSError:
-        raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
-    except KeyError as error:
-        raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
-    except FusionError:
-        raise
-    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
-        raise FusionError(f"{path}: not a configuration of a model ({one_line(error)})") from None
-    if model.state_dict():
-        model.load_weights(folder / WEIGHTS_NAME)
-    return model.eval()
-
-
-def download(hub_id: str) -> Path:
-    """`from_hub`, for a name that is no folder either."""
-    try:
-        return from_hub(hub_id)
-    except FusionError as error:
-        raise FusionError(f"'{hub_id}': no such folder, and the hub did not give it ({error})") from None
-
-
-def check_sha256(path: Path, expected: str) -> None:
-    """Raises FusionError where a file is missing or is not the one that was released."""
-    try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        raise FusionError(f"{path}: the weights are missing; install anyfuse again") from None
-    if found != expected:
-        raise FusionError(
-            f"{path}: sha256 {found[:12]}... is not the released {expected[:12]}...; install anyfuse again"
-        )
-
-
-def describe(name: str) -> dict[str, Any]:
-    """One row of `anyfuse models`: a flat dict of plain values."""
-    spec = MODELS[name]
-    model = spec.cls(spec.config)
-    total, trainable = parameter_counts(model)
-    low, high = model.arity
-    path = spec.weights_path
-    return {
-        "name": name,
-        "system": spec.system,
-        "parameters": total,
-        "trainable": trainable,
-        "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
-        "channels": "luma" if model.channels == 1 else "RGB",
-        "weights": ("not shipped" if spec.needs_weights else "none needed")
-        if path is None
-        else str(path)
-        if path.exists()
-        else "not there",
-        "licence": spec.licence,
-        "trained_on": spec.trained_on,
-    }
-
-
-def parts_text() -> str:
-    """Exact parameter counts (total, trainable) of every model that has any, by part, with its configuration."""
-    lines = []
-    for name, spec in MODELS.items():
-        model = spec.cls(spec.config)
-        total, trainable = parameter_counts(model)
-        if not total:
-            continue
-        lines += [f"{name}: {total:,} parameters, {trainable:,} trainable"]
-        lines += ["  " + ", ".join(f"{k}={v}" for k, v in asdict(spec.config).items())]
-        lines += [f"  {part:<16} {parameter_counts(child)[0]:>12,}" for part, child in model.named_children()]
-        own = sum(p.numel() for p in model.parameters(recurse=False))
-        lines += [f"  {'itself':<16} {own:>12,}"] if own else []
-    return "\n".join(lines) + "\n"
-
-
 __all__ = [
-    "MODELS",
-    "SHORT",
     "Context",
     "FusionModel",
+    "MODELS",
+    "SHORT",
     "Spec",
     "build_model",
     "describe",
@@ -318,3 +32,10 @@ __all__ = [
     "load_model",
     "parts_text",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a name on first use, so that one part can be imported without the others."""
+    if name not in _HOME:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name], __name__), name)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import parts_text
+from .registry import parts_text
 
 print(parts_text(), end="")

@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
-from .pyramid import collapse, expand, gaussian_pyramid
 
 FINE_LEVELS = 3
 COARSE_LEVELS = 2

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import FusionError
+from ..weights import CONFIG_NAME, WEIGHTS_NAME, read_tensors
 
 if TYPE_CHECKING:
     from ..control import Control
-
-CONFIG_NAME = "config.json"
-WEIGHTS_NAME = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -157,35 +155,6 @@ class FusionModel(nn.Module):
     def accepts(self, key: str) -> bool:
         """Whether a key of a weights file is looked at; others are passed over in silence."""
         return True
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; FusionError where there is none."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise FusionError(f"{path}: no such weights file") from None
-    except Exception as error:
-        raise FusionError(f"{path}: not a safetensors file ({error})") from None
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a text has the form owner/name."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
-
-
-def from_hub(hub_id: str) -> Path:
-    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed).
-
-    Raises FusionError with the first line of the reason alone: the caller says what to do.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=[CONFIG_NAME, WEIGHTS_NAME]))
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FusionError(first) from None
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Training: recipes, one loop, strategies, pools of samples, cards."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from .. import losses
 from ..data.batches import DataSet
 from ..errors import FusionError
-from ..models import MODELS
+from ..models.registry import MODELS
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

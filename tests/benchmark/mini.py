@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import scene, to8
 
-from anyfuse import cli
-from anyfuse.io import write_image
+from anyfuse.cli import main as cli
+from anyfuse.io.write import write_image
 
 
 def make_data(root: Path) -> Path:

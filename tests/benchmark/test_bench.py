@@ -31,7 +31,7 @@ from anyfuse.benchmark.protocol import (
 from anyfuse.benchmark.run import labels
 from anyfuse.benchmark.stats import Table, mean_of
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
+from anyfuse.io.write import write_image
 from anyfuse.metrics import METRICS, score
 
 

@@ -17,8 +17,9 @@ from conftest import scene, to8
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import refused, run
 
-from anyfuse.benchmark import degraded, restore
-from anyfuse.benchmark.degraded import (
+from anyfuse.benchmark.degraded import cases as degraded
+from anyfuse.benchmark.degraded import restore_baseline as restore
+from anyfuse.benchmark.degraded.cases import (
     BUILT_IN,
     Case,
     Recipe,
@@ -29,14 +30,15 @@ from anyfuse.benchmark.degraded import (
     make_recipe,
     read_recipe,
 )
-from anyfuse.benchmark.degraded_run import CLASSICAL, DegradedBench, Score, markdown
-from anyfuse.colour import to_luma
+from anyfuse.benchmark.degraded.run import CLASSICAL, DegradedBench, Score, markdown
 from anyfuse.control import Control
-from anyfuse.data.degrade import MENUS, OPERATIONS, Step, apply
+from anyfuse.degradation import restore as restoration
+from anyfuse.degradation.plan import MENUS, OPERATIONS, Step, apply
 from anyfuse.errors import FusionError
-from anyfuse.io import read_image, write_image
-from anyfuse.models import restoration
-from anyfuse.models.mmaif import MMAIF, MMAIFConfig
+from anyfuse.image.colour import to_luma
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
+from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -17,14 +17,14 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import make_data, refused, run
 
-from anyfuse.benchmark.commands import beside
+from anyfuse.benchmark.bench import beside
 from anyfuse.benchmark.protocol import Protocol, Row, read_scores, write_scores
 from anyfuse.benchmark.report import data_uri, means_table, number
 from anyfuse.benchmark.run import bench
 from anyfuse.benchmark.stats import Table
 from anyfuse.benchmark.versions import code_of, metric_versions, modules_of
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
+from anyfuse.io.write import write_image
 
 BETTER = {"mi": "higher", "scd": "higher", "psnr": "higher", "halo": "lower"}
 

@@ -14,7 +14,7 @@ from mini import make_data, refused, run
 
 from anyfuse.benchmark.run import DEFAULT_METRICS
 from anyfuse.benchmark.versions import metric_versions
-from anyfuse.io import write_image
+from anyfuse.io.write import write_image
 from anyfuse.metrics import METRICS
 
 

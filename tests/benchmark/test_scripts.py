@@ -14,16 +14,18 @@ import pytest
 import torch
 from conftest import scene, to8
 
-from anyfuse.benchmark import tones, words
-from anyfuse.cli import main
+from anyfuse.benchmark import segmentation as words
+from anyfuse.benchmark import tone_control as tones
+from anyfuse.cli.main import main
 from anyfuse.control import TONES
 from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
-from anyfuse.models.mmaif import MMAIF, MMAIFConfig
-from anyfuse.training.instruct_pool import InstructPairs
-from anyfuse.training.latent import DegradedPairs
+from anyfuse.io.write import write_image
+from anyfuse.models.ditfuse.config import DiTFuseConfig
+from anyfuse.models.ditfuse.ditfuse import DiTFuse
+from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
+from anyfuse.training.pools.degraded_pairs import DegradedPairs
+from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
 
 SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)

@@ -9,12 +9,12 @@ import torch
 from torch import Generator, Tensor
 
 from anyfuse import FusionError
-from anyfuse.colour import to_luma
-from anyfuse.data.degrade import ALIASES, MENUS, OPERATIONS, Step, apply, draw, find, kinds_of, parse
-from anyfuse.data.depth import estimated_depth, plausible_depth
-from anyfuse.data.operation import gaussian_taps, mirror, to_encoded, to_linear
-from anyfuse.data.optics import area_means, path_kernel
-from anyfuse.io import read_image
+from anyfuse.degradation.depth import estimated_depth, plausible_depth
+from anyfuse.degradation.operation import gaussian_taps, mirror, to_encoded, to_linear
+from anyfuse.degradation.optics import area_means, path_kernel
+from anyfuse.degradation.plan import ALIASES, MENUS, OPERATIONS, Step, apply, draw, find, kinds_of, parse
+from anyfuse.image.colour import to_luma
+from anyfuse.io.read import read_image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = list(OPERATIONS)

@@ -6,8 +6,8 @@ from conftest import scene
 from torch import Generator, Tensor
 
 from anyfuse import FusionError
-from anyfuse.data.m3 import M3, complement, degraded_tile, m3_pair
-from anyfuse.data.operation import mirror, separable
+from anyfuse.degradation.masked_pairs import M3, complement, degraded_tile, m3_pair
+from anyfuse.degradation.operation import mirror, separable
 
 
 def picture(channels: int = 3, height: int = 100, width: int = 150) -> Tensor:

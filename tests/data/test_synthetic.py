@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyfuse.data.synthetic import exposure_stack, focus_stack, random_depth, smooth_field
+from anyfuse.data.synthetic import exposure_stack, focus_stack, random_depth
+from anyfuse.image.random import smooth_field
 
 
 def sharp_image(side: int = 96) -> Tensor:

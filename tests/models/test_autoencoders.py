@@ -10,10 +10,10 @@ from conftest import scene
 from torch import Tensor
 from typer.testing import CliRunner
 
-from anyfuse.cli import app
+from anyfuse.cli.main import app
 from anyfuse.errors import FusionError
-from anyfuse.models import autoencoders
-from anyfuse.models.autoencoders import Codec, TinyCodec, TinyConfig, cosines, read_config, save_tiny
+from anyfuse.models.latent import codec as autoencoders
+from anyfuse.models.latent.codec import Codec, TinyCodec, TinyConfig, cosines, read_config, save_tiny
 
 LITTLE = TinyConfig(quarter=8, eighth=16, encoder=(1, 1), decoder=(1, 1))
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyfuse import fetch
+from anyfuse.cli import weights as fetch
 from anyfuse.errors import FusionError
-from anyfuse.models.backbones import BACKBONES, Backbone, Vit, VitConfig, load_vit, read_config, save_vit
-from anyfuse.models.onnx_vit import vit_from_onnx
+from anyfuse.models.unifusion.backbone import BACKBONES, Backbone, Vit, VitConfig, load_vit, read_config, save_vit
+from anyfuse.models.unifusion.backbone_from_onnx import vit_from_onnx
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, SHORT, FusionModel, build_model, describe, is_there, load_model
-from anyfuse.models.latent_model import LatentModel
-from anyfuse.models.tita import TITA
+from anyfuse.models.base import FusionModel
+from anyfuse.models.latent.base import LatentModel
+from anyfuse.models.registry import MODELS, SHORT, build_model, describe, is_there, load_model
+from anyfuse.models.tita.tita import TITA
 
 ALL = list(MODELS)
 SETS = [n for n in ALL if MODELS[n].cls.arity[1] is None]

@@ -12,15 +12,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
-from anyfuse.control import CLASSES, TONES, Control, parse_instruction
+from anyfuse.control import CLASSES, TONES, Control
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, describe, ditfuse_prompt, is_there, load_model
+from anyfuse.language.instruction import parse_instruction
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.ditfuse import DiTFuse, DiTFuseConfig
-from anyfuse.models.ditfuse_blocks import FIRST, SECOND, TARGET, TEXT, TIME, attention_mask, sincos, turns
-from anyfuse.models.latent_blocks import rotate
-from anyfuse.models.latent_model import noise
-from anyfuse.models.lora import LoRA, add_lora, merge_lora
+from anyfuse.models.ditfuse import prompt as ditfuse_prompt
+from anyfuse.models.ditfuse.config import DiTFuseConfig
+from anyfuse.models.ditfuse.ditfuse import DiTFuse
+from anyfuse.models.ditfuse.transformer import FIRST, SECOND, TARGET, TEXT, TIME, attention_mask, sincos, turns
+from anyfuse.models.latent.flow import noise
+from anyfuse.models.latent.lora import LoRA, add_lora, merge_lora
+from anyfuse.models.latent.positions import rotate
+from anyfuse.models.registry import MODELS, describe, is_there, load_model
 
 SMALL = DiTFuseConfig(
     width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True
@@ -226,7 +229,7 @@ def test_euler_follows_a_known_field(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[float] = []
 
     def field(x: Tensor, t: Tensor, condition: object) -> object:
-        from anyfuse.models.ditfuse_blocks import Velocity
+        from anyfuse.models.ditfuse.transformer import Velocity
 
         times.append(float(t[0]))
         share = t[:, None, None, None]

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyfuse.colour import to_luma
 from anyfuse.control import Control
-from anyfuse.data.degrade import Step, apply
-from anyfuse.io import read_image
-from anyfuse.models.mend import MENDERS, mend
-from anyfuse.models.wishes import WIDTH, wish_vector
+from anyfuse.degradation.plan import Step, apply
+from anyfuse.image.colour import to_luma
+from anyfuse.io.read import read_image
+from anyfuse.models.mmaif.classical_restore import MENDERS, mend
+from anyfuse.models.mmaif.instruction import WIDTH, wish_vector
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 OPERATION = {"noise": "gaussian_noise", "blur": "gaussian_blur", "stripes": "dark_stripes"}

@@ -12,27 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
-from anyfuse.colour import to_chroma
 from anyfuse.control import Control
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, describe, is_there, load_model, mmaif
-from anyfuse.models.autoencoders import TinyCodec, TinyConfig, save_tiny
+from anyfuse.image.colour import to_chroma
+from anyfuse.image.pyramid import collapse, laplacian_pyramid
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.detail import LEVELS, Detail
-from anyfuse.models.latent_blocks import (
-    GLU,
-    NAF,
-    Attention,
-    Block,
-    Experts,
-    balance_loss,
-    resize_table,
-    rotary,
-    rotate,
-)
-from anyfuse.models.mmaif import MMAIF, MMAIFConfig, Predicted
-from anyfuse.models.pyramid import collapse, laplacian_pyramid
-from anyfuse.models.wishes import WIDTH, wish_vector
+from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
+from anyfuse.models.latent.detail import LEVELS, Detail
+from anyfuse.models.latent.positions import resize_table, rotary, rotate
+from anyfuse.models.mmaif import mmaif
+from anyfuse.models.mmaif.blocks import GLU, NAF, Attention, Block, Experts, balance_loss
+from anyfuse.models.mmaif.instruction import WIDTH, wish_vector
+from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted
+from anyfuse.models.registry import MODELS, describe, is_there, load_model
 
 SMALL = MMAIFConfig(width=32, layers=2, heads=2, hidden=16, rank=4, table=4, text=6, guide=4, random_codec=True)
 

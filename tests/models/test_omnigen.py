@@ -15,9 +15,7 @@ from torch import Tensor
 from anyfuse import Fuser
 from anyfuse.control import Control
 from anyfuse.errors import FusionError
-from anyfuse.models import load_model
-from anyfuse.models.ditfuse_prompt import full_prompt
-from anyfuse.models.omnigen import (
+from anyfuse.models.ditfuse.omnigen import (
     Adapter,
     OmniGen,
     OmniGenConfig,
@@ -26,6 +24,8 @@ from anyfuse.models.omnigen import (
     token_ids,
     working_size,
 )
+from anyfuse.models.ditfuse.prompt import full_prompt
+from anyfuse.models.registry import load_model
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
 tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")

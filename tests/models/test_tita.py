@@ -14,15 +14,18 @@ from conftest import scene, to8
 from tita_reference import TINY, perturbed, reference, textured
 from torch import Tensor
 
-from anyfuse import cli, tiling
+from anyfuse import tiling
 from anyfuse.api import Fuser, fuse
+from anyfuse.cli import main as cli
 from anyfuse.errors import FusionError
-from anyfuse.io import read_image, write_image
-from anyfuse.models import MODELS, build_model, is_there, load_model
-from anyfuse.models.tita import MEDIUM, SMALL, TITA, TITAConfig
-from anyfuse.models.tita_released import from_released, load_released, to_released
-from anyfuse.models.windows import attend
-from anyfuse.stack import from_arrays, order_of_roles
+from anyfuse.image.stack import order_of_roles
+from anyfuse.io.frames import from_arrays
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
+from anyfuse.models.registry import MODELS, build_model, is_there, load_model
+from anyfuse.models.tita.released import from_released, load_released, to_released
+from anyfuse.models.tita.tita import MEDIUM, SMALL, TITA, TITAConfig
+from anyfuse.models.tita.windows import attend
 
 OPTIONS = {
     "paper": {},

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
-from anyfuse.models import MODELS, describe, is_there, load_model
-from anyfuse.models.backbones import Vit, VitConfig, save_vit
 from anyfuse.models.base import parameter_counts
-from anyfuse.models.unifusion import Attention, RunningNorm, UniFusion, UniFusionConfig
+from anyfuse.models.registry import MODELS, describe, is_there, load_model
+from anyfuse.models.unifusion.backbone import Vit, VitConfig, save_vit
+from anyfuse.models.unifusion.unifusion import Attention, RunningNorm, UniFusion, UniFusionConfig
 
 SMALL = UniFusionConfig(
     backbone="tiny", width=16, heads=4, rounds=2, colour="luma", norm="running", random_backbone=True

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from anyfuse import Fuser
-from anyfuse.control import Control, parse_instruction
-from anyfuse.data.degrade import MENUS, OPERATIONS, Step
+from anyfuse.control import DEGRADATIONS, Control
+from anyfuse.degradation.plan import MENUS, OPERATIONS, SAID, Step
 from anyfuse.errors import FusionError
-from anyfuse.language.lexicon import DEGRADATIONS
-from anyfuse.models.mmaif import MMAIF, MMAIFConfig
-from anyfuse.models.wishes import SAID, WIDTH, plan_vectors, wish_vector
+from anyfuse.language.instruction import parse_instruction
+from anyfuse.models.mmaif.instruction import WIDTH, wish_vector
+from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
+from anyfuse.training.strategies.latent import plan_vectors
 
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)
 

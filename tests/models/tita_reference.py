@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from conftest import scene
 from torch import Tensor, nn
 
-from anyfuse.models.tita import TITA, TITAConfig
+from anyfuse.models.tita.tita import TITA, TITAConfig
 
 TINY = TITAConfig(channels=12, extract=2, interact=(2, 1), rebuild=2, heads=6)
 

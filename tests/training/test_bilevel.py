@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from anyfuse.data.batches import Batch, DataSet
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models import MODELS, Spec, build_model, load_model
-from anyfuse.models.unifusion import UniFusion, UniFusionConfig
-from anyfuse.training.bilevel import Bilevel
+from anyfuse.io.write import write_image
+from anyfuse.models.registry import MODELS, Spec, build_model, load_model
+from anyfuse.models.unifusion.unifusion import UniFusion, UniFusionConfig
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies import build_strategy
+from anyfuse.training.strategies.bilevel import Bilevel
+from anyfuse.training.strategies.table import build_strategy
 from anyfuse.training.train import train
 
 

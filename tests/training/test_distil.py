@@ -10,9 +10,9 @@ import torch
 from conftest import scene, to8
 
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models.backbones import BACKBONES, Source, Vit, VitConfig, read_config, save_vit
-from anyfuse.training.distil import DISTILLATIONS, Distillation, distil, linear_cka, tone
+from anyfuse.io.write import write_image
+from anyfuse.models.unifusion.backbone import BACKBONES, Source, Vit, VitConfig, read_config, save_vit
+from anyfuse.training.parts.backbone import DISTILLATIONS, Distillation, distil, linear_cka, tone
 from anyfuse.training.recipes import override_fields
 
 LITTLE = VitConfig(width=48, heads=3, depth=4)

@@ -13,14 +13,16 @@ import torch
 from conftest import scene, to8
 from torch import Tensor, nn
 
-from anyfuse import cli, losses
+from anyfuse import losses
+from anyfuse.cli import main as cli
 from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models import load_model
-from anyfuse.training.famo import Balance, Famo
+from anyfuse.io.write import write_image
+from anyfuse.models.registry import load_model
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies import Plain, Uncertainty, build_strategy
+from anyfuse.training.strategies.famo import Balance, Famo
+from anyfuse.training.strategies.table import build_strategy
+from anyfuse.training.strategies.weighting import Plain, Uncertainty
 from anyfuse.training.train import learning_rate, same_recipe, train
 
 TASKS = {"ivf": 1, "mef": 1, "mff": 1}

@@ -18,16 +18,16 @@ from anyfuse.control import CLASSES
 from anyfuse.data.batches import DataSet
 from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models import build_model, load_model
-from anyfuse.models.autoencoders import Codec
-from anyfuse.models.ditfuse import DiTFuse
-from anyfuse.models.ditfuse_blocks import Condition, Velocity
-from anyfuse.models.ditfuse_prompt import IMAGES, NOTHING, control_of
+from anyfuse.io.write import write_image
+from anyfuse.models.ditfuse.ditfuse import DiTFuse
+from anyfuse.models.ditfuse.prompt import IMAGES, NOTHING, control_of
+from anyfuse.models.ditfuse.transformer import Condition, Velocity
+from anyfuse.models.latent.codec import Codec
+from anyfuse.models.registry import build_model, load_model
 from anyfuse.training import train
-from anyfuse.training.instruct import Instruct, Straighten
-from anyfuse.training.instruct_pool import LAYOUT, InstructBatch, InstructPairs, drawn_tones
+from anyfuse.training.pools.instructions import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
+from anyfuse.training.strategies.instruct import Instruct, Straighten
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 48, "steps": 2, "random_codec": True}
 SETS = (

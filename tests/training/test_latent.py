@@ -16,17 +16,27 @@ from conftest import scene, to8
 from torch import Tensor
 
 from anyfuse.data.batches import DataSet, TrainingData
-from anyfuse.data.degrade import Plan
+from anyfuse.degradation.plan import Plan
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
+from anyfuse.io.write import write_image
 from anyfuse.losses import closeness, sobel
-from anyfuse.models import build_model, load_model
-from anyfuse.models.autoencoders import Codec, TinyCodec, cosines
-from anyfuse.models.latent_model import draw_times, flow_loss, velocity
-from anyfuse.training import latent, train
-from anyfuse.training.codec import CODEC_PLANS, CodecPlan, Images, codec_loss, fidelity, spread_of_cosines, train_codec
-from anyfuse.training.latent import DegradedPairs, Latent, LatentBatch
+from anyfuse.models.latent.codec import Codec, TinyCodec, cosines
+from anyfuse.models.latent.flow import draw_times, flow_loss, velocity
+from anyfuse.models.registry import build_model, load_model
+from anyfuse.training import train
+from anyfuse.training.parts.codec import (
+    CODEC_PLANS,
+    CodecPlan,
+    Images,
+    codec_loss,
+    fidelity,
+    spread_of_cosines,
+    train_codec,
+)
+from anyfuse.training.pools.degraded_pairs import DegradedPairs, LatentBatch
 from anyfuse.training.recipes import RECIPES, Recipe, override
+from anyfuse.training.strategies import latent
+from anyfuse.training.strategies.latent import Latent
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 16, "rank": 4, "text": 4, "random_codec": True}
 
@@ -203,7 +213,7 @@ def test_share_of_times_at_the_start() -> None:
 
 
 def mmaif_predicted(latents: Tensor) -> Any:
-    from anyfuse.models.mmaif import Predicted
+    from anyfuse.models.mmaif.mmaif import Predicted
 
     return Predicted(latents, None, torch.zeros(()), torch.zeros(0, 0))
 

@@ -15,13 +15,13 @@ from conftest import scene, to8
 
 from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
-from anyfuse.io import write_image
-from anyfuse.models import load_model
-from anyfuse.training.famo import Balance
+from anyfuse.io.write import write_image
+from anyfuse.models.registry import load_model
 from anyfuse.training.loop import Ema
+from anyfuse.training.objectives import task_loss
 from anyfuse.training.recipes import RECIPES, Recipe, command, override
-from anyfuse.training.strategies import Plain
-from anyfuse.training.tasks import task_loss
+from anyfuse.training.strategies.famo import Balance
+from anyfuse.training.strategies.weighting import Plain
 from anyfuse.training.train import learning_rate, train
 
 training = sys.modules["anyfuse.training.train"]

@@ -1,0 +1,169 @@
+"""What `anyfuse score` and `anyfuse bench` do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ..errors import FusionError
+from .datasets import DATASETS
+from .degraded.cases import read_recipe
+from .degraded.run import run_degraded, table, write_results
+from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
+from .report import number, write_report
+from .run import RANKED, bench, trivial_rows
+from .score import metric_names
+from .stats import Table
+
+
+def run_bench(
+    data: str,
+    task: str,
+    models: str,
+    out: str,
+    *,
+    fused: Sequence[str],
+    metrics: str | None,
+    grey: str,
+    inputs: str,
+    device: str,
+    limit: int | None,
+    images: int,
+    peers: str | None,
+    compare: Sequence[str],
+    quiet: bool,
+) -> int:
+    """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures."""
+    names, strict = metric_names(metrics) if metrics is not None else ([], False)
+    given: dict[str, Path] = {}
+    for pair in fused:
+        name, sign, folder = pair.partition("=")
+        if not sign or not name or not Path(folder).is_dir():
+            raise FusionError(f"--fused {pair}: give NAME=FOLDER with the fused images")
+        if name in given:
+            raise FusionError(f"--fused {pair}: another row has this name; give another one")
+        given[name] = Path(folder)
+    if Path(out).exists() and not Path(out).is_dir():
+        raise FusionError(f"{out}: is a file; name a folder for the results")
+    if peers is not None and (grey != "opencv" or inputs != "luma"):
+        raise FusionError(f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs")
+    others = [read_scores(Path(path)) for path in compare]
+    listed: list[Row] = []
+
+    def check(protocol: Protocol, groups: dict[str, tuple[Path, ...]]) -> None:
+        for path, (other, _) in zip(compare, others, strict=True):
+            check_same(protocol, other, ("this run", path))
+        if peers is not None:
+            listed.extend(read_peers(Path(peers), protocol.data))
+            check_peers(Path(peers), listed, _first_trivial_rows(listed, groups, protocol))
+
+    with Console(stderr=True).status("") as status:
+        result = bench(
+            data, task, [m for m in models.split(",") if m], out, fused=given, metrics=names, strict=strict, grey=grey, inputs=inputs,
+            device=device, limit=limit, step=(lambda text: None) if quiet else status.update, check=check,
+        )  # fmt: skip
+    rows = list(result.rows)
+    for path, (_, more) in zip(compare, others, strict=True):
+        file = Path(path).resolve()
+        rows += beside(rows, more, file.parent.name if file.stem == "scores" else file.stem)
+    if peers is not None:
+        rows += beside(rows, check_peers(Path(peers), listed, rows), "peers")
+    table = write_report(Path(out) / "report.html", result, rows, images)
+    _show_ranks(table)
+    print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
+    for stem, reason in result.failures.items():
+        print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
+    return len(result.failures)
+
+
+def run_bench_degraded(
+    recipe: str,
+    data: Sequence[str],
+    models: str,
+    out: str,
+    *,
+    say: str,
+    device: str,
+    limit: int | None,
+    images: int,
+    quiet: bool,
+) -> int:
+    """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the number of failures."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise FusionError(f"{out}: is a file; name a folder for the results")
+    ways = [way.strip() for way in say.split(",") if way.strip()]
+    with Console(stderr=True).status("") as status:
+        result = run_degraded(
+            read_recipe(recipe), data, [m for m in models.split(",") if m], out, say=ways, device=device, limit=limit,
+            step=(lambda text: None) if quiet else status.update,
+        )  # fmt: skip
+    write_results(result, out, images)
+    head, *rows = table(result)
+    shown = RichTable(box=box.SIMPLE_HEAD)
+    for k, heading in enumerate(head):
+        shown.add_column(heading, justify="right" if k else "left")
+    for row in rows:
+        shown.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 200).print(shown)
+    print(
+        f"{out}/scores.csv, {out}/report.html: {len({s.case for s in result.scores})} cases, {len(result.methods)} methods"
+    )
+    for case, reason in result.failures.items():
+        print(f"anyfuse: {case}: {reason}", file=sys.stderr)
+    return len(result.failures)
+
+
+def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
+    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before anything is fused."""
+    images = {r.image for r in listed if r.method in PEER_TRIVIAL}
+    names = [n for n in PEER_COLUMNS.values() if n in protocol.metrics]
+    for stem in [s for s in groups if s in images and names]:
+        try:
+            return trivial_rows(stem, groups[stem], names, protocol.grey)
+        except FusionError:
+            continue  # the run reports images that cannot be read
+    return []
+
+
+def beside(rows: Sequence[Row], more: Sequence[Row], tag: str) -> list[Row]:
+    """Rows of another file for our images: without its trivial rows, and 'NAME (tag)' for a method of ours."""
+    taken, images = {r.method for r in rows}, {r.image for r in rows}
+    names: dict[str, str] = {}
+    for method in dict.fromkeys(r.method for r in more):
+        tries = (f"{method} ({tag}{f' {k}' if k > 1 else ''})" for k in count(1))
+        names[method] = next(n for n in tries if n not in taken) if method in taken else method
+        taken.add(names[method])
+    return [replace(r, method=names[r.method]) for r in more if r.image in images and r.origin != "trivial"]
+
+
+def _show_ranks(table: Table) -> None:
+    ranked = [m for m in RANKED if m in table.metrics]
+    ranks = table.mean_ranks(ranked)
+    shown = RichTable(box=box.SIMPLE_HEAD)
+    shown.add_column("method")
+    for heading in ("rank", *table.metrics):
+        shown.add_column(heading, justify="right")
+    columns = {m: table.means(m) for m in table.metrics}
+    for method in [*ranks, *(m for m in table.methods if m not in ranks)]:
+        cells = [columns[m].get(method) for m in table.metrics]
+        shown.add_row(
+            method,
+            f"{ranks[method]:.2f}" if method in ranks else "",
+            *["" if c is None else number(c.value) + (f" ({c.missing} NaN)" if c.missing else "") for c in cells],
+        )
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(shown)
+    for note in table.rank_notes(ranked):
+        console.print(note, highlight=False)
+
+
+def datasets_text() -> str:
+    """One line per known data set: where to get it, its terms, its splits."""
+    return "\n".join(f"{name:<14} {d.task}  {d.where}; {d.licence}; {d.splits}" for name, d in DATASETS.items())

@@ -1,0 +1,1 @@
+"""Fusion of degraded pairs, scored against the fusion of the clean pairs."""

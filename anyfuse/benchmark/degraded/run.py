@@ -1,0 +1,365 @@
+"""The benchmark on degraded pairs: how near is the fusion of a degraded pair to the fusion of the clean one.
+
+The goal of a case is what the default model makes of the clean pair. Rows: the default model on the degraded pair; classical restoration that is told what
+was done, then the default model; and the models asked for, those that repair once per way of telling them:
+
+    exact      every fault, where it is, and its strength
+    oracle     the right words: every fault, where it is, and about how strong
+    estimate   nothing is said, so the model is told what anyfuse/estimate.py finds
+    none       that there is nothing to repair
+    wrong      as many faults as there are, and none of them there
+
+PSNR and SSIM are of 8-bit luma. PSNR counts as 60 dB where it is more, so that one exact result does not decide a mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...api import Fuser
+from ...control import Control
+from ...degradation.estimator import estimate_stack
+from ...errors import FusionError
+from ...image.stack import Frame, Stack, order_of_roles
+from ...io.atomic import write_whole
+from ...io.write import write_image
+from ...metrics import psnr_truth, ssim_truth
+from ..datasets import find_groups
+from ..report import STYLE, data_uri
+from ..run import identity, labels, levels
+from .cases import Case, Recipe, clean_frames, degraded_frames, instruction
+from .restore_baseline import restore
+
+DEFAULT = "anyfuse"
+CLASSICAL = "restored, anyfuse"
+SAYS = ("exact", "oracle", "estimate", "none", "wrong")
+HIGHEST = 60.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one case; psnr in dB, ssim up to 1, seconds of fusing (and restoring)."""
+
+    case: str
+    task: str
+    kind: str
+    method: str
+    psnr: float
+    ssim: float
+    seconds: float
+
+
+@dataclass
+class DegradedBench:
+    """What a run gives. origins: method -> which weights. failures: case -> reason. told: case -> method -> tags of what it was told."""
+
+    recipe: Recipe
+    scores: list[Score] = field(default_factory=list)
+    origins: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    told: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        return list(dict.fromkeys(score.method for score in self.scores))
+
+    def mean(self, method: str, kind: str = "", task: str = "") -> tuple[float, float, int]:
+        """Mean PSNR, mean SSIM and number of cases; kind '': all that are not clean; task '': all."""
+        chosen = [
+            s for s in self.scores
+            if s.method == method and (s.kind == kind if kind else s.kind != "clean") and task in ("", s.task)
+        ]  # fmt: skip
+        if not chosen:
+            return float("nan"), float("nan"), 0
+        return float(np.mean([s.psnr for s in chosen])), float(np.mean([s.ssim for s in chosen])), len(chosen)
+
+    def kinds(self) -> list[str]:
+        """Single operations in the order of the recipe, then 'combined' and 'clean', those that were run."""
+        there = {score.kind for score in self.scores}
+        named = [k for k in dict.fromkeys(c.kind for c in self.recipe.cases) if k in there]
+        last = [k for k in ("combined", "clean") if k in named]
+        return [k for k in named if k not in last] + last
+
+    def wins(self, method: str) -> tuple[int, int]:
+        """On how many single operations a method has the highest mean PSNR of it and both baselines, and of how many."""
+        single = [k for k in self.kinds() if k not in ("combined", "clean")]
+        rivals = [m for m in (DEFAULT, CLASSICAL) if m != method]
+        return sum(all(self.mean(method, k)[0] > self.mean(m, k)[0] for m in rivals) for k in single), len(single)
+
+
+def run_degraded(
+    recipe: Recipe,
+    data: Sequence[str | Path],
+    models: Sequence[str],
+    out: str | Path,
+    *,
+    say: Sequence[str] = SAYS,
+    device: str = "auto",
+    limit: int | None = None,
+    step: Callable[[str], None] = lambda text: None,
+) -> DegradedBench:
+    """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and OUT/fused.
+
+    limit: of each kind and task only the first so many. A case that fails is in `failures`. Raises FusionError where nothing can be run.
+    """
+    for way in say:
+        if way not in SAYS:
+            raise FusionError(f"--say {way}: give some of {', '.join(SAYS)}, with commas")
+    chosen = labels(models)
+    for label in chosen:
+        if label == CLASSICAL or (label == DEFAULT and chosen[label] != DEFAULT):
+            raise FusionError(
+                f"the table has a row '{label}' of its own; give the model another label, as mine={chosen[label]}"
+            )
+    folders = _folders(recipe, data)
+    fusers = {label: Fuser(name, device=device) for label, name in chosen.items()}
+    base = next((f for label, f in fusers.items() if chosen[label] == DEFAULT), None) or Fuser(DEFAULT, device=device)
+    fusers = {DEFAULT: base} | {label: f for label, f in fusers.items() if f is not base}
+    groups = {name: find_groups(folder, _task_of(recipe, name))[0] for name, folder in folders.items()}
+    result = DegradedBench(recipe)
+    result.origins = {label: identity(fuser) for label, fuser in fusers.items()}
+    cases = _limited([c for c in recipe.cases if c.data in folders], limit)
+    for index, case in enumerate(cases):
+        step(f"{index + 1}/{len(cases)} {case.name}")
+        paths = groups[case.data].get(case.pair)
+        try:
+            if paths is None:
+                raise FusionError(f"no pair {case.pair} in {folders[case.data]}")
+            _run_case(case, clean_frames(case, paths, recipe), fusers, say, Path(out), result)
+        except FusionError as error:
+            result.failures[case.name] = str(error)
+    if not result.scores:
+        name, reason = next(iter(result.failures.items()), ("", "no cases"))
+        raise FusionError(f"nothing could be run; {name}: {reason}")
+    return result
+
+
+def _run_case(
+    case: Case, clean: tuple[Frame, ...], fusers: dict[str, Fuser], say: Sequence[str], out: Path, result: DegradedBench
+) -> None:
+    bad, done = degraded_frames(case, clean)
+    order = [0, 1] if case.task == "ivf" else order_of_roles(bad)  # the folders of ivf say which one is infrared
+    lumas, goals = ([_luma(frame) for frame in frames] for frames in (bad, clean))
+    base = fusers[DEFAULT]
+    goal = base.run(goals, keep_order=True, say=Control()).fused.pixels
+    write_image(out / "cases" / f"{case.name}-goal.png", goal, overwrite=True)
+    for k, frame in enumerate(lumas):
+        write_image(out / "cases" / f"{case.name}-{k + 1}.png", frame.pixels, overwrite=True)
+    spent: dict[str, float] = {}
+    assumed: dict[str, str] = {}
+    jobs: list[tuple[str, Fuser, list[Frame], Control]] = []
+    for label, fuser in fusers.items():
+        given = [lumas[k] for k in order] if fuser.model.ordered else lumas
+        if not fuser.model.repairs:
+            jobs.append((label, fuser, given, Control()))
+            continue
+        places = order if fuser.model.ordered else [0, 1]
+        start, estimated = time.perf_counter(), f"{label} (estimate)"
+        looked = [bad[k] for k in places]  # in colour, as a user's files
+        found = estimate_stack(Stack(tuple(looked)), order=[0, 1])
+        spent[estimated] = time.perf_counter() - start
+        faults = found.told([f.name for f in looked])["faults"]
+        assumed[estimated] = ", ".join(f"{one['fault']} {one['probability']} {one['image']}" for one in faults)
+        told = {
+            "exact": instruction(case.plans, places, exact=True),
+            "oracle": instruction(case.plans, places),
+            "estimate": found.control(),
+            "none": Control(),
+            "wrong": instruction(case.wrong, places),
+        }
+        jobs += [(f"{label} ({way})", fuser, given, told[way]) for way in say]
+        for way in say:
+            result.origins.setdefault(f"{label} ({way})", result.origins[label])
+    start = time.perf_counter()
+    mended = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
+    spent[CLASSICAL] = time.perf_counter() - start
+    result.origins[CLASSICAL] = result.origins[DEFAULT]
+    jobs.insert(1, (CLASSICAL, base, mended, Control()))
+    truth = levels(Frame(goal), "opencv")[None].double()
+    scores: list[Score] = []
+    heard: dict[str, str] = {}
+    for method, fuser, frames, control in jobs:
+        start = time.perf_counter()
+        fused = fuser.run(frames, keep_order=True, say=control)
+        seconds = time.perf_counter() - start + spent.get(method, 0.0)
+        if fuser.model.repairs:
+            heard[method] = assumed.get(method, fused.report["understood"])
+        write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.fused.pixels, overwrite=True)
+        got = levels(Frame(fused.fused.pixels), "opencv")[None].double()
+        psnr, ssim = min(HIGHEST, float(psnr_truth(got, truth))), float(ssim_truth(got, truth))
+        scores.append(Score(case.name, case.task, case.kind, method, psnr, ssim, seconds))
+    result.scores += scores  # all methods or none
+    if heard:
+        result.told[case.name] = heard
+
+
+def _luma(frame: Frame) -> Frame:
+    return Frame(levels(frame, "opencv").to(torch.uint8).numpy()[..., None], name=frame.name)
+
+
+def _restored(frame: Frame, records: list[dict]) -> Frame:
+    image = restore(frame.read()[0], records)
+    return Frame((image * 255).round().to(torch.uint8).numpy()[..., None], name=frame.name)
+
+
+def _folders(recipe: Recipe, data: Sequence[str | Path]) -> dict[str, Path]:
+    """Data set -> folder, of those that are in the folders given or are one of them."""
+    names = list(dict.fromkeys(case.data for case in recipe.cases))
+    found: dict[str, Path] = {}
+    for folder in map(Path, data):
+        if not folder.is_dir():
+            raise FusionError(f"{folder}: no such folder")
+        for name in names:
+            place = folder if folder.resolve().name == name else folder / name
+            if place.is_dir():
+                found.setdefault(name, place)
+    if not found:
+        raise FusionError(f"{', '.join(map(str, data))}: holds none of the recipe's data sets {', '.join(names)}")
+    return found
+
+
+def _task_of(recipe: Recipe, data: str) -> str:
+    return next(case.task for case in recipe.cases if case.data == data)
+
+
+def _limited(cases: list[Case], limit: int | None) -> list[Case]:
+    seen: dict[tuple[str, str], int] = {}
+    kept = []
+    for case in cases:
+        count = seen[case.task, case.kind] = seen.get((case.task, case.kind), 0) + 1
+        if limit is None or count <= limit:
+            kept.append(case)
+    return kept
+
+
+# ---------------------------------------------------------------------- what is written
+
+
+def write_results(result: DegradedBench, out: str | Path, images: int = 4) -> None:
+    """OUT/scores.csv (a row per case and method, the protocol in its head), summary.json, report.md and report.html."""
+    out = Path(out)
+    text = io.StringIO()
+    text.write(f"# anyfuse degraded 1\n# {json.dumps(protocol(result), sort_keys=True)}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(Score.__dataclass_fields__)
+    writer.writerows(asdict(score).values() for score in result.scores)
+    write_whole(out / "scores.csv", [text.getvalue().encode()], overwrite=True)
+    rows = [
+        {"method": m, "task": t or "all", "kind": k or "degraded", "psnr": p, "ssim": s, "cases": n}
+        for m in result.methods
+        for t in ("", *dict.fromkeys(score.task for score in result.scores))
+        for k in ("", *result.kinds())
+        for p, s, n in [result.mean(m, k, t)]
+        if n
+    ]
+    content = {"protocol": protocol(result), "means": rows, "told": result.told, "failures": result.failures}
+    write_whole(out / "summary.json", [(json.dumps(content, indent=1) + "\n").encode()], overwrite=True)
+    write_whole(out / "report.md", [markdown(result).encode()], overwrite=True)
+    write_whole(out / "report.html", [_page(result, out, images).encode()], overwrite=True)
+
+
+def protocol(result: DegradedBench) -> dict[str, object]:
+    """What the numbers were made with."""
+    return {
+        "recipe": result.recipe.digest, "window": list(result.recipe.window), "cases": len({s.case for s in result.scores}), "goal": DEFAULT,
+        "levels": "8-bit luma by the opencv rule, rounded half up", "origins": result.origins, "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def table(result: DegradedBench) -> list[list[str]]:
+    """Heading, then a row per kind, per task and for all, with 'PSNR / SSIM' of each method."""
+    rows = [["", "cases", *result.methods]]
+    lines = [(k, k, "") for k in result.kinds()]
+    lines += [(f"all of {t}", "", t) for t in dict.fromkeys(score.task for score in result.scores)]
+    lines.append(("all, clean ones left out", "", ""))
+    for name, kind, task in lines:
+        found = [result.mean(m, kind, task) for m in result.methods]
+        rows.append([name, str(found[0][2]), *(f"{p:.2f} / {s:.3f}" if n else "–" for p, s, n in found)])
+    seconds = [np.mean([s.seconds for s in result.scores if s.method == m]) for m in result.methods]
+    rows.append(["seconds a pair", "", *(f"{x:.2f}" for x in seconds)])
+    wins = [result.wins(m) for m in result.methods]
+    rows.append(
+        [
+            "single operations won",
+            "",
+            *(
+                "" if m in (DEFAULT, CLASSICAL) else f"{a} of {b}"
+                for m, (a, b) in zip(result.methods, wins, strict=True)
+            ),
+        ]
+    )
+    return rows
+
+
+NOTE = (
+    f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} counts as {HIGHEST:.0f}. "
+    f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) that is told what was done, with strengths and "
+    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: every fault with its strength (exact) or in words (oracle), what the "
+    "estimator finds (estimate), that there is nothing to repair (none), as many faults that are not there (wrong). 'Won': single operations on which a row "
+    "has more dB than both baselines."
+)
+
+
+def markdown(result: DegradedBench) -> str:
+    """The table as Markdown, with what it means."""
+    head, *rows = table(result)
+    lines = [
+        "# anyfuse on degraded pairs",
+        "",
+        NOTE,
+        "",
+        "| " + " | ".join(head) + " |",
+        "| --- |" + " ---: |" * (len(head) - 1),
+    ]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    lines += ["", *(f"- left out: {case}: {reason}" for case, reason in result.failures.items())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _page(result: DegradedBench, out: Path, images: int) -> str:
+    head, *rows = table(result)
+    body = []
+    for row in rows:
+        values = [float(cell.split(" / ")[0]) if " / " in cell else float("-inf") for cell in row[2:]]
+        best = max(values) if values else 0.0
+        cells = "".join(
+            f'<td class="{"best" if value == best > float("-inf") else ""}">{html.escape(cell)}</td>'
+            for cell, value in zip(row[2:], values, strict=True)
+        )
+        body.append(f"<tr><td>{html.escape(row[0])}</td><td>{row[1]}</td>{cells}</tr>")
+    heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    names = list(dict.fromkeys(score.case for score in result.scores))
+    shown = names[:: max(1, len(names) // max(1, images))][:images]
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>anyfuse on degraded pairs</title><style>{STYLE}</style>
+<h1>anyfuse on degraded pairs</h1><p class="note">{html.escape(NOTE)}</p>
+<div class="scroll"><table><tr>{heads}</tr>{"".join(body)}</table></div>
+<h2>Pictures</h2>{"".join(_pictures(result, out, name) for name in shown)}
+<h2>Protocol</h2><pre>{html.escape(json.dumps(protocol(result), indent=1))}</pre>
+{"".join(f"<p>{html.escape(f'{k}: {v}')}</p>" for k, v in result.failures.items())}</html>"""
+
+
+def _pictures(result: DegradedBench, out: Path, name: str) -> str:
+    case = next(c for c in result.recipe.cases if c.name == name)
+    said = ["; ".join(f"{step.op} {step.strength:g}" for step in plan) or "clean" for plan in case.plans]
+    figures = [(f"source {k + 1}: {said[k]}", out / "cases" / f"{name}-{k + 1}.png") for k in (0, 1)]
+    figures.append(("goal", out / "cases" / f"{name}-goal.png"))
+    scores = {s.method: s for s in result.scores if s.case == name}
+    figures += [
+        (f"{method}: {s.psnr:.1f} dB", out / "fused" / method.replace(", ", "-") / f"{name}.png")
+        for method, s in scores.items()
+    ]
+    inner = "".join(
+        f'<figure><div><img src="{data_uri(path)}" alt="{html.escape(text)}"></div><figcaption>{html.escape(text)}</figcaption></figure>'
+        for text, path in figures
+    )
+    return f'<h3>{html.escape(name)}</h3><div class="pictures">{inner}</div>'

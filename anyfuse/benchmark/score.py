@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from torch import Tensor
+
+from ..errors import FusionError
+from ..io.atomic import target_of, write_whole
+from ..io.folders import list_images, pair_by_stem
+from ..io.read import read_image
+from ..metrics import METRICS, RULES, known_names
+from ..metrics import score as score_images
+from ..metrics.grey import GreyRule
+from ..metrics.shared import TooSmallError
+from .report import number
+from .run import DEFAULT_METRICS, levels
+from .stats import mean_of
+from .versions import metric_versions
+
+
+def metric_names(text: str | None) -> tuple[list[str], bool]:
+    """'mi,qabf' or 'all' -> names, and whether the user named them; FusionError names the unknown one."""
+    if text is None:
+        return list(DEFAULT_METRICS), False
+    return known_names([n.strip() for n in text.split(",") if n.strip()]), text.strip() != "all"
+
+
+def score_one(
+    fused: Path, sources: Sequence[Path], names: list[str], grey: GreyRule, truth: Path | None, strict: bool
+) -> tuple[dict[str, float], list[str]]:
+    """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too small."""
+    frames = [read_image(p) for p in (fused, *sources, *([truth] if truth else []))]
+    for frame in frames[1:]:
+        if (frame.height, frame.width) != (frames[0].height, frames[0].width):
+            raise FusionError(
+                f"{frame.name} is {frame.width}x{frame.height} but {frames[0].name} is {frames[0].width}x{frames[0].height}; "
+                "metrics need images of one size"
+            )
+    grey_levels = [levels(f, grey) for f in frames]
+    reference = grey_levels.pop() if truth else None
+    values = score_images(grey_levels[0], grey_levels[1:], names, reference=reference, strict=strict)
+    undefined = [n for n in names if math.isnan(values[n])]
+    return values, [n for n in undefined if _too_small(grey_levels, n)]
+
+
+def _too_small(images: Sequence[Tensor], name: str) -> bool:
+    try:
+        score_images(images[0], images[1:], [name])
+    except TooSmallError:
+        return True
+    return False
+
+
+def run_score(
+    fused: str,
+    sources: Sequence[str],
+    *,
+    metrics: str | None,
+    grey: str,
+    truth: str | None,
+    as_json: bool,
+    out: str | None,
+) -> int:
+    """Scores a file or a folder. Returns the number of images that failed."""
+    names, strict = metric_names(metrics)
+    rule = _grey_rule(grey)
+    if len(sources) < 2:
+        raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
+    if out is not None:
+        _check_target(Path(out), [fused, *sources, *([truth] if truth else [])])
+    scored = _score_all(fused, sources, names, rule, truth, strict)
+    if as_json:
+        folder = {"grey": grey, "images": _for_json(scored.rows), "failed": scored.failures}
+        print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[Path(fused).stem]))
+    if out is not None:
+        _save(Path(out), scored.rows, grey, names)
+    if not as_json:
+        _show(scored.rows)
+    if scored.small:
+        count = f"{scored.small_images} of {len(scored.rows)} images are" if len(scored.rows) > 1 else "the image is"
+        print(f"anyfuse: NaN where {count} smaller than a window: {', '.join(scored.small)}", file=sys.stderr)
+    for stem, reason in scored.failures.items():
+        print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
+    return len(scored.failures)
+
+
+@dataclass
+class _Scored:
+    """Values by image, failures by image, metrics that do not fit into some image and the number of such images."""
+
+    rows: dict[str, dict[str, float]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    small: list[str] = field(default_factory=list)
+    small_images: int = 0
+
+    def add(self, stem: str, values: dict[str, float], small: list[str]) -> None:
+        self.rows[stem] = values
+        self.small += [n for n in small if n not in self.small]
+        self.small_images += bool(small)
+
+
+def _grey_rule(name: str) -> GreyRule:
+    if name not in RULES:
+        raise FusionError(f"--grey {name}: give one of {', '.join(RULES)}")
+    return cast(GreyRule, name)
+
+
+def _check_target(path: Path, inputs: Sequence[str]) -> None:
+    """Refuses what cannot be written, before anything is scored."""
+    if path.suffix.lower() not in (".csv", ".json"):
+        raise FusionError(f"{path}: give a name that ends in .csv or .json")
+    if not path.parent.is_dir():
+        raise FusionError(f"{path}: no folder {path.parent}; make it first or name another place")
+    target_of(str(path), True, inputs)
+
+
+def _score_all(
+    fused: str, sources: Sequence[str], names: list[str], grey: GreyRule, truth: str | None, strict: bool
+) -> _Scored:
+    """One image, or all of a folder; images that fail there are in `failures`."""
+    scored = _Scored()
+    if not Path(fused).is_dir():
+        last = Path(truth) if truth else None
+        scored.add(Path(fused).stem, *score_one(Path(fused), [Path(s) for s in sources], names, grey, last, strict))
+        return scored
+    complete, lacking = pair_by_stem([fused, *sources, *([truth] if truth else [])])
+    wanted = {p.stem for p in list_images(fused)}
+    scored.failures = {s: f"not in {', '.join(map(str, where))}" for s, where in lacking.items() if s in wanted}
+    for stem, paths in complete.items():
+        try:
+            last = paths[-1] if truth else None
+            scored.add(stem, *score_one(paths[0], paths[1:-1] if truth else paths[1:], names, grey, last, strict))
+        except FusionError as error:
+            scored.failures[stem] = str(error)
+    if not scored.rows:
+        reason = next(iter(scored.failures.values()), "no file stem is in all folders")
+        raise FusionError(f"{fused}: nothing could be scored ({reason})")
+    return scored
+
+
+def _for_json(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float | str | None]]:
+    """JSON has no NaN and no infinity: null, "inf" and "-inf" stand for them."""
+    return {
+        stem: {n: None if math.isnan(v) else str(v) if math.isinf(v) else v for n, v in values.items()}
+        for stem, values in rows.items()
+    }
+
+
+def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str]) -> None:
+    """CSV or JSON, by the suffix, with what the numbers were made with."""
+    protocol = {"grey": grey, "levels": "8-bit, rounded, no stretch", "metrics": metric_versions(names)}
+    if path.suffix.lower() == ".json":
+        text = json.dumps({**protocol, "images": _for_json(rows)}, indent=1) + "\n"
+    else:
+        columns = list(next(iter(rows.values())))
+        buffer = io.StringIO()
+        buffer.write(f"# anyfuse score\n# {json.dumps(protocol)}\n")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["image", *columns])
+        writer.writerows([stem, *[repr(values[n]) for n in columns]] for stem, values in rows.items())
+        text = buffer.getvalue()
+    write_whole(path, [text.encode()], overwrite=True)
+
+
+def _show(rows: dict[str, dict[str, float]]) -> None:
+    names = list(next(iter(rows.values())))
+    table = RichTable(box=box.SIMPLE_HEAD)
+    single = len(rows) == 1
+    for heading in ("metric", "value" if single else "mean", "better", *([] if single else ["95 % interval", "NaN"])):
+        table.add_column(heading, justify="left" if heading in ("metric", "better") else "right")
+    for name in names:
+        mean = mean_of([values[name] for values in rows.values()])
+        better = METRICS[name].better if name in METRICS else "higher"
+        interval = "" if math.isnan(mean.low) else f"{number(mean.low)} to {number(mean.high)}"
+        table.add_row(name, number(mean.value), better, *([] if single else [interval, str(mean.missing or "")]))
+    Console().print(table)

@@ -1,0 +1,10 @@
+"""`anyfuse datasets`."""
+
+from __future__ import annotations
+
+
+def datasets() -> None:
+    """Say where the field's data sets are, their terms and splits."""
+    from ..benchmark.bench import datasets_text
+
+    print(datasets_text())

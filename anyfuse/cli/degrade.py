@@ -1,0 +1,129 @@
+"""`anyfuse degrade`: blur, noise, weather, exposure and detector faults on images, by seed, and again by manifest."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import FusionError
+
+
+class Source(str, Enum):
+    """Which menu of a task an image takes."""
+
+    auto = "auto"
+    infrared = "infrared"
+    visible = "visible"
+
+
+def degrade(
+    path: Annotated[str | None, typer.Argument(metavar="IN", help="Image file, or a folder of them.")] = None,
+    output: Annotated[str | None, typer.Option("-o", "--output", help="Image file, or a folder for a folder.")] = None,
+    ops: Annotated[
+        str | None, typer.Option(help="Operations with strengths from 0 to 1, as haze:0.5,noise:0.3; in this order.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="ivf, mef or mff: one to three drawn for each file instead.")] = None,
+    m3: Annotated[
+        bool,
+        typer.Option("--m3", help="Two views with tiles degraded in one of them: OUT_a and OUT_b, or OUT/a and OUT/b."),
+    ] = False,
+    manifest: Annotated[str | None, typer.Option(help="manifest.json of an earlier run: do the same again.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="With the file name it decides all that is random (default: 0).")
+    ] = None,
+    source: Annotated[
+        Source | None, typer.Option(help="With --task ivf: what the images are; auto takes grey ones for infrared.")
+    ] = None,
+    depth: Annotated[
+        str | None, typer.Option(help="Depth map (dark is near) or a folder of them by file stem, for the weather.")
+    ] = None,
+    depth_model: Annotated[
+        str | None, typer.Option(help="Folder or hub id of Depth Anything, to estimate depth (needs transformers).")
+    ] = None,
+    tiles: Annotated[str | None, typer.Option(help="M3: sizes to draw from, in pixels (default: 16,32,64).")] = None,
+    both: Annotated[
+        float | None, typer.Option(min=0, max=1, help="M3: share of tiles degraded in both views (default: 0).")
+    ] = None,
+    complements: Annotated[
+        bool, typer.Option("--complements", help="M3: one view with less contrast, inverted or like a thermal image.")
+    ] = False,
+    local_blur: Annotated[
+        bool, typer.Option("--local-blur", help="M3: blur tiles one by one, with seams, as the released code does.")
+    ] = False,
+    white: Annotated[
+        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP (default: 95).")] = None,
+    suffix: Annotated[
+        str | None, typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as each input).")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no word on success.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the operations and stop.")] = False,
+) -> None:
+    """Degrade images: blur, noise, weather, exposure, detector faults; the same files again from seed or manifest.
+
+    In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
+    """
+    from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
+    from ..degradation.masked_pairs import M3
+    from ..degradation.plan import kinds_of, parse
+
+    if show:
+        print("\n".join(listing()))
+        return
+    if not path or not output:
+        raise FusionError("give an image or a folder and -o OUTPUT, or --list for the operations")
+    if not Path(path).exists():
+        raise FusionError(f"{path}: no such file or folder; check the path")
+    chosen = {"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest}
+    given = [name for name, value in chosen.items() if value is not None]
+    if len(given) != 1:
+        raise FusionError(
+            f"give one of --ops, --task, --m3 and --manifest, not {' and '.join(given) or 'none of them'}"
+        )
+    if not m3 and (tiles is not None or both is not None or complements or local_blur):
+        raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
+    if source is not None and task != "ivf":
+        raise FusionError("--source is for --task ivf; leave it out")
+    if depth is not None and depth_model is not None:
+        raise FusionError("give --depth or --depth-model, not both")
+    if depth is not None and not Path(depth).exists():
+        raise FusionError(f"{depth}: no such depth map or folder; check the path")
+    if manifest is not None and not (seed is white is quality is None):
+        raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
+    is_folder = Path(path).is_dir()
+    if suffix is not None and not is_folder:
+        raise FusionError(f"--format {suffix} is for folders; name the output with the suffix that you want")
+    replay = None if manifest is None else read_manifest(manifest)
+    if replay is not None:
+        settings = replayed(replay, depth, depth_model)
+    else:
+        if task is not None:
+            kinds_of(task, 1)
+        settings = Settings(
+            seed=seed or 0, ops=parse(ops) if ops is not None else None, task=task,
+            m3=M3(_sizes(tiles), both or 0.0, local_blur, complements) if m3 else None,
+            source=(source or Source.auto).value, depth=depth, depth_model=depth_model, white=white, quality=quality or 95,
+        )  # fmt: skip
+    if not is_folder:
+        degrade_file(path, output, settings, replay=replay, overwrite=overwrite, quiet=quiet)
+    elif degrade_folder(path, output, settings, replay=replay, suffix=suffix, overwrite=overwrite, quiet=quiet):
+        raise typer.Exit(1)
+
+
+def _sizes(text: str | None) -> tuple[int, ...]:
+    from ..degradation.masked_pairs import PAPER_TILES
+
+    if text is None:
+        return PAPER_TILES
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise FusionError(f"--tiles {text}: give sizes of at least 1 pixel, as 16,32,64")
+    return sizes

@@ -1,0 +1,95 @@
+"""`anyfuse estimate`: what seems wrong with images, and how sure that is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import FusionError
+from .degrade import Source
+
+if TYPE_CHECKING:
+    from ..degradation.estimator import Estimate
+
+SHOWN = 0.1
+"""Probability from which a fault is in the table."""
+
+
+def estimate(
+    images: Annotated[list[str], typer.Argument(metavar="FILE...", help="Image files.")],
+    scene: Annotated[
+        bool, typer.Option("--scene", help="The files show one scene, and their task is guessed; else each is alone.")
+    ] = False,
+    task: Annotated[
+        str | None, typer.Option(help="ivf, mef, mff or mif: what the files are for, so what may be wrong with them.")
+    ] = None,
+    source: Annotated[
+        Source, typer.Option(help="Of files alone: infrared or visible; auto takes grey ones for infrared.")
+    ] = Source.auto,
+    white: Annotated[
+        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all faults.")] = False,
+) -> None:
+    """Print what seems wrong with images: haze, noise, blur and others, with probability and strength."""
+    from ..degradation.estimator import estimate_stack
+    from ..image.stack import Stack
+    from ..io.frames import read_frames
+
+    if len(images) < 2 and scene:
+        raise FusionError("--scene needs two files or more of one scene")
+    frames = read_frames(images, white)
+    found: list[tuple[list[str], Estimate]] = []
+    for names, group in [(images, frames)] if scene else [([n], [f]) for n, f in zip(images, frames, strict=True)]:
+        infrared = source is Source.infrared or (source is Source.auto and group[0].is_grey)
+        found.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
+    if as_json:
+        print(json.dumps([row for names, one in found for row in _plain(names, one)], indent=1))
+        return
+    _show(found)
+
+
+def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
+    rows = []
+    for name, role, faults in zip(names, found.roles, found.images, strict=True):
+        listed = {
+            fault: {
+                "probability": round(f.probability, 4), "strength": round(f.strength, 3), "threshold": round(f.threshold, 3), "assumed": f.assumed,
+            }
+            for fault, f in faults.items()
+        }  # fmt: skip
+        rows.append(
+            {"file": name, "role": role, "task": found.task, "certainty": round(found.certainty, 4), "faults": listed}
+        )
+    return rows
+
+
+def _show(found: list[tuple[list[str], Estimate]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("file", "as", "fault", "probability", "strength", ""):
+        table.add_column(heading, justify="right" if heading in ("probability", "strength") else "left")
+    notes = []
+    for names, one in found:
+        for name, role, faults in zip(names, one.roles, one.images, strict=True):
+            listed = [(fault, f) for fault, f in faults.items() if f.assumed or f.probability >= SHOWN]
+            listed.sort(key=lambda pair: (not pair[1].assumed, -pair[1].probability))
+            for k, (fault, f) in enumerate(listed):
+                head = (name, role) if k == 0 else ("", "")
+                table.add_row(
+                    *head, fault, f"{f.probability:.2f}", f"{f.strength:.2f}", "" if f.assumed else "not sure"
+                )
+            if not listed:
+                table.add_row(name, role, "nothing", "", "", "")
+        if len(names) > 1:
+            notes.append(f"task: {one.task} ({one.certainty:.2f} sure)")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    for note in notes:
+        console.print(note, highlight=False)

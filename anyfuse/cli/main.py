@@ -1,0 +1,80 @@
+"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | train | score | bench | datasets | degrade."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import FusionError
+from ..io.atomic import one_line
+from ..runtime import keep_memory
+from ..version import __version__
+from .bench import bench
+from .datasets import datasets
+from .degrade import degrade
+from .estimate import estimate
+from .fuse import fuse
+from .models import models
+from .say import say
+from .score import score
+from .train import train
+from .weights import app as backbone
+from .weights import codec
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
+)  # fmt: skip
+for command in (fuse, say, estimate, models, train, score, bench, datasets, degrade):
+    app.command()(command)
+app.add_typer(backbone, name="backbone")
+app.add_typer(codec, name="codec")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        print(f"anyfuse {__version__}")
+        raise typer.Exit
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    keep_memory()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
+    try:
+        sys.exit(app(argv, standalone_mode=False) or 0)
+    except FusionError as error:
+        fail(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        fail("interrupted", 130)
+    except MemoryError:
+        fail("out of memory: give --max-memory, or smaller images", 2)
+    except OSError as error:  # our own output: the reader went away, or there is no room for it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        fail(f"cannot go on: {error.strerror or error}", 1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # of the command line's parser
+        if usage is not None:
+            fail(f"{usage()} See --help.", 2)
+        if isinstance(error, RuntimeError) and "memory" in str(error).lower():
+            fail("out of memory: give --max-memory, or --device cpu", 2)
+        raise
+
+
+def fail(message: str, code: int) -> Any:
+    """One line on stderr, and out."""
+    print(f"anyfuse: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

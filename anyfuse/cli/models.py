@@ -1,0 +1,38 @@
+"""`anyfuse models`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also parameters by part, and configurations.")] = False,
+) -> None:
+    """List the models that have a name."""
+    from ..models.registry import MODELS, describe, parts_text
+
+    rows = [describe(name) for name in MODELS]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("name", "system", "parameters", "trainable", "inputs", "channels", "weights", "licence"):
+        table.add_column(heading, justify="right" if heading in ("parameters", "trainable") else "left")
+    for row in rows:
+        weights = "in the package" if str(row["weights"]).endswith(".safetensors") else row["weights"]
+        table.add_row(
+            row["name"], row["system"], f"{row['parameters']:,}", f"{row['trainable']:,}", row["inputs"], row["channels"], weights,
+            row["licence"],
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    if verbose:
+        print(parts_text(), end="")

@@ -1,0 +1,40 @@
+"""`anyfuse say`: what is understood of an instruction."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ..control import STRENGTHS, USUAL, Control
+from ..language.instruction import parse_instruction
+
+
+def say(
+    words: Annotated[
+        list[str], typer.Argument(help="The instruction, in plain English or in tags (docs/language.md).")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what is understood of an instruction in words, and its tags."""
+    control = parse_instruction(" ".join(words))
+    print(json.dumps(control.as_dict(), indent=1) if as_json else describe(control))
+
+
+def describe(control: Control) -> str:
+    """A line for each wish, the tags last."""
+    lines = [f"fuse: {control.task}"] if control.task else []
+    for name, where in control.degradations.items():
+        for source, strength in where.items():
+            place = "" if source == "all" else f" in the {source} image"
+            lines.append(f"repair: {name}{place}, {_level(strength)} ({strength:g})")
+    lines += [f"tone: {tone}" for tone in control.tone]
+    lines += [f"highlight: {name}" + (f" in {colour}" if colour else "") for name, colour in control.segment.items()]
+    lines += [f"keep: {wish}" for wish in control.keep]
+    return "\n".join([*(lines or ["nothing beyond fusion is asked for"]), f"tags: {control}"])
+
+
+def _level(strength: float) -> str:
+    names = {USUAL: "usual", **{value: name for name, value in STRENGTHS.items()}}
+    return names.get(strength, "as given")

@@ -1,0 +1,1 @@
+"""Degradations: simulate them, restore them classically, estimate them."""

@@ -1,0 +1,306 @@
+"""What is wrong with images, seen from the images: a small network that reads the numbers of data/statistics.py and says how sure it is.
+
+    found = estimate([infrared, visible])
+    found.task, found.images[1]["haze"].probability, found.control()
+
+Where nobody says what to repair, models that follow instructions are told this. Below a threshold, set so that clean images are left alone, nothing is
+assumed. Origin: ours. Licence of code and weights: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..control import DEGRADATIONS, LEVELS, TASKS, Control
+from ..errors import FusionError
+from ..image.colour import to_luma
+from ..image.stack import Stack, Window
+from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_tensors
+from .plan import MENUS, SAID
+from .statistics import pair_statistics, statistics
+
+SHA256 = "461f6812656567490c8d1f6cd853364452e8080c5741477d66536b2b85668017"
+ROLES = ("infrared", "visible", "exposure", "focus")
+FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
+"""What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""
+LARGEST = 480 * 448
+"""Pixels of an image that is looked at as a whole; of a larger one, five windows of WINDOW, as they are."""
+WINDOW = (384, 448)
+
+
+def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
+    """Faults that a source of a role may have; a visible image of no known task may have those of all tasks."""
+    menus = {
+        "infrared": MENUS["ivf"]["infrared"], "visible": MENUS["ivf"]["visible"], "exposure": MENUS["mef"]["visible"], "focus": MENUS["mff"]["visible"],
+    }  # fmt: skip
+    ops = menus[role] + (menus["focus"] if role == "visible" and task is None else ())
+    names = {SAID.get(op, op) for op in ops}
+    return tuple(name for name in FAULTS if name in names)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in data/degrade.py, if it is there. threshold: probability
+    from which it is assumed."""
+
+    probability: float
+    strength: float
+    threshold: float
+
+    @property
+    def assumed(self) -> bool:
+        return self.probability >= self.threshold
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """task: ivf, mef, mff, mif or None (one image, or not told and not clear). certainty: its probability, 1 where it was given. roles: of each image.
+    images: for each image, in the order given, every fault that it may have by its role; mif has none."""
+
+    task: str | None
+    certainty: float
+    roles: tuple[str, ...]
+    images: tuple[Mapping[str, Fault], ...]
+
+    def assumed(self) -> list[dict[str, Any]]:
+        """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability, strength."""
+        found = [
+            {"image": place, "fault": name, "probability": round(fault.probability, 3), "strength": round(fault.strength, 2)}
+            for place, faults in enumerate(self.images)
+            for name, fault in faults.items()
+            if fault.assumed
+        ]  # fmt: skip
+        return sorted(found, key=lambda one: -float(one["probability"]))
+
+    def told(self, names: Sequence[str]) -> dict[str, Any]:
+        """For a report: what was assumed, of images with these names."""
+        faults = [one | {"image": names[one["image"]]} for one in self.assumed()]
+        return {"task": self.task, "certainty": round(self.certainty, 3), "faults": faults}
+
+    def control(self) -> Control:
+        """The repairs as a Control for one or two images; strengths as users give them (0.25, 0.5 or 1). FusionError for more images."""
+        if len(self.images) > 2:
+            raise FusionError(f"an instruction speaks of two images at most, not of {len(self.images)}")
+        wished: dict[str, dict[str, float]] = {}
+        for one in self.assumed():
+            level = min(LEVELS, key=lambda v: abs(v - one["strength"]))
+            wished.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
+        return Control(degradations=wished)
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """statistics, pairs: how many numbers an image and a pair have; hidden: widths; glance: numbers of each image that the task is told by."""
+
+    statistics: int
+    pairs: int
+    hidden: tuple[int, int] = (128, 96)
+    glance: int = 24
+    dropout: float = 0.2
+
+
+class Estimator(nn.Module):
+    """Statistics of images and their roles -> faults; statistics of pairs -> task."""
+
+    mean: Tensor
+    spread: Tensor
+    slope: Tensor
+    offset: Tensor
+    thresholds: Tensor
+
+    def __init__(self, config: EstimatorConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        n = len(FAULTS)
+        self.register_buffer("mean", torch.zeros(c.statistics + c.pairs))
+        self.register_buffer("spread", torch.ones(c.statistics + c.pairs))
+        self.register_buffer("slope", torch.ones(n))
+        self.register_buffer("offset", torch.zeros(n))
+        self.register_buffer("thresholds", torch.full((len(ROLES), n), 0.5))
+        self.faults = nn.Sequential(
+            nn.Linear(c.statistics + len(ROLES), c.hidden[0]), nn.SiLU(), nn.Dropout(c.dropout),
+            nn.Linear(c.hidden[0], c.hidden[1]), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(c.hidden[1], 2 * n),
+        )  # fmt: skip
+        self.glance = nn.Linear(c.statistics, c.glance)
+        self.task = nn.Sequential(
+            nn.Linear(2 * c.glance + c.pairs, 48), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(48, len(TASKS))
+        )
+
+    def scaled(self, rows: Tensor, pairs: bool = False) -> Tensor:
+        """Rows (B, F or P) of statistics with mean 0 and deviation 1 over the training images, outliers cut off."""
+        part = slice(self.config.statistics, None) if pairs else slice(0, self.config.statistics)
+        return ((rows - self.mean[part]) / self.spread[part]).clamp(-6, 6)
+
+    def forward(self, rows: Tensor, roles: Tensor) -> tuple[Tensor, Tensor]:
+        """rows (B, F), roles (B,) places in ROLES -> logits before calibration and strengths in [0, 1], both (B, faults)"""
+        own = nn.functional.one_hot(roles, len(ROLES)).to(rows)
+        logits, strengths = self.faults(torch.cat([self.scaled(rows), own], 1)).chunk(2, 1)
+        return logits, strengths.sigmoid()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits (B, faults) -> calibrated probabilities."""
+        return (self.slope * logits + self.offset).sigmoid()
+
+    def tasks(self, first: Tensor, second: Tensor, pairs: Tensor) -> Tensor:
+        """Statistics (B, F) of the first and second image by role and (B, P) of the pairs -> logits (B, tasks)"""
+        seen = [torch.tanh(self.glance(self.scaled(x))) for x in (first, second)]
+        return self.task(torch.cat([*seen, self.scaled(pairs, True)], 1))
+
+    def save_pretrained(self, folder: Path) -> None:
+        """config.json and model.safetensors in float16, the scales in float32."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"system": "Estimator", **asdict(self.config), "faults": FAULTS, "roles": ROLES}
+        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
+        exact = ("mean", "spread", "slope", "offset", "thresholds")
+        state = {k: (v if k in exact else v.half()).contiguous() for k, v in self.state_dict().items()}
+        (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
+
+
+def load_estimator(folder: str | Path) -> Estimator:
+    """The network in a folder, strictly; FusionError where the folder holds none, or one for other faults."""
+    folder = Path(folder)
+    try:
+        raw = json.loads((folder / CONFIG_NAME).read_text())
+        config = EstimatorConfig(**{k: raw[k] for k in EstimatorConfig.__dataclass_fields__})
+    except (OSError, ValueError, KeyError) as error:
+        raise FusionError(f"{folder}: holds no estimator ({error}); make one with `anyfuse train estimate`") from None
+    if tuple(raw.get("faults", ())) != FAULTS or tuple(raw.get("roles", ())) != ROLES:
+        raise FusionError(f"{folder}: made for other faults than there are; train it with `anyfuse train estimate`")
+    model = Estimator(config)
+    try:
+        model.load_state_dict({k: v.float() for k, v in read_tensors(folder / WEIGHTS_NAME).items()}, strict=True)
+    except RuntimeError as error:
+        raise FusionError(f"{folder}: the weights don't fit ({' '.join(str(error).split())[:120]})") from None
+    return model.eval().requires_grad_(False)
+
+
+def package_folder() -> Path:
+    """Where the package keeps the estimator."""
+    return Path(str(files("anyfuse") / "assets" / "weights" / "estimate"))
+
+
+@lru_cache(maxsize=1)
+def built_in() -> Estimator:
+    """The estimator of the package; FusionError where its file is not the released one."""
+    check_sha256(package_folder() / WEIGHTS_NAME, SHA256)
+    return load_estimator(package_folder())
+
+
+# ---------------------------------------------------------------------- the call
+
+
+FLAT, SMALL = 4 / 255, 32
+"""Nothing is assumed of an image whose values differ by less, or with a side of fewer pixels: there is too little in it to tell a fault by."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What is read of an image: luma windows (h, w), whether it has colour, its mean luma."""
+
+    views: list[Tensor]
+    coloured: bool
+    brightness: float
+
+
+def estimate(
+    images: Sequence[Tensor],
+    task: str | None = None,
+    *,
+    order: Sequence[int] | None = None,
+    infrared: bool = False,
+    model: Estimator | None = None,
+) -> Estimate:
+    """What is wrong with one image, or with several of one scene.
+
+    images: (1 or 3, H, W) in [0, 1], all of one size; luma counts, and which of them have colour. Windows of large images are looked at, pixel by pixel.
+    task: ivf, mef, mff or mif; None: guessed of two images or more, from the first two by role. order: places of the images by role, infrared or
+    darker first; None: grey before colour, darker before brighter. infrared: a single image is an infrared one.
+    model: an Estimator; None: the one of the package. Raises FusionError for other shapes and tasks.
+    """
+    for image in images:
+        if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
+            raise FusionError(f"shape {tuple(image.shape)} is no image; give (1 or 3, H, W)")
+    if not images or len({tuple(image.shape[1:]) for image in images}) > 1:
+        raise FusionError("give one image, or images of one size")
+    looks = []
+    for image in images:
+        luma = to_luma(image.float().cpu())[0]
+        coloured = image.shape[0] == 3 and float((image.amax(0) - image.amin(0)).max()) > 1.5 / 255
+        looks.append(_Look([luma[w] for w in windows(*luma.shape)], coloured, float(luma.mean())))
+    return _estimate(looks, task, order, infrared, model or built_in())
+
+
+def estimate_stack(
+    stack: Stack, task: str | None = None, *, order: Sequence[int] | None = None, infrared: bool = False
+) -> Estimate:
+    """As `estimate`, of a stack; no more of a large image is read than is looked at."""
+    places = windows(stack.height, stack.width)
+    looks = [_Look([to_luma(f.read(w))[0] for w in places], not f.is_grey, f.brightness) for f in stack.frames]
+    return _estimate(looks, task, order, infrared, built_in())
+
+
+@torch.inference_mode()
+def _estimate(
+    looks: list[_Look], task: str | None, order: Sequence[int] | None, infrared: bool, model: Estimator
+) -> Estimate:
+    if task is not None and task not in TASKS:
+        raise FusionError(f"unknown task '{task}': known are {', '.join(TASKS)}")
+    if order is None:
+        order = sorted(range(len(looks)), key=lambda k: (looks[k].coloured, looks[k].brightness, k))
+    rows = [torch.stack([statistics(view) for view in look.views]).mean(0) for look in looks]
+    certainty = 1.0
+    if task is None and len(looks) > 1:
+        a, b = order[0], order[1]
+        pairs = [pair_statistics(x, y) for x, y in zip(looks[a].views, looks[b].views, strict=True)]
+        chances = model.tasks(rows[a][None], rows[b][None], torch.stack(pairs).mean(0)[None])[0].softmax(0)
+        chances = chances * torch.tensor([_possible(t, [looks[a].coloured, looks[b].coloured]) for t in TASKS])
+        chances = chances / chances.sum().clamp_min(1e-9)
+        certainty = float(chances.max())
+        task = TASKS[int(chances.argmax())]
+    roles = _roles(len(looks), task, order, infrared)
+    if task == "mif":
+        return Estimate(task, certainty, roles, tuple({} for _ in looks))
+    place = torch.tensor([ROLES.index(role) for role in roles])
+    logits, strengths = model(torch.stack(rows), place)
+    found = model.probabilities(logits)
+    faults = []
+    for k, role in enumerate(roles):
+        limits = model.thresholds[int(place[k])].tolist()
+        columns = [FAULTS.index(name) for name in menu_of(role, task)]
+        empty = all(min(view.shape) < SMALL or float(view.max() - view.min()) < FLAT for view in looks[k].views)
+        sure = 0.0 if empty else 1.0
+        faults.append({FAULTS[c]: Fault(sure * float(found[k, c]), float(strengths[k, c]), limits[c]) for c in columns})
+    return Estimate(task, certainty, roles, tuple(faults))
+
+
+def windows(height: int, width: int) -> list[Window]:
+    """Where an image is looked at: all of it, or of a large one its middle and those of its quarters, cut at multiples of 8 and not resized."""
+    if height * width <= LARGEST:
+        return [(slice(0, height), slice(0, width))]
+    tall, wide = min(height, WINDOW[0]), min(width, WINDOW[1])
+    places = [(0.5, 0.5), (0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)]
+    corners = {(int((height - tall) * y) // 8 * 8, int((width - wide) * x) // 8 * 8) for y, x in places}
+    return [(slice(top, top + tall), slice(left, left + wide)) for top, left in sorted(corners)]
+
+
+def _possible(task: str, coloured: list[bool]) -> bool:
+    """A grey and a coloured image are of two kinds of camera, and two coloured ones are of one."""
+    if all(coloured):
+        return task in ("mef", "mff")
+    return not any(coloured) or task in ("ivf", "mif")
+
+
+def _roles(count: int, task: str | None, order: Sequence[int], infrared: bool) -> tuple[str, ...]:
+    role = {"mef": "exposure", "mff": "focus"}.get(task or "", "visible")
+    first = order[0] if (task == "ivf" and count > 1) or (infrared and role == "visible") else None
+    return tuple("infrared" if k == first else role for k in range(count))

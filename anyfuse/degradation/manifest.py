@@ -1,0 +1,296 @@
+"""Files and folders through degradations, with a manifest that makes the same files again: what `anyfuse degrade` does."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from ..errors import FusionError
+from ..image.colour import to_luma
+from ..image.stack import Frame, Stack
+from ..io.atomic import one_line, target_of, write_whole
+from ..io.folders import list_images
+from ..io.read import read_image
+from ..io.write import WRITES, writable, write_image
+from ..version import __version__
+from .depth import estimated_depth
+from .masked_pairs import M3, m3_pair
+from .plan import OPERATIONS, Plan, Step, apply, derive, draw, find, generator
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the pixels and goes into the manifest; one of ops, task and m3 is given.
+
+    source: infrared, visible or auto (grey images are infrared). depth: file or folder of depth maps. depth_model: of
+    `depth.estimated_depth`. white: value that counts as 1.0 in 16-bit and float files. quality: of JPEG and WebP.
+    """
+
+    seed: int = 0
+    ops: Plan | None = None
+    task: str | None = None
+    m3: M3 | None = None
+    source: str = "auto"
+    depth: str | None = None
+    depth_model: str | None = None
+    white: float | None = None
+    quality: int = 95
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Settings, and of each input file by name: seed, source, plan, output names, sha256 of the input, and what was done."""
+
+    settings: Settings
+    files: dict[str, dict[str, Any]]
+
+    def text(self) -> str:
+        head = {"format": FORMAT, "anyfuse": __version__, **asdict(self.settings)}
+        return json.dumps(head | {"files": dict(sorted(self.files.items()))}, indent=1) + "\n"
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """The manifest in a file; FusionError where there is none or it lacks something."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        version, files = content["format"], content["files"]
+        values = {name: content[name] for name in asdict(Settings())}
+        if values["ops"] is not None:
+            values["ops"] = _plan(values["ops"])
+        if values["m3"] is not None:
+            values["m3"] = M3(**{**values["m3"], "tiles": tuple(values["m3"]["tiles"])})
+        for entry in files.values():
+            entry["seed"], entry["source"] = int(entry["seed"]), int(entry["source"])
+            entry["outputs"] = [str(name) for name in entry["outputs"]]
+            entry["plan"] = [list(step) for step in _plan(entry["plan"])]
+    except OSError as error:
+        raise FusionError(
+            f"{path}: cannot be read ({error.strerror}); name the manifest.json of an earlier run"
+        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        reason = one_line(str(error) if isinstance(error, FusionError) else f"{type(error).__name__}: {error}")
+        raise FusionError(f"{path}: is no manifest of anyfuse degrade ({reason})") from None
+    if version != FORMAT:
+        raise FusionError(f"{path}: manifest of format {version}, this version of anyfuse reads {FORMAT}")
+    return Manifest(Settings(**values), files)
+
+
+def _plan(steps: Sequence[Sequence[Any]]) -> Plan:
+    return tuple(Step(find(name), float(strength)) for name, strength in steps)
+
+
+def degrade_file(
+    path: str,
+    output: str,
+    settings: Settings,
+    *,
+    replay: Manifest | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """One image file into `output` (with m3: its stem with _a and _b), and the manifest beside it, with the suffix .json."""
+    writable(output)
+    targets = [output]
+    if settings.m3 is not None:
+        targets = [str(Path(output).with_name(f"{Path(output).stem}_{v}{Path(output).suffix}")) for v in "ab"]
+    beside = str(Path(output).with_suffix(".json"))
+    for target in (*targets, beside):
+        target_of(target, overwrite, [path])
+    entry = _degrade(Path(path), targets, settings, replay, overwrite)
+    entry["outputs"] = [Path(t).name for t in targets]
+    write_whole(
+        beside, [Manifest(settings, {Path(path).name: entry}).text().encode()], overwrite=overwrite, inputs=[path]
+    )
+    if not quiet:
+        print(f"{', '.join(targets)}: {_words(entry)}; {beside}")
+
+
+def degrade_folder(
+    folder: str,
+    output: str,
+    settings: Settings,
+    *,
+    replay: Manifest | None = None,
+    suffix: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> int:
+    """Every image of a folder into a folder (with m3: its folders a and b) with manifest.json. Returns how many files failed.
+
+    Each failure is a line on stderr. Files that are there already are left unless `overwrite`, so that a second run does what is missing.
+    """
+    if os.path.lexists(output) and not Path(output).is_dir():
+        raise FusionError(f"{output}: is a file; name a folder for the results")
+    if Path(output).exists() and Path(output).samefile(folder):
+        raise FusionError(f"{output}: is the input folder too; name another one for the results")
+    if suffix is not None and f".{suffix.lower().lstrip('.')}" not in WRITES:
+        raise FusionError(f"--format {suffix}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
+    inputs = list_images(folder)
+    target = Path(output) / MANIFEST
+    done = Manifest(settings, {})
+    if target.exists() and not overwrite:
+        done = read_manifest(target)
+        if done.settings != settings:
+            raise FusionError(f"{target}: is of a run with other settings; give another output or add --overwrite")
+    failed = skipped = degraded = 0
+    claimed: dict[str, str] = {}
+    with _progress(quiet) as bar:
+        task = bar.add_task("degrading", total=len(inputs))
+        try:
+            for path in inputs:
+                try:
+                    names = _names(path, settings, replay, suffix)
+                    for name in names:
+                        if claimed.setdefault(name, path.name) != path.name:
+                            raise FusionError(f"{name} would be the result of {claimed[name]} too; leave --format out")
+                    targets = [str(Path(output) / name) for name in names]
+                    if not overwrite and all(map(os.path.exists, targets)):
+                        skipped += 1
+                    else:
+                        entry = _degrade(path, targets, settings, replay, True)
+                        done.files[path.name] = entry | {"outputs": names}
+                        degraded += 1
+                except FusionError as error:
+                    failed += 1
+                    text = one_line(f"anyfuse: {path.name}: {error}")
+                    bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                bar.advance(task)
+        finally:
+            write_whole(target, [done.text().encode()], overwrite=True, inputs=inputs)
+    if not quiet:
+        print(f"{output}: {degraded} degraded, {skipped} already there, {failed} failed; {target}")
+    return failed
+
+
+def _names(path: Path, settings: Settings, replay: Manifest | None, suffix: str | None) -> list[str]:
+    """Results of a file, relative to the output folder."""
+    if suffix is None:
+        kept = path.suffix if replay is None else Path(_entry(replay, path.name)["outputs"][0]).suffix
+    else:
+        kept = f".{suffix.lower().lstrip('.')}"
+    name = path.stem + kept
+    return [f"{view}/{name}" for view in "ab"] if settings.m3 else [name]
+
+
+def _entry(manifest: Manifest, name: str) -> dict[str, Any]:
+    if name not in manifest.files:
+        raise FusionError(f"the manifest has no file {name}; it has {len(manifest.files)} others")
+    return manifest.files[name]
+
+
+def _degrade(
+    path: Path, targets: Sequence[str], settings: Settings, replay: Manifest | None, overwrite: bool
+) -> dict[str, Any]:
+    """Reads, degrades and writes one image; returns its entry for the manifest, without the names of the outputs."""
+    frame = read_image(path, settings.white)
+    entry: dict[str, Any] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    if replay is not None:
+        old = _entry(replay, path.name)
+        if old.get("sha256") not in (None, entry["sha256"]):
+            print(f"anyfuse: note: {path} is not the file that the manifest was made with", file=sys.stderr)
+        entry |= {key: old[key] for key in ("seed", "source", "plan")}
+    else:
+        entry["seed"] = derive(settings.seed, path.name)
+        infrared = settings.source == "infrared" or (settings.source == "auto" and frame.is_grey)
+        entry["source"] = 0 if infrared and settings.task == "ivf" else 1
+        plan = settings.ops or ()
+        if settings.task is not None:
+            kind = "visible" if entry["source"] else "infrared"
+            plan = draw(settings.task, 1, generator(entry["seed"], "plan"), [kind])[0]  # type: ignore[list-item]
+        entry["plan"] = [list(step) for step in plan]
+    with _one_thread():
+        results, entry["done"] = _pixels(path, frame, settings, entry)
+    notes = list(frame.warnings)
+    stack = Stack((frame,))
+    for target, pixels in zip(targets, map(stack.quantise, results), strict=True):
+        notes += _write(target, frame, pixels, settings, overwrite)
+    for note in dict.fromkeys(notes):
+        print(f"anyfuse: note: {note}", file=sys.stderr)
+    return entry
+
+
+def _pixels(
+    path: Path, frame: Frame, settings: Settings, entry: dict[str, Any]
+) -> tuple[list[Tensor], list[dict[str, Any]]]:
+    """The degraded image, or both views of M3, and what was done."""
+    image = frame.read()
+    if settings.m3 is not None:
+        views, _, done = m3_pair(image, generator(entry["seed"], "m3"), settings.m3)
+        return list(views), [done]
+    plan = _plan(entry["plan"])
+    depth = _depth(path, frame, settings) if any(OPERATIONS[step.op].depth for step in plan) else None
+    result, records = apply(image, plan, entry["seed"], depth=depth, source=entry["source"])
+    return [result], records
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums come out the same to the bit whatever the machine's number of threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _write(target: str, frame: Frame, pixels: np.ndarray, settings: Settings, overwrite: bool) -> list[str]:
+    return write_image(
+        target, pixels, alpha=frame.alpha, exif=frame.exif, icc=frame.icc, dpi=frame.dpi, white=frame.white,
+        quality=settings.quality, overwrite=overwrite, inputs=[frame.name],
+    )  # fmt: skip
+
+
+def _depth(path: Path, frame: Frame, settings: Settings) -> Tensor | None:
+    """(H, W) in [0, 1] of an image, from a file, a folder (by stem) or a model; None where none was named."""
+    if settings.depth is None:
+        return None if settings.depth_model is None else estimated_depth(frame.read(), settings.depth_model)
+    source = Path(settings.depth)
+    if source.is_dir():
+        source = next((p for p in list_images(source) if p.stem == path.stem), source / f"{path.stem}.png")
+    map_ = read_image(source)
+    if (map_.height, map_.width) != (frame.height, frame.width):
+        size = f"{map_.width}x{map_.height}"
+        raise FusionError(f"{source}: depth is {size}, {path} is {frame.width}x{frame.height}; give one size")
+    return to_luma(map_.read())[0]
+
+
+def _words(entry: dict[str, Any]) -> str:
+    return "; ".join(" ".join(f"{v}" if k == "op" else f"{k}={v}" for k, v in done.items()) for done in entry["done"])
+
+
+def _progress(quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=Console(stderr=True), disable=quiet,
+    )  # fmt: skip
+
+
+def listing() -> Iterator[str]:
+    """The table of operations, a line each."""
+    wide = max(map(len, OPERATIONS))
+    for name, chosen in OPERATIONS.items():
+        yield f"{name:{wide}}  {chosen.suits:8}  {chosen.words}"
+
+
+def replayed(manifest: Manifest, depth: str | None, depth_model: str | None) -> Settings:
+    """The settings of a manifest, with depth from elsewhere if given."""
+    if depth is None and depth_model is None:
+        return manifest.settings
+    return replace(manifest.settings, depth=depth, depth_model=depth_model)

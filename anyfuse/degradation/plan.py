@@ -1,0 +1,201 @@
+"""Degradations of images: a table of operations, the menus of each fusion task, random draws from them, and their application.
+
+The menus are those of MMAIF (ICCV 2025, arXiv 2503.14944): every task has blur, motion, low resolution, noise, JPEG and weather; infrared +
+visible also low exposure and low contrast (visible) and detector faults (infrared); exposures low contrast; focus planes low and high
+exposure. The paper names no strengths; ours are in each function. Weather never falls on infrared: long waves pass thin haze, and
+drops and flakes have about the temperature of the air; what is left of fog there is low contrast.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import Generator, Tensor
+
+from ..errors import FusionError
+from ..image.random import integer, uniform
+from . import optics, sensor, weather
+from .depth import plausible_depth
+from .operation import Degraded
+
+SAID = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
+"""Operations of data/degrade.py that go by another name in words."""
+MEANT = {"noise": ("noise", "sensor_noise")}
+"""Repairs that go under the first one's number: the menus of training have no sensor noise."""
+
+Kind = Literal["infrared", "visible"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """run(image, strength, generator), and depth=(H, W) where `depth` is true; which sources it suits; in words.
+
+    scene: it befalls what all sources see. It is then drawn for all visible sources together, and with `depth` shared by them.
+    """
+
+    run: Callable[..., Degraded]
+    suits: Literal["any", "visible", "infrared"]
+    words: str
+    depth: bool = False
+    scene: bool = False
+
+
+OPERATIONS: dict[str, Operation] = {
+    "haze": Operation(weather.haze, "visible", "haze, thicker with distance", depth=True, scene=True),
+    "rain": Operation(weather.rain, "visible", "rain streaks in layers", depth=True, scene=True),
+    "snow": Operation(weather.snow, "visible", "snow flakes in layers", depth=True, scene=True),
+    "gaussian_blur": Operation(optics.gaussian_blur, "any", "out of focus, Gaussian"),
+    "motion_blur": Operation(optics.motion_blur, "any", "shaken camera, along a smooth path"),
+    "low_exposure": Operation(sensor.low_exposure, "visible", "too dark by up to 4 stops"),
+    "high_exposure": Operation(sensor.high_exposure, "visible", "too bright by up to 2.5 stops, clipped"),
+    "sensor_noise": Operation(sensor.sensor_noise, "any", "photon and read noise in linear light"),
+    "gaussian_noise": Operation(sensor.gaussian_noise, "any", "white noise on encoded values"),
+    "fixed_pattern": Operation(sensor.fixed_pattern, "infrared", "column and pixel offsets, gains and shading"),
+    "dark_stripes": Operation(sensor.dark_stripes, "infrared", "columns that read too low"),
+    "bright_stripes": Operation(sensor.bright_stripes, "infrared", "columns that read too high"),
+    "dead_pixels": Operation(sensor.dead_pixels, "infrared", "pixels stuck at black or white"),
+    "low_contrast": Operation(sensor.low_contrast, "any", "values drawn towards the mean"),
+    "downsample": Operation(optics.downsample, "any", "low resolution, down and up again"),
+    "jpeg": Operation(optics.jpeg, "any", "blocks and colour bleeding of a low JPEG quality"),
+}
+"""In the order of nature: the air, the lens, exposure, the sensor, the file. Combinations that are drawn follow it."""
+
+ALIASES = {"blur": "gaussian_blur", "motion": "motion_blur", "noise": "gaussian_noise", "stripes": "dark_stripes"}
+
+_CAMERA = ("gaussian_blur", "motion_blur", "downsample", "gaussian_noise", "jpeg")
+_WEATHER = ("rain", "haze", "snow")
+
+MENUS: dict[str, dict[Kind, tuple[str, ...]]] = {
+    "ivf": {
+        "infrared": (*_CAMERA, "low_contrast", "dark_stripes", "bright_stripes", "fixed_pattern", "dead_pixels"),
+        "visible": (*_CAMERA, *_WEATHER, "low_exposure", "low_contrast"),
+    },
+    "mef": {"visible": (*_CAMERA, *_WEATHER, "low_contrast")},
+    "mff": {"visible": (*_CAMERA, *_WEATHER, "low_exposure", "high_exposure")},
+}
+"""Task -> kind of source -> names of operations. Of MMAIF's table, with the detector faults beyond dark stripes added."""
+
+
+class Step(NamedTuple):
+    """One operation of a plan."""
+
+    op: str
+    strength: float
+
+
+Plan = tuple[Step, ...]
+
+
+def find(name: str) -> str:
+    """The name in OPERATIONS that `name` means (case, hyphens and ALIASES aside); FusionError with the nearest one."""
+    key = name.strip().lower().replace("-", "_").replace(" ", "_")
+    key = ALIASES.get(key, key)
+    if key not in OPERATIONS:
+        near = difflib.get_close_matches(key, [*OPERATIONS, *ALIASES], 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(OPERATIONS)}"
+        raise FusionError(f"unknown operation '{name}': {hint}")
+    return key
+
+
+def parse(text: str) -> Plan:
+    """ "haze:0.5,noise:0.3" -> a plan, in the order given; a name alone means 0.5. Raises FusionError for names and strengths."""
+    steps = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        name, colon, value = part.partition(":")
+        try:
+            strength = float(value) if colon else 0.5
+        except ValueError:
+            raise FusionError(
+                f"'{part}': {value!r} is no number; give NAME:STRENGTH with 0 to 1, as haze:0.5"
+            ) from None
+        if not 0 <= strength <= 1:
+            raise FusionError(f"'{part}': strength {value} is not in 0 to 1")
+        steps.append(Step(find(name), strength))
+    if not steps:
+        raise FusionError("no operation was given; give some, as haze:0.5,noise:0.3")
+    return tuple(steps)
+
+
+def kinds_of(task: str, n_sources: int) -> tuple[Kind, ...]:
+    """What the sources of a task are: the first of `ivf` is infrared, all others are visible."""
+    if task not in MENUS:
+        raise FusionError(f"no degradations for task '{task}'; known: {', '.join(MENUS)}")
+    if n_sources < 1:
+        raise FusionError(f"{n_sources} sources; give one or more")
+    first: Kind = "infrared" if "infrared" in MENUS[task] else "visible"
+    rest: list[Kind] = ["visible"] * (n_sources - 1)
+    return (first, *rest)
+
+
+def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[Plan, ...]:
+    """One to three operations for the sources of one scene, as one plan per source; some plans may be empty.
+
+    An operation is drawn evenly from those that any source may have, with a strength from 0.3 to 1, none twice. Weather befalls all
+    visible sources alike; any other operation one source that may have it or, half of the time, all of those, each with its own
+    strength. kinds: of each source; None as `kinds_of` has it.
+    """
+    kinds = kinds_of(task, n_sources) if kinds is None else tuple(kinds)
+    menus = [MENUS[task].get(kind, ()) for kind in kinds] if task in MENUS else []
+    if len(kinds) != n_sources or not any(menus):
+        raise FusionError(f"task {task} has no sources of the kinds {', '.join(kinds) or 'none'}; see MENUS")
+    names = [name for name in OPERATIONS if any(name in menu for menu in menus)]
+    plans: list[list[Step]] = [[] for _ in kinds]
+    for _ in range(integer(1, 3, gen)):
+        name = names.pop(integer(0, len(names) - 1, gen))
+        able = [index for index, menu in enumerate(menus) if name in menu]
+        if OPERATIONS[name].scene:
+            strength = round(uniform(0.3, 1, gen), 3)
+            for index in able:
+                plans[index].append(Step(name, strength))
+            continue
+        if uniform(0, 1, gen) < 0.5:
+            able = [able[integer(0, len(able) - 1, gen)]]
+        for index in able:
+            plans[index].append(Step(name, round(uniform(0.3, 1, gen), 3)))
+    order = list(OPERATIONS)
+    return tuple(tuple(sorted(plan, key=lambda step: order.index(step.op))) for plan in plans)
+
+
+def apply(
+    image: Tensor,
+    plan: Sequence[Step | tuple[str, float]],
+    seed: int,
+    *,
+    depth: Tensor | None = None,
+    source: int = 0,
+    frame: int | None = None,
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Image (1 or 3, H, W) in [0, 1] -> degraded image of the same shape, and the parameters of each operation.
+
+    seed: one per scene. Sources of one scene (`source` 0, 1, ...) share depth and haze under one seed; noise, drops and flakes are each
+    one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. frame: shorter side of the picture that the image is a part of,
+    for the size of drops and flakes; None: the image is whole. Raises FusionError.
+    """
+    done = []
+    for index, (op, strength) in enumerate(plan):
+        name = find(op)
+        chosen = OPERATIONS[name]
+        if chosen.depth and depth is None and strength > 0:
+            depth = plausible_depth(image.shape[-2], image.shape[-1], generator(seed, "depth"))
+        whose = () if name == "haze" else (index, source)
+        more: dict[str, Any] = {"depth": depth} if chosen.depth else {}
+        if name in ("rain", "snow"):
+            more["frame"] = frame
+        image, record = chosen.run(image, strength, generator(seed, name, *whose), **more)
+        done.append(record)
+    return image, done
+
+
+def derive(seed: int, *parts: str | int) -> int:
+    """A seed of 63 bits from a seed and words: the same everywhere, unrelated for other words."""
+    text = "/".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *parts: str | int) -> Generator:
+    """A CPU generator seeded by `derive`."""
+    return Generator().manual_seed(derive(seed, *parts))

@@ -1,0 +1,327 @@
+"""A stack of images of one scene: pixels in their native depth, read window by window as float32 in [0, 1].
+
+A 100-megapixel pair fits in memory because nothing here widens a whole image: `Frame` keeps what the file
+held, `Stack.read` converts the window that is asked for, and `Stack.quantise` rounds a fused window back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import FusionError
+from .colour import KB, KG, KR
+
+Window = tuple[slice, slice]
+
+FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # the value that counts as 1.0
+HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a little is still a tie
+_BLOCK = 1 << 22  # values looked at together when a whole image is scanned
+_OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One image as it was read, upright, unassociated alpha apart.
+
+    pixels: (H, W, C) uint8, uint16 or float32; C is 1 (grey) or 3 (RGB); sRGB-encoded, or as stored.
+    alpha: (H, W) of the same dtype, full scale as the dtype has it (255, 65535 or 1.0), or None.
+    white: the value of `pixels` that counts as 1.0.
+    name: what messages call it: a path or "image 2".
+    exif: EXIF block (a TIFF structure, no "Exif" prefix), orientation 1, sizes as `pixels`, no thumbnail.
+    icc: ICC profile.  dpi: horizontal and vertical resolution.  warnings: what the reader had to decide.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+    white: float = 255.0
+    name: str = "image"
+    exif: bytes | None = None
+    icc: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """Channels as stored, 1 or 3; an RGB image may still be grey, see `is_grey`."""
+        return int(self.pixels.shape[2])
+
+    @cached_property
+    def is_grey(self) -> bool:
+        """One channel, or three that agree everywhere within 1.5/255 of the brightest value."""
+        if self.channels == 1:
+            return True
+        spread, top = 0.0, 0.0
+        for block in _blocks(self.pixels):
+            red, green, blue = np.moveaxis(block, 2, 0)  # a tenth of the time of block.max(axis=2)
+            high = np.maximum(np.maximum(red, green), blue)
+            low = np.minimum(np.minimum(red, green), blue)
+            spread = max(spread, float((high - low).max()))
+            top = max(top, float(high.max()))
+            if spread > self.white * 1.5 / 255.0:
+                return False  # no brightest value could make up for this
+        return spread <= top * 1.5 / 255.0
+
+    @cached_property
+    def brightness(self) -> float:
+        """Mean luma, in [0, 1]."""
+        total = np.zeros(self.channels)
+        for block in _blocks(self.pixels):
+            total += block.sum(axis=(0, 1), dtype=np.float64)
+        means = total / (self.height * self.width * self.white)
+        return float(means[0] if self.channels == 1 else means @ (KR, KG, KB))
+
+    def read(self, window: Window | None = None) -> Tensor:
+        """The window (rows, columns; None: everything) as float32 (C, h, w) in [0, 1], C as stored."""
+        block = self.pixels if window is None else self.pixels[window[0], window[1]]
+        planes = np.ascontiguousarray(np.moveaxis(block, 2, 0), dtype=np.float32)  # (h, w, C) -> (C, h, w)
+        if np.may_share_memory(planes, self.pixels):  # float32 grey needs no conversion, so it was not copied
+            planes = planes.copy()
+        return torch.from_numpy(planes).div_(self.white).clamp_(0.0, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """N frames of one size.  `reference` is the frame whose metadata, alpha and layout the result takes."""
+
+    frames: tuple[Frame, ...]
+    reference: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frames", tuple(self.frames))
+        if not self.frames:
+            raise FusionError("no image was given; give two or more images of one scene")
+        if not -self.n <= self.reference < self.n:
+            raise FusionError(f"reference {self.reference} is not one of the {self.n} images; count from 0")
+        first = self.frames[0]
+        for frame in self.frames[1:]:
+            if (frame.height, frame.width) != (first.height, first.width):
+                raise FusionError(
+                    f"{frame.name} is {frame.width}x{frame.height} but {first.name} is "
+                    f"{first.width}x{first.height}; give images of one size, or add --resize reference to "
+                    "bring all to the size of the reference"
+                )
+
+    @property
+    def n(self) -> int:
+        return len(self.frames)
+
+    @property
+    def height(self) -> int:
+        return self.frames[0].height
+
+    @property
+    def width(self) -> int:
+        return self.frames[0].width
+
+    @property
+    def depth(self) -> np.dtype:
+        """dtype of the result: float32 if any input is float, else uint16 if any has 16 bits, else uint8."""
+        kinds = {frame.pixels.dtype.name for frame in self.frames}
+        return np.dtype(next(kind for kind in ("float32", "uint16", "uint8") if kind in kinds))
+
+    @property
+    def white(self) -> float:
+        """The value of the result that stands for 1.0: the reference's if it has the output depth."""
+        order = (self.frames[self.reference], *self.frames)
+        return next(frame.white for frame in order if frame.pixels.dtype == self.depth)
+
+    @cached_property
+    def has_colour(self) -> list[bool]:
+        return [not frame.is_grey for frame in self.frames]
+
+    @property
+    def channels(self) -> int:
+        """Channels of `read`: 3 if any frame has colour, else 1."""
+        return 3 if any(self.has_colour) else 1
+
+    @property
+    def stored_channels(self) -> int:
+        """Channels of the result: 3 if it has colour or the reference was stored as RGB, else 1."""
+        return max(self.channels, self.frames[self.reference].channels)
+
+    @property
+    def alpha(self) -> np.ndarray | None:
+        """The reference's alpha in the output depth, (H, W), or None."""
+        alpha = self.frames[self.reference].alpha
+        return None if alpha is None else convert_depth(alpha, self.depth)
+
+    @property
+    def icc(self) -> bytes | None:
+        """The reference's profile if it fits the result's channels, else the first one of a frame that does.
+
+        Beside a grey reference the colours are the colour image's, and so is their profile.
+        """
+        order = (self.frames[self.reference], *self.frames)
+        return next((f.icc for f in order if f.icc and icc_channels(f.icc) == self.stored_channels), None)
+
+    def read(self, window: Window | None = None) -> Tensor:
+        """The window of every frame, float32 (N, C, h, w) in [0, 1]; C = `channels`, grey repeated if 3."""
+        out = []
+        for frame in self.frames:
+            planes = frame.read(window)
+            if planes.shape[0] != self.channels:
+                planes = planes.expand(3, -1, -1) if self.channels == 3 else planes.mean(dim=0, keepdim=True)
+            out.append(planes)
+        return torch.stack(out)
+
+    def quantise(self, fused: Tensor) -> np.ndarray:
+        """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded half up, no stretch."""
+        planes = fused.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul_(self.white)
+        if self.depth.kind == "u":
+            planes.add_(HALF).floor_()
+        values = planes.numpy().astype(self.depth)
+        if len(values) < self.stored_channels:
+            values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
+        return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
+
+
+def order_of_roles(frames: Sequence[Frame]) -> list[int]:
+    """Indices of `frames` in the order in which a model with roles gets them: grey before colour, then darker before brighter.
+
+    So infrared comes before a visible image in colour, the underexposed before the overexposed; equals keep their order.
+    """
+    return sorted(range(len(frames)), key=lambda k: (not frames[k].is_grey, frames[k].brightness, k))
+
+
+def icc_channels(icc: bytes) -> int:
+    """Number of channels the colour space of an ICC profile has; 0 where it is none of grey, RGB, CMYK."""
+    return {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}.get(icc[16:20], 0)
+
+
+def convert_depth(
+    array: np.ndarray, dtype: Any, white: float | None = None, white_out: float | None = None
+) -> np.ndarray:
+    """Values with `white` as 1.0 -> `dtype` with `white_out` as 1.0 (None: full scale), rounded half up, clipped."""
+    target = np.dtype(dtype)
+    white = FULL[array.dtype.name] if white is None else white
+    white_out = FULL[target.name] if white_out is None else white_out
+    if array.dtype == target and white == white_out:
+        return array
+    out = np.empty(array.shape, target)
+    step = max(1, _BLOCK // max(1, array[:1].size))
+    for top in range(0, array.shape[0], step):
+        block = array[top : top + step].astype(np.float64) * (white_out / white)
+        block = block.clip(0.0, white_out)
+        out[top : top + step] = block if target.kind == "f" else np.floor(block + HALF)
+    return out
+
+
+def make_frame(
+    pixels: np.ndarray,
+    alpha: np.ndarray | None = None,
+    *,
+    name: str,
+    white: float | None = None,
+    **metadata: Any,
+) -> Frame:
+    """A checked `Frame` from (H, W) or (H, W, 1 | 3) pixels of any boolean, unsigned 8/16-bit or float dtype.
+
+    white: the value that counts as 1.0 in 16-bit and float data (in 8-bit data it is 255); None: full scale.
+    metadata: exif, icc, dpi, warnings.
+    Raises FusionError for other dtypes and shapes, no pixels, NaN or infinity, values outside [0, white].
+    """
+    pixels = _native(pixels, name)
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3):
+        raise FusionError(f"{name}: shape {pixels.shape} is no image; give (H, W) or (H, W, 1, 3 or 4)")
+    if pixels.size == 0:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise FusionError(f"{name}: {size} has no pixels; give an image of at least 1x1")
+    kind = pixels.dtype.name
+    if white is None or kind == "uint8":
+        scale = FULL[kind]
+    else:
+        scale = float(white)
+        if not 0.0 < scale < float("inf") or (kind == "uint16" and scale > 65535.0):
+            raise FusionError(f"{name}: --white {white:g} cannot be; give more than 0, at most 65535 in 16-bit data")
+    if kind == "float32" or scale < FULL[kind]:
+        _check_range(pixels, scale, white, name)
+    if alpha is not None:
+        alpha = convert_depth(_native(alpha, name), kind)
+    return Frame(pixels, alpha, scale, name, **metadata)
+
+
+def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Frame]:
+    """All frames at the size of frames[reference]: bicubic with antialiasing, clipped, same depth.
+
+    A frame whose proportions differ by more than 1 % says so in its warnings, because it is stretched.
+    """
+    height, width = frames[reference].height, frames[reference].width
+    out = []
+    for frame in frames:
+        if (frame.height, frame.width) == (height, width):
+            out.append(frame)
+            continue
+        notes = [f"{frame.name}: resized from {frame.width}x{frame.height} to {width}x{height}"]
+        if abs(frame.width * height / (frame.height * width) - 1.0) > 0.01:
+            notes.append(f"{frame.name}: stretched, its proportions are not those of {frames[reference].name}")
+        planes = np.moveaxis(frame.pixels, 2, 0)  # (H, W, C) -> (C, H, W)
+        pixels = np.stack([_resize(plane, height, width, frame.white) for plane in planes], axis=2)
+        alpha = None
+        if frame.alpha is not None:
+            alpha = _resize(frame.alpha, height, width, FULL[frame.alpha.dtype.name])
+        out.append(replace(frame, pixels=pixels, alpha=alpha, warnings=(*frame.warnings, *notes)))
+    return out
+
+
+def _resize(plane: np.ndarray, height: int, width: int, white: float) -> np.ndarray:
+    source = torch.from_numpy(plane.astype(np.float32))[None, None]
+    result = torch.nn.functional.interpolate(source, (height, width), mode="bicubic", antialias=True)
+    values = result[0, 0].clamp_(0.0, white).numpy()
+    return values if plane.dtype == np.float32 else np.rint(values).astype(plane.dtype)
+
+
+def _native(array: np.ndarray, name: str) -> np.ndarray:
+    """The array as uint8, uint16 or float32."""
+    if array.dtype.name in FULL and array.dtype.isnative:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    if array.dtype.name in FULL:  # the other byte order
+        return array.astype(array.dtype.newbyteorder("="))
+    kind = array.dtype.name
+    raise FusionError(f"{name}: pixels of type {kind} are not taken; save as 8-bit, 16-bit unsigned or float")
+
+
+def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
+    step = max(1, _BLOCK // max(1, array[:1].size))
+    for top in range(0, array.shape[0], step):
+        yield array[top : top + step]
+
+
+def _check_range(pixels: np.ndarray, scale: float, white: float | None, name: str) -> None:
+    low, high, bad = float("inf"), float("-inf"), 0
+    for block in _blocks(pixels):
+        finite = np.isfinite(block) if block.dtype.kind == "f" else None
+        if finite is not None and not finite.all():
+            bad += int(block.size - finite.sum())
+        else:
+            low, high = min(low, float(block.min())), max(high, float(block.max()))
+    if bad:
+        raise FusionError(f"{name}: {bad} of {pixels.size} values are NaN or infinite; replace them first")
+    if low < -_OVERSHOOT * scale:
+        reach = f"values reach from {low:.6g} to {high:.6g}"
+        raise FusionError(f"{name}: {reach}, below 0; shift or clip them so that black is 0")
+    if high > scale * (1.0 + _OVERSHOOT):
+        if white is None:
+            remedy = f"outside 0 to 1; add --white VALUE, the value that counts as 1 (here {high:.6g} or more)"
+        else:
+            remedy = f"above --white {scale:g}; give --white {high:.6g} or more"
+        raise FusionError(f"{name}: values reach from {low:.6g} to {high:.6g}, {remedy}")

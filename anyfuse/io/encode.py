@@ -1,0 +1,157 @@
+"""Pixels and metadata as the bytes of a file: PNG and TIFF encoded here, JPEG, WebP and BMP by Pillow.
+
+PNG and TIFF are our own so that EXIF and ICC go through byte for byte, at any depth, and a full disk is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import FusionError
+from .exif import LAYOUT, byte_order, directory, lay_directory
+
+Dpi = tuple[float, float] | None
+
+DEPTHS = {"png": ("uint8", "uint16"), "tiff": ("uint8", "uint16", "float32")}  # the others: uint8
+MAX_SIDE = {"jpeg": 65535, "webp": 16383}
+CHUNK = 1 << 22  # bytes filtered and compressed together
+
+
+def encode(
+    kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int = 95
+) -> Iterable[bytes]:
+    """The file of format `kind`, piece by piece; data: (H, W, 1..4) of a depth and size that the format holds."""
+    if kind == "png":
+        return _png(data, exif, icc, dpi)
+    if kind == "tiff":
+        return _tiff(data, exif, icc, dpi)
+    return [_pillow(kind, data, exif, icc, dpi, quality)]
+
+
+def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> Iterator[bytes]:
+    """A PNG file of (H, W, 1..4) uint8 or uint16, piece by piece."""
+    height, width, channels = data.shape
+
+    def chunk(tag: bytes, body: bytes) -> bytes:
+        check = zlib.crc32(body, zlib.crc32(tag))
+        return struct.pack(">I", len(body)) + tag + body + struct.pack(">I", check)
+
+    layout = (8 * data.itemsize, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    yield b"\x89PNG\r\n\x1a\n"
+    yield chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *layout))
+    if icc:
+        yield chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
+    if dpi:
+        yield chunk(b"pHYs", struct.pack(">IIB", round(dpi[0] / 0.0254), round(dpi[1] / 0.0254), 1))
+    if exif:
+        yield chunk(b"eXIf", exif)
+    packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+    above = np.zeros((1, width * channels * data.itemsize), np.uint8)
+    step = max(1, CHUNK // above.size)
+    for top in range(0, height, step):
+        block = np.ascontiguousarray(data[top : top + step]).astype(f">u{data.itemsize}", copy=False)
+        rows = block.view(np.uint8).reshape(len(block), -1)  # (h, w, C) -> (h, bytes of a row)
+        body = packer.compress(_png_filter(rows, above, channels * data.itemsize).tobytes())
+        above = rows[-1:]
+        if body:
+            yield chunk(b"IDAT", body)
+    yield chunk(b"IDAT", packer.flush())
+    yield chunk(b"IEND", b"")
+
+
+def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+    """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each by its best filter."""
+    up = np.concatenate([above, rows[:-1]])
+    left, corner = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]
+    a, b, c = left.astype(np.int16), up.astype(np.int16), corner.astype(np.int16)
+    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    paeth = np.where((to_a <= to_b) & (to_a <= to_c), left, np.where(to_b <= to_c, up, corner))
+    best = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    best_cost = np.full(len(rows), np.iinfo(np.int64).max)
+    for kind, guess in ((1, left), (2, up), (4, paeth)):
+        rest = rows - guess  # modulo 256
+        cost = np.abs(rest.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64)
+        better = cost < best_cost
+        best[better, 0], best[better, 1:], best_cost[better] = kind, rest[better], cost[better]
+    return best
+
+
+def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> list[bytes]:
+    """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
+
+    The EXIF block is itself a TIFF structure: it becomes the start of the file, so none of its offsets moves.
+    """
+    height, width, channels = data.shape
+    base = bytearray(exif or struct.pack("<2sHI", b"II", 42, 8))
+    base += b"\0" * (len(base) % 2)
+    order = byte_order(bytes(base))
+    step = max(1, (CHUNK // 4) // (width * channels * data.itemsize))
+    strips = []
+    for top in range(0, height, step):
+        block = data[top : top + step]
+        if data.dtype.kind == "u":
+            block = block.copy()
+            block[:, 1:] -= data[top : top + step, :-1]
+        strips.append(zlib.compress(block.astype(f"{order}{data.dtype.str[1:]}", copy=False).tobytes()))
+    offsets = np.cumsum([len(base), *map(len, strips)])
+    end = int(offsets[-1])
+    if end > 0xFFFFFFFF - (1 << 24):
+        raise FusionError(f"a TIFF of {end} bytes is over the limit of 4 GiB; write .png or a smaller image")
+
+    def shorts(*values: int) -> tuple[int, int, bytes]:
+        return 3, len(values), struct.pack(f"{order}{len(values)}H", *values)
+
+    def longs(*values: int) -> tuple[int, int, bytes]:
+        return 4, len(values), struct.pack(f"{order}{len(values)}I", *values)
+
+    tags = {
+        256: longs(width),
+        257: longs(height),
+        258: shorts(*[8 * data.itemsize] * channels),
+        259: shorts(8),
+        262: shorts(2 if channels >= 3 else 1),
+        273: longs(*map(int, offsets[:-1])),
+        274: shorts(1),
+        277: shorts(channels),
+        278: longs(step),
+        279: longs(*map(len, strips)),
+        284: shorts(1),
+        317: shorts(2 if data.dtype.kind == "u" else 1),
+        339: shorts(*[3 if data.dtype.kind == "f" else 1] * channels),
+    }
+    if channels in (2, 4):
+        tags[338] = shorts(2)  # unassociated alpha
+    if icc:
+        tags[34675] = (7, len(icc), icc)
+    if dpi:
+        for tag, value in zip((282, 283), dpi, strict=True):
+            tags[tag] = (5, 1, struct.pack(order + "II", round(value * 10000), 10000))
+        tags[296] = shorts(2)
+    entries = [(tag, *value) for tag, value in tags.items()]
+    if exif:
+        (first,) = struct.unpack_from(order + "I", base, 4)
+        for tag, kind, count, at in directory(lambda o, n: bytes(base[o : o + n]), order, first):
+            if tag not in tags and tag not in LAYOUT:
+                entries.append((tag, kind, count, bytes(base[at : at + 4])))
+    gap = b"\0" * (end % 2)
+    struct.pack_into(order + "I", base, 4, end + len(gap))
+    return [bytes(base), *strips, gap, lay_directory(entries, order, end + len(gap))]
+
+
+def _pillow(kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int) -> bytes:
+    image = Image.fromarray(np.ascontiguousarray(data[:, :, 0] if data.shape[2] == 1 else data))
+    options: dict[str, Any] = {"dpi": dpi} if dpi and kind != "webp" else {}
+    if kind in ("jpeg", "webp"):
+        options |= {"quality": quality, "icc_profile": icc, "exif": b"Exif\0\0" + exif if exif else b""}
+        options |= {"subsampling": 0} if kind == "jpeg" else {"exact": True}
+    buffer = io.BytesIO()
+    image.save(buffer, kind.upper(), **options)
+    return buffer.getvalue()

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import FusionError
+from ..image.stack import FULL, Frame, convert_depth, icc_channels, make_frame
+from .read import read_image
+
+
+def as_list(images: Sequence[Any]) -> list[Any]:
+    """The images one by one; a single image or path instead of a list of them is a FusionError."""
+    single = isinstance(images, str | Path | Image.Image | Frame)
+    if single or (isinstance(images, np.ndarray | torch.Tensor) and images.ndim < 4):
+        raise FusionError("give a list of two or more images, not one")
+    return list(images)
+
+
+def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
+    """Frames of paths and of images in memory; the same file given twice is a FusionError."""
+    frames: list[Frame] = []
+    seen: dict[tuple[int, int], str] = {}
+    for index, image in enumerate(images):
+        if isinstance(image, str | os.PathLike):
+            frame = read_image(image, white)
+            status = os.stat(image)
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                raise FusionError(f"{image}: is the same file as {seen[key]}; give each image once")
+            seen[key] = str(image)
+        else:
+            frame = from_arrays([image], white, first=index + 1)[0]
+        frames.append(frame)
+    return frames
+
+
+def from_arrays(images: Sequence[Any], white: float | None = None, first: int = 1) -> list[Frame]:
+    """Frames from images in memory, each of its own kind.
+
+    numpy: (H, W), (H, W, 1), (H, W, 3), (H, W, 4: RGB and alpha); uint8, uint16, bool or float in [0, 1].
+    torch: (H, W), (C, H, W), (1, C, H, W) with C = 1, 3 or 4; float in [0, 1] or uint8.
+    PIL: any mode; turned upright as its EXIF says.  Frame: taken as it is.
+    first: the number that messages give to images[0].
+    """
+    return [_to_frame(image, f"image {i}", white) for i, image in enumerate(images, start=first)]
+
+
+def _to_frame(image: Any, name: str, white: float | None) -> Frame:
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, Image.Image):
+        from .pillow import frame_from_pil
+
+        return frame_from_pil(image, name=name, white=white)
+    if isinstance(image, Tensor):
+        array = _plain(image, name)
+        shape = tuple(array.shape)
+        if array.ndim == 4 and shape[0] == 1:
+            array = array[0]
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            array = array.permute(1, 2, 0)
+        elif array.ndim != 2:
+            layouts = "(H, W), (C, H, W) or (1, C, H, W) with C = 1, 3 or 4"
+            raise FusionError(f"{name}: a tensor of shape {shape} is not one image; give {layouts}")
+        image = array.numpy()
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise FusionError(f"{name}: cannot take a {kind}; give a path, a PIL image, a numpy array or a tensor")
+    if np.ma.is_masked(image):
+        raise FusionError(f"{name}: {np.ma.count_masked(image)} of {image.size} values are masked; fill them first")
+    image = np.asarray(image)  # a matrix keeps two axes whatever one does
+    if image.ndim == 3 and image.shape[2] == 4:
+        return make_frame(image[:, :, :3], image[:, :, 3], name=name, white=white)
+    return make_frame(image, name=name, white=white)
+
+
+def _plain(image: Tensor, name: str) -> Tensor:
+    """The tensor dense, on the CPU, in a dtype that numpy has."""
+    try:
+        array = image.detach()
+        array = array.to_dense() if array.layout != torch.strided else array
+        array = array.dequantize() if array.is_quantized else array
+        array = array.cpu().resolve_conj().resolve_neg()
+    except (RuntimeError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FusionError(f"{name}: a tensor that cannot be read ({reason}); give a dense one with values") from None
+    return array.float() if array.dtype == torch.bfloat16 else array
+
+
+def to_kind(
+    fused: np.ndarray,
+    like: Any,
+    *,
+    alpha: np.ndarray | None = None,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+) -> Any:
+    """A result (H, W, C) in the stack's output depth, as the kind of image that `like` is.
+
+    numpy: same number of axes and channels where the colours allow it, float16 and float64 restored.
+    torch: same layout, device and float dtype.
+    PIL: grey or RGB, with alpha, `exif` and `icc` if given (Pillow has no 16-bit or float RGB: 8-bit then).
+    Anything else, as a path: numpy (H, W) or (H, W, C).
+    alpha: (H, W), joined where `like` had alpha.
+    """
+    if isinstance(like, Image.Image):
+        return _to_pil(fused, alpha, exif, icc)
+    is_tensor = isinstance(like, Tensor)
+    if is_tensor:
+        axis, rank = (-3 if like.ndim > 2 else None), like.ndim
+    else:
+        axis, rank = (-1 if getattr(like, "ndim", 2) == 3 else None), getattr(like, "ndim", 2)
+    wanted = like.shape[axis] if axis is not None else 1
+    if fused.shape[2] == 1 and wanted >= 3:
+        fused = fused.repeat(3, axis=2)
+    if wanted == 4:
+        full = np.full(fused.shape[:2], FULL[fused.dtype.name], fused.dtype)
+        alpha = full if alpha is None else convert_depth(alpha, fused.dtype)
+        fused = np.concatenate([fused, alpha[:, :, None]], axis=2)
+    if is_tensor:
+        planes = torch.from_numpy(np.ascontiguousarray(np.moveaxis(fused, 2, 0)))  # (H, W, C) -> (C, H, W)
+        if planes.dtype == torch.float32 and like.is_floating_point():
+            planes = planes.to(like.dtype)
+        if rank == 2 and planes.shape[0] == 1:
+            planes = planes[0]
+        return (planes[None] if rank == 4 else planes).to(like.device)
+    if fused.dtype == np.float32 and isinstance(like, np.ndarray) and like.dtype.kind == "f":
+        fused = fused.astype(like.dtype)
+    return fused[:, :, 0] if rank == 2 and fused.shape[2] == 1 else fused
+
+
+def _to_pil(fused: np.ndarray, alpha: np.ndarray | None, exif: bytes | None, icc: bytes | None) -> Image.Image:
+    grey = fused.shape[2] == 1
+    if fused.dtype != np.uint8 and not (grey and alpha is None):
+        fused = convert_depth(fused, np.uint8)
+    if alpha is not None:
+        fused = np.concatenate([fused, convert_depth(alpha, np.uint8)[:, :, None]], axis=2)
+    image = Image.fromarray(np.ascontiguousarray(fused[:, :, 0] if fused.shape[2] == 1 else fused))
+    if exif:
+        image.info["exif"] = exif
+    if icc and icc_channels(icc) == (1 if grey else 3):
+        image.info["icc_profile"] = icc
+    return image

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FusionError
+from ..image.stack import FULL, convert_depth, icc_channels
+from .atomic import target_of, write_whole
+from .encode import DEPTHS, MAX_SIDE, Dpi, encode
+from .exif import upright_exif
+
+WRITES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
+WRITES |= {".webp": "webp", ".bmp": "bmp"}
+
+
+def write_image(
+    path: str | os.PathLike[str],
+    pixels: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+    dpi: Dpi = None,
+    white: float | None = None,
+    quality: int = 95,
+    overwrite: bool = False,
+    inputs: Iterable[str | os.PathLike[str]] = (),
+) -> list[str]:
+    """Write (H, W) or (H, W, 1 | 3) uint8, uint16 or float32 pixels; the suffix decides on the format.
+
+    alpha: (H, W), unassociated.  exif: as in `Frame.exif`; sizes and orientation are corrected.
+    white: the value that counts as 1.0 (None: full scale), for formats with less depth than the pixels.
+    quality: of JPEG (4:4:4) and WebP, 1 to 100.  inputs: files never overwritten, even with `overwrite`.
+    Returns what the format could not keep, one sentence each.
+    Raises FusionError; then no file is left behind or changed.
+    """
+    name = os.fspath(path)
+    kind = writable(name)
+    inputs = list(inputs)
+    target_of(name, overwrite, inputs)  # before the work of encoding
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0 or pixels.dtype.name not in FULL:
+        what = f"{pixels.dtype} of shape {pixels.shape}"
+        raise FusionError(f"{name}: cannot write {what}; give (H, W, 1 or 3) uint8, uint16 or float32")
+    height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
+        limit = MAX_SIDE[kind]
+        raise FusionError(f"{name}: {width}x{height} is over {kind}'s {limit} pixels a side; write .tif or .png")
+    notes: list[str] = []
+    depths = DEPTHS.get(kind, ("uint8",))
+    if pixels.dtype.name not in depths:
+        notes.append(f"{name}: {pixels.dtype.name} rounded to {depths[-1]}, the most that {kind} holds")
+        pixels = convert_depth(pixels, depths[-1], white)
+    if alpha is not None and kind in ("jpeg", "bmp"):
+        notes.append(f"{name}: alpha dropped, {kind} has none")
+        alpha = None
+    data = pixels
+    if alpha is not None:
+        data = np.concatenate([pixels, convert_depth(alpha, pixels.dtype)[:, :, None]], axis=2)
+    if exif:
+        patched = upright_exif(exif, width, height)
+        limit = {"jpeg": 65533 - 6, "bmp": -1}.get(kind, 1 << 31)
+        if patched is None or len(patched) > limit:
+            why = "it is damaged" if patched is None else f"{len(patched)} bytes do not fit into {kind}"
+            notes.append(f"{name}: EXIF dropped, {why}")
+            patched = None
+        exif = patched
+    if icc and (kind == "bmp" or icc_channels(icc) != pixels.shape[2]):
+        why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
+        notes.append(f"{name}: ICC profile dropped, {why}")
+        icc = None
+    write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs)
+    return notes
+
+
+def writable(path: str | os.PathLike[str]) -> str:
+    """The format that the suffix of an output path asks for; FusionError with the list if there is none."""
+    name, suffix = os.fspath(path), Path(path).suffix.lower()
+    if suffix not in WRITES:
+        what = suffix or "a file without suffix"
+        raise FusionError(f"{name}: cannot write {what}; use one of {', '.join(WRITES)}")
+    return WRITES[suffix]

@@ -1,0 +1,1 @@
+"""Many sets of images through one Fuser."""

@@ -1,0 +1,419 @@
+"""DiTFuse at full size (TPAMI 2025, arXiv 2512.07170): OmniGen v1 (arXiv 2409.11340) with a low-rank adapter of its attention.
+
+Origin: OmniGen's transformer, the codec and the tokenizer are those of diffusers and transformers (Apache-2.0), which run them; prompts, mask, cache,
+flow and guidance here are written from the facts of the two papers. Weights: OmniGen v1 MIT, SDXL VAE MIT; see the adapter's own page for its terms.
+
+    transformer  OmniGenTransformer2DModel, 3.76 B; tokens of 16x16 pixels, posterior mode of the codec, not a sample
+    adapter      rank 8 on queries, keys and values together (one down map, 3 D x 8 up) and on the output: 4,718,592 numbers; the only weights that
+                 this model saves. `merge` puts it into diffusers' split projections: down shared, up cut into its three blocks of rows
+    sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per image and branch
+
+A folder in diffusers' layout (transformer/, vae/, tokenizer/) is loaded as it is, `--model FOLDER`; with an adapter:
+
+    OmniGen(OmniGenConfig(source="Shitao/OmniGen-v1-diffusers", lora="adapter.safetensors")).save_pretrained("ditfuse-full")
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...control import Control
+from ...errors import FusionError
+from ...weights import is_hub_id, read_tensors
+from ..base import Context, FusionModel, flatten_set
+from .prompt import check, full_prompt, ignored, image_tag
+from .transformer import TARGET, TEXT, TIME, KeysValues, attention_mask
+
+HEAD = "<|user|>\nGenerate an image according to the following instructions\n"
+TAIL = "<|end|>\n<|assistant|>\n<|diffusion|>"
+PATCH = 16
+"""Pixels of a token's side: patches of 2 of latents at 1/8."""
+
+
+@dataclass(frozen=True)
+class OmniGenConfig:
+    """source: folder or hub id in diffusers' layout. lora: safetensors file of an adapter of OmniGen's fused projections, '' for none or for the saved
+    one; rank and alpha: of the adapter, 0 for none.
+
+    steps, branches, text_scale, image_scale: as DiTFuseConfig. longest: pixels that the longer side is resized to for the network (the result comes
+    back at the input's size); 0: no resizing. negative: prompt of v_neg; '' takes OmniGen's own from diffusers. dtype: float32 or bfloat16.
+    """
+
+    source: str = "Shitao/OmniGen-v1-diffusers"
+    lora: str = ""
+    rank: int = 8
+    alpha: int = 8
+    steps: int = 50
+    branches: int = 3
+    text_scale: float = 2.0
+    image_scale: float = 1.6
+    longest: int = 1024
+    negative: str = ""
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise FusionError(f"steps {self.steps}: give 1 or more")
+        if self.branches not in (1, 2, 3):
+            raise FusionError(f"branches {self.branches}: give 1, 2 or 3")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise FusionError(f"dtype {self.dtype}: give float32 or bfloat16")
+        if self.longest % PATCH or self.longest < 0:
+            raise FusionError(f"longest {self.longest}: give a multiple of {PATCH}, or 0 for no resizing")
+        if self.rank < 0:
+            raise FusionError(f"rank {self.rank}: give 0 or more")
+
+
+# ---------------------------------------------------------------------- the adapter
+
+
+class Adapter(nn.Module):
+    """Of one layer: delta (q, k, v) = s B A x with A (r, D), B (3 D, r), and the same of the output with B (D, r); B is 0 at first."""
+
+    def __init__(self, width: int, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = alpha / rank
+        self.qkv_down = nn.Parameter(torch.randn(rank, width) / rank)
+        self.qkv_up = nn.Parameter(torch.zeros(3 * width, rank))
+        self.out_down = nn.Parameter(torch.randn(rank, width) / rank)
+        self.out_up = nn.Parameter(torch.zeros(width, rank))
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, ...]:
+        """x (B, T, D) -> what is added to queries, keys and values (B, T, D) each"""
+        return (self.scale * F.linear(F.linear(x, self.qkv_down), self.qkv_up)).chunk(3, -1)
+
+    def out(self, x: Tensor) -> Tensor:
+        """x (B, T, D) -> what is added to the output"""
+        return self.scale * F.linear(F.linear(x, self.out_down), self.out_up)
+
+    @torch.no_grad()
+    def merge(self, attention: Any) -> None:
+        """Into to_q, to_k, to_v and to_out[0] of diffusers; then the adapter is 0."""
+        for layer, up in zip((attention.to_q, attention.to_k, attention.to_v), self.qkv_up.chunk(3), strict=True):
+            layer.weight.add_((self.scale * up @ self.qkv_down).to(layer.weight))
+        attention.to_out[0].weight.add_((self.scale * self.out_up @ self.out_down).to(attention.to_out[0].weight))
+        self.qkv_up.zero_()
+        self.out_up.zero_()
+
+
+FUSED = re.compile(r"layers\.(\d+)\.self_attn\.(qkv_proj|o_proj)\.lora_(A|B)(?:\.default)?\.weight$")
+
+
+def read_adapter(path: str | Path) -> dict[str, Tensor]:
+    """A safetensors file of an adapter of the fused projections, as peft names them -> names of `Adapter`, below the layer's number.
+
+    Raises FusionError for a file without such keys, or with others.
+    """
+    found: dict[str, Tensor] = {}
+    state = read_tensors(Path(path))
+    for key, value in state.items():
+        match = FUSED.search(key)
+        if match is None:
+            raise FusionError(f"{path}: {key} is not of an adapter of qkv_proj and o_proj; give DiTFuse's LoRA")
+        part = {"qkv_proj": "qkv", "o_proj": "out"}[match[2]] + {"A": "_down", "B": "_up"}[match[3]]
+        found[f"{match[1]}.{part}"] = value.float()
+    if not found:
+        raise FusionError(f"{path}: holds no adapter")
+    return found
+
+
+# ---------------------------------------------------------------------- prompts
+
+
+def token_ids(tokenizer: Any, text: str, tokens: int) -> tuple[list[int], list[int]]:
+    """A wrapped prompt -> ids, and what each belongs to: 0 is text, 1 and 2 the images, whose spans have `tokens` ids of 0 each."""
+    ids: list[int] = []
+    pieces: list[int] = []
+    for index, part in enumerate(re.split(r"(<\|image_[12]\|>)", HEAD + text + TAIL)):
+        if index % 2:
+            number = int(part[len("<|image_")])
+            ids += [0] * tokens
+            pieces += [number] * tokens
+            continue
+        found = list(tokenizer(part).input_ids)
+        if index and found and found[0] == tokenizer.bos_token_id:
+            found = found[1:]
+        ids += found
+        pieces += [TEXT] * len(found)
+    return ids, pieces
+
+
+def negative_prompt() -> str:
+    """OmniGen's own, which diffusers has as a default."""
+    from diffusers.pipelines.omnigen.processor_omnigen import OmniGenMultiModalProcessor
+
+    return str(inspect.signature(OmniGenMultiModalProcessor.__call__).parameters["negative_prompt"].default)
+
+
+# ---------------------------------------------------------------------- the system
+
+
+class Frozen(nn.Module):
+    """Transformer and codec of diffusers, frozen, in evaluation mode and in no state dict; loaded in bfloat16 they stay in it."""
+
+    def __init__(self, transformer: Any, vae: Any) -> None:
+        super().__init__()
+        self.transformer, self.vae = transformer, vae
+        self.requires_grad_(False)
+        super().train(False)
+
+    def train(self, mode: bool = True) -> Frozen:
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+        def keep(x: Tensor) -> Tensor:
+            y = fn(x)
+            return y.to(x.dtype) if y.element_size() > x.element_size() else y
+
+        return super()._apply(keep, recurse)
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Empty: their weights stay where they came from."""
+        return {} if destination is None else destination
+
+
+@dataclass
+class Known:
+    """Of one branch: ids (1, T), pieces (T + 1 + n,), cosines and sines of the whole sequence, keys and values of the condition or None."""
+
+    ids: Tensor
+    pieces: Tensor
+    turn: tuple[Tensor, Tensor]
+    cache: list[KeysValues]
+
+
+class OmniGen(FusionModel):
+    """The full system. told, steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are painted by the network
+    itself, as a translucent overlay in the result."""
+
+    stride = PATCH
+    halo = None
+    arity: tuple[int, int | None] = (2, 2)
+    channels = 3
+    ordered = True
+    working_bytes = 6000
+
+    def __init__(self, config: OmniGenConfig | None = None, parts: tuple[Any, Any, Any] | None = None) -> None:
+        """parts: transformer, codec and tokenizer that are there already; None: those of `config.source`."""
+        super().__init__()
+        self.config = c = config or OmniGenConfig()
+        transformer, vae, self.tokenizer = parts or load_parts(c)
+        self.frozen = Frozen(transformer, vae)
+        width, layers = transformer.config.hidden_size, transformer.config.num_layers
+        self.adapters = nn.ModuleList([Adapter(width, c.rank, c.alpha) for _ in range(layers if c.rank else 0)])
+        if c.lora:
+            self._take(read_adapter(c.lora), c.lora)
+        self.steps, self.branches = c.steps, c.branches
+        self.text_scale, self.image_scale = c.text_scale, c.image_scale
+        self.told: Control | None = None
+        self.cache, self.seed = True, 0
+        self.register_load_state_dict_post_hook(_without_frozen)
+
+    def _take(self, state: dict[str, Tensor], path: str) -> None:
+        own = self.adapters.state_dict()
+        wrong = sorted({k for k, v in state.items() if k not in own or own[k].shape != v.shape} | (own.keys() - state))
+        if wrong:
+            raise FusionError(f"{path}: {wrong[0]} does not fit rank {self.config.rank} of {len(self.adapters)} layers")
+        self.adapters.load_state_dict(state)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """As FusionModel: config.json, and the adapter alone; `lora` is then in the weights."""
+        before, self.config = self.config, replace(self.config, lora="")
+        try:
+            super().save_pretrained(folder)
+        finally:
+            self.config = before
+
+    def merge(self) -> None:
+        """Puts the adapter into the transformer's weights."""
+        for adapter, layer in zip(self.adapters, self.frozen.transformer.layers, strict=False):
+            adapter.merge(layer.self_attn)  # type: ignore[operator]
+
+    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+        """As FusionModel; repairs are refused."""
+        check(control)
+        self.told = None if control.empty else control
+        return ignored(control)
+
+    # ------------------------------------------------------------------ codec
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> latents (B, C, H/8, W/8), the posterior's mode"""
+        vae = self.frozen.vae
+        latents = vae.encode((images * 2 - 1).to(vae.dtype)).latent_dist.mode()
+        return (latents - (vae.config.shift_factor or 0.0)) * vae.config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents -> images (B, 3, H, W), not clamped"""
+        vae = self.frozen.vae
+        latents = latents.to(vae.dtype) / vae.config.scaling_factor + (vae.config.shift_factor or 0.0)
+        return vae.decode(latents).sample.float() / 2 + 0.5
+
+    # ------------------------------------------------------------------ the transformer, with a cache
+
+    def know(self, text: str, latents: list[Tensor], size: tuple[int, int]) -> Known:
+        """A prompt and the latents of its images (1, C, h, w), none where it has no spans -> ids, turns, keys and values of the condition."""
+        net = self.frozen.transformer
+        count = size[0] * size[1] // 4
+        ids, parts = token_ids(self.tokenizer, text, count)
+        device = net.device
+        target = [TIME] + [TARGET] * count
+        pieces = torch.tensor(parts + target, device=device)
+        row = torch.tensor([ids], device=device)
+        x = net.embed_tokens(row).clone()
+        for number, image in enumerate(latents, 1):
+            tokens = net.patch_embedding(image.to(net.dtype), is_input_image=True)
+            x[:, pieces[: len(ids)] == number] = tokens.to(x)
+        turn = net.rope(x, torch.arange(len(pieces), device=device)[None])
+        mask = attention_mask(pieces[: len(ids)])
+        cache = []
+        for index in range(len(net.layers)):
+            x, own = self._layer(index, x, [t[: len(ids)] for t in turn], mask, None)
+            cache.append(own)
+        return Known(row, pieces, turn, cache)
+
+    def velocity(self, x: Tensor, t: float, known: Known) -> Tensor:
+        """x (1, C, h, w) at time t in [0, 1] -> v (1, C, h, w)"""
+        net = self.frozen.transformer
+        h, w = x.shape[-2:]
+        time = net.time_proj(x.new_full((1,), t, dtype=torch.float32)).to(net.dtype)
+        y = net.patch_embedding(x.to(net.dtype), is_input_image=False)
+        y = torch.cat([net.time_token(time)[:, None], y], 1)
+        before = known.ids.shape[1]
+        mask = torch.ones(y.shape[1], len(known.pieces), dtype=torch.bool, device=y.device)
+        mask[0, before + 1 :] = False  # the time token sees no target
+        for index in range(len(net.layers)):
+            y, _ = self._layer(index, y, [turn[before:] for turn in known.turn], mask, known.cache[index])
+        y = net.proj_out(net.norm_out(net.norm(y)[:, 1:], temb=net.t_embedder(time)))
+        p = net.config.patch_size
+        y = y.unflatten(1, (h // p, w // p)).unflatten(3, (p, p, -1))  # (1, h/p, w/p, p, p, C)
+        return y.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3).float()
+
+    def _layer(
+        self, index: int, x: Tensor, turn: list[Tensor], mask: Tensor, before: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
+        """One of diffusers' blocks with the adapter beside its projections; keys and values of these tokens (1, heads, T, d)."""
+        layer = self.frozen.transformer.layers[index]
+        attention: Any = layer.self_attn
+        adapter: Any = self.adapters[index] if len(self.adapters) else None
+        y = layer.input_layernorm(x)
+        parts = [attention.to_q(y), attention.to_k(y), attention.to_v(y)]
+        if adapter is not None:
+            parts = [part + more for part, more in zip(parts, adapter.qkv(y.to(adapter.qkv_down)), strict=True)]
+        d = parts[0].shape[-1] // attention.heads
+        q, k, v = (part.to(x).unflatten(-1, (-1, d)).transpose(1, 2) for part in parts)
+        q, k = (_rotate(part, turn) for part in (q, k))
+        own = k, v
+        if before is not None:
+            k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        out = attention.to_out[0](y)
+        if adapter is not None:
+            out = out + adapter.out(y.to(adapter.out_down)).to(out)
+        x = x + out
+        return x + layer.mlp(layer.post_attention_layernorm(x)), own
+
+    # ------------------------------------------------------------------ fusion
+
+    def plan(self, control: Control | None) -> list[tuple[float, str, bool]]:
+        """Shares of the velocity, which sum to 1, with the prompt of each branch and whether it has the images."""
+        text = self.text_scale if self.branches > 1 else 1.0
+        image = self.image_scale if self.branches == 3 else 1.0
+        rows = [(image - text, f"{image_tag(1)} {image_tag(2)}", True), (text, full_prompt(control), True)]
+        if image != 1:
+            rows.insert(0, (1 - image, self.config.negative or negative_prompt(), False))
+        return [row for row in rows if row[0]]
+
+    @torch.no_grad()
+    def forward(self, sources: Tensor, context: Context | None = None, control: Control | None = None) -> Tensor:
+        """sources (B, 2, 3, H, W) in [0, 1] -> fused (B, 3, H, W) in [0, 1], one pair at a time; each pair has the same noise."""
+        batch, size = sources.shape[:2], sources.shape[-2:]
+        images = flatten_set(sources.expand(-1, -1, 3, -1, -1))
+        small = working_size(size[0], size[1], self.config.longest)
+        if small != tuple(size):
+            images = F.interpolate(images, small, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        latents = self.encode(images).unflatten(0, tuple(batch))
+        fused = torch.cat([self.decode(self.generate(pair, control or self.told)) for pair in latents])
+        if small != tuple(size):
+            fused = F.interpolate(fused, size, mode="bicubic", antialias=True, align_corners=False)
+        return fused.clamp(0, 1).to(sources)
+
+    def generate(self, pair: Tensor, control: Control | None = None) -> Tensor:
+        """Latents of the sources (2, C, h, w) -> those of the result (1, C, h, w): Euler steps at t = i / n from noise with a fixed seed."""
+        net = self.frozen.transformer
+        size = (pair.shape[-2], pair.shape[-1])
+        x = torch.randn((1, *pair.shape[1:]), generator=torch.Generator().manual_seed(self.seed)).to(net.device)
+        images = [pair[1:], pair[:1]]  # the second source is image 1: visible, overexposed, far
+        branches = self.plan(control)
+
+        def know(text: str, seen: bool) -> Known:
+            return self.know(text, images if seen else [], size)
+
+        caches = [know(text, seen) if self.cache else None for _, text, seen in branches]
+        for step in range(self.steps):
+            v = torch.zeros_like(x)
+            for (share, text, seen), known in zip(branches, caches, strict=True):
+                v = v + share * self.velocity(x, step / self.steps, known or know(text, seen))
+            x = x + v / self.steps
+        return x
+
+
+def _rotate(x: Tensor, turn: list[Tensor]) -> Tensor:
+    """x (1, heads, T, d), cosines and sines (T, d); in float32, as positions are large."""
+    a, b = x.float().chunk(2, -1)
+    return (x.float() * turn[0] + torch.cat([-b, a], -1) * turn[1]).to(x)
+
+
+def working_size(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Sides for the network: the longer one `longest`, both rounded down to multiples of 16, at least 16; 0: as they are."""
+    if not longest:
+        return height, width
+    scale = longest / max(height, width)
+    return tuple(max(PATCH, math.floor(side * scale / PATCH) * PATCH) for side in (height, width))  # type: ignore[return-value]
+
+
+def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
+    """Transformer, codec and tokenizer of a folder or hub id; a FusionError says what is missing."""
+    try:
+        from diffusers import AutoencoderKL, OmniGenTransformer2DModel
+        from transformers import AutoTokenizer
+    except ImportError:
+        raise FusionError(
+            "OmniGen needs diffusers and transformers: pip install 'anyfuse[diffusers]', or take ditfuse-tiny"
+        ) from None
+    if not Path(c.source).is_dir() and not is_hub_id(c.source):
+        raise FusionError(f"{c.source}: no such folder; give one in diffusers' layout, or a hub id")
+    try:
+        dtype = getattr(torch, c.dtype)
+        given = {"torch_dtype": dtype, "low_cpu_mem_usage": find_spec("accelerate") is not None}
+        transformer = OmniGenTransformer2DModel.from_pretrained(c.source, subfolder="transformer", **given)
+        vae = AutoencoderKL.from_pretrained(c.source, subfolder="vae", **given)
+        tokenizer = AutoTokenizer.from_pretrained(c.source, subfolder="tokenizer")
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise FusionError(f"OmniGen could not be had from {c.source} ({first}); give a complete folder") from None
+    return transformer.to(dtype), vae.to(dtype), tokenizer
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is OmniGen in diffusers' layout."""
+    return (folder / "model_index.json").is_file() and (folder / "transformer").is_dir()
+
+
+def _without_frozen(module: nn.Module, incompatible: Any) -> None:
+    incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("frozen.")]
+
+
+__all__ = ["Adapter", "OmniGen", "OmniGenConfig", "is_pipeline", "read_adapter"]

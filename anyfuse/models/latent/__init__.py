@@ -1,0 +1,1 @@
+"""What MMAIF and DiTFuse share: codec, positions, flow, detail path, LoRA."""

@@ -1,0 +1,124 @@
+"""The detail path of MMAIF and DiTFuse: what a codec loses in the latents is taken from the images, where it still is.
+
+Origin: ours; neither paper has one. Licence: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...image.colour import join, to_luma_chroma
+from ...image.pyramid import collapse, laplacian_pyramid
+from ..anyfuse import Anyfuse
+from ..base import flatten_set, unflatten_set
+
+LARGEST_GAIN = 4.0
+BAND = 0.03  # band value at which the compression of what the path sees has reached one half
+LEVELS = 4
+
+
+class Reference(nn.Module):
+    """The default model, frozen, in evaluation mode whatever its parent is in, and in no state dict. Its weights are read at the first use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.ready = Anyfuse().requires_grad_(False), False
+        super().train(False)
+
+    def train(self, mode: bool = True) -> Reference:
+        """Does nothing."""
+        return self
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
+        """Empty: the weights are those of the model `anyfuse`."""
+        return {} if destination is None else destination
+
+    @torch.no_grad()
+    def forward(self, sources: Tensor) -> Tensor:
+        """sources (B, 2, 1 or 3, H, W) in [0, 1] -> fused (B, 1 or 3, H, W); sides are filled up to what the model takes and cut back"""
+        if not self.ready:
+            from ..registry import load_model
+
+            with torch.random.fork_rng(devices=[]):  # nothing is drawn from a run's numbers
+                self.net.load_state_dict(load_model("anyfuse").state_dict())
+            self.ready = True
+        x, (height, width) = flatten_set(sources), sources.shape[-2:]
+        x = to_luma_chroma(x) if x.shape[1] == 3 else x
+        unit = math.lcm(self.net.stride, self.net.context_scale or 1)
+        x = F.pad(x, (0, -width % unit, 0, -height % unit), mode="replicate")
+        fused = self.net(unflatten_set(x, 2))[..., :height, :width]
+        return join(fused[:, :1], fused[:, 1:]) if fused.shape[1] == 3 else fused
+
+
+class Detail(nn.Module):
+    """Mixes the Laplacian pyramids of the decoded image, of what the default model makes of the sources, and of both sources, by predicted weights.
+
+    mended: and of what the default model makes of the sources after a classical restoration. `LEVELS` bands and the base; per pixel and level a softmax
+    over the images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read the images at half size and `guide`, coarser ones what is left of
+    that, `guide` and the level itself. At first gains are 1.
+    """
+
+    def __init__(self, channels: int, guide: int, mended: bool = False, width: int = 16) -> None:
+        super().__init__()
+        self.images = 5 if mended else 4
+        self.each = (
+            self.images + 2
+        )  # per pixel and level: a logit for each image, the logarithm of a gain for each source
+        planes = self.images * channels
+        self.reference = Reference()
+        self.fold = nn.Conv2d(guide, 8 * 16, 1)
+        self.enter = nn.Conv2d(8 + 9 * planes, width, 3, 1, 1)
+        self.middle = nn.Conv2d(width, width, 3, 1, 1)
+        self.out = nn.Conv2d(width, 5 * self.each, 3, 1, 1)  # four pixels of level 0, one of level 1
+        self.before = nn.ModuleList([nn.Conv2d(width + guide + planes, width, 3, 1, 1) for _ in range(LEVELS - 1)])
+        self.coarse = nn.ModuleList([nn.Conv2d(width, self.each, 1) for _ in range(LEVELS - 1)])
+        first = range(self.images - 2)  # the decoded and the fused images have most of it at first
+        fine = [4 * k + j for k in first for j in range(4)] + [4 * self.each + k for k in first]
+        for places, last in [(fine, self.out), *((list(first), last) for last in self.coarse)]:
+            assert isinstance(last.weight, Tensor)
+            assert isinstance(last.bias, Tensor)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            with torch.no_grad():
+                last.bias[places] = 1.0
+
+    def shares(self, images: Tensor, levels: list[Tensor], guide: Tensor) -> list[Tensor]:
+        """images (B, I, C, H, W), their pyramid (B, I C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, I, 1, ., .)"""
+        seen = [band / (band.abs() + BAND) for band in levels[:-1]] + [levels[-1] - 0.5]
+        parts = [
+            F.pixel_shuffle(self.fold(guide), 4),
+            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, seen[0])),
+            seen[1],
+        ]
+        x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
+        x = x + F.relu(self.middle(x))
+        fine = self.out(x)
+        maps = [F.pixel_shuffle(fine[:, : 4 * self.each], 2), fine[:, 4 * self.each :]]
+        for before, last, level in zip(self.before, self.coarse, seen[2:], strict=True):
+            x = F.avg_pool2d(x, 2)
+            hint = F.interpolate(guide, level.shape[-2:], mode="bilinear", align_corners=False)
+            maps.append(last(F.relu(before(torch.cat([x, hint, level], 1)))))
+        found = []
+        for m in maps:
+            gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, self.images :]))
+            share = m[:, : self.images].softmax(1)
+            found.append(torch.cat([share[:, :-2], share[:, -2:] * gains], 1)[:, :, None])
+        return found
+
+    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, mended: Tensor | None = None) -> Tensor:
+        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16
+
+        mended: None where nothing was.
+        """
+        fused = [self.reference(sources)]
+        if self.images == 5:
+            fused.append(fused[0] if mended is None else self.reference(mended))
+        images = torch.cat([torch.stack([decoded, *fused], 1), sources], 1)
+        levels = laplacian_pyramid(images.flatten(1, 2), LEVELS)
+        shares = self.shares(images, levels, guide)
+        return collapse([(s * x.unflatten(1, (self.images, -1))).sum(1) for s, x in zip(shares, levels, strict=True)])

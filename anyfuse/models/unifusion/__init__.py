@@ -1,0 +1,1 @@
+"""UniFusion (CVPR 2026)."""

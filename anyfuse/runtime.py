@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from .errors import FusionError
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep freed memory for the next tensor: fresh pages cost more than the arithmetic on them."""
+    import ctypes
+
+    mmap_max, trim_threshold = -4, -1
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 0)
+        libc.mallopt(trim_threshold, 1 << 30)
+
+
+UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise FusionError(f"--device {name}: no such device; give auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FusionError(f"--device {name}: this machine or this build of torch has no CUDA; give cpu or auto")
+    if device.type not in ("cpu", "cuda", "mps") or (device.type == "mps" and not torch.backends.mps.is_available()):
+        raise FusionError(f"--device {name}: not on this machine, or not supported; give auto, cpu or cuda")
+    return device
+
+
+def pick_dtype(name: str, device: torch.device) -> torch.dtype:
+    """auto: float32."""
+    known = {
+        "auto": torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    if name not in known:
+        raise FusionError(f"--dtype {name}: give {', '.join(known)}")
+    return known[name]
+
+
+def parse_bytes(text: int | str | None) -> int | None:
+    """'2G', '512MiB', 1073741824 -> bytes."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        return int(text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
+    if match is None or float(match[1]) == 0:
+        raise FusionError(f"--max-memory {text}: give a size as 2G, 512M or a number of bytes")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+def resident_bytes() -> int:
+    """Memory that the process holds now; its peak where the system doesn't tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """Most memory that the process has held."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

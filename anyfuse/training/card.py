@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..data.batches import TrainingData, darker_first
+from ..data.synthetic import focus_stack
+from ..metrics import score_batch
+from ..models.base import FusionModel, parameter_counts
+from ..tiling import fuse_whole
+from ..weights import WEIGHTS_NAME
+from .pools.base import Pool
+from .recipes import Recipe, command
+
+
+def export(
+    model: FusionModel,
+    recipe: Recipe,
+    data: TrainingData,
+    out: Path,
+    seconds: float,
+    validated: int,
+    log: Callable[[str], None],
+) -> Path:
+    """Writes the float16 weights, the configuration and the model card; returns the folder."""
+    model.half().save_pretrained(out)
+    log(f"wrote {out / WEIGHTS_NAME}; scoring held-out images")
+    scores = validate(model.float().eval(), data, validated)
+    if isinstance(data, Pool):
+        scores |= data.scores(model, str(next(model.parameters()).device))
+    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
+    lines = [
+        f"# {recipe.model}{changes}",
+        "",
+        f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
+        "",
+        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
+        + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
+        f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {_device_name(model)}, torch {torch.__version__}",
+        "- validation (every tenth file of each set, held out):",
+        *(f"  - {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for name, s in scores.items()),
+        "",
+        "```json",
+        json.dumps(asdict(recipe), indent=1),
+        "```",
+    ]
+    (out / "README.md").write_text("\n".join(lines) + "\n")
+    log(f"wrote {out / 'README.md'}")
+    return out
+
+
+SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
+
+
+@torch.inference_mode()
+def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
+    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus pairs."""
+    gen = torch.Generator().manual_seed(1)
+
+    def whole(stack: np.ndarray) -> Tensor:
+        h, w = (side - side % model.stride for side in stack.shape[1:])
+        return torch.from_numpy(stack[:, :h, :w]).float() / 255
+
+    groups: dict[str, list[Tensor]] = {}
+    for name, stacks in data.validation.items():
+        chosen = [whole(s) for s in stacks[:: max(1, len(stacks) // limit)][:limit]]
+        if len(chosen[0]) == 1:
+            pairs = [focus_stack(s[0, :256, :256], 2, gen).clamp(0, 1) for s in chosen]
+            groups[f"{name}, focus pairs"] = [darker_first(p) if model.ordered else p for p in pairs]
+        else:
+            groups[name] = chosen
+    out: dict[str, dict[str, float]] = {}
+    for name, tensors in groups.items():
+        rows = []
+        for tensor in tensors:
+            sources = (tensor[None] * 255).round()
+            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
+            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
+        means = torch.cat(rows, 1).nanmean(1).tolist()
+        out[name] = dict(zip(SCORES, means, strict=True))
+    return out
+
+
+def _device_name(model: nn.Module) -> str:
+    device = next(model.parameters()).device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

@@ -1,0 +1,1 @@
+"""Training of what models stand on: codec, backbone, estimator, language."""

@@ -1,0 +1,219 @@
+"""Training of the small codec: images of every kind, through random tones, into 16 channels at 1/8 and back.
+
+    data       crops of natural, infrared, visible, over- and under-exposed and medical images, as luma; a share of them through another
+               camera's tone (distil.tone); every tenth file of a folder is held out
+    loss       losses.reconstruction (L1, gradients, SSIM), squared error, and L1 of Laplacian bands
+    jitter     a little noise on the latents, so that what a transformer makes nearly right is decoded nearly right
+    mean, std  of each channel over crops of training images, taken at the end; latents are used less mean, by deviation
+
+MMAIF (ICCV 2025) takes a pretrained RGB tokenizer; this is what stands in for it where a CPU is to do the work.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from ... import losses
+from ...errors import FusionError
+from ...image.colour import to_luma
+from ...image.pyramid import laplacian_pyramid
+from ...image.random import uniform
+from ...io.folders import list_images
+from ...io.read import read_image
+from ...models.base import parameter_counts
+from ...models.latent.codec import LATENT, STRIDE, TinyCodec, TinyConfig, cosines, save_tiny
+from ..loop import Ema, Loop
+from ..objectives import clip_gradients, decay_groups, set_rate
+from .backbone import draw_crop, tone
+
+
+@dataclass(frozen=True)
+class CodecPlan:
+    """`folders`: below the data root; those that are not there are left out. `altered`: share of crops with another tone. `jitter`: deviation
+    of noise on the latents, of their own. Weights of the losses: `squared` error, `bands`; reconstruction has 1. `autocast`: the network in bfloat16, the loss not. lr follows a cosine to lr/50."""
+
+    folders: tuple[str, ...] = (
+        "natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over",
+        "mif/ct-mri/ct", "mif/ct-mri/mri", "mif/pet-mri/pet", "mif/spect-mri/spect",
+    )  # fmt: skip
+    natural: float = 0.6
+    crop: int = 128
+    batch: int = 8
+    steps: int = 10_000
+    lr: float = 1.5e-3
+    warmup: int = 100
+    weight_decay: float = 1e-4
+    clip: float = 0.5
+    ema: float = 0.998
+    altered: float = 0.35
+    jitter: float = 0.02
+    squared: float = 10.0
+    bands: float = 0.5
+    autocast: bool = True
+    seed: int = 0
+
+
+CODEC_PLANS: dict[str, CodecPlan] = {"codec-tiny": CodecPlan()}
+HOLDOUT = 10
+
+
+class Images:
+    """Luma of all images of some folders (1, H, W) uint8, in memory; every tenth file of a folder is held out."""
+
+    def __init__(self, root: Path, folders: tuple[str, ...]) -> None:
+        self.train: list[list[np.ndarray]] = []
+        self.validation: dict[str, list[np.ndarray]] = {}
+        digest, self.files = sha256(), 0
+        for folder in folders:
+            if not (root / folder).is_dir():
+                continue
+            images = []
+            for path in list_images(root / folder):
+                digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+                images.append((to_luma(read_image(path).read()) * 255).round().to(torch.uint8).numpy())
+            self.files += len(images)
+            held = images[HOLDOUT - 1 :: HOLDOUT]
+            self.train.append([x for index, x in enumerate(images) if index % HOLDOUT != HOLDOUT - 1])
+            if held:
+                self.validation[folder] = held
+        if not any(self.train):
+            raise FusionError(f"{root}: holds none of {', '.join(folders)}; see --data")
+        self.manifest = digest.hexdigest()
+
+    def batch(self, plan: CodecPlan, gen: Generator) -> Tensor:
+        """(B, 1, S, S) in [0, 1]: a share `natural` from the first folder, the others evenly from the other folders."""
+        crops = []
+        for _ in range(plan.batch):
+            others = len(self.train) - 1
+            first = not others or uniform(0, 1, gen) < plan.natural
+            images = self.train[0 if first else 1 + int(torch.randint(others, (), generator=gen))]
+            crop = draw_crop(images, plan.crop, gen)
+            crops.append((tone(crop, gen) if uniform(0, 1, gen) < plan.altered else crop)[:1])
+        return torch.stack(crops)
+
+
+def codec_loss(decoded: Tensor, images: Tensor, plan: CodecPlan) -> Tensor:
+    """Of (B, 1, H, W) pairs."""
+    wrong = decoded - images
+    bands = torch.stack([band.abs().mean() for band in laplacian_pyramid(wrong, 3)]).sum()
+    shape = losses.reconstruction(decoded[:, 0], images[:, 0])
+    return shape + plan.squared * wrong.square().mean() + plan.bands * bands
+
+
+def spread_of_cosines(crops: Tensor) -> Tensor:
+    """Deviation of each of the 16 coefficients that the linear path starts with, over crops (B, C, H, W): (16,)"""
+    blocks = torch.nn.functional.pixel_unshuffle(crops - 0.5, STRIDE).movedim(1, -1).flatten(0, 2)
+    return (blocks @ cosines(crops.shape[1]).T).std(0).clamp_min(1e-3)
+
+
+def train_codec(
+    plan: CodecPlan,
+    data_root: str | Path,
+    out: str | Path,
+    *,
+    device: str = "cpu",
+    resume: bool = True,
+    save_every: int = 200,
+    log: Callable[[str], None] = lambda s: print(s, flush=True),
+) -> Path:
+    """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt to `out`.
+
+    Goes on from a last.pt of the same plan and images, to the bit.
+    """
+    if plan.crop % 16 or plan.crop < 32:
+        raise FusionError(f"crop {plan.crop}: give a multiple of 16, 32 or more")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.set_flush_denormal(True)
+    images = Images(Path(data_root), plan.folders)
+    torch.manual_seed(plan.seed)
+    gen = torch.Generator().manual_seed(plan.seed)
+    net = TinyCodec(TinyConfig())
+    first = torch.cat([images.batch(plan, torch.Generator().manual_seed(k)) for k in range(8)])
+    net.start(spread_of_cosines(first))
+    net.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(decay_groups(net.parameters(), plan.weight_decay), lr=plan.lr, betas=(0.9, 0.98))
+    ema = Ema(net, plan.ema)
+    loop = Loop(
+        out, {"recipe": json.dumps([asdict(plan), images.manifest], sort_keys=True)}, {"model": net, "optimiser": optimiser}, ema, gen,
+        steps=plan.steps, device=device, resume=resume, save_every=save_every, log=log,
+    )  # fmt: skip
+    for step in loop.steps():
+        warm = min(1.0, (step + 1) / max(1, plan.warmup))
+        set_rate(optimiser, plan.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))))
+        crops = images.batch(plan, gen)
+        noise = plan.jitter * torch.randn((len(crops), LATENT, plan.crop // STRIDE, plan.crop // STRIDE), generator=gen)
+        crops, noise = crops.to(device), noise.to(device)
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=plan.autocast):
+            latents = net.encode(crops)
+            spread = latents.detach().std((0, 2, 3), keepdim=True)
+            decoded = net.decode(latents + noise * spread)
+        loss = codec_loss(decoded.float(), crops, plan)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        clip_gradients(net.parameters(), plan.clip)
+        optimiser.step()
+        ema.update(net, step)
+        scores = {"scores": fidelity(net, images, device, 6)} if (step + 1) % 1000 == 0 else None
+        loop.record(step, {"loss": float(loss.detach())}, scores)
+    net.load_state_dict(ema.shadow)
+    with torch.no_grad():
+        latents = torch.cat(
+            [net.encode(images.batch(plan, torch.Generator().manual_seed(k)).to(device)) for k in range(64)]
+        )
+        net.mean.copy_(latents.mean((0, 2, 3)))
+        net.std.copy_(latents.std((0, 2, 3)))
+    found = fidelity(net, images, device, 16)
+    save_tiny(net, out)
+    _card(out, plan, images, found, loop.seconds, parameter_counts(net)[0])
+    log(f"wrote {out / 'model.safetensors'}  {_text(found)}")
+    return out
+
+
+@torch.no_grad()
+def fidelity(net: nn.Module, images: Images, device: str, limit: int) -> dict[str, dict[str, float]]:
+    """On held-out images: folder -> mean PSNR in dB and SSIM of what comes back, rounded to 8 bits."""
+    found = {}
+    for folder, held in images.validation.items():
+        psnr, ssim = [], []
+        for image in held[:: max(1, len(held) // limit)][:limit]:
+            h, w = (side // STRIDE * STRIDE for side in image.shape[1:])
+            x = torch.from_numpy(image[None, :, :h, :w]).float().to(device) / 255
+            y = (net.decode(net.encode(x)).clamp(0, 1) * 255).round() / 255  # type: ignore[operator]
+            psnr.append(-10 * math.log10(max(1e-10, float((x - y).square().mean()))))
+            ssim.append(float(losses.ssim_map(x, y).mean()))
+        found[folder] = {"psnr": round(float(np.mean(psnr)), 3), "ssim": round(float(np.mean(ssim)), 4)}
+    return found
+
+
+def _text(found: dict[str, dict[str, float]]) -> str:
+    return ", ".join(f"{name} {v['psnr']:.2f} dB {v['ssim']:.4f}" for name, v in found.items())
+
+
+def _card(
+    out: Path, plan: CodecPlan, images: Images, found: dict[str, dict[str, float]], seconds: float, parameters: int
+) -> None:
+    lines = [
+        "# codec-tiny",
+        "",
+        f"Luma in 16 channels at 1/8; trained with `anyfuse train codec-tiny`; {parameters:,} parameters; licence Apache-2.0.",
+        "",
+        f"- data: {images.files} files, manifest sha256 `{images.manifest}`",
+        f"- {plan.steps} steps of {plan.batch} crops of {plan.crop} pixels, {seconds / 60:.0f} minutes, torch {torch.__version__}",
+        "- on whole images held out (every tenth file), rounded to 8 bits:",
+        *(f"  - {name}: PSNR {v['psnr']:.2f} dB, SSIM {v['ssim']:.4f}" for name, v in found.items()),
+        "",
+        "```json",
+        json.dumps(asdict(plan), indent=1),
+        "```",
+    ]
+    (out / "README.md").write_text("\n".join(lines) + "\n")

@@ -1,0 +1,1 @@
+"""Training samples that are made once and kept on disk."""

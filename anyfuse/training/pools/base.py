@@ -1,0 +1,154 @@
+"""Pools of training items on disk: made once, kept with the codec's latents, shared by all runs beside each other that ask for the same one.
+
+PREFIX-KEY/pixels.npy           (count, planes, S, S) uint8
+PREFIX-KEY/NOTES.jsonl          per item what was done, a line of JSON
+PREFIX-KEY/latents-CODEC.npy    (count, coded planes, 16, S/8, S/8) float16, a file per codec
+...json beside them             how much is made: what was interrupted goes on
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...data.batches import DataSet, TrainingData
+from ...errors import FusionError
+from ...models.base import FusionModel
+from ...models.latent.base import LatentModel
+from ...models.latent.codec import LATENT, STRIDE
+from ...models.registry import load_model
+from ..recipes import Recipe
+
+TEACHER = "anyfuse"
+"""The model that makes targets where there is no truth."""
+TOGETHER = 32
+"""Items made at a time."""
+
+
+class Pool(TrainingData):
+    """TrainingData whose batches come from a pool. A kind of pool says how many planes an item has, which of them get latents, and makes items.
+
+    held: task -> groups of the files held out for validation.
+    """
+
+    prefix: ClassVar[str]
+    notes: ClassVar[str]
+    planes: ClassVar[int]
+    coded: ClassVar[tuple[int, ...]]
+
+    def __init__(self, root: str | Path, sets: Sequence[DataSet], size: int, count: int, stride: int) -> None:
+        super().__init__(root, sets, ordered=True)
+        self.size, self.count = size, count
+        if size % stride:
+            raise FusionError(f"crop {size}: give a multiple of {stride}")
+        self.held: dict[str, list[list[np.ndarray]]] = {}
+        for data_set in sets:
+            name = data_set.folders[0].rpartition("/")[0] or data_set.folders[0]
+            if name in self.validation:
+                self.held.setdefault(data_set.task, []).append(self.validation[name])
+
+    def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, Any]:
+        """Planes (planes, S, S) in [0, 1] and what was done, to be kept as JSON; the same for each index whenever it is made."""
+        raise NotImplementedError
+
+    def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
+        """Per name of a kind of held-out items: numbers for the model card."""
+        raise NotImplementedError
+
+    def fill(
+        self, key: list[Any], model: LatentModel, folder: Path, device: str, log: Callable[[str], None]
+    ) -> list[Any]:
+        """Makes, or finds, the pool of `key` below `folder`; sets `folder`, `pixels` and `codes`, returns the notes of all items."""
+        self.key = sha256(json.dumps(key).encode()).hexdigest()
+        self.folder = folder / f"{self.prefix}-{self.key[:12]}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.pixels = self._pixels(device, log)
+        self.codes = self._latents(model, device, log)
+        return [json.loads(line) for line in (self.folder / self.notes).read_text().splitlines()]
+
+    @torch.no_grad()
+    def _pixels(self, device: str, log: Callable[[str], None]) -> np.ndarray:
+        """(count, planes, S, S) uint8, made where it is not there yet"""
+        note, lines = self.folder / "pool.json", self.folder / self.notes
+        done = json.loads(note.read_text())["done"] if note.exists() else 0
+        mode = "r+" if done else "w+"
+        pixels = np.lib.format.open_memmap(
+            self.folder / "pixels.npy", mode, np.uint8, (self.count, self.planes, self.size, self.size)
+        )
+        if done == self.count:
+            return pixels
+        known = lines.read_text().splitlines(keepends=True)[:done] if done else []
+        lines.write_text("".join(known))
+        with torch.random.fork_rng(devices=[]):  # what a run draws does not depend on whether the pool was there
+            teacher = load_model(TEACHER).to(device)
+        log(f"pool: {self.folder}")
+        begin = time.monotonic()
+        for first in range(done, self.count, TOGETHER):
+            part = range(first, min(first + TOGETHER, self.count))
+            made = [self.item(index, teacher, device) for index in part]
+            pixels[part.start : part.stop] = (torch.stack([x for x, _ in made]) * 255).round().to(torch.uint8).numpy()
+            with lines.open("a") as file:
+                file.writelines(json.dumps(what) + "\n" for _, what in made)
+            write_done(note, part.stop)
+            if first // TOGETHER % 10 == 0:
+                log(f"{self.prefix}: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
+        return pixels
+
+    def _latents(self, model: LatentModel, device: str, log: Callable[[str], None]) -> np.ndarray:
+        """(count, coded, 16, h, w) float16 of the planes that are coded"""
+
+        def encode(part: slice) -> Tensor:
+            images = torch.from_numpy(self.pixels[part][:, list(self.coded)]).to(device).float() / 255
+            return model.codec.encode(images.flatten(0, 1)[:, None]).unflatten(0, (-1, len(self.coded)))
+
+        return self.latents(f"latents-{model.codec.fingerprint()}", len(self.coded), encode, log)
+
+    @torch.no_grad()
+    def latents(
+        self,
+        name: str,
+        each: int,
+        make: Callable[[slice], Tensor],
+        log: Callable[[str], None],
+        count: int | None = None,
+    ) -> np.ndarray:
+        """A file of latents (count, each, 16, h, w) float16 beside the pool; make(items) -> (items, each, 16, h, w) where it is not there yet.
+
+        count: of the first so many items; None: of all.
+        """
+        side, count = self.size // STRIDE, count or self.count
+        note = self.folder / f"{name}.json"
+        done = json.loads(note.read_text())["done"] if note.exists() else 0
+        mode = "r+" if done else "w+"
+        codes = np.lib.format.open_memmap(
+            self.folder / f"{name}.npy", mode, np.float16, (count, each, LATENT, side, side)
+        )
+        begin = time.monotonic()
+        for first in range(done, count, TOGETHER):
+            part = slice(first, min(first + TOGETHER, count))
+            codes[part] = make(part).to("cpu", torch.float16).numpy()
+            write_done(note, part.stop)
+            if first // TOGETHER % 10 == 0:
+                log(f"{name.partition('-')[0]}: {part.stop}/{count}, {time.monotonic() - begin:.0f} s")
+        return codes
+
+
+def pool_seed(recipe: Recipe, options: Mapping[str, float]) -> int:
+    """What the items of a pool are drawn with: options.pool_seed, or the run's seed where that is negative."""
+    return recipe.seed if options["pool_seed"] < 0 else int(options["pool_seed"])
+
+
+def write_done(note: Path, count: int) -> None:
+    """How much of a file of the pool is made; whole or not at all."""
+    scratch = note.with_suffix(".tmp")
+    scratch.write_text(json.dumps({"done": count}))
+    os.replace(scratch, note)

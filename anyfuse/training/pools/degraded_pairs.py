@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from ...data.batches import Batch, darkness
+from ...degradation.depth import plausible_depth
+from ...degradation.plan import OPERATIONS, Plan, Step, apply, derive, draw, generator
+from ...errors import FusionError
+from ...image.random import integer, uniform
+from ...losses import ssim_map
+from ...models.base import FusionModel
+from ...models.mmaif.mmaif import MMAIF
+from ...models.registry import MODELS, load_model
+from ..objectives import read_options
+from ..recipes import Recipe
+from .base import TEACHER, Pool, pool_seed
+
+VERSION = 2
+"""Of the pool: to be raised where making it changes."""
+LARGEST = 5
+"""Weather is that of a picture up to so many times as high as the crop."""
+DEFAULTS: dict[str, float] = {
+    "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
+    "even": 0.0, "at_start": 0.25, "pool_seed": -1,
+}  # fmt: skip
+"""pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
+decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; at_start: share of t = 0
+in flow; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
+
+
+@dataclass
+class LatentBatch(Batch):
+    """Batch of degraded sources: clean are the sources before, truth the target; latents (B, 32, h, w) of the sources, goal (B, 16, h, w)
+    of the target; plans: per pair what was done to each source."""
+
+    latents: Tensor | None = None
+    goal: Tensor | None = None
+    plans: Sequence[tuple[Plan, ...]] = ()
+
+
+class Words(Protocol):
+    """Tells a model of degradations."""
+
+    def __call__(self, plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+        """Per pair what was done to each source -> embeddings (B, E); what is drawn comes from torch's global generator."""
+
+
+# ---------------------------------------------------------------------- the pool
+
+
+class DegradedPairs(Pool):
+    """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
+
+    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in `scores`.
+    """
+
+    prefix, notes, planes, coded = "pairs", "plans.jsonl", 5, (0, 1, 4)
+    scored: ClassVar[int] = 16
+
+    def __init__(
+        self,
+        root: str | Path,
+        recipe: Recipe,
+        model: MMAIF,
+        folder: Path,
+        device: str = "cpu",
+        log: Callable[[str], None] = print,
+    ) -> None:
+        options = read_options(recipe, DEFAULTS)
+        super().__init__(root, recipe.sets, recipe.crop, int(options["pool"]), model.stride)
+        self.clean, self.tasks, self.seed = options["clean"], tuple(recipe.tasks), pool_seed(recipe, options)
+        if self.count < len(self.tasks):
+            raise FusionError(f"options.pool={self.count}: give one pair per task or more")
+        key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]
+        found = self.fill(key, model, folder, device, log)
+        self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in found]
+
+    def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
+        return self.pair(index, teacher, device)
+
+    def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
+        """(5, S, S) in [0, 1]: degraded sources, clean sources, target; and what was done to each source."""
+        gen = generator(self.seed, "pair", index)
+        task = self.tasks[index % len(self.tasks)]
+        place = index // len(self.tasks) % 2  # of exposures, every other pair is a synthetic one
+        batch = super().batch(task, 2, 2, self.size, gen)
+        sources, clean = batch.sources[place, :, 0], batch.clean[place]
+        if batch.truth is not None:
+            target = batch.truth[place]
+        else:
+            target = teacher(clean[None, :, None].to(device))[0, 0].cpu()
+        plans: tuple[Plan, ...] = ((), ())
+        if uniform(0, 1, gen) >= self.clean:
+            plans = draw(task, 2, gen)
+        seed = derive(self.seed, "degrade", index)
+        frame = integer(self.size, LARGEST * self.size, gen)  # the crop is a part of a picture, as far as weather goes
+        top, left = integer(0, frame - self.size, gen), integer(0, frame * 4 // 3 - self.size, gen)
+        depth = None
+        if any(OPERATIONS[step.op].depth for plan in plans for step in plan):
+            depth = plausible_depth(frame, frame * 4 // 3, gen)[top : top + self.size, left : left + self.size]
+        bad = torch.cat(
+            [
+                apply(x[None], plan, seed, depth=depth, source=k, frame=frame)[0]
+                for k, (x, plan) in enumerate(zip(sources, plans, strict=True))
+            ]
+        )
+        order = darkness(bad).tolist() if task != "ivf" else [0, 1]  # roles go by what the model will see
+        return torch.cat([bad[order], clean[order], target[None]]), tuple(plans[k] for k in order)
+
+    def batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> LatentBatch:
+        """`count` pairs of the pool; `n` and `size` are the pool's."""
+        turn = self.tasks.index(task)
+        each = len(range(turn, self.count, len(self.tasks)))
+        index = (torch.randint(0, each, (count,), generator=gen) * len(self.tasks) + turn).numpy()
+        pixels = torch.from_numpy(self.pixels[index]).float() / 255
+        codes = torch.from_numpy(self.codes[index]).float()
+        plans = [self.plans[k] for k in index.tolist()]
+        return LatentBatch(
+            task, pixels[:, :2, None], pixels[:, 2:4], pixels[:, 4], codes[:, :2].flatten(1, 2), codes[:, 2], plans
+        )
+
+    @torch.inference_mode()
+    def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
+        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and of the default model."""
+        found: dict[str, dict[str, float]] = {}
+        teacher, trained = load_model(TEACHER).to(device), self.train
+        for turn, task in enumerate(self.tasks):
+            if ("ivf" if task == "ivf" else "natural") not in self.held:
+                continue
+            self.train, clean, self.clean = self.held, self.clean, 0.0
+            try:
+                first = self.count // len(self.tasks) + 1  # past the pool, so other draws
+                made = [self.pair((first + k) * len(self.tasks) + turn, teacher, device)[0] for k in range(self.scored)]
+            finally:
+                self.train, self.clean = trained, clean
+            x = ((torch.stack(made) * 255).round() / 255).to(device)
+            row: dict[str, float] = {}
+            for name, fuse in (("", model), (f"_{TEACHER}", teacher)):
+                fused = torch.cat([fuse(pair[None, :2, None]).mean(1) for pair in x])
+                wrong = (fused - x[:, 4]).square().mean((1, 2)).clamp_min(1e-8)
+                row[f"psnr{name}"] = float((-10 * wrong.log10()).mean())
+                row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
+            found[f"{task}, degraded"] = row
+        return found

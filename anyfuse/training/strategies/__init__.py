@@ -1,0 +1,1 @@
+"""How a step changes the weights: one loss, FAMO, bilevel, latent regression or flow, instructions."""

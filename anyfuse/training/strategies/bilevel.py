@@ -1,0 +1,178 @@
+"""Bilevel training (UniFusion, CVPR 2026): a lower problem for the features, an upper one for their fusion.
+
+    lower   phi   <- phi   - eta_L grad_phi   L_rec(phi)              reconstruction of the sources from their features
+    upper   theta <- theta - eta_U grad_theta L_fuse(theta; phi)      fusion of the features, which are held fixed
+
+First order: the upper step does not look through the lower one. Both steps are taken by the recipe's
+optimiser. The frozen part of the model sees a batch once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any, ClassVar, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ...data.batches import Batch
+from ...errors import FusionError
+from ...losses import self_reconstruction
+from ...models.base import FusionModel
+from ..objectives import OF_FEATURES, clip_gradients, make_optimiser, read_options, set_rate, split_losses
+from ..recipes import Recipe
+
+
+class TwoLevels(Protocol):
+    """What a model needs for this strategy; features are any list of tensors."""
+
+    def lower_parameters(self) -> Iterable[nn.Parameter]: ...
+
+    def upper_parameters(self) -> Iterable[nn.Parameter]: ...
+
+    def observe(self, sources: Tensor) -> list[Tensor]:
+        """The part that is never trained."""
+
+    def encode(self, sources: Tensor, maps: list[Tensor]) -> list[Tensor]:
+        """Features, a function of phi."""
+
+    def reconstruct(self, features: list[Tensor]) -> Tensor:
+        """Sources again, a function of phi."""
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """The fused image (B, C, H, W), a function of theta."""
+
+
+class Bilevel:
+    """The strategy. Options of the recipe, all numbers:
+
+    ratio        eta_L / eta_U; eta_U is the rate of the schedule
+    lower_steps, upper_steps    per call of `step`
+    joint        1: one optimiser for all parameters on L_fuse + L_rec (the paper's ablation, and what its code does)
+    leak         > 0: the lower loss gets this share of L_fuse, so that features hear of fusion (not in the paper)
+    angle_every  steps between measurements of the angle between both losses' gradients in the encoder's parameters; 0: never
+
+    Per task `self_reconstruction` in the recipe's losses weighs L_rec (0 where it is left out); the rest is L_fuse.
+    """
+
+    DEFAULTS: ClassVar[dict[str, float]] = {
+        "ratio": 2.0, "lower_steps": 1, "upper_steps": 1, "joint": 0, "leak": 0.0, "angle_every": 50,
+    }  # fmt: skip
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        if not all(hasattr(model, name) for name in ("lower_parameters", "upper_parameters", "encode", "reconstruct")):
+            raise FusionError(f"strategy 'bilevel' needs a model with two levels, and {type(model).__name__} has one")
+        self.model, self.recipe = cast(TwoLevels, model), recipe
+        self.options = read_options(recipe, self.DEFAULTS)
+        if not self.options["ratio"] > 0:
+            raise FusionError(f"options.ratio {self.options['ratio']:g}: give more than 0, eta_L / eta_U")
+        self.steps = 0
+        self.lower = list(self.model.lower_parameters())
+        self.upper = list(self.model.upper_parameters())
+        self.joint = bool(self.options["joint"])
+        groups = [self.lower + self.upper] if self.joint else [self.lower, self.upper]
+        self.optimisers = [make_optimiser(g, recipe) for g in groups]
+
+    # ------------------------------------------------------------------ the two losses
+
+    def lower_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """Weighted reconstruction, and its peak signal-to-noise ratio."""
+        restored = self.model.reconstruct(features).float()
+        sources = torch.cat([b.sources for b in batches]).expand_as(restored)
+        total, sizes = restored.new_zeros(()), [len(b.sources) for b in batches]
+        for batch, part, own in zip(batches, restored.split(sizes), sources.split(sizes), strict=True):
+            total = total + self.recipe.losses[batch.task].get(OF_FEATURES, 0.0) * self_reconstruction(part, own)
+        error = (restored.detach() - sources).square().mean()
+        return total, {"reconstruction_psnr": -10 * math.log10(max(float(error), 1e-10))}
+
+    def upper_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """Sum of the tasks' fusion losses."""
+        weights = {task: {k: v for k, v in w.items() if k != OF_FEATURES} for task, w in self.recipe.losses.items()}
+        each, log = split_losses(self.model.decode(features), batches, weights)
+        return each.sum(), log
+
+    # ------------------------------------------------------------------ one update
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in degrees."""
+        ratio = float(self.options["ratio"])
+        for optimiser, rate in zip(self.optimisers, [lr] if self.joint else [ratio * lr, lr], strict=True):
+            set_rate(optimiser, rate)
+        sources = torch.cat([b.sources for b in batches])
+        maps = self.model.observe(sources)
+        log: dict[str, float] = {}
+        every = int(self.options["angle_every"])
+        if every and self.steps % every == 0:
+            log["angle"] = self.angle(sources, maps, batches)
+        log |= self._joint(sources, maps, batches) if self.joint else self._alternate(sources, maps, batches)
+        self.steps += 1
+        return {"loss": log["fusion"] + log["reconstruction"], **log}
+
+    def _alternate(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, float]:
+        log: dict[str, float] = {}
+        leak = float(self.options["leak"])
+        for _ in range(int(self.options["lower_steps"])):
+            features = self.model.encode(sources, maps)
+            loss, terms = self.lower_loss(features, batches)
+            log |= {"reconstruction": float(loss.detach()), **terms}
+            if leak:
+                loss = loss + leak * self.upper_loss(features, batches)[0]
+            self._update(self.optimisers[0], self.lower, loss)
+        with torch.no_grad():
+            features = self.model.encode(sources, maps)
+        for _ in range(int(self.options["upper_steps"])):
+            loss, terms = self.upper_loss(features, batches)
+            self._update(self.optimisers[-1], self.upper, loss)
+            log |= {"fusion": float(loss.detach()), **terms}
+        return log
+
+    def _joint(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, float]:
+        features = self.model.encode(sources, maps)
+        restored, quality = self.lower_loss(features, batches)
+        fused, terms = self.upper_loss(features, batches)
+        self._update(self.optimisers[0], self.lower + self.upper, restored + fused)
+        return {"reconstruction": float(restored.detach()), "fusion": float(fused.detach()), **quality, **terms}
+
+    def _update(self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
+        """One step of `parameters` down `loss`; gradients of the others are not kept."""
+        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, found, strict=True):
+            parameter.grad = gradient
+        clip_gradients(parameters, self.recipe.clip)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def angle(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> float:
+        """Degrees between the gradients of L_rec and L_fuse in the encoder's parameters: below 90 they agree.
+
+        Norms' statistics and random numbers are left as they were.
+        """
+        buffers = {k: v.clone() for k, v in cast(nn.Module, self.model).named_buffers()}
+        features = self.model.encode(sources, maps)
+        one = self._gradient(self.lower_loss(features, batches)[0])
+        two = self._gradient(self.upper_loss(features, batches)[0])
+        with torch.no_grad():
+            for name, value in cast(nn.Module, self.model).named_buffers():
+                value.copy_(buffers[name])
+        shared = [(a.flatten(), b.flatten()) for a, b in zip(one, two, strict=True) if a is not None and b is not None]
+        if not shared:
+            return math.nan
+        a, b = (torch.cat(x) for x in zip(*shared, strict=True))
+        cosine = (a * b).sum() / (a.norm() * b.norm()).clamp_min(
+            1e-20
+        )  # a product of matrices may be of lower precision
+        return math.degrees(math.acos(max(-1.0, min(1.0, float(cosine)))))
+
+    def _gradient(self, loss: Tensor) -> tuple[Tensor | None, ...]:
+        return torch.autograd.grad(loss, self.lower, retain_graph=True, allow_unused=True)
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "optimisers": [o.state_dict() for o in self.optimisers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)

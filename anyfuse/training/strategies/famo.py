@@ -1,0 +1,117 @@
+"""FAMO: fast adaptive multitask optimisation (Liu, Feng, Stone, Liu, NeurIPS 2023), as TITA uses it.
+
+Tasks whose loss falls fast lose weight, so that all fall at a similar rate; one backward pass a step, whatever the number of tasks.
+
+    z = softmax(xi)                              weights of the tasks, xi starts at 0
+    D_i = l_i - b + eps                          losses above a bound b
+    L = (1 / c) sum_i z_i log D_i                c = sum_i z_i / D_i, a constant: the gradient is a convex combination of the tasks'
+    the network takes a step on L
+    delta_i = log D_i - log D'_i                 D' from a second evaluation of the same batches
+    xi takes an Adam step on J_softmax^T delta   with weight decay gamma
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...data.batches import Batch
+from ...errors import FusionError
+from ...models.base import FusionModel
+from ..objectives import clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from ..recipes import Recipe
+
+
+class Balance:
+    """The logits and what moves them, for any tasks and any losses; the network's step is the caller's.
+
+    options: rate of the logits' Adam, gamma (its weight decay), bound b below every loss, eps.
+    """
+
+    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 0.025, "gamma": 1e-3, "bound": 0.0, "eps": 1e-8}
+
+    def __init__(self, tasks: tuple[str, ...], options: dict[str, float], device: torch.device | str = "cpu") -> None:
+        if options["rate"] <= 0:
+            raise FusionError(f"options.rate={options['rate']:g}: give a rate above 0")
+        self.tasks, self.bound, self.eps = tasks, options["bound"], options["eps"]
+        self.logits = torch.zeros(len(tasks), device=device, requires_grad=True)
+        self.optimiser = torch.optim.Adam([self.logits], lr=options["rate"], weight_decay=options["gamma"])
+
+    def weights(self) -> Tensor:
+        """(tasks,) that sum to 1"""
+        return self.logits.detach().softmax(0)
+
+    def above(self, losses: Tensor) -> Tensor:
+        """losses (tasks,) less the bound, of which logarithms are taken; FusionError where one is not above it."""
+        above = losses - self.bound + self.eps
+        if not bool(losses.isfinite().all()):
+            worst = int(losses.isfinite().int().argmin())
+            raise FusionError(
+                f"the loss of task '{self.tasks[worst]}' is {float(losses[worst].detach())}: lower lr, or set clip"
+            )
+        if not bool((above > 0).all()):
+            worst = int(torch.where(above > 0, torch.inf, 0.0).argmin())
+            raise FusionError(
+                f"FAMO takes the logarithm of losses, and that of task '{self.tasks[worst]}' is {float(losses[worst].detach()):.4g}, "
+                f"not above {self.bound:g}: leave out losses that can be negative (mutual_information, scd), or set options.bound "
+                "below them"
+            )
+        return above
+
+    def combine(self, losses: Tensor) -> Tensor:
+        """losses (tasks,) -> the scalar to step on"""
+        above, z = self.above(losses), self.weights()
+        c = (z / above.detach()).sum()
+        return (z * above.log()).sum() / c
+
+    def update(self, before: Tensor, after: Tensor) -> None:
+        """Moves the logits by what the step has done to the losses, (tasks,) each."""
+        delta = self.above(before.detach()).log() - self.above(after.detach()).log()
+        z = self.weights()
+        self.logits.grad = z * (delta - (z * delta).sum())
+        self.optimiser.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"logits": self.logits.detach().clone(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        with torch.no_grad():
+            self.logits.copy_(state["logits"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+class Famo:
+    """FAMO behind the calls of strategies.Strategy; options as in `Balance`. The second evaluation is in training mode, without gradients."""
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.optimiser = make_optimiser(model.parameters(), recipe)
+        options = read_options(recipe, Balance.DEFAULTS)
+        self.balance = Balance(tuple(recipe.tasks), options, next(model.parameters()).device)
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        tasks = self.balance.tasks
+        if tuple(b.task for b in batches) != tasks:
+            raise FusionError(
+                f"FAMO needs a batch of each of {', '.join(tasks)} in every step: set stacks=0 and one_task=false"
+            )
+        set_rate(self.optimiser, lr)
+        before, log = task_losses(self.model, batches, self.recipe.losses)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.balance.combine(before).backward()
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        with torch.no_grad():
+            after, _ = task_losses(self.model, batches, self.recipe.losses)
+        self.balance.update(before, after)
+        weights = {f"weight/{t}": w for t, w in zip(tasks, self.balance.weights().tolist(), strict=True)}
+        return {"loss": float(before.detach().sum()), "norm": norm, **log, **weights}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimiser": self.optimiser.state_dict(), "balance": self.balance.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.balance.load_state_dict(state["balance"])

@@ -1,0 +1,123 @@
+"""Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and 'straighten'.
+
+    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without config.mix: of v = x_1 - x_0), each channel by
+                what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t) v, and cross entropy of
+                the classes; options.lora adapts with low rank and all else frozen
+    straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in many guided steps, the student
+                learns the straight line between the two, so that few steps without guidance give the same
+
+What an item needs at each step is read from the pool, not computed: a step costs the transformer and one decoder. Origin: ours, from the paper's
+description and the formulas. Licence: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...data.batches import Batch
+from ...errors import FusionError
+from ...models.base import FusionModel
+from ...models.ditfuse.ditfuse import DiTFuse
+from ...models.ditfuse.prompt import encode
+from ...models.latent.flow import draw_times, flow_loss
+from ...models.latent.lora import add_lora
+from ..objectives import Descent, make_optimiser, read_options, split_losses
+from ..pools.instructions import DEFAULTS, STRAIGHTEN, InstructBatch
+from ..recipes import Recipe
+
+
+class Instruct(Descent):
+    """One AdamW step on the velocity, the decoded losses and the classes; options as in DEFAULTS."""
+
+    model: DiTFuse
+    DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        if not isinstance(model, DiTFuse):
+            raise FusionError(
+                f"strategy '{recipe.strategy}' needs a DiTFuse, as ditfuse-tiny, not {type(model).__name__}"
+            )
+        self.model, self.recipe = model, recipe
+        self.options = read_options(recipe, self.DEFAULTS)
+        model.mark()
+        self.gains = 1.0 if self.options["even"] else model.gains()
+        if self.options["lora"]:
+            if not recipe.start:
+                raise FusionError("options.lora adapts a trained model: give its folder, --set start=runs/ditfuse-m3")
+            layers = model.dit.layers
+            model.requires_grad_(False)
+            add_lora(layers, int(self.options["lora"]), ("qkv", "out"))
+        self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
+
+    def times(self, batch: InstructBatch) -> Tensor:
+        """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
+        t = draw_times(batch.goal, self.options["at_start"])
+        start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
+        return t.masked_fill(start, 0.0)
+
+    def origin(self, batch: InstructBatch) -> Tensor:
+        """x_0 (B, 16, h, w)"""
+        return torch.randn(batch.goal.shape).to(batch.goal)
+
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """The sum of all losses, and each for the log."""
+        if len(batches) != 1 or not isinstance(batches[0], InstructBatch):
+            raise FusionError(
+                f"strategy '{self.recipe.strategy}' needs items of a pool: see training.instruct_pool.InstructPairs"
+            )
+        batch = batches[0]
+        latents, goal, there, asked = batch.latents, batch.goal, batch.there, batch.asked
+        model, t, origin = self.model, self.times(batch), self.origin(batch)
+        share = t[:, None, None, None]
+        now = share * goal + (1 - share) * origin
+        size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
+        condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
+        found = model.dit.proceed(now, t, condition)
+        total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
+        log = {"velocity": float(total.detach())}
+        sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
+        chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
+        if self.options["image"] and self.options["decoded"] and len(chosen):
+            assert batch.truth is not None
+            result = (now + (1 - share) * found.latents)[chosen]
+            fused = model.render(result, None if found.guide is None else found.guide[chosen], sources[chosen])
+            part = Batch(batch.task, batch.sources[chosen], batch.clean[chosen], batch.truth[chosen])
+            losses, more = split_losses(fused, [part], self.recipe.losses)
+            total, log = total + self.options["image"] * losses.mean(), log | more
+            with torch.no_grad():
+                wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
+                log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
+        if model.mask_head is not None and self.options["mask"] and bool(asked.any()):
+            logits = model.mask_head(found.tokens[asked], sources[asked])
+            wrong = F.cross_entropy(logits, batch.classes[asked], ignore_index=-1)
+            total = total + self.options["mask"] * wrong
+            log["mask"] = float(wrong.detach())
+        return total, log
+
+
+class Straighten(Instruct):
+    """The student of a trained model: velocity x_1 - x_0 between a noise and what the teacher makes of it, at the times that few steps visit.
+
+    t is 0 half of the time, else evenly one of 1/4, 1/2, 3/4. No guidance: `branches` is 1 in the student's configuration.
+    """
+
+    DEFAULTS: ClassVar[dict[str, float]] = STRAIGHTEN
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        if not recipe.start:
+            raise FusionError("strategy 'straighten' needs a trained model: give its folder, --set start=runs/...")
+        super().__init__(model, recipe)
+
+    def times(self, batch: InstructBatch) -> Tensor:
+        t = torch.randint(1, 4, (len(batch.goal),)) / 4
+        return (t * (torch.rand(len(t)) < 0.5)).to(batch.goal)
+
+    def origin(self, batch: InstructBatch) -> Tensor:
+        if batch.origin is None:
+            raise FusionError("strategy 'straighten' needs a pool with the teacher's results")
+        return batch.origin

@@ -1,0 +1,134 @@
+"""Training in latent space on degraded pairs: strategy 'latent', for models with the parts of MMAIF (ICCV 2025, arXiv 2503.14944).
+
+    pool        clean pairs of every task, their target, and the pair degraded by one to three operations (data/degrade.py); made once, kept on
+                disk with the latents of the codec, shared by all runs beside each other that ask for the same one
+    target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the paper takes SwinFusion's
+                and DeFuse's results
+    regression  L1 in latent space, each channel by what it does to the image
+    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number, or 0; without config.mix that of v
+    decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients pass through it
+    balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
+
+What a pair needs at each step is read, not computed: a step costs the transformer and one decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ...control import DEGRADATIONS, LEVELS
+from ...data.batches import Batch
+from ...degradation.plan import SAID, Plan
+from ...errors import FusionError
+from ...models.base import FusionModel
+from ...models.latent.flow import draw_times, flow_loss
+from ...models.mmaif.instruction import WIDTH
+from ...models.mmaif.mmaif import MMAIF
+from ..objectives import Descent, make_optimiser, read_options, split_losses
+from ..pools.degraded_pairs import DEFAULTS, LatentBatch, Words
+from ..recipes import Recipe
+
+# ---------------------------------------------------------------------- the strategy
+
+
+class Latent(Descent):
+    """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
+
+    words: makes vectors of what was done to a pair; None: the numbers of models/wishes.py where they fit the model, else no instructions.
+    """
+
+    model: MMAIF
+    DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
+
+    def __init__(self, model: FusionModel, recipe: Recipe, words: Words | None = None) -> None:
+        if not isinstance(model, MMAIF):
+            raise FusionError(f"strategy 'latent' needs a model of latents, as mmaif-tiny, not {type(model).__name__}")
+        fits = model.config.text == WIDTH
+        self.model, self.recipe, self.words = model, recipe, words or (plan_vectors if fits else None)
+        self.options = read_options(recipe, DEFAULTS)
+        model.mark()
+        self.gains = 1.0 if self.options["even"] else model.gains()
+        self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
+
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        """The sum of all losses, and each for the log."""
+        given = [b for b in batches if isinstance(b, LatentBatch) and b.latents is not None and b.goal is not None]
+        if len(given) != len(batches):
+            raise FusionError("strategy 'latent' needs pairs with latents: see training.latent.DegradedPairs")
+        latents = torch.cat([b.latents for b in given if b.latents is not None])
+        goal = torch.cat([b.goal for b in given if b.goal is not None])
+        text = self._text([plans for b in given for plans in b.plans], latents)
+        if self.model.config.flow:
+            t = draw_times(goal, self.options["at_start"])
+            noise = torch.randn(goal.shape).to(goal)
+            now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
+            found = self.model.dit(torch.cat([now, latents], 1), t, text)
+            near = flow_loss(found.latents, goal - noise, t, self.gains, self.model.config.mix)
+            result = now + (1 - t)[:, None, None, None] * found.latents
+        else:
+            found = self.model.predict(latents, text)
+            near = (self.gains * (found.latents - goal).abs()).mean()
+            result = found.latents
+        total = self.options["latent"] * near + self.options["balance"] * found.balance
+        log = {"latent": float(near.detach())}
+        if found.load.numel():
+            log |= {"balance": float(found.balance.detach()), "busiest": float(found.load.amax(1).mean())}
+        if self.options["decoded"] and self.options["image"]:
+            losses, more = self._decoded(given, result, found.guide, text)
+            total, log = total + self.options["image"] * losses.mean(), log | more
+        return total, log
+
+    def _text(self, plans: list[tuple[Plan, ...]], like: Tensor) -> Tensor | None:
+        """Embeddings (B, E); rows of zeros where the words are dropped."""
+        if self.words is None:
+            return None
+        return self.words(plans).to(like) * (torch.rand(len(plans), 1) >= self.options["drop"]).to(like)
+
+    def _decoded(
+        self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None, text: Tensor | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        """The recipe's losses (tasks,) of a share of each batch, decoded."""
+        chosen: list[int] = []
+        parts: list[Batch] = []
+        start = 0
+        for b in batches:
+            count = max(1, math.ceil(len(b.sources) * self.options["decoded"]))
+            chosen += range(start, start + count)
+            start += len(b.sources)
+            parts.append(
+                Batch(b.task, b.sources[:count], b.clean[:count], None if b.truth is None else b.truth[:count])
+            )
+        sources = torch.cat([b.sources for b in parts]).expand(-1, -1, self.model.channels, -1, -1)
+        told = None if text is None else text[chosen]
+        fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources, told)
+        losses, log = split_losses(fused, parts, self.recipe.losses)
+        with torch.no_grad():
+            truth = torch.cat([b.truth for b in parts if b.truth is not None])
+            wrong = (fused.clamp(0, 1).mean(1) - truth).square().mean((1, 2))
+            each = (-10 * wrong.clamp_min(1e-8).log10()).split([len(b.sources) for b in parts])
+            log |= {f"{b.task}/psnr": float(p.mean()) for b, p in zip(parts, each, strict=True)}
+        return losses, log
+
+
+def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+    """(B, 31): what was done to the sources of B pairs, as a user would say it.
+
+    A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a user who names none. Of some pairs
+    the sources are not told apart. Draws from torch's global generator.
+    """
+    out = torch.zeros(len(plans), WIDTH)
+    for row, pair in zip(out, plans, strict=True):
+        way, both = int(torch.randint(3, ())), bool(torch.rand(()) < 0.3)
+        for place, plan in enumerate(pair):
+            for step in plan:
+                k = DEGRADATIONS.index(SAID.get(step.op, step.op))
+                level = (step.strength, min(LEVELS, key=lambda v: abs(v - step.strength)), 0.5)[way]
+                for at in (0, 1) if both else (place,):
+                    row[1 + at * len(DEGRADATIONS) + k] = max(level, float(row[1 + at * len(DEGRADATIONS) + k]))
+        row[0] = 1
+    return out

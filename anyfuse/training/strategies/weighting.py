@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from ...data.batches import Batch
+from ...models.base import FusionModel
+from ..objectives import Descent, clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from ..recipes import Recipe
+
+
+class Strategy(Protocol):
+    """One update of a model from a list of batches, one per task, all with the same number of inputs."""
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Plain(Descent):
+    """The sum of the tasks' losses, all with the same weight."""
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.optimiser = make_optimiser(model.parameters(), recipe)
+
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+        each, log = task_losses(self.model, batches, self.recipe.losses)
+        return each.sum(), log
+
+
+class Uncertainty:
+    """Learned weights by homoscedastic uncertainty (Kendall, Gal, Cipolla, CVPR 2018, eq. 7): sum of exp(-s) L / 2 + s / 2.
+
+    s is the logarithm of a task's variance, learned with the network at a rate of its own. Losses may have any sign, but a task whose
+    loss stays negative gains weight without bound, so s is kept above -10.
+    """
+
+    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 1e-2}
+
+    def __init__(self, model: FusionModel, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self.optimiser = make_optimiser(model.parameters(), recipe)
+        self.tasks = tuple(recipe.tasks)
+        device = next(model.parameters()).device
+        self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
+        self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
+
+    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+        set_rate(self.optimiser, lr)
+        each, log = task_losses(self.model, batches, self.recipe.losses)
+        s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
+        self.optimiser.zero_grad(set_to_none=True)
+        self.own.zero_grad(set_to_none=True)
+        (0.5 * (torch.exp(-s) * each + s).sum()).backward()
+        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
+        self.optimiser.step()
+        self.own.step()
+        with torch.no_grad():
+            self.log_variance.clamp_(min=-10)
+        weights = {f"weight/{t}": 0.5 * w for t, w in zip(self.tasks, (-self.log_variance).exp().tolist(), strict=True)}
+        return {"loss": float(each.detach().sum()), "norm": norm, **log, **weights}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "own": self.own.state_dict(),
+            "log_variance": self.log_variance.detach().clone(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.own.load_state_dict(state["own"])
+        with torch.no_grad():
+            self.log_variance.copy_(state["log_variance"])
