@@ -1,131 +1,147 @@
-"""The whole job on one page: read -> split colour -> model -> join colour -> show classes -> write.
+"""The whole job on one page: read -> condition -> plan tiles -> run them -> join colour -> report.
 
-Only io.py touches files, only colour.py changes colour space, only tiling.py knows of tiles, only overlay.py paints. Models see tensors in [0, 1].
+Only io/ touches files, only image/colour.py changes colour space, only tiling.py knows of tiles, only image/overlay.py
+paints. Models see tensors in [0, 1]. Files are written by `result.Outputs`.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from . import tiling
+from .canvas import Canvas
 from .control import Control
-from .image import colour, overlay
-from .image.stack import Stack, Window, order_of_roles
-from .models.base import FusionModel
-from .result import Fused
+from .degradation.estimator import Estimate, estimate_stack
+from .errors import FusionError
+from .image import planes
+from .image.stack import Frame, Stack, Window, order_of_roles, resize_to_reference
+from .io.frames import read_frames
+from .language.instruction import read_say
+from .models.base import Context, FusionModel
+from .result import FusionResult, Report
+from .runtime import peak_bytes
 
-ColourRule = Literal["grey", "blend", "merge", "rgb"]
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model and where it runs. max_memory: bytes for the whole process, None for no limit."""
+
+    model: FusionModel
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    max_memory: int | None = None
 
 
-def colour_rule(stack: Stack, model: FusionModel) -> ColourRule:
-    """How colour goes through the model.
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen for one set of images; `Fuser.run` says what each field means."""
 
-    grey: no source has any. rgb: the model takes RGB itself. blend: all sources have colour and the model's weights apply to
-    chroma as they do to luma. merge: the model fuses luma, and the chroma of the coloured sources is merged by saturation.
+    reference: int = 0
+    resize: bool = False
+    white: float | None = None
+    with_weights: bool = False
+    keep_order: bool = False
+    explain: bool = False
+    say: str | Control | None = None
+
+
+def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
+    """Fuses one set of images; with a single image, paints the classes that `options.say` names.
+
+    Raises FusionError, one line that says what to change.
     """
-    if model.channels == 3:
-        return "rgb"
-    if not any(stack.has_colour):
-        return "grey"
-    return "blend" if all(stack.has_colour) and model.carries_chroma else "merge"
-
-
-def split(images: Tensor, rule: ColourRule) -> Tensor:
-    """(N, 1 or 3, h, w) in [0, 1] -> the planes that the model sees (N, 1 or 3, h, w)."""
-    if rule == "rgb":
-        return images.expand(-1, 3, -1, -1)
-    if rule == "blend":
-        return colour.to_luma_chroma(images.expand(-1, 3, -1, -1))
-    return colour.to_luma(images)
-
-
-def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, painted: bool = False) -> Tensor:
-    """Fused planes of a window -> image (1 or 3, h, w) in [0, 1]. painted: a model of RGB keeps its colours though no source has any."""
-    if rule == "blend":
-        return colour.join(fused[:1], fused[1:])
-    if rule == "merge":
-        return colour.join(fused, colour.merge_chroma(colour.to_chroma(stack.read(window))))
-    return colour.to_luma(fused) if stack.stored_channels == 1 and not painted else fused
-
-
-def least_bytes(stack: Stack, model: FusionModel) -> int:
-    """The smallest budget with which `fuse_stack` can work."""
-    planes = 3 if colour_rule(stack, model) in ("blend", "rgb") else 1
-    return tiling.least_bytes(model, stack.n, planes, stack.height, stack.width)
-
-
-def fuse_stack(
-    stack: Stack,
-    model: FusionModel,
-    *,
-    device: torch.device | str = "cpu",
-    budget: int | None = None,
-    with_weights: bool = False,
-    keep_order: bool = False,
-    explain: bool = False,
-    control: Control | None = None,
-) -> Fused:
-    """Fuses a stack with a loaded model. budget: bytes to use beside the images, None for no limit.
-
-    A model whose sources have roles gets them in the order of `order_of_roles`, unless `keep_order`; everything else, as the
-    reference and its metadata, goes by the order of the stack. control: what the user asks for; classes to be shown are painted, in RGB. A
-    single frame given twice keeps its own pixels below them, unless another tone is asked for.
-    """
-    control = control or Control()
+    model, control = engine.model, read_say(options.say)
+    frames = read_frames(images, options.white)
+    single = len(frames) == 1 and bool(control.segment)
+    stack = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)
+    order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
+    control, assumed = complete(control, stack, order, model, options)
+    condition = model.condition(control, order)
+    if options.explain:
+        model.check_explains(condition)
+
+    rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
+    count = planes.plane_count(rule)
+    size = (stack.n, count, stack.height, stack.width)
+    budget = tiling.memory_left(model, *size, engine.max_memory, result_bytes(stack, control, options))
     start = time.perf_counter()
-    rule = colour_rule(stack, model)
-    planes = 3 if rule in ("blend", "rgb") else 1
-    layout = tiling.plan(model, stack.n, planes, stack.height, stack.width, budget)
-    channels = 3 if control.segment else stack.stored_channels
-    out = np.empty((stack.height, stack.width, channels), stack.depth)
-    shares = np.empty((stack.n, stack.height, stack.width), np.uint8) if with_weights else None
-    found = False
-    order = list(range(stack.n))
-    if model.ordered and not keep_order:
-        order = order_of_roles(stack.frames)
-    notes = model.tell(control, order)
-    kept = bool(control.segment) and not control.tone and model.shows and len(set(map(id, stack.frames))) == 1
-    likely: dict[str, Tensor] = {}
+    grid = tiling.plan_tiles(model, *size, budget)
+    canvas = Canvas(stack, rule, order, control)
 
     def read(window: Window) -> Tensor:
-        planes = split(stack.read(window), rule)
-        return planes[order] if model.ordered else planes
+        sources = planes.split(stack.read(window), rule)
+        return sources[order] if model.ordered else sources
 
-    def write(window: Window, fused: Tensor, weights: Tensor | None) -> None:
-        nonlocal found
-        image = join(fused.float().cpu(), stack, window, rule, bool(control.segment))
-        shown = overlay.settle({name: mask[window] for name, mask in likely.items()})
-        out[window] = stack.quantise(overlay.show(image, shown, control.segment))
-        if shares is not None and weights is not None:
-            found = True
-            shares[(order, *window)] = (weights.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+    def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
+        untouched = single and not control.tone  # one image keeps its pixels below the paint
+        maps = {"fused": sources[:, 0] if untouched else model(sources, condition, context)}
+        weights = model.weights(sources, condition, context) if options.with_weights else None
+        maps |= {} if weights is None else {"weights": weights}
+        maps |= model.explain(sources, condition, context) if options.explain else {}
+        return maps | {f"class {name}": m for name, m in model.masks(sources, control.segment).items()}
 
-    explained: dict[str, Tensor] = {}
-    tiling.fuse_tiles(
-        model, layout, read, write, device=device, with_weights=with_weights, explained=explained if explain else None,
-        masks=likely if control.segment else None, keep=kept,
-    )  # fmt: skip
-    masks = {name: mask.numpy().astype(np.uint8) * 255 for name, mask in overlay.settle(likely).items()}
-    notes += [f"no {name} is found" for name, mask in masks.items() if not mask.any()]
-    report = {
-        "inputs": [
-            {"name": f.name, "width": f.width, "height": f.height, "depth": str(f.pixels.dtype), "colour": c}
-            for f, c in zip(stack.frames, stack.has_colour, strict=True)
-        ],
-        "width": stack.width, "height": stack.height, "depth": str(stack.depth), "channels": out.shape[2],
-        "colour_rule": rule, "tiles": layout.count, "notes": notes, "seconds": round(time.perf_counter() - start, 4),
-    }  # fmt: skip
-    if model.ordered:
-        report["order"] = [stack.frames[k].name for k in order]
-    if masks:
-        colours = overlay.colours_of(control.segment)
-        report["shown"] = {
-            n: {"colour": colours[n], "share": round(float(m.mean()) / 255, 6)} for n, m in masks.items()
-        }
-    return Fused(out, shares if found else None, explained, masks, report)
+    for window, maps in tiling.run_tiles(model, grid, read, step, device=engine.device):
+        canvas.write(window, maps)
+    masks, notes = canvas.masks()
+    seconds = time.perf_counter() - start
+
+    shown = 1 if single else stack.n
+    report = Report(
+        model=engine.name,
+        device=str(engine.device),
+        dtype=str(engine.dtype).removeprefix("torch."),
+        threads=torch.get_num_threads(),
+        inputs=[f.facts for f in stack.frames[:shown]],
+        width=stack.width,
+        height=stack.height,
+        depth=str(stack.depth),
+        channels=canvas.pixels.shape[2],
+        colour_rule=rule,
+        tiles=grid.count,
+        seconds=round(seconds, 4),
+        order=[stack.frames[k].name for k in order[:shown]] if model.ordered or single else None,
+        shown=canvas.shares(masks),
+        reference=stack.frames[options.reference].name,
+        peak_memory_mib=round(peak_bytes() / 2**20, 1),
+        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes,
+        understood=None if options.say is None else str(control),
+        assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
+    )
+    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks)
+
+
+def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> Stack:
+    """The stack of two frames or more, resized to the reference where that was asked for."""
+    if len(frames) < 2:
+        alone = " (one alone will do where a class is to be shown, as in 'show the cars')" if model.has_masks else ""
+        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
+    given, reference = 1 if single else len(frames), options.reference
+    if not isinstance(reference, int) or not -given <= reference < given:
+        raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
+    return Stack(tuple(resize_to_reference(frames, reference) if options.resize else frames), reference)
+
+
+def complete(
+    control: Control, stack: Stack, order: list[int], model: FusionModel, options: Options
+) -> tuple[Control, Estimate | None]:
+    """The control, with estimated degradations where the model restores and the user said nothing of them."""
+    silent = options.say is None or not (control.empty or control.degradations)
+    if not (silent and model.restores and stack.n == 2):
+        return control, None
+    found = estimate_stack(stack, control.task, order=[0, 1] if options.keep_order else order_of_roles(stack.frames))
+    return replace(control, degradations=found.control().degradations), found
+
+
+def result_bytes(stack: Stack, control: Control, options: Options) -> int:
+    """Bytes that the result takes: pixels, weights, masks."""
+    channels = 3 if control.segment else stack.stored_channels
+    each = channels * stack.depth.itemsize * 2 + options.with_weights * stack.n + 6 * len(control.segment)
+    return each * stack.height * stack.width

@@ -1,9 +1,12 @@
+"""What a fusion gives: the pixels and their report, and the files that can come of them."""
+
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,80 +15,212 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .control import CLASSES
+from .control import CLASSES, Control
 from .errors import FusionError
 from .image.stack import Stack
 from .io.atomic import target_of, write_whole
 from .io.write import writable, write_image
 
-NO_CLASS = f"--mask-out needs a class to be shown, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
+NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 
 
-@dataclass
-class Result:
-    """What `Fuser.run` gives: the stack that was read, the fused pixels and the report."""
+@dataclass(frozen=True)
+class Report:
+    """What was done, in plain values for JSON. `as_dict` leaves out what does not apply (None).
+
+    inputs: name, width, height, depth and colour of each. order: names of the sources in the order of their roles.
+    shown: class -> colour and share of the pixels. seconds: of the fusion, without files. understood: the instruction
+    as tags. assumed: the degradations that were estimated. warnings: one line each.
+    """
+
+    model: str
+    device: str
+    dtype: str
+    threads: int
+    inputs: list[dict[str, Any]]
+    width: int
+    height: int
+    depth: str
+    channels: int
+    colour_rule: str
+    tiles: int
+    seconds: float
+    order: list[str] | None
+    shown: dict[str, Any] | None
+    reference: str
+    peak_memory_mib: float
+    warnings: list[str]
+    understood: str | None = None
+    assumed: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """A fresh dict: what a caller does to it changes nothing here."""
+        entries = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {k: deepcopy(v) for k, v in entries.items() if v is not None}
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """What `Fuser.run` gives.
+
+    stack: the images that were read. pixels: (H, W, C) in the stack's depth.
+    weights: (N, H, W) uint8, 255 where an input makes up the whole result; None where none were asked for or there are none.
+    explained: numbers and maps (H, W) float32 by name, where asked for. masks: class -> (H, W) uint8, 255 where it is.
+    """
 
     stack: Stack
-    fused: Fused
-    report: dict[str, Any]
+    pixels: np.ndarray
+    summary: Report
+    weights: np.ndarray | None = None
+    explained: dict[str, Tensor] = field(default_factory=dict)
+    masks: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The report as a fresh dict of plain values."""
+        return self.summary.as_dict()
+
+    @property
+    def fused(self) -> FusionResult:
+        """The result itself: scripts of version 0.1 read `result.fused.pixels`."""
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """Of the inputs."""
+        return [frame.name for frame in self.stack.frames]
 
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
-        """Writes the image with the reference's metadata and alpha; returns warnings (also put into the report)."""
+        """Writes the image with the reference's metadata and alpha; returns what had to be decided, one line each.
+
+        quality: of JPEG and WebP, 1 to 100. Raises FusionError where `path` cannot be written.
+        """
         stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        warnings = write_image(
-            path, self.fused.pixels, alpha=stack.alpha, exif=frame.exif, icc=stack.icc, dpi=frame.dpi,
-            white=stack.white, quality=quality, overwrite=overwrite, inputs=[f.name for f in stack.frames],
-        )  # fmt: skip
-        self.report["warnings"] += warnings
-        self.report["output"] = str(path)
-        return warnings
+        return write_image(
+            path,
+            self.pixels,
+            alpha=stack.alpha,
+            exif=frame.exif,
+            icc=stack.icc,
+            dpi=frame.dpi,
+            white=stack.white,
+            quality=quality,
+            overwrite=overwrite,
+            inputs=self.names,
+        )
 
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """One grey PNG per input in `folder`, named after it: white where that input makes up the whole result."""
-        if self.fused.weights is None:
+        """One grey PNG per input in `folder`, named after it: white where that input makes up the whole result.
+
+        Raises FusionError where the result has no weights.
+        """
+        if self.weights is None:
             raise FusionError(
-                f"model {self.report['model']} has no weights per image; use --model anyfuse for --weights-out"
+                f"model {self.summary.model} has no weights per image; use --model anyfuse for --weights-out"
             )
-        names = [f.name for f in self.stack.frames]
-        paths = weight_paths(folder, names)
-        for path, weights in zip(paths, self.fused.weights, strict=True):
-            write_image(path, weights, overwrite=overwrite, inputs=names)
+        paths = weight_paths(folder, self.names)
+        for path, weights in zip(paths, self.weights, strict=True):
+            write_image(path, weights, overwrite=overwrite, inputs=self.names)
         return paths
 
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """The classes that were to be shown, as 8-bit grey PNGs of the result's size, 255 where they are: `path`, or for several classes
-        NAME-CLASS.png beside it."""
-        if not self.fused.masks:
+        """The segmented classes as 8-bit grey PNGs of the result's size, 255 where they are.
+
+        One class goes to `path`, several to NAME-CLASS.png beside it. Raises FusionError where no class was asked for.
+        """
+        if not self.masks:
             raise FusionError(NO_CLASS)
-        names = [f.name for f in self.stack.frames]
-        paths = mask_paths(path, list(self.fused.masks))
-        for target, mask in zip(paths, self.fused.masks.values(), strict=True):
-            write_image(target, mask, overwrite=overwrite, inputs=names)
+        paths = mask_paths(path, list(self.masks))
+        for target, mask in zip(paths, self.masks.values(), strict=True):
+            write_image(target, mask, overwrite=overwrite, inputs=self.names)
         return paths
 
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value (both in the JSON)."""
-        if not self.fused.explained:
+        """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value.
+
+        The JSON holds both values. Raises FusionError where nothing was explained.
+        """
+        if not self.explained:
             raise FusionError(
                 "this result has no explanation: run(..., explain=True), with a model that explains, as tita-small"
             )
-        names = [f.name for f in self.stack.frames]
-        content: dict[str, Any] = {"model": self.report["model"], "order": self.report.get("order", names)}
+        content: dict[str, Any] = {"model": self.summary.model, "order": self.summary.order or self.names}
         content |= {"numbers": {}, "maps": {}}
         paths = []
-        for name, value in self.fused.explained.items():
+        for name, value in self.explained.items():
             if value.ndim == 0:
                 content["numbers"][name] = float(value)
                 continue
             low, high = float(value.min()), float(value.max())
             path = Path(folder) / f"{name.replace(' ', '-')}.png"
             levels = (value - low) / max(high - low, 1e-12) * 255
-            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=names)
+            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.names)
             content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
             paths.append(path)
         target = Path(folder) / "explain.json"
-        write_whole(target, [(json.dumps(content, indent=1) + "\n").encode()], overwrite=overwrite, inputs=names)
+        write_json(target, content, self.names, overwrite=overwrite)
         return [target, *paths]
+
+
+Result = FusionResult
+"""The name of version 0.1."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files come of one set of images. `check` refuses impossible ones before any work; `write` writes them.
+
+    image: the fused image. weights, explain: folders. masks: a PNG. quality: of JPEG and WebP, 1 to 100.
+    """
+
+    image: str
+    weights: str | None = None
+    explain: str | None = None
+    masks: str | None = None
+    overwrite: bool = False
+    quality: int = 95
+
+    def check(self, inputs: Sequence[Any], control: Control) -> None:
+        """Raises FusionError where a file could not be written, or where two would have one name."""
+        check_output(self.image, self.overwrite, inputs)
+        if self.weights is not None:
+            self._check_maps(weight_paths(self.weights, inputs), inputs, "a weight map", "--weights-out")
+        if self.explain is not None:
+            target_of(str(Path(self.explain) / "explain.json"), self.overwrite, inputs)
+        if self.masks is not None:
+            if not control.segment:
+                raise FusionError(NO_CLASS)
+            self._check_maps(mask_paths(self.masks, list(control.segment)), inputs, "a mask", "--mask-out")
+
+    def _check_maps(self, paths: Iterable[Path], inputs: Sequence[Any], what: str, flag: str) -> None:
+        for path in paths:
+            if os.path.realpath(path) == os.path.realpath(self.image):
+                raise FusionError(f"{self.image}: is also the name of {what}; give another {flag}")
+            target_of(str(path), self.overwrite, inputs)
+
+    def write(self, result: FusionResult) -> dict[str, Any]:
+        """Writes everything; returns the report, with the files and what writing them had to decide.
+
+        The image comes last: a set without an image was cut off, and a second run does it again. It is written also
+        where a map fails; then that map's FusionError is raised afterwards.
+        """
+        report = result.report
+        failed: FusionError | None = None
+        try:
+            if self.explain is not None:
+                paths = result.save_explanation(self.explain, overwrite=self.overwrite)
+                report["explanation"] = [str(p) for p in paths]
+            if self.weights is not None:
+                report["weights"] = [str(p) for p in result.save_weights(self.weights, overwrite=self.overwrite)]
+            if self.masks is not None:
+                report["masks"] = [str(p) for p in result.save_masks(self.masks, overwrite=self.overwrite)]
+        except FusionError as error:
+            failed = error
+        report["warnings"] += result.save(self.image, overwrite=self.overwrite, quality=self.quality)
+        report["output"] = self.image
+        if failed is not None:
+            raise FusionError(f"{failed} ({self.image} is written)")
+        return report
 
 
 def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
@@ -95,7 +230,7 @@ def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
 
 
 def mask_paths(path: str | Path, classes: Sequence[str]) -> list[Path]:
-    """Where masks go: one class to `path`, several to NAME-CLASS.png each. Raises FusionError for a name that is not of a PNG."""
+    """Where masks go: one class to `path`, several to NAME-CLASS.png each. Raises FusionError for a name other than *.png."""
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise FusionError(f"--mask-out {path}: give a name that ends in .png, or for folders a folder")
@@ -111,16 +246,15 @@ def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) 
     target_of(os.fspath(path), overwrite, [i for i in inputs if isinstance(i, str | os.PathLike)])
 
 
-@dataclass
-class Fused:
-    """pixels (H, W, C) in the stack's depth; weights (N, H, W) uint8 where asked for; report: plain values, for JSON.
+def check_report(report: str, output: str, inputs: Iterable[str | Path]) -> None:
+    """Raises FusionError, before any work is done, where `report` is no place for a report."""
+    if not report.lower().endswith(".json"):
+        raise FusionError(f"--report {report}: give a name that ends in .json")
+    target = target_of(report, True, inputs)
+    if os.path.realpath(output) == str(target):
+        raise FusionError(f"--report {report}: is the output itself; give another name")
 
-    explained: scalars and maps (H, W) by name, where asked for and the model has them. masks: class -> (H, W) uint8, 255 where it is, of the
-    classes to be shown.
-    """
 
-    pixels: np.ndarray
-    weights: np.ndarray | None = None
-    explained: dict[str, Tensor] = field(default_factory=dict)
-    masks: dict[str, np.ndarray] = field(default_factory=dict)
-    report: dict[str, Any] = field(default_factory=dict)
+def write_json(path: str | Path, value: Any, inputs: Iterable[str | Path], *, overwrite: bool = True) -> None:
+    """Writes the file whole or not at all, and never over an input."""
+    write_whole(path, [(json.dumps(value, indent=1) + "\n").encode()], overwrite=overwrite, inputs=inputs)

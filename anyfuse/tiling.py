@@ -1,13 +1,16 @@
 """Any size within a memory budget: tiles with the context their model asks for, so that no seam can be seen.
 
-An image is padded by reflection to a multiple of the model's stride, and by its `margin` on all sides, never resized. A model with a global part gets it from
-the whole image first (`FusionModel.context`), then the tiles; each tile is fused with `halo` pixels around it and cut back.
+An image is padded by reflection to a multiple of the model's stride, and by its `margin` on all sides. It is never resized.
+A model with a global part gets it from the whole image first (`FusionModel.context`), then come the tiles. Each tile is
+run with `halo` pixels around it and cut back.
+
+What happens in a tile is a step: `(sources, context) -> named maps`. pipeline.py has the steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,23 +18,36 @@ from torch import Tensor
 
 from .errors import FusionError
 from .models.base import Context, FusionModel
+from .runtime import resident_bytes
 
 Window = tuple[slice, slice]
 Reader = Callable[[Window], Tensor]
 """Window inside the image -> planes of all sources there, (N, C, h, w) float32."""
+Step = Callable[[Tensor, Context | None], Mapping[str, Tensor]]
+"""Sources (1, N, C, h, w) and the context of the tile -> maps (1, ..., h, w) and numbers (1,), by name."""
 
 PREFERRED_TILE = 1024
 WHOLE_BYTES = 3 * 2**28
-"""Without a budget, what can be fused within this many bytes goes in one piece, and the rest in preferred tiles, whatever those take."""
+"""Without a budget, an image that needs no more bytes than this is run in one piece. A larger one gets preferred tiles."""
 SMALLEST_TILE = 64
 CONTEXT_TILE = 256
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where the tiles of an image lie: `side` without the halo, padded size, halo; `tiles` goes through the windows.
+class Tile:
+    """outer: what the model sees, in padded coordinates. inner: what is kept, in image coordinates. cut: inner within outer."""
 
-    The image begins `margin` pixels from the top left of the padded image.
+    outer: Window
+    inner: Window
+    cut: Window
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """Where the tiles of an image lie, in pixels. `tiles` goes through them row by row.
+
+    height, width: of the image. padded_height, padded_width: of the padded image. side: of a tile without its halo.
+    halo: pixels around a tile. margin: offset of the image in the padded image, from the top left.
     """
 
     height: int
@@ -43,7 +59,7 @@ class Plan:
     margin: int = 0
 
     def tiles(self, padded: bool = False) -> Iterator[Tile]:
-        """Row by row, those with a part of the image; `inner` lies in the image, or in the padded image."""
+        """The tiles that hold a part of the image, or of the padded image; `inner` counts in that image."""
         margin = 0 if padded else self.margin
         height, width = (self.padded_height, self.padded_width) if padded else (self.height, self.width)
         for top in range(0, margin + height, self.side):
@@ -55,21 +71,13 @@ class Plan:
 
     @property
     def count(self) -> int:
+        """Number of tiles."""
         return math.ceil((self.margin + self.height) / self.side) * math.ceil((self.margin + self.width) / self.side)
 
     @property
     def whole(self) -> bool:
-        """Whether one tile sees all."""
+        """Whether one tile covers the padded image."""
         return self.side >= max(self.padded_height, self.padded_width)
-
-
-@dataclass(frozen=True)
-class Tile:
-    """`outer` is what the model sees (padded coordinates), `inner` what is kept (image coordinates), `cut` inner within outer."""
-
-    outer: Window
-    inner: Window
-    cut: Window
 
 
 def _span(start: int, side: int, halo: int, margin: int, size: int, padded: int) -> tuple[slice, slice, slice]:
@@ -78,7 +86,7 @@ def _span(start: int, side: int, halo: int, margin: int, size: int, padded: int)
     return slice(low, high), slice(first - margin, stop - margin), slice(first - low, stop - low)
 
 
-def plan(
+def plan_tiles(
     model: FusionModel,
     n: int,
     planes: int,
@@ -86,11 +94,12 @@ def plan(
     width: int,
     budget: int | None = None,
     tile: int | None = None,
-) -> Plan:
-    """Tiles for `n` sources of `planes` planes each.
+) -> TileGrid:
+    """Tiles for `n` sources of `planes` planes each, of height x width pixels.
 
-    budget: bytes that fusing may use beside the images themselves; None: one piece up to `WHOLE_BYTES`, else tiles of 1024. tile: side to use instead. A budget
-    under which not even the smallest tile fits is a FusionError that says how much is needed.
+    budget: bytes that the tiles may use beside the images; None: one piece up to `WHOLE_BYTES`, else tiles of 1024.
+    tile: side to use instead, in pixels.
+    Raises FusionError where not even the smallest tile fits into the budget; it says how much is needed.
     """
     unit, padded, halo = _layout(model, height, width)
     if model.halo is None:  # needs the whole image
@@ -104,24 +113,46 @@ def plan(
         if budget is not None:
             while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
                 side -= unit
-    least = least_bytes(model, n, planes, height, width)
+    least = min_bytes(model, n, planes, height, width)
     if budget is not None and least > budget:
         raise FusionError(
-            f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at least, and "
-            f"--max-memory leaves {budget / 2**20:.0f} MiB"
+            f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at least, "
+            f"and --max-memory leaves {budget / 2**20:.0f} MiB"
         )
-    return Plan(height, width, *padded, side, halo, model.margin)
+    return TileGrid(height, width, *padded, side, halo, model.margin)
 
 
-def least_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) -> int:
-    """The smallest budget that `plan` accepts: the smallest tile and the context, or the whole image for a model without a halo."""
+def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) -> int:
+    """The smallest budget that `plan_tiles` accepts, in bytes.
+
+    It holds the smallest tile and the context, or the whole image for a model without a halo.
+    """
     _, padded, halo = _layout(model, height, width)
     side = max(padded) if model.halo is None else SMALLEST_TILE + 2 * halo
     return _tile_bytes(model, n, planes, side, padded) + _context_bytes(model, n, padded)
 
 
+def memory_left(
+    model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int
+) -> int | None:
+    """Bytes that tiles may use: `limit` less what the process holds and what the result will take; None without a limit.
+
+    Raises FusionError where the smallest tile would not fit; it says which limit would do.
+    """
+    if limit is None:
+        return None
+    used = resident_bytes() + result
+    least = min_bytes(model, n, planes, height, width)
+    if limit - used < least:
+        raise FusionError(
+            f"--max-memory {limit / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB "
+            f"and fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
+        )
+    return limit - used
+
+
 def _layout(model: FusionModel, height: int, width: int) -> tuple[int, tuple[int, int], int]:
-    """Unit that tiles start at multiples of, padded size, halo in pixels."""
+    """The unit that tiles start at multiples of, the padded size, and the halo, in pixels."""
     unit = math.lcm(model.stride, model.context_scale or 1)
     rows, cols = (math.ceil((size + 2 * model.margin) / unit) * unit for size in (height, width))
     return unit, (rows, cols), math.ceil((model.halo or 0) / unit) * unit
@@ -141,7 +172,7 @@ def _context_bytes(model: FusionModel, n: int, padded: tuple[int, int]) -> int:
 
 
 def reflect(window: slice, size: int) -> Tensor:
-    """Indices of `window`, which may pass both ends of `size` pixels, reflected at the border (edge not repeated)."""
+    """Indices of `window`, which may pass both ends of `size` pixels, reflected at the border (the edge is not repeated)."""
     index = torch.arange(window.start, window.stop)
     if size == 1:
         return torch.zeros_like(index)
@@ -151,7 +182,7 @@ def reflect(window: slice, size: int) -> Tensor:
 
 
 def read_padded(read: Reader, window: Window, height: int, width: int, margin: int = 0) -> Tensor:
-    """The window of a padded image: pixels past the border come by reflection, (N, C, h, w)."""
+    """The window of a padded image, (N, C, h, w): pixels past the border come by reflection."""
     rows, cols = (slice(w.start - margin, w.stop - margin) for w in window)
     if min(rows.start, cols.start) >= 0 and rows.stop <= height and cols.stop <= width:
         return read((rows, cols))
@@ -162,16 +193,16 @@ def read_padded(read: Reader, window: Window, height: int, width: int, margin: i
 
 
 @torch.inference_mode()
-def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.device) -> Context | None:
+def whole_context(model: FusionModel, grid: TileGrid, read: Reader, device: torch.device) -> Context | None:
     """The context of the whole image, gathered tile by tile; None where the model has none or one tile is the whole."""
     scale = model.context_scale
-    if scale is None or layout.whole:
+    if scale is None or grid.whole:
         return None
-    cells = (layout.padded_height // scale, layout.padded_width // scale)
+    cells = (grid.padded_height // scale, grid.padded_width // scale)
     reduced: Tensor | None = None
-    for tile in layout.tiles(padded=True):
-        sources = read_padded(read, tile.outer, layout.height, layout.width, layout.margin)
-        part = model.reduce(sources[None].to(device))
+    for tile in grid.tiles(padded=True):
+        sources = read_padded(read, tile.outer, grid.height, grid.width, grid.margin)
+        part = model.global_features(sources[None].to(device))
         if reduced is None:
             reduced = part.new_empty((*part.shape[:-2], *cells))
         reduced[..., _cells(tile.inner[0], scale), _cells(tile.inner[1], scale)] = part[
@@ -181,10 +212,10 @@ def whole_context(model: FusionModel, layout: Plan, read: Reader, device: torch.
     if model.context_halo is None:
         return model.context(reduced)
     maps: list[Tensor] = []
-    for tile in Plan(*cells, *cells, CONTEXT_TILE, model.context_halo).tiles():
-        found = model.context(reduced[..., tile.outer[0], tile.outer[1]]).maps
-        maps = maps or [m.new_empty((*m.shape[:-2], *cells)) for m in found]
-        for whole, m in zip(maps, found, strict=True):
+    for tile in TileGrid(*cells, *cells, CONTEXT_TILE, model.context_halo).tiles():
+        parts = model.context(reduced[..., tile.outer[0], tile.outer[1]]).maps
+        maps = maps or [m.new_empty((*m.shape[:-2], *cells)) for m in parts]
+        for whole, m in zip(maps, parts, strict=True):
             whole[..., tile.inner[0], tile.inner[1]] = m[..., tile.cut[0], tile.cut[1]]
     return Context(tuple(maps))
 
@@ -193,58 +224,39 @@ def _cells(pixels: slice, scale: int) -> slice:
     return slice(pixels.start // scale, pixels.stop // scale)
 
 
-def fuse_whole(model: FusionModel, planes: Tensor) -> Tensor:
-    """Sources (N, C, H, W) -> fused (C, H, W) in one piece, on the model's device, padded as `fuse_tiles` pads."""
-    n, count, height, width = planes.shape
-    layout = plan(model, n, count, height, width, tile=1 << 30)
-    found: list[Tensor] = []
-    device = next(model.parameters(), planes).device
-    fuse_tiles(
-        model, layout, lambda w: planes[..., w[0], w[1]], lambda _, fused, __: found.append(fused), device=device
-    )
-    return found[0]
-
-
 @torch.inference_mode()
-def fuse_tiles(
-    model: FusionModel,
-    layout: Plan,
-    read: Reader,
-    sink: Callable[[Window, Tensor, Tensor | None], None],
-    *,
-    device: torch.device | str = "cpu",
-    with_weights: bool = False,
-    explained: dict[str, Tensor] | None = None,
-    masks: dict[str, Tensor] | None = None,
-    keep: bool = False,
-) -> None:
-    """Fuses tile by tile; `sink(window, fused (C, h, w), weights (N, h, w) or None)` gets each part of the image once.
+def run_tiles(
+    model: FusionModel, grid: TileGrid, read: Reader, step: Step, *, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Window, dict[str, Tensor]]]:
+    """Runs `step` on every tile; gives each part of the image once, as (window, maps cut to it).
 
-    `explained` is filled, where given, with what `FusionModel.explain` tells: scalars and whole maps (H, W) on the CPU;
-    `masks` with those of `FusionModel.masks` (H, W), of each part before its sink is called. keep: the first source is the result, nothing is fused.
+    A map (1, ..., h, w) of the step loses its batch axis and its halo; a number (1,) becomes a scalar.
     """
     device = torch.device(device)
-    context = whole_context(model, layout, read, device)
+    context = whole_context(model, grid, read, device)
     scale = model.context_scale or 1
-    for tile in layout.tiles():
-        sources = read_padded(read, tile.outer, layout.height, layout.width, layout.margin)[None].to(device)
+    for tile in grid.tiles():
+        sources = read_padded(read, tile.outer, grid.height, grid.width, grid.margin)[None].to(device)
         part = None
         if context is not None:
             part = context.crop(_cells(tile.outer[0], scale), _cells(tile.outer[1], scale))
-        fused = (sources[:, 0] if keep else model(sources, context=part))[0][..., tile.cut[0], tile.cut[1]]
-        shares = None
-        if with_weights:
-            found = model.weights(sources, context=part)
-            shares = None if found is None else found[0][..., tile.cut[0], tile.cut[1]]
-        told = {} if explained is None else model.explain(sources, context=part)
-        shown = {} if masks is None else model.masks(sources)
-        for whole, parts in ((explained, told), (masks, shown)):
-            for name, value in parts.items():
-                assert whole is not None
-                if value.ndim == 1:
-                    whole[name] = value[0].float().cpu()
-                    continue
-                if name not in whole:
-                    whole[name] = torch.zeros(layout.height, layout.width)
-                whole[name][tile.inner] = value[0][tile.cut].float().cpu()
-        sink(tile.inner, fused, shares)
+        maps = step(sources, part)
+        yield (
+            tile.inner,
+            {name: m[0] if m.ndim == 1 else m[0][..., tile.cut[0], tile.cut[1]] for name, m in maps.items()},
+        )
+
+
+def fuse_whole(model: FusionModel, planes: Tensor) -> Tensor:
+    """Sources (N, C, H, W) -> fused (C, H, W) in one piece, on the model's device, padded as `run_tiles` pads."""
+    n, count, height, width = planes.shape
+    grid = plan_tiles(model, n, count, height, width, tile=1 << 30)
+    device = next(model.parameters(), planes).device
+    tiles = run_tiles(
+        model,
+        grid,
+        lambda w: planes[..., w[0], w[1]],
+        lambda sources, context: {"fused": model(sources, context=context)},
+        device=device,
+    )
+    return next(tiles)[1]["fused"]

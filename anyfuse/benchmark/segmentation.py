@@ -45,7 +45,7 @@ def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.de
     half, most = (torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64) for _ in range(2))
     for luma, classes in data:
         h, w = luma.shape
-        padded = tiling.plan(model, 2, 1, h, w)
+        padded = tiling.plan_tiles(model, 2, 1, h, w)
         rows, cols = tiling.reflect(slice(0, padded.padded_height), h), tiling.reflect(slice(0, padded.padded_width), w)
         pair = luma[rows][:, cols].expand(1, 2, 1, -1, -1).to(device)
         found = torch.cat([model.masks(pair, [name])[name] for name in CLASSES])[:, :h, :w].cpu()

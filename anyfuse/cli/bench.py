@@ -1,4 +1,4 @@
-"""`anyfuse bench`."""
+"""`anyfuse bench`: fuse, score and time models on a data set."""
 
 from __future__ import annotations
 
@@ -7,87 +7,107 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
+from .options import Device, Grey, Limit, Metrics, Quiet, Task
 
 CLASSICS = "anyfuse,laplacian,mertens,guided"
 
+Data = Annotated[
+    list[str],
+    typer.Option(
+        help="Folder of a data set, or any folder with one folder per source. With --degraded: the folder that holds "
+        "the recipe's data sets, or one of them; may be repeated."
+    ),
+]
+Models = Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, separated by commas.")]
+Out = Annotated[str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")]
+Fused = Annotated[list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")]
+InputPlanes = Annotated[
+    str, typer.Option(help="luma: models see 8-bit luma, as in papers. colour: they see the files.")
+]
+Pictures = Annotated[int, typer.Option(min=0, help="Pictures in the report.")]
+Peers = Annotated[str | None, typer.Option(help="CSV of other methods' scores: folder, name, method, origin, metrics.")]
+Compare = Annotated[list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")]
+Degraded = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MANIFEST",
+        help="Benchmark on pairs degraded by this recipe ('built-in': the package's), scored by PSNR and SSIM to the "
+        "fusion of the clean pair.",
+    ),
+]
+Say = Annotated[
+    str,
+    typer.Option(
+        help="--degraded: which conditions models that restore get, some of exact,oracle,estimate,none,wrong."
+    ),
+]
+Section = Annotated[
+    str | None,
+    typer.Option(
+        help="Benchmark models that follow instructions (default: ditfuse). 'control': do light and contrast change "
+        "as asked, on the test folders in --data. 'segmentation': are the classes found that a word names, on CamVid."
+    ),
+]
+
 
 def bench(
-    data: Annotated[
-        list[str],
-        typer.Option(
-            help="Folder of a data set, or any folder with one folder per source; with --degraded the folder that holds the "
-            "recipe's data sets, or one of them, and may be repeated."
-        ),
-    ],
-    task: Annotated[str, typer.Option(help="ivf, mef, mff or mif.")] = "",
-    models: Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, with commas.")] = CLASSICS,
-    out: Annotated[
-        str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")
-    ] = "bench",
-    fused: Annotated[
-        list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")
-    ] = None,
-    metrics: Annotated[str | None, typer.Option(help="Names with commas, or 'all'.")] = None,
-    grey: Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")] = "opencv",
-    inputs: Annotated[
-        str, typer.Option(help="luma: models see 8-bit luma, as in papers; colour: they see the files.")
-    ] = "luma",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many images.")] = None,
-    images: Annotated[int, typer.Option(min=0, help="Pictures in the report.")] = 4,
-    peers: Annotated[
-        str | None, typer.Option(help="CSV of other methods' scores: folder, name, method, origin, metrics.")
-    ] = None,
-    compare: Annotated[
-        list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")
-    ] = None,
-    degraded: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MANIFEST",
-            help="Pairs degraded by this recipe instead ('built-in': the package's), scored by PSNR and SSIM to the fusion of "
-            "the clean pair.",
-        ),
-    ] = None,
-    say: Annotated[
-        str,
-        typer.Option(help="--degraded: what models that repair are told, some of exact,oracle,estimate,none,wrong."),
-    ] = "exact,oracle,estimate,none,wrong",
-    section: Annotated[
-        str | None,
-        typer.Option(
-            help="Of models that follow words (default: ditfuse) instead: 'control', do light and contrast change as asked, on the "
-            "test folders in --data; 'segmentation', are the classes found that a word names, on CamVid."
-        ),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+    data: Data,
+    task: Task = "",
+    models: Models = CLASSICS,
+    out: Out = "bench",
+    fused: Fused = None,
+    metrics: Metrics = None,
+    grey: Grey = "opencv",
+    inputs: InputPlanes = "luma",
+    device: Device = "auto",
+    limit: Limit = None,
+    images: Pictures = 4,
+    peers: Peers = None,
+    compare: Compare = None,
+    degraded: Degraded = None,
+    say: Say = "exact,oracle,estimate,none,wrong",
+    section: Section = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
     from ..benchmark.sections import USUAL, run_section
 
-    if section is not None:
-        if degraded or task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
-            raise FusionError(
-                "--section has its own tasks and scores: give --data, --models, --output, --limit and --device alone"
-            )
-        if len(data) > 1:
-            raise FusionError("--section takes one --data")
-        run_section(section, data[0], USUAL if models == CLASSICS else models, out, device=device, limit=limit)
-        return
-    if degraded is not None:
-        if task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma":
-            raise FusionError(
-                "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, --peers, --compare"
-            )
+    foreign = bool(task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma")
+    if section is not None and foreign:
+        raise FusionError(
+            "--section has its own tasks and scores: give --data, --models, --output, --limit and --device alone"
+        )
+    if degraded is not None and foreign:
+        raise FusionError(
+            "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, --peers, --compare"
+        )
+    if section is None and degraded is not None:
         failed = run_bench_degraded(
             degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
         )
         raise typer.Exit(1 if failed else 0)
     if len(data) > 1:
-        raise FusionError("give --data once; several folders are for --degraded")
+        raise FusionError(
+            "--section takes one --data" if section else "give --data once; several folders are for --degraded"
+        )
+    if section is not None:
+        run_section(section, data[0], USUAL if models == CLASSICS else models, out, device=device, limit=limit)
+        return
     failed = run_bench(
-        data[0], task, models, out, fused=fused or [], metrics=metrics, grey=grey, inputs=inputs, device=device, limit=limit, images=images,
-        peers=peers, compare=compare or [], quiet=quiet,
-    )  # fmt: skip
+        data[0],
+        task,
+        models,
+        out,
+        fused=fused or [],
+        metrics=metrics,
+        grey=grey,
+        inputs=inputs,
+        device=device,
+        limit=limit,
+        images=images,
+        peers=peers,
+        compare=compare or [],
+        quiet=quiet,
+    )
     raise typer.Exit(1 if failed else 0)

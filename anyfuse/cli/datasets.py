@@ -1,4 +1,4 @@
-"""`anyfuse datasets`."""
+"""`anyfuse datasets`: where the field's data sets are."""
 
 from __future__ import annotations
 

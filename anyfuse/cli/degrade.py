@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
+from .options import Overwrite, Quiet, White
 
 
 class Source(str, Enum):
@@ -19,57 +20,76 @@ class Source(str, Enum):
     visible = "visible"
 
 
+InputPath = Annotated[str | None, typer.Argument(metavar="IN", help="Image file, or a folder of them.")]
+Output = Annotated[str | None, typer.Option("-o", "--output", help="Image file, or a folder for a folder.")]
+Ops = Annotated[
+    str | None,
+    typer.Option(help="Operations with strengths from 0 to 1, in this order, e.g. haze:0.5,noise:0.3."),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(help="Draw one to three operations for each file: ivf (infrared + visible), mef or mff."),
+]
+MaskedPairs = Annotated[
+    bool,
+    typer.Option("--m3", help="Two views with tiles degraded in one of them: OUT_a and OUT_b, or OUT/a and OUT/b."),
+]
+ManifestFile = Annotated[str | None, typer.Option(help="manifest.json of an earlier run: do the same again.")]
+Seed = Annotated[int | None, typer.Option(help="With the file name it decides all that is random (default: 0).")]
+SourceKind = Annotated[
+    Source | None, typer.Option(help="With --task ivf: what the images are. auto takes grey ones for infrared.")
+]
+Depth = Annotated[
+    str | None, typer.Option(help="Depth map (dark is near) or a folder of them by file stem, for the weather.")
+]
+DepthModel = Annotated[
+    str | None, typer.Option(help="Folder or hub id of Depth Anything, to estimate depth (needs transformers).")
+]
+Tiles = Annotated[str | None, typer.Option(help="M3: tile sizes to draw from, in pixels (default: 16,32,64).")]
+Both = Annotated[
+    float | None, typer.Option(min=0, max=1, help="M3: share of tiles degraded in both views (default: 0).")
+]
+Complements = Annotated[
+    bool, typer.Option("--complements", help="M3: one view with less contrast, inverted or like a thermal image.")
+]
+LocalBlur = Annotated[
+    bool, typer.Option("--local-blur", help="M3: blur tiles one by one, with seams, as the released code does.")
+]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="JPEG and WebP quality (default: 95).")]
+Format = Annotated[
+    str | None, typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as each input).")
+]
+ListOperations = Annotated[bool, typer.Option("--list", help="List the operations and stop.")]
+
+
 def degrade(
-    path: Annotated[str | None, typer.Argument(metavar="IN", help="Image file, or a folder of them.")] = None,
-    output: Annotated[str | None, typer.Option("-o", "--output", help="Image file, or a folder for a folder.")] = None,
-    ops: Annotated[
-        str | None, typer.Option(help="Operations with strengths from 0 to 1, as haze:0.5,noise:0.3; in this order.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="ivf, mef or mff: one to three drawn for each file instead.")] = None,
-    m3: Annotated[
-        bool,
-        typer.Option("--m3", help="Two views with tiles degraded in one of them: OUT_a and OUT_b, or OUT/a and OUT/b."),
-    ] = False,
-    manifest: Annotated[str | None, typer.Option(help="manifest.json of an earlier run: do the same again.")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="With the file name it decides all that is random (default: 0).")
-    ] = None,
-    source: Annotated[
-        Source | None, typer.Option(help="With --task ivf: what the images are; auto takes grey ones for infrared.")
-    ] = None,
-    depth: Annotated[
-        str | None, typer.Option(help="Depth map (dark is near) or a folder of them by file stem, for the weather.")
-    ] = None,
-    depth_model: Annotated[
-        str | None, typer.Option(help="Folder or hub id of Depth Anything, to estimate depth (needs transformers).")
-    ] = None,
-    tiles: Annotated[str | None, typer.Option(help="M3: sizes to draw from, in pixels (default: 16,32,64).")] = None,
-    both: Annotated[
-        float | None, typer.Option(min=0, max=1, help="M3: share of tiles degraded in both views (default: 0).")
-    ] = None,
-    complements: Annotated[
-        bool, typer.Option("--complements", help="M3: one view with less contrast, inverted or like a thermal image.")
-    ] = False,
-    local_blur: Annotated[
-        bool, typer.Option("--local-blur", help="M3: blur tiles one by one, with seams, as the released code does.")
-    ] = False,
-    white: Annotated[
-        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
-    ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP (default: 95).")] = None,
-    suffix: Annotated[
-        str | None, typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as each input).")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no word on success.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="List the operations and stop.")] = False,
+    path: InputPath = None,
+    output: Output = None,
+    ops: Ops = None,
+    task: Task = None,
+    m3: MaskedPairs = False,
+    manifest: ManifestFile = None,
+    seed: Seed = None,
+    source: SourceKind = None,
+    depth: Depth = None,
+    depth_model: DepthModel = None,
+    tiles: Tiles = None,
+    both: Both = None,
+    complements: Complements = False,
+    local_blur: LocalBlur = False,
+    white: White = None,
+    quality: Quality = None,
+    suffix: Format = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    show: ListOperations = False,
 ) -> None:
     """Degrade images: blur, noise, weather, exposure, detector faults; the same files again from seed or manifest.
 
     In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
     from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
-    from ..degradation.masked_pairs import M3
+    from ..degradation.masked_pairs import M3, PAPER_TILES
     from ..degradation.plan import kinds_of, parse
 
     if show:
@@ -80,19 +100,12 @@ def degrade(
     if not Path(path).exists():
         raise FusionError(f"{path}: no such file or folder; check the path")
     chosen = {"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest}
-    given = [name for name, value in chosen.items() if value is not None]
-    if len(given) != 1:
-        raise FusionError(
-            f"give one of --ops, --task, --m3 and --manifest, not {' and '.join(given) or 'none of them'}"
-        )
+    _check_choice([name for name, value in chosen.items() if value is not None])
     if not m3 and (tiles is not None or both is not None or complements or local_blur):
         raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
     if source is not None and task != "ivf":
         raise FusionError("--source is for --task ivf; leave it out")
-    if depth is not None and depth_model is not None:
-        raise FusionError("give --depth or --depth-model, not both")
-    if depth is not None and not Path(depth).exists():
-        raise FusionError(f"{depth}: no such depth map or folder; check the path")
+    _check_depth(depth, depth_model)
     if manifest is not None and not (seed is white is quality is None):
         raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
     is_folder = Path(path).is_dir()
@@ -104,22 +117,39 @@ def degrade(
     else:
         if task is not None:
             kinds_of(task, 1)
+        sizes = PAPER_TILES if tiles is None else _sizes(tiles)
         settings = Settings(
-            seed=seed or 0, ops=parse(ops) if ops is not None else None, task=task,
-            m3=M3(_sizes(tiles), both or 0.0, local_blur, complements) if m3 else None,
-            source=(source or Source.auto).value, depth=depth, depth_model=depth_model, white=white, quality=quality or 95,
-        )  # fmt: skip
+            seed=seed or 0,
+            ops=parse(ops) if ops is not None else None,
+            task=task,
+            m3=M3(sizes, both or 0.0, local_blur, complements) if m3 else None,
+            source=(source or Source.auto).value,
+            depth=depth,
+            depth_model=depth_model,
+            white=white,
+            quality=quality or 95,
+        )
     if not is_folder:
         degrade_file(path, output, settings, replay=replay, overwrite=overwrite, quiet=quiet)
     elif degrade_folder(path, output, settings, replay=replay, suffix=suffix, overwrite=overwrite, quiet=quiet):
         raise typer.Exit(1)
 
 
-def _sizes(text: str | None) -> tuple[int, ...]:
-    from ..degradation.masked_pairs import PAPER_TILES
+def _check_choice(given: list[str]) -> None:
+    if len(given) != 1:
+        both = " and ".join(given) or "none of them"
+        raise FusionError(f"give one of --ops, --task, --m3 and --manifest, not {both}")
 
-    if text is None:
-        return PAPER_TILES
+
+def _check_depth(depth: str | None, depth_model: str | None) -> None:
+    if depth is not None and depth_model is not None:
+        raise FusionError("give --depth or --depth-model, not both")
+    if depth is not None and not Path(depth).exists():
+        raise FusionError(f"{depth}: no such depth map or folder; check the path")
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Tile sizes in pixels, from '16,32,64'."""
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:

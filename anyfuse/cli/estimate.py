@@ -10,6 +10,7 @@ import typer
 
 from ..errors import FusionError
 from .degrade import Source
+from .options import White
 
 if TYPE_CHECKING:
     from ..degradation.estimator import Estimate
@@ -18,21 +19,29 @@ SHOWN = 0.1
 """Probability from which a fault is in the table."""
 
 
+Images = Annotated[list[str], typer.Argument(metavar="FILE...", help="Image files.")]
+Scene = Annotated[
+    bool, typer.Option("--scene", help="The files show one scene, and their task is guessed. Else each stands alone.")
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        help="What the files are for: ivf (infrared + visible), mef (multi-exposure), mff (multi-focus) or mif (medical)."
+    ),
+]
+SourceKind = Annotated[
+    Source, typer.Option(help="Of files that stand alone: infrared or visible. auto takes grey ones for infrared.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with all degradations.")]
+
+
 def estimate(
-    images: Annotated[list[str], typer.Argument(metavar="FILE...", help="Image files.")],
-    scene: Annotated[
-        bool, typer.Option("--scene", help="The files show one scene, and their task is guessed; else each is alone.")
-    ] = False,
-    task: Annotated[
-        str | None, typer.Option(help="ivf, mef, mff or mif: what the files are for, so what may be wrong with them.")
-    ] = None,
-    source: Annotated[
-        Source, typer.Option(help="Of files alone: infrared or visible; auto takes grey ones for infrared.")
-    ] = Source.auto,
-    white: Annotated[
-        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all faults.")] = False,
+    images: Images,
+    scene: Scene = False,
+    task: Task = None,
+    source: SourceKind = Source.auto,
+    white: White = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print what seems wrong with images: haze, noise, blur and others, with probability and strength."""
     from ..degradation.estimator import estimate_stack
@@ -57,10 +66,13 @@ def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
     for name, role, faults in zip(names, found.roles, found.images, strict=True):
         listed = {
             fault: {
-                "probability": round(f.probability, 4), "strength": round(f.strength, 3), "threshold": round(f.threshold, 3), "assumed": f.assumed,
+                "probability": round(f.probability, 4),
+                "strength": round(f.strength, 3),
+                "threshold": round(f.threshold, 3),
+                "assumed": f.assumed,
             }
             for fault, f in faults.items()
-        }  # fmt: skip
+        }
         rows.append(
             {"file": name, "role": role, "task": found.task, "certainty": round(found.certainty, 4), "faults": listed}
         )

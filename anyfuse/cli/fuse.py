@@ -1,4 +1,4 @@
-"""`anyfuse fuse`."""
+"""`anyfuse fuse`: images into one image, or folders into a folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
+from .options import Device, Overwrite, Quiet, White
 
 
 class Resize(str, Enum):
@@ -19,93 +20,110 @@ class Resize(str, Enum):
     reference = "reference"
 
 
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        help="Two or more images of one scene, or two or more folders paired by file stem. A single image is enough "
+        "with --say 'highlight ...'."
+    ),
+]
+Output = Annotated[
+    str, typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders.")
+]
+Model = Annotated[str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.")]
+Dtype = Annotated[str, typer.Option(help="Compute dtype of the network: auto, float32, bfloat16 or float16.")]
+MaxMemory = Annotated[str | None, typer.Option(help="Memory limit of the process, e.g. 2G. Tiles shrink to fit.")]
+WeightsOut = Annotated[str | None, typer.Option(help="Folder for a per-input weight map, as grey PNGs.")]
+ReportFile = Annotated[str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")]
+Explain = Annotated[
+    str | None,
+    typer.Option(help="Folder for the numbers and maps behind the result (explain.json, PNG); for tita models."),
+]
+KeepOrder = Annotated[
+    bool,
+    typer.Option("--keep-order", help="Do not reorder inputs by role (infrared first, under-exposed first)."),
+]
+Say = Annotated[
+    str | None,
+    typer.Option(
+        "--say",
+        "--prompt",
+        help="Instruction (see `anyfuse say`). mmaif models restore: 'remove the haze', 'repair nothing'; without an "
+        "instruction they restore what the images seem to need (see `anyfuse estimate`). ditfuse models change light "
+        "and contrast and segment: 'brighter, and highlight the cars in red'.",
+    ),
+]
+MaskOut = Annotated[
+    str | None,
+    typer.Option(
+        help="PNG for the mask of the class that --say highlights, white where it is. Several classes go to "
+        "NAME-CLASS.png. A folder for folders."
+    ),
+]
+Reference = Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")]
+ResizeTo = Annotated[Resize, typer.Option(help="'reference' brings all images to the size of the reference.")]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as the reference's file)."),
+]
+Jobs = Annotated[int, typer.Option(min=1, help="Folders: sets of images at a time.")]
+
+
 def fuse(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Two or more images of one scene, or two or more folders (paired by file stem); one will do to --say what to highlight."
-        ),
-    ],
-    output: Annotated[
-        str,
-        typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders."),
-    ],
-    model: Annotated[str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.")] = "anyfuse",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="Of the network: auto, float32, bfloat16 or float16.")] = "auto",
-    max_memory: Annotated[
-        str | None, typer.Option(help="Memory of the whole process, as 2G; tiles shrink to fit.")
-    ] = None,
-    weights_out: Annotated[
-        str | None, typer.Option(help="Folder for one grey image per input: how much of it each pixel took.")
-    ] = None,
-    report: Annotated[
-        str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")
-    ] = None,
-    explain: Annotated[
-        str | None,
-        typer.Option(help="Folder for the numbers and maps behind the result (explain.json, PNG); for tita models."),
-    ] = None,
-    keep_order: Annotated[
-        bool,
-        typer.Option("--keep-order", help="Models with roles: inputs as given, not grey first and darker first."),
-    ] = False,
-    say: Annotated[
-        str | None,
-        typer.Option(
-            help="In words (see `anyfuse say`): what to repair, as 'remove the haze' or 'repair nothing', for mmaif models (without it: what "
-            "the images seem to need, see `anyfuse estimate`); light, contrast and classes, as 'brighter, and highlight the cars in red', for "
-            "ditfuse models."
-        ),
-    ] = None,
-    mask_out: Annotated[
-        str | None,
-        typer.Option(
-            help="PNG (or folder, for folders) for the class that --say highlights, white where it is; several: NAME-CLASS.png."
-        ),
-    ] = None,
-    reference: Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")] = 1,
-    resize: Annotated[
-        Resize, typer.Option(help="'reference' brings all images to the size of the reference.")
-    ] = Resize.none,
-    white: Annotated[
-        float | None, typer.Option(help="Value that counts as white in 16-bit or float images, as 4095.")
-    ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = 95,
-    suffix: Annotated[
-        str | None,
-        typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as the reference's file)."),
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Folders: sets of images at a time.")] = 1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no word on success.")] = False,
+    inputs: Inputs,
+    output: Output,
+    model: Model = "anyfuse",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = None,
+    weights_out: WeightsOut = None,
+    report: ReportFile = None,
+    explain: Explain = None,
+    keep_order: KeepOrder = False,
+    say: Say = None,
+    mask_out: MaskOut = None,
+    reference: Reference = 1,
+    resize: ResizeTo = Resize.none,
+    white: White = None,
+    quality: Quality = 95,
+    suffix: Format = None,
+    jobs: Jobs = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fuse images into one image, or folders into a folder.
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
-    from ..jobs import folders as batch
+    from ..jobs.folders import Choices, fuse_files, fuse_folders
 
-    choices = batch.Choices(
-        model=model, device=device, dtype=dtype, max_memory=max_memory, reference=reference - 1, resize=resize is Resize.reference,
-        white=white, quality=quality, overwrite=overwrite, quiet=quiet, jobs=jobs, suffix=suffix, keep_order=keep_order, say=say,
-    )  # fmt: skip
+    choices = Choices(
+        model=model,
+        device=device,
+        dtype=dtype,
+        max_memory=max_memory,
+        reference=reference - 1,
+        resize=resize is Resize.reference,
+        white=white,
+        quality=quality,
+        overwrite=overwrite,
+        quiet=quiet,
+        jobs=jobs,
+        suffix=suffix,
+        keep_order=keep_order,
+        say=say,
+    )
     for path in inputs:
         if not os.path.exists(path):
             raise FusionError(f"{path}: no such file or folder; check the path")
     folders = [Path(p).is_dir() for p in inputs]
     if not 1 <= reference <= len(inputs):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
+    if any(folders) and not all(folders):
+        folder, file = inputs[folders.index(True)], inputs[folders.index(False)]
+        raise FusionError(f"{folder} is a folder and {file} is not; give images only or folders only")
+    maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
     if all(folders):
-        failed = batch.fuse_folders(
-            inputs, output, choices, weights_out=weights_out, report=report, explain=explain, mask_out=mask_out
-        )
-        raise typer.Exit(1 if failed else 0)
-    if any(folders):
-        file = inputs[folders.index(False)]
-        raise FusionError(
-            f"{inputs[folders.index(True)]} is a folder and {file} is not; give images only or folders only"
-        )
-    batch.fuse_files(
-        inputs, output, choices, weights_out=weights_out, report=report, explain=explain, mask_out=mask_out
-    )
+        raise typer.Exit(1 if fuse_folders(inputs, output, choices, **maps) else 0)
+    fuse_files(inputs, output, choices, **maps)

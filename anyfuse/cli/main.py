@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | train | score | bench | datasets | degrade."""
+"""The command line: joins the commands, each of which has a file of its own, and turns errors into one line."""
 
 from __future__ import annotations
 
@@ -27,19 +27,24 @@ from .weights import app as backbone
 from .weights import codec
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    help="Fuse any images of one scene: infrared + visible, exposures, focus planes, medical; any number, size and depth.",
-)  # fmt: skip
+    add_completion=True,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
+    "bit depth.",
+)
 for command in (fuse, say, estimate, models, train, score, bench, datasets, degrade):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
 
+Version = Annotated[bool, typer.Option("--version", help="Print the version and stop.")]
+
 
 @app.callback(invoke_without_command=True)
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
+def root(version: Version = False) -> None:
     if version:
         print(f"anyfuse {__version__}")
         raise typer.Exit

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from .options import Json
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Also parameters by part, and configurations.")] = False,
-) -> None:
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also parameters by part, and configurations.")]
+
+
+def models(as_json: Json = False, verbose: Verbose = False) -> None:
     """List the models that have a name."""
     from ..models.registry import MODELS, describe, parts_text
 
@@ -29,10 +30,8 @@ def models(
         table.add_column(heading, justify="right" if heading in ("parameters", "trainable") else "left")
     for row in rows:
         weights = "in the package" if str(row["weights"]).endswith(".safetensors") else row["weights"]
-        table.add_row(
-            row["name"], row["system"], f"{row['parameters']:,}", f"{row['trainable']:,}", row["inputs"], row["channels"], weights,
-            row["licence"],
-        )  # fmt: skip
+        counts = f"{row['parameters']:,}", f"{row['trainable']:,}"
+        table.add_row(row["name"], row["system"], *counts, row["inputs"], row["channels"], weights, row["licence"])
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if verbose:
         print(parts_text(), end="")

@@ -9,23 +9,20 @@ assumed. Origin: ours. Licence of code and weights: Apache-2.0.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..control import DEGRADATIONS, LEVELS, TASKS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Stack, Window
-from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, read_tensors
+from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, read_config, save_folder
 from .plan import MENUS, SAID
 from .statistics import pair_statistics, statistics
 
@@ -82,7 +79,7 @@ class Estimate:
         ]  # fmt: skip
         return sorted(found, key=lambda one: -float(one["probability"]))
 
-    def told(self, names: Sequence[str]) -> dict[str, Any]:
+    def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """For a report: what was assumed, of images with these names."""
         faults = [one | {"image": names[one["image"]]} for one in self.assumed()]
         return {"task": self.task, "certainty": round(self.certainty, 3), "faults": faults}
@@ -158,42 +155,32 @@ class Estimator(nn.Module):
 
     def save_pretrained(self, folder: Path) -> None:
         """config.json and model.safetensors in float16, the scales in float32."""
-        folder.mkdir(parents=True, exist_ok=True)
         config = {"system": "Estimator", **asdict(self.config), "faults": FAULTS, "roles": ROLES}
-        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
         exact = ("mean", "spread", "slope", "offset", "thresholds")
-        state = {k: (v if k in exact else v.half()).contiguous() for k, v in self.state_dict().items()}
-        (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
+        save_folder(folder, config, {k: v if k in exact else v.half() for k, v in self.state_dict().items()})
 
 
 def load_estimator(folder: str | Path) -> Estimator:
     """The network in a folder, strictly; FusionError where the folder holds none, or one for other faults."""
     folder = Path(folder)
     try:
-        raw = json.loads((folder / CONFIG_NAME).read_text())
+        raw = read_config(folder)
         config = EstimatorConfig(**{k: raw[k] for k in EstimatorConfig.__dataclass_fields__})
     except (OSError, ValueError, KeyError) as error:
         raise FusionError(f"{folder}: holds no estimator ({error}); make one with `anyfuse train estimate`") from None
     if tuple(raw.get("faults", ())) != FAULTS or tuple(raw.get("roles", ())) != ROLES:
         raise FusionError(f"{folder}: made for other faults than there are; train it with `anyfuse train estimate`")
     model = Estimator(config)
-    try:
-        model.load_state_dict({k: v.float() for k, v in read_tensors(folder / WEIGHTS_NAME).items()}, strict=True)
-    except RuntimeError as error:
-        raise FusionError(f"{folder}: the weights don't fit ({' '.join(str(error).split())[:120]})") from None
+    load_state(model, folder / WEIGHTS_NAME)
     return model.eval().requires_grad_(False)
-
-
-def package_folder() -> Path:
-    """Where the package keeps the estimator."""
-    return Path(str(files("anyfuse") / "assets" / "weights" / "estimate"))
 
 
 @lru_cache(maxsize=1)
 def built_in() -> Estimator:
     """The estimator of the package; FusionError where its file is not the released one."""
-    check_sha256(package_folder() / WEIGHTS_NAME, SHA256)
-    return load_estimator(package_folder())
+    folder = package_folder("estimate")
+    check_sha256(folder / WEIGHTS_NAME, SHA256)
+    return load_estimator(folder)
 
 
 # ---------------------------------------------------------------------- the call

@@ -37,7 +37,7 @@ def colours_of(segment: Mapping[str, str | None]) -> dict[str, str]:
     return {name: colour or next(rest) for name, colour in segment.items()}
 
 
-def settle(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def assign_classes(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Class -> probability (H, W) becomes class -> whether a pixel is of it (H, W): above 0.5, and likelier than the other classes asked for."""
     if not probabilities:
         return {}
@@ -46,7 +46,7 @@ def settle(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: (best == k) & (stacked[k] > 0.5) for k, name in enumerate(probabilities)}
 
 
-def show(image: Tensor, masks: Mapping[str, Tensor], segment: Mapping[str, str | None]) -> Tensor:
+def paint_classes(image: Tensor, masks: Mapping[str, Tensor], segment: Mapping[str, str | None]) -> Tensor:
     """image (1 or 3, H, W) in [0, 1] with every class of `masks` (H, W, bool) in its colour; without masks the image itself."""
     for name, colour in colours_of(segment).items():
         if name in masks:

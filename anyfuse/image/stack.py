@@ -60,6 +60,12 @@ class Frame:
         """Channels as stored, 1 or 3; an RGB image may still be grey, see `is_grey`."""
         return int(self.pixels.shape[2])
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """name, width, height, depth and colour, for reports."""
+        size = {"width": self.width, "height": self.height, "depth": str(self.pixels.dtype)}
+        return {"name": self.name, **size, "colour": not self.is_grey}
+
     @cached_property
     def is_grey(self) -> bool:
         """One channel, or three that agree everywhere within 1.5/255 of the brightest value."""

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.progress import Progress
 
 from ..api import Fuser
 from ..errors import FusionError
-from ..io.atomic import one_line, target_of, write_whole
+from ..io.atomic import one_line
 from ..io.folders import pair_by_stem
 from ..io.write import WRITES
-from ..language.instruction import parse_instruction
-from ..result import Result, check_output, mask_paths, weight_paths
-from .progress import _progress
+from ..language.instruction import read_say
+from ..result import Outputs, check_report, write_json
+from .progress import progress_bar
 
 
 @dataclass(frozen=True)
 class Choices:
-    """The options of one call, as the command line has them; reference counts from 0."""
+    """The options of one call, as the command line has them. reference counts from 0."""
 
     model: str = "anyfuse"
     device: str = "auto"
@@ -43,6 +44,28 @@ class Choices:
     keep_order: bool = False
     say: str | None = None
 
+    def load(self) -> Fuser:
+        """The model, where and how it was asked for."""
+        return Fuser(self.model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
+
+
+@dataclass(frozen=True)
+class FusionSet:
+    """One set of images of a folder run. name: the stem that they share."""
+
+    name: str
+    inputs: tuple[Path, ...]
+    outputs: Outputs
+
+
+@dataclass
+class Tally:
+    """How a folder run went: reports of what was fused, failures by name, how many results were there already."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    skipped: int = 0
+
 
 def fuse_files(
     inputs: Sequence[str],
@@ -54,39 +77,20 @@ def fuse_files(
     explain: str | None = None,
     mask_out: str | None = None,
 ) -> None:
-    """Images into one image file; raises FusionError before the work where the output could not be written."""
-    check_output(output, choices.overwrite, inputs)
+    """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
+    outputs = Outputs(output, weights_out, explain, mask_out, choices.overwrite, choices.quality)
     if report is not None:
         check_report(report, output, inputs)
-    if weights_out is not None:
-        for path in weight_paths(weights_out, inputs):
-            if os.path.realpath(path) == os.path.realpath(output):
-                raise FusionError(f"{output}: is also the name of a weight map; give another --weights-out")
-            target_of(str(path), choices.overwrite, inputs)
-    fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
-    if explain is not None:
-        fuser.check_explains()
-        target_of(str(Path(explain) / "explain.json"), choices.overwrite, inputs)
-    if mask_out is not None:
-        for path in mask_paths(mask_out, fuser.check_masks(choices.say)):
-            if os.path.realpath(path) == os.path.realpath(output):
-                raise FusionError(f"{output}: is also the name of a mask; give another --mask-out")
-            target_of(str(path), choices.overwrite, inputs)
-    result = _run(fuser, inputs, output, choices, weights_out, explain, mask_out)
-    for warning in result.report["warnings"]:
+    outputs.check(inputs, read_say(choices.say))
+    fuser = choices.load()
+    check_maps(fuser, choices, explain, mask_out)
+    done = fuse_set(fuser, inputs, outputs, choices)
+    for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
-        write_json(report, result.report, inputs)
+        write_json(report, done, inputs)
     if not choices.quiet:
-        r = result.report
-        if choices.say:
-            print(f"understood: {r['understood']}")
-        for one in r.get("assumed", {}).get("faults", ()):
-            print(
-                f"assumed: {one['fault']} in {one['image']} ({one['probability']:.2f} sure, strength {one['strength']:.2f})"
-            )
-        count = "1 image" if len(inputs) == 1 else f"{len(inputs)} images"
-        print(f"{output}: {count}, {r['width']}x{r['height']}, {r['depth']}, {r['seconds']:.2f} s with {r['model']}")
+        print_summary(done, len(inputs), choices)
 
 
 def fuse_folders(
@@ -99,9 +103,46 @@ def fuse_folders(
     explain: str | None = None,
     mask_out: str | None = None,
 ) -> int:
-    """Folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
-    showing = bool(parse_instruction(choices.say or "").segment)
-    if len(folders) < 2 and not showing:
+    """Fuses folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
+    complete, partial = pair_folders(folders, output, single=bool(read_say(choices.say).segment))
+    files = [path for paths in complete.values() for path in paths]
+    if report is not None:
+        check_report(report, output, files)
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FusionError(f"{output}: cannot be made ({error.strerror}); choose another folder") from None
+    fuser = choices.load()
+    check_maps(fuser, choices, explain, mask_out)
+    if mask_out is not None:
+        check_mask_folder(mask_out, output, folders)
+    tally = Tally(failures={stem: f"not in {', '.join(map(str, lacking))}" for stem, lacking in partial.items()})
+    sets = plan_sets(complete, output, choices, weights_out, explain, mask_out)
+    todo = [one for one in sets if choices.overwrite or not Path(one.outputs.image).exists()]
+    tally.skipped = len(sets) - len(todo)
+    start = time.perf_counter()
+    with progress_bar(choices.quiet) as bar, divided_threads(choices.jobs):
+        fuse_sets(fuser, todo, choices, tally, bar)
+    seconds = time.perf_counter() - start
+    count = {"fused": len(tally.reports), "skipped": tally.skipped}
+    if report is not None:
+        summary = {**count, "failed": tally.failures, "seconds": round(seconds, 3), "sets": tally.reports}
+        write_json(report, summary, files)
+    if not choices.quiet:
+        print(
+            f"{output}: {count['fused']} fused, {tally.skipped} already there, {len(tally.failures)} failed, {seconds:.1f} s"
+        )
+    return len(tally.failures)
+
+
+def pair_folders(
+    folders: Sequence[str], output: str, single: bool
+) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
+    """Sets by stem, and the stems that some folder lacks, which are said on stderr.
+
+    single: one folder is enough. Raises FusionError for folders that make no sets.
+    """
+    if len(folders) < 2 and not single:
         raise FusionError("give two or more folders; file k of each shows the same scene when the stems agree")
     if os.path.lexists(output) and not Path(output).is_dir():
         raise FusionError(f"{output}: is a file; name a folder for the results")
@@ -115,123 +156,116 @@ def fuse_folders(
         print(f"anyfuse: {stem}: skipped, not in {', '.join(map(str, lacking))}", file=sys.stderr)
     if not complete:
         raise FusionError(f"no file stem is in all of {', '.join(folders)}; stems must agree, as a/01.png and b/01.jpg")
-    files = [path for paths in complete.values() for path in paths]
-    if report is not None:
-        check_report(report, output, files)
-    try:
-        Path(output).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FusionError(f"{output}: cannot be made ({error.strerror}); choose another folder") from None
-    fuser = Fuser(choices.model, device=choices.device, dtype=choices.dtype, max_memory=choices.max_memory)
-    if explain is not None:
-        fuser.check_explains()
-    if mask_out is not None:
-        fuser.check_masks(choices.say)
-        if os.path.lexists(mask_out) and not Path(mask_out).is_dir():
-            raise FusionError(f"{mask_out}: is a file; name a folder for the masks")
-        if os.path.realpath(mask_out) in map(os.path.realpath, (output, *folders)):
-            raise FusionError(f"{mask_out}: holds images or results too; name another folder for the masks")
-    todo: list[tuple[str, tuple[Path, ...], Path]] = []
-    skipped = 0
-    for stem, paths in complete.items():
-        target = Path(output) / f"{stem}{_suffix(paths[choices.reference], choices.suffix)}"
-        if target.exists() and not choices.overwrite:
-            skipped += 1
-        else:
-            todo.append((stem, paths, target))
-    failures: dict[str, str] = {stem: f"not in {', '.join(map(str, lacking))}" for stem, lacking in partial.items()}
-    reports: list[dict[str, Any]] = []
-    start = time.perf_counter()
-    threads = torch.get_num_threads()
-    if choices.jobs > 1:
-        torch.set_num_threads(max(1, threads // choices.jobs))
-
-    def one(job: tuple[str, tuple[Path, ...], Path]) -> dict[str, Any]:
-        stem, paths, target = job
-        shares = None if weights_out is None else str(Path(weights_out) / stem)
-        # maps are written before the image, so those of a set without an image are left from a run that was cut off
-        told = None if explain is None else str(Path(explain) / stem)
-        masks = None if mask_out is None else str(Path(mask_out) / f"{stem}.png")
-        again = replace(choices, overwrite=True)
-        return _run(fuser, [str(p) for p in paths], str(target), again, shares, told, masks).report
-
-    with _progress(choices.quiet) as bar, ThreadPoolExecutor(choices.jobs) as pool:
-        task = bar.add_task("fusing", total=len(todo))
-        waiting: dict[Future[dict[str, Any]], str] = {}
-        rest = iter(todo)
-        try:
-            while True:
-                for job in rest:
-                    waiting[pool.submit(one, job)] = job[0]
-                    if len(waiting) >= choices.jobs:
-                        break
-                if not waiting:
-                    break
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    stem = waiting.pop(future)
-                    try:
-                        reports.append(future.result())
-                        for warning in reports[-1]["warnings"]:
-                            bar.console.print(
-                                f"anyfuse: note: {warning}", markup=False, highlight=False, soft_wrap=True
-                            )
-                    except FusionError as error:
-                        failures[stem] = str(error)
-                        bar.console.print(
-                            one_line(f"anyfuse: {stem}: {error}"), markup=False, highlight=False, soft_wrap=True
-                        )
-                    bar.advance(task)
-        finally:
-            torch.set_num_threads(threads)
-    seconds = time.perf_counter() - start
-    if report is not None:
-        summary = {
-            "fused": len(reports),
-            "skipped": skipped,
-            "failed": failures,
-            "seconds": round(seconds, 3),
-            "sets": reports,
-        }
-        write_json(report, summary, files)
-    if not choices.quiet:
-        print(f"{output}: {len(reports)} fused, {skipped} already there, {len(failures)} failed, {seconds:.1f} s")
-    return len(failures)
+    return complete, partial
 
 
-def _run(
-    fuser: Fuser,
-    inputs: Sequence[str],
+def plan_sets(
+    complete: dict[str, tuple[Path, ...]],
     output: str,
     choices: Choices,
     weights_out: str | None,
-    explain: str | None = None,
-    mask_out: str | None = None,
-) -> Result:
-    """One set of images, read, fused and written."""
+    explain: str | None,
+    mask_out: str | None,
+) -> list[FusionSet]:
+    """Every set with the names of its files. Maps are overwritten: those of a set without an image were cut off."""
+
+    def below(folder: str | None, name: str) -> str | None:
+        return None if folder is None else str(Path(folder) / name)
+
+    sets = []
+    for stem, paths in complete.items():
+        image = Path(output) / f"{stem}{suffix_of(paths[choices.reference], choices.suffix)}"
+        maps = below(weights_out, stem), below(explain, stem), below(mask_out, f"{stem}.png")
+        sets.append(FusionSet(stem, paths, Outputs(str(image), *maps, overwrite=True, quality=choices.quality)))
+    return sets
+
+
+def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: Tally, bar: Progress) -> None:
+    """Fuses the sets, `choices.jobs` at a time; a set that fails is noted and never stops the others."""
+    todo = list(sets)
+    task = bar.add_task("fusing", total=len(todo))
+
+    def say(line: str) -> None:
+        bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def work(one: FusionSet) -> dict[str, Any]:
+        return fuse_set(fuser, [str(p) for p in one.inputs], one.outputs, choices)
+
+    for one, future in in_parallel(work, todo, choices.jobs):
+        try:
+            tally.reports.append(future.result())
+            for warning in tally.reports[-1]["warnings"]:
+                say(f"anyfuse: note: {warning}")
+        except FusionError as error:
+            tally.failures[one.name] = str(error)
+            say(one_line(f"anyfuse: {one.name}: {error}"))
+        bar.advance(task)
+
+
+def in_parallel(
+    work: Callable[[FusionSet], dict[str, Any]], sets: Iterable[FusionSet], jobs: int
+) -> Iterator[tuple[FusionSet, Future[dict[str, Any]]]]:
+    """Runs `work` on the sets in threads; gives each as it ends. No more than `jobs` are begun at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting: dict[Future[dict[str, Any]], FusionSet] = {}
+        rest = iter(sets)
+        while True:
+            for one in rest:
+                waiting[pool.submit(work, one)] = one
+                if len(waiting) >= jobs:
+                    break
+            if not waiting:
+                return
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future
+
+
+@contextmanager
+def divided_threads(jobs: int) -> Iterator[None]:
+    """Shares torch's threads among jobs while they run."""
+    threads = torch.get_num_threads()
+    if jobs > 1:
+        torch.set_num_threads(max(1, threads // jobs))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices) -> dict[str, Any]:
+    """Reads, fuses and writes one set of images; returns its report."""
     start = time.perf_counter()
     result = fuser.run(
         inputs,
         reference=choices.reference,
         resize=choices.resize,
         white=choices.white,
-        with_weights=weights_out is not None,
+        with_weights=outputs.weights is not None,
         keep_order=choices.keep_order,
-        explain=explain is not None,
+        explain=outputs.explain is not None,
         say=choices.say,
     )
+    report = outputs.write(result)
+    return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
+
+
+def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None) -> None:
+    """Raises FusionError where the model cannot give the maps that are asked for."""
     if explain is not None:
-        paths = result.save_explanation(explain, overwrite=choices.overwrite)
-        result.report["explanation"] = [str(p) for p in paths]
-    if weights_out is not None:
-        result.report["weights"] = [str(p) for p in result.save_weights(weights_out, overwrite=choices.overwrite)]
+        fuser.check_explains(choices.say or "")
     if mask_out is not None:
-        result.report["masks"] = [str(p) for p in result.save_masks(mask_out, overwrite=choices.overwrite)]
-    result.save(output, overwrite=choices.overwrite, quality=choices.quality)
-    result.report["seconds_with_files"] = round(time.perf_counter() - start, 4)
-    return result
+        fuser.check_masks(choices.say)
 
 
-def _suffix(reference: Path, wanted: str | None) -> str:
+def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
+    """Raises FusionError where masks cannot go to `folder`."""
+    if os.path.lexists(folder) and not Path(folder).is_dir():
+        raise FusionError(f"{folder}: is a file; name a folder for the masks")
+    if os.path.realpath(folder) in map(os.path.realpath, (output, *inputs)):
+        raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
+
+
+def suffix_of(reference: Path, wanted: str | None) -> str:
     """Suffix of a result: the one asked for, or that of the reference's file."""
     suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
     if suffix not in WRITES:
@@ -239,15 +273,13 @@ def _suffix(reference: Path, wanted: str | None) -> str:
     return suffix
 
 
-def check_report(report: str, output: str, inputs: Iterable[str | Path]) -> None:
-    """Raises FusionError, before any work is done, where `report` is no place for a report."""
-    if not report.lower().endswith(".json"):
-        raise FusionError(f"--report {report}: give a name that ends in .json")
-    target = target_of(report, True, inputs)
-    if os.path.realpath(output) == str(target):
-        raise FusionError(f"--report {report}: is the output itself; give another name")
-
-
-def write_json(path: str, value: Any, inputs: Iterable[str | Path]) -> None:
-    """The file whole or not at all, never over an input."""
-    write_whole(path, [(json.dumps(value, indent=1) + "\n").encode()], overwrite=True, inputs=inputs)
+def print_summary(report: dict[str, Any], count: int, choices: Choices) -> None:
+    """What was understood, assumed and written, on stdout."""
+    if choices.say:
+        print(f"understood: {report['understood']}")
+    for one in report.get("assumed", {}).get("faults", ()):
+        sure = f"{one['probability']:.2f} sure, strength {one['strength']:.2f}"
+        print(f"assumed: {one['fault']} in {one['image']} ({sure})")
+    images = "1 image" if count == 1 else f"{count} images"
+    size = f"{report['width']}x{report['height']}, {report['depth']}"
+    print(f"{report['output']}: {images}, {size}, {report['seconds']:.2f} s with {report['model']}")

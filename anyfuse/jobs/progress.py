@@ -1,3 +1,5 @@
+"""Progress on the terminal."""
+
 from __future__ import annotations
 
 from rich.console import Console
@@ -5,13 +7,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 
-class _Rate(ProgressColumn):
+class Rate(ProgressColumn):
+    """Sets a second."""
+
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.2f} sets/s" if task.speed else "")
 
 
-def _progress(quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=quiet,
-    )  # fmt: skip
+def progress_bar(quiet: bool) -> Progress:
+    """A bar on stderr, with the rate and the time that is left."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=quiet)

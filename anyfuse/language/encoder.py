@@ -10,22 +10,19 @@ The built-in one also tags words: what a word that is not in the lexicon means i
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 from zlib import crc32
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..control import CLASSES, DEGRADATIONS, TASKS, TONES, Control
 from ..errors import FusionError
-from ..weights import CONFIG_NAME, WEIGHTS_NAME, is_hub_id, read_tensors
+from ..weights import WEIGHTS_NAME, is_hub_id, load_state, package_folder, read_config, read_tensors, save_folder
 from .lexicon import tags
 from .tokens import tokenise
 
@@ -127,11 +124,8 @@ class LanguageModel(nn.Module):
 
     def save_pretrained(self, folder: Path) -> None:
         """config.json and model.safetensors in float16."""
-        folder.mkdir(parents=True, exist_ok=True)
         config = {"system": "LanguageModel", **asdict(self.config), "tags": tags(), "labels": LABELS}
-        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
-        state = {k: v.half().contiguous() for k, v in self.state_dict().items()}
-        (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
+        save_folder(folder, config, {k: v.half() for k, v in self.state_dict().items()})
 
 
 @lru_cache(maxsize=20000)
@@ -157,7 +151,7 @@ def load_language_model(folder: str | Path) -> LanguageModel:
     """The model in a folder, strictly; FusionError where the folder holds none or one of another lexicon."""
     folder = Path(folder)
     try:
-        raw = json.loads((folder / CONFIG_NAME).read_text())
+        raw = read_config(folder)
         config = LanguageConfig(**{k: raw[k] for k in LanguageConfig.__dataclass_fields__})
     except (OSError, ValueError, KeyError) as error:
         raise FusionError(
@@ -168,10 +162,7 @@ def load_language_model(folder: str | Path) -> LanguageModel:
             f"{folder}: made for other tags than this lexicon has; train it again with `anyfuse train language`"
         )
     model = LanguageModel(config, *read_words(folder / WORDS_NAME))
-    try:
-        model.load_state_dict({k: v.float() for k, v in read_tensors(folder / WEIGHTS_NAME).items()}, strict=True)
-    except RuntimeError as error:
-        raise FusionError(f"{folder}: the weights don't fit ({' '.join(str(error).split())[:120]})") from None
+    load_state(model, folder / WEIGHTS_NAME)
     return model.eval().requires_grad_(False)
 
 
@@ -182,15 +173,10 @@ def read_words(path: Path) -> tuple[dict[str, int], Tensor]:
     return {word: row for row, word in enumerate(words)}, tensors["vectors"]
 
 
-def package_folder() -> Path:
-    """Where the package keeps the built-in model."""
-    return Path(str(files("anyfuse") / "assets" / "weights" / "language"))
-
-
 @lru_cache(maxsize=1)
 def built_in() -> LanguageModel:
     """The model of the package."""
-    return load_language_model(package_folder())
+    return load_language_model(package_folder("language"))
 
 
 # ---------------------------------------------------------------------- of others

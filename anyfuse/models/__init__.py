@@ -7,7 +7,7 @@ from typing import Any
 
 _HOME = {
     "MODELS": ".registry",
-    "SHORT": ".registry",
+    "ALIASES": ".registry",
     "Spec": ".registry",
     "build_model": ".registry",
     "describe": ".registry",
@@ -20,10 +20,10 @@ _HOME = {
 }
 
 __all__ = [
+    "ALIASES",
+    "MODELS",
     "Context",
     "FusionModel",
-    "MODELS",
-    "SHORT",
     "Spec",
     "build_model",
     "describe",

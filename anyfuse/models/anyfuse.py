@@ -245,7 +245,7 @@ class Anyfuse(FusionModel):
 
     # ------------------------------------------------------------------ the contract
 
-    def reduce(self, sources: Tensor) -> Tensor:
+    def global_features(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
         luma = gauss[0][:, :1]
@@ -267,7 +267,7 @@ class Anyfuse(FusionModel):
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
         return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         fused, _, _ = self._fuse(sources, context)
         luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
@@ -278,7 +278,7 @@ class Anyfuse(FusionModel):
         parts = sources.unbind(1)
         return torch.maximum(torch.minimum(fused, reduce(torch.maximum, parts)), reduce(torch.minimum, parts))
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
         _, weights, share = self._fuse(sources, context)
         for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..errors import FusionError
-from ..weights import CONFIG_NAME, WEIGHTS_NAME, read_tensors
+from ..weights import load_state, save_folder
 
 if TYPE_CHECKING:
     from ..control import Control
@@ -42,7 +40,7 @@ class FusionModel(nn.Module):
     (chroma, centred at 0) may follow and are blended by the same weights.
 
     A model whose result at a pixel depends on the pixels within `halo` alone can be tiled as it is. A model with
-    `context_scale` = s has a global part: `reduce` turns sources into maps s times smaller (local, within `halo`),
+    `context_scale` = s has a global part: `global_features` turns sources into maps s times smaller (local, within `halo`),
     `context` sees those maps of the whole image, and `forward` gets the crop of the context for its tile. Without a
     given context, `forward` computes it from its own input, so a whole image needs one call.
     """
@@ -60,8 +58,8 @@ class FusionModel(nn.Module):
     """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
-    repairs: bool = False
-    """Whether it can be told what is wrong with its sources (`tell`): where a user says nothing, estimate.py finds it out."""
+    restores: bool = False
+    """Whether it takes degradations of its sources as a condition. Where a user names none, they are estimated."""
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
@@ -72,7 +70,7 @@ class FusionModel(nn.Module):
     working_bytes: int = 64
     """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
 
-    def reduce(self, sources: Tensor) -> Tensor:
+    def global_features(self, sources: Tensor) -> Tensor:
         """sources (B, N, C, H, W) -> maps (B, N, K, H/s, W/s); only for models with a `context_scale`."""
         raise TypeError(f"{type(self).__name__} has no context")
 
@@ -80,24 +78,46 @@ class FusionModel(nn.Module):
         """Maps of the whole image (B, N, K, H/s, W/s) -> its context; only with a `context_scale`."""
         raise TypeError(f"{type(self).__name__} has no context")
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def condition(self, control: Control, order: Sequence[int]) -> Any:
+        """What a user asks for, as a value that `forward`, `weights` and `explain` take. The model keeps no state of it.
+
+        order: for each source that the model gets, its place in the user's list.
+        Raises FusionError for a request that the model cannot fulfil.
+        """
+        if control.degradations or control.tone or control.segment:
+            raise FusionError(
+                f"{type(self).__name__} follows no instructions; mmaif restores, ditfuse changes light and segments; "
+                "or leave --say out"
+            )
+        return None
+
+    def ignored(self, control: Control) -> list[str]:
+        """A warning for each part of a request that has no effect with this model."""
+        return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
+
+    def forward(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor:
         raise NotImplementedError
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor | None:
+    def weights(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor | None:
         """Share of each source in each pixel of the result, (B, N, H, W), sums to 1; None if the model has none."""
         return None
 
-    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+    def explain(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> dict[str, Tensor]:
         """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has none."""
         return {}
 
+    def check_explains(self, condition: Any = None) -> None:
+        """Raises FusionError where `explain` has nothing to give under this condition."""
+        if type(self).explain is FusionModel.explain:
+            raise FusionError(f"{type(self).__name__} explains nothing; --explain is for --model tita-small")
+
     @property
-    def shows(self) -> bool:
-        """Whether the model tells where classes are, by `masks`."""
+    def has_masks(self) -> bool:
+        """Whether the model segments classes, by `masks`."""
         return type(self).masks is not FusionModel.masks
 
-    def masks(self, sources: Tensor, classes: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """Where classes of CamVid are, by name: probability of each pixel (B, H, W) in [0, 1]. classes: None takes those told; {} if the model has none."""
+    def masks(self, sources: Tensor, classes: Iterable[str] = ()) -> dict[str, Tensor]:
+        """Probability (B, H, W) in [0, 1] of each of CamVid's `classes` at each pixel, by name; {} if the model has none."""
         return {}
 
     def check_arity(self, n: int) -> None:
@@ -109,17 +129,6 @@ class FusionModel(nn.Module):
                 f"{type(self).__name__} takes {takes} images, not {n}: for any number of images use --model anyfuse"
             )
 
-    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
-        """Takes what a user asks for, for the calls that follow; returns warnings on wishes without effect.
-
-        order: places in the user's list of the sources that the model gets. Raises FusionError for a wish that the model cannot fulfil.
-        """
-        if control.degradations or control.tone or control.segment:
-            raise FusionError(
-                f"{type(self).__name__} follows no instructions; mmaif repairs, ditfuse changes light and shows things; or leave --say out"
-            )
-        return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
-
     def prepare(self) -> None:
         """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not to be had."""
 
@@ -127,30 +136,11 @@ class FusionModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes config.json and model.safetensors (float16 is kept as it is) into `folder`."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        config = {"system": type(self).__name__, **asdict(self.config)}
-        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
-        state = {k: v.contiguous() for k, v in self.state_dict().items()}
-        (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
+        save_folder(Path(folder), {"system": type(self).__name__, **asdict(self.config)}, self.state_dict())
 
     def load_weights(self, path: str | Path) -> None:
         """Loads a safetensors file strictly; a FusionError names the first keys that don't fit."""
-        path = Path(path)
-        own = self.state_dict()
-        state = {k: v for k, v in read_tensors(path).items() if self.accepts(k)}
-        missing = sorted(own.keys() - state.keys())
-        unexpected = sorted(state.keys() - own.keys())
-        shapes = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-        if missing or unexpected or shapes:
-            wrong = [f"missing {k}" for k in missing[:2]] + [f"unexpected {k}" for k in unexpected[:2]]
-            wrong += [f"{k} is {tuple(state[k].shape)} for {tuple(own[k].shape)}" for k in shapes[:2]]
-            count = len(missing) + len(unexpected) + len(shapes)
-            raise FusionError(
-                f"{path}: {count} keys don't fit {type(self).__name__} ({'; '.join(wrong)}): "
-                "these weights belong to another model or configuration"
-            )
-        self.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()}, strict=True)
+        load_state(self, Path(path), self.accepts)
 
     def accepts(self, key: str) -> bool:
         """Whether a key of a weights file is looked at; others are passed over in silence."""

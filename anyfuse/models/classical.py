@@ -38,10 +38,10 @@ class Average(FusionModel):
         super().__init__()
         self.config = config or AverageConfig()
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         return sources.mean(1)
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         return torch.full_like(sources[:, :, 0], 1 / sources.shape[1])
 
 
@@ -60,10 +60,10 @@ class Maximum(FusionModel):
         super().__init__()
         self.config = config or MaximumConfig()
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         return (self.weights(sources)[:, :, None] * sources).sum(1)
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         luma = sources[:, :, 0]
         return _ties(luma, luma.amax(1, keepdim=True))
 
@@ -106,7 +106,7 @@ class Laplacian(FusionModel):
         super().__init__()
         self.config = config or LaplacianConfig()
 
-    def reduce(self, sources: Tensor) -> Tensor:
+    def global_features(self, sources: Tensor) -> Tensor:
         return unflatten_set(gaussian_pyramid(flatten_set(sources), FINE_LEVELS)[-1], sources.shape[1])
 
     def context(self, reduced: Tensor) -> Context:
@@ -117,7 +117,7 @@ class Laplacian(FusionModel):
         fused = collapse([*[strongest(b) for b in bands[:-1]], bands[-1].mean(1)])
         return Context((fused[..., :h, :w],))
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         n = sources.shape[1]
         pyramid = laplacian_pyramid(flatten_set(sources), FINE_LEVELS)
         coarse = (context or self.context(unflatten_set(pyramid[-1], n))).maps[0]
@@ -156,7 +156,7 @@ class Mertens(FusionModel):
         super().__init__()
         self.config = config or MertensConfig()
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         c = self.config
         luma = sources[:, :, 0]
         padded = F.pad(luma, (1, 1, 1, 1), mode="replicate")
@@ -169,7 +169,7 @@ class Mertens(FusionModel):
         w = w + 1e-12
         return w / w.sum(1, keepdim=True)
 
-    def reduce(self, sources: Tensor) -> Tensor:
+    def global_features(self, sources: Tensor) -> Tensor:
         both = torch.cat([sources, self.weights(sources)[:, :, None]], 2)
         return unflatten_set(gaussian_pyramid(flatten_set(both), FINE_LEVELS)[-1], sources.shape[1])
 
@@ -184,9 +184,9 @@ class Mertens(FusionModel):
     def _blend(bands: list[Tensor], weights: list[Tensor], n: int) -> list[Tensor]:
         return [unflatten_set(b * w, n).sum(1) for b, w in zip(bands, weights, strict=True)]
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         n = sources.shape[1]
-        coarse = (context or self.context(self.reduce(sources))).maps[0]
+        coarse = (context or self.context(self.global_features(sources))).maps[0]
         weights = gaussian_pyramid(flatten_set(self.weights(sources)[:, :, None]), FINE_LEVELS)
         bands = laplacian_pyramid(flatten_set(sources), FINE_LEVELS)
         fused = collapse([*self._blend(bands[:-1], weights[:-1], n), coarse])
@@ -229,12 +229,12 @@ class Guided(FusionModel):
             out.append(w / w.sum(1, keepdim=True))
         return out[0], out[1]
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         base_weight, detail_weight = self._decisions(sources)
         base = unflatten_set(box(flatten_set(sources), self.config.mean_size // 2), sources.shape[1])
         fused = (base_weight[:, :, None] * base + detail_weight[:, :, None] * (sources - base)).sum(1)
         return torch.cat([fused[:, :1].clamp(0, 1), fused[:, 1:]], 1)
 
-    def weights(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         base, detail = self._decisions(sources)
         return (base + detail) / 2

@@ -3,13 +3,12 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict, dataclass, fields, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
 from ..io.atomic import one_line
-from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, from_hub, is_hub_id
+from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, from_hub, is_hub_id, package_folder
 from .anyfuse import Anyfuse, AnyfuseConfig
 from .base import FusionModel, parameter_counts
 from .classical import (
@@ -59,7 +58,7 @@ class Spec:
         """The weights file inside the package, or None."""
         if self.weights is None:
             return None
-        return Path(str(files("anyfuse") / "assets" / "weights" / self.weights / WEIGHTS_NAME))
+        return package_folder(self.weights) / WEIGHTS_NAME
 
 
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
@@ -155,7 +154,7 @@ MODELS: dict[str, Spec] = {
     ),
 }
 
-SHORT = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
+ALIASES = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
 """Short names of those that ship."""
 SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
 CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
@@ -185,12 +184,12 @@ def is_there(spec: Spec) -> bool:
 
 
 def load_model(name: str | Path) -> FusionModel:
-    """The model of a name in MODELS or SHORT, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
+    """The model of a name in MODELS or ALIASES, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
 
     In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder without a
     model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
     """
-    name = SHORT.get(str(name), name)
+    name = ALIASES.get(str(name), name)
     if str(name) in MODELS:
         spec = MODELS[str(name)]
         if spec.weights is None and not is_there(spec):
@@ -290,18 +289,3 @@ def parts_text() -> str:
         own = sum(p.numel() for p in model.parameters(recurse=False))
         lines += [f"  {'itself':<16} {own:>12,}"] if own else []
     return "\n".join(lines) + "\n"
-
-
-__all__ = [
-    "MODELS",
-    "SHORT",
-    "Context",
-    "FusionModel",
-    "Spec",
-    "build_model",
-    "describe",
-    "from_pretrained",
-    "is_there",
-    "load_model",
-    "parts_text",
-]

@@ -1,14 +1,17 @@
+"""What a training leaves beside the weights: the model card, and the scores on held-out images."""
+
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data.batches import TrainingData, darker_first
 from ..data.synthetic import focus_stack
@@ -18,6 +21,9 @@ from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
 from .pools.base import Pool
 from .recipes import Recipe, command
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def export(
@@ -36,25 +42,31 @@ def export(
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
     changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
+    intro = f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0."
     lines = [
-        f"# {recipe.model}{changes}",
-        "",
-        f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0.",
-        "",
         f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
         + ", ".join(sorted({s.task for s in recipe.sets})),
         f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
-        f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {_device_name(model)}, torch {torch.__version__}",
+        hardware(next(model.parameters()).device),
         "- validation (every tenth file of each set, held out):",
         *(f"  - {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for name, s in scores.items()),
-        "",
-        "```json",
-        json.dumps(asdict(recipe), indent=1),
-        "```",
     ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
-    log(f"wrote {out / 'README.md'}")
+    log(f"wrote {write_card(out, f'{recipe.model}{changes}', intro, lines, recipe)}")
     return out
+
+
+def write_card(out: Path, title: str, intro: str, lines: Sequence[str], settings: DataclassInstance) -> Path:
+    """Writes README.md, the model card, into `out`: title, intro, lines of Markdown, and the settings as JSON."""
+    text = [f"# {title}", "", intro, "", *lines, "", "```json", json.dumps(asdict(settings), indent=1), "```"]
+    path = out / "README.md"
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+def hardware(device: torch.device) -> str:
+    """A line for the card: processor, threads, GPU, version of torch."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {name}, torch {torch.__version__}"
 
 
 SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
@@ -87,8 +99,3 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
         means = torch.cat(rows, 1).nanmean(1).tolist()
         out[name] = dict(zip(SCORES, means, strict=True))
     return out
-
-
-def _device_name(model: nn.Module) -> str:
-    device = next(model.parameters()).device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"

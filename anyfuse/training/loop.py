@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import signal
 import threading
 import time
@@ -35,6 +37,26 @@ class Ema:
                 self.shadow[key].copy_(value)
 
 
+class PythonRandom:
+    """Python's random numbers as a part of a run: `rng` goes on where the checkpoint left it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        version, words, last = self.rng.getstate()
+        return {"version": version, "words": list(words), "last": last}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rng.setstate((state["version"], tuple(state["words"]), state["last"]))
+
+
+def warm_cosine(lr: float, warmup: int, step: int, steps: int) -> float:
+    """The rate of a step: linear warm-up times a cosine from `lr` to lr/50 over all `steps`."""
+    warm = min(1.0, (step + 1) / max(1, warmup))
+    return lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
 class Stateful(Protocol):
     """A part of a run that a checkpoint keeps."""
 
@@ -55,11 +77,11 @@ class Loop:
         out: Path,
         key: Mapping[str, Any],
         parts: Mapping[str, Stateful],
-        ema: Ema,
-        gen: Generator,
+        ema: Ema | None,
+        gen: Generator | None,
         *,
         steps: int,
-        device: str,
+        device: str = "cpu",
         resume: bool,
         save_every: int,
         log_every: int = 50,
@@ -78,8 +100,10 @@ class Loop:
                 )
             for name, part in parts.items():
                 part.load_state_dict(state[name])
-            ema.shadow = state["ema"]
-            gen.set_state(state["generator"].cpu())
+            if ema is not None:
+                ema.shadow = state["ema"]
+            if gen is not None:
+                gen.set_state(state["generator"].cpu())
             if "random" in state:  # drop path draws from the global generators
                 torch.set_rng_state(state["random"].cpu())
                 if device.startswith("cuda"):
@@ -120,10 +144,12 @@ class Loop:
             self._save(step)
 
     def _save(self, step: int) -> None:
-        state = {
-            **self.key, **{name: part.state_dict() for name, part in self.parts.items()}, "ema": self.ema.shadow,
-            "generator": self.gen.get_state(), "step": step + 1, "seconds": self.seconds, "random": torch.get_rng_state(),
-        }  # fmt: skip
+        state = {**self.key, **{name: part.state_dict() for name, part in self.parts.items()}}
+        state |= {"step": step + 1, "seconds": self.seconds, "random": torch.get_rng_state()}
+        if self.ema is not None:
+            state["ema"] = self.ema.shadow
+        if self.gen is not None:
+            state["generator"] = self.gen.get_state()
         if self.device.startswith("cuda"):
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         torch.save(state, self.last.with_suffix(".tmp"))

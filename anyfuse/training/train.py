@@ -101,6 +101,3 @@ def _to(batch: Batch, device: str) -> Batch:
     parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
     moved: dict[str, Any] = {name: v.to(device) for name, v in parts.items() if isinstance(v, Tensor)}
     return replace(batch, **moved)
-
-
-__all__ = ["Ema", "learning_rate", "train", "validate"]

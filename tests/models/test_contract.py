@@ -12,7 +12,7 @@ from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
 from anyfuse.models.base import FusionModel
 from anyfuse.models.latent.base import LatentModel
-from anyfuse.models.registry import MODELS, SHORT, build_model, describe, is_there, load_model
+from anyfuse.models.registry import MODELS, ALIASES, build_model, describe, is_there, load_model
 from anyfuse.models.tita.tita import TITA
 
 ALL = list(MODELS)
@@ -210,7 +210,7 @@ def test_a_flat_image_has_no_border(name: str, level: float) -> None:
 
 
 def test_short_names() -> None:
-    for short, name in SHORT.items():
+    for short, name in ALIASES.items():
         assert name in MODELS
         assert short not in MODELS
         if is_there(MODELS[name]):

@@ -160,7 +160,7 @@ def _run_case(
     jobs: list[tuple[str, Fuser, list[Frame], Control]] = []
     for label, fuser in fusers.items():
         given = [lumas[k] for k in order] if fuser.model.ordered else lumas
-        if not fuser.model.repairs:
+        if not fuser.model.restores:
             jobs.append((label, fuser, given, Control()))
             continue
         places = order if fuser.model.ordered else [0, 1]
@@ -168,7 +168,7 @@ def _run_case(
         looked = [bad[k] for k in places]  # in colour, as a user's files
         found = estimate_stack(Stack(tuple(looked)), order=[0, 1])
         spent[estimated] = time.perf_counter() - start
-        faults = found.told([f.name for f in looked])["faults"]
+        faults = found.as_dict([f.name for f in looked])["faults"]
         assumed[estimated] = ", ".join(f"{one['fault']} {one['probability']} {one['image']}" for one in faults)
         told = {
             "exact": instruction(case.plans, places, exact=True),
@@ -192,7 +192,7 @@ def _run_case(
         start = time.perf_counter()
         fused = fuser.run(frames, keep_order=True, say=control)
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
-        if fuser.model.repairs:
+        if fuser.model.restores:
             heard[method] = assumed.get(method, fused.report["understood"])
         write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.fused.pixels, overwrite=True)
         got = levels(Frame(fused.fused.pixels), "opencv")[None].double()

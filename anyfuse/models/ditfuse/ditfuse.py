@@ -66,7 +66,7 @@ class Branch(NamedTuple):
 class DiTFuse(LatentModel):
     """The whole system. Training takes it in its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
 
-    told: what is asked for, used where `forward` gets nothing; None: nothing beyond fusion. steps, branches, text_scale, image_scale: as in the
+    Its condition is a Control; None: nothing beyond fusion. steps, branches, text_scale, image_scale: as in the
     configuration, and may be set. cache: whether the condition's keys and values are computed once per image (else at each step: slower, and the
     same result within rounding). seed: of the noise.
     """
@@ -81,15 +81,16 @@ class DiTFuse(LatentModel):
         self.mask_head = MaskHead(self.channels, c.width, c.patch) if c.mask else None
         self.steps, self.branches = c.steps, c.branches
         self.text_scale, self.image_scale = c.text_scale, c.image_scale
-        self.told: Control | None = None
         self.cache, self.seed = True, 0
 
-    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
-        """As FusionModel; a wish is refused where it is a repair, or a class and the model has no head for it."""
+    def condition(self, control: Control, order: Sequence[int]) -> Control | None:
+        """As FusionModel; refuses degradations, and classes where the model has no head for them."""
         ditfuse_prompt.check(control)
         if control.segment and self.mask_head is None:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
-        self.told = None if control.empty else control
+        return None if control.empty else control
+
+    def ignored(self, control: Control) -> list[str]:
         return ditfuse_prompt.ignored(control)
 
     # ------------------------------------------------------------------ the flow
@@ -152,25 +153,24 @@ class DiTFuse(LatentModel):
             return decoded
         return self.detail(decoded, sources, guide)
 
-    def forward(self, sources: Tensor, context: Context | None = None, control: Control | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
         """sources (B, 2, C, H, W) in [0, 1], H and W multiples of 16 -> fused (B, C, H, W) in [0, 1]; classes are in `masks`.
 
         Raises FusionError for repairs, which DiTFuse does not do.
         """
         sources = sources.expand(-1, -1, self.channels, -1, -1)
-        latents, guide = self.generate(self.encode_pair(sources), control or self.told)
+        latents, guide = self.generate(self.encode_pair(sources), condition)
         return self.render(latents, guide, sources).clamp(0, 1)
 
     # ------------------------------------------------------------------ segmentation
 
-    def masks(self, sources: Tensor, classes: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """sources (B, 2, C, H, W) in [0, 1] -> per class the probability of each pixel (B, H, W), of all classes there are; classes: None takes those told.
+    def masks(self, sources: Tensor, classes: Iterable[str] = ()) -> dict[str, Tensor]:
+        """sources (B, 2, C, H, W) in [0, 1] -> probability of each pixel (B, H, W) for each of `classes`, among all that the head knows.
 
         One pass for all, at t = 0: the target is noise, so what the tokens know of the classes comes from text and images. Raises FusionError for an
         unknown class or a model without the head.
         """
-        told = self.told.segment if self.told is not None else {}
-        asked = Control(segment=dict.fromkeys(told if classes is None else classes))
+        asked = Control(segment=dict.fromkeys(classes))
         if not asked.segment:
             return {}
         if self.mask_head is None:
@@ -185,13 +185,19 @@ class DiTFuse(LatentModel):
         shares = F.avg_pool2d(shares, 5, 1, 2, count_include_pad=False)  # edges and specks of single pixels
         return {name: shares[:, CLASSES.index(name)] for name in asked.segment}
 
-    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
-        """The masks of the classes told, as 'mask CLASS' (B, H, W)."""
-        return {f"mask {name}": mask for name, mask in self.masks(sources).items()}
+    def explain(
+        self, sources: Tensor, condition: Control | None = None, context: Context | None = None
+    ) -> dict[str, Tensor]:
+        """The masks of the classes that the condition names, as 'mask CLASS' (B, H, W)."""
+        classes = condition.segment if condition is not None else {}
+        return {f"mask {name}": mask for name, mask in self.masks(sources, classes).items()}
+
+    def check_explains(self, condition: Control | None = None) -> None:
+        if condition is None or not condition.segment:
+            raise FusionError(
+                "DiTFuse explains the classes that it segments: add --say 'highlight the cars', or leave --explain out"
+            )
 
     def _grid(self, latents: Tensor) -> tuple[int, int]:
         h, w = latents.shape[-2:]
         return h // self.config.patch, w // self.config.patch
-
-
-__all__ = ["FAST", "TINY", "DiTFuse", "DiTFuseConfig", "MaskHead"]

@@ -32,6 +32,7 @@ from ...control import Control
 from ...errors import FusionError
 from ...weights import is_hub_id, read_tensors
 from ..base import Context, FusionModel, flatten_set
+from ..frozen import FrozenModule
 from .prompt import check, full_prompt, ignored, image_tag
 from .transformer import TARGET, TEXT, TIME, KeysValues, attention_mask
 
@@ -159,17 +160,13 @@ def negative_prompt() -> str:
 # ---------------------------------------------------------------------- the system
 
 
-class Frozen(nn.Module):
-    """Transformer and codec of diffusers, frozen, in evaluation mode and in no state dict; loaded in bfloat16 they stay in it."""
+class Frozen(FrozenModule):
+    """Transformer and codec of diffusers, frozen. Loaded in bfloat16 they stay in it."""
 
     def __init__(self, transformer: Any, vae: Any) -> None:
         super().__init__()
         self.transformer, self.vae = transformer, vae
-        self.requires_grad_(False)
-        super().train(False)
-
-    def train(self, mode: bool = True) -> Frozen:
-        return self
+        self.freeze()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         def keep(x: Tensor) -> Tensor:
@@ -177,10 +174,6 @@ class Frozen(nn.Module):
             return y.to(x.dtype) if y.element_size() > x.element_size() else y
 
         return super()._apply(keep, recurse)
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Empty: their weights stay where they came from."""
-        return {} if destination is None else destination
 
 
 @dataclass
@@ -194,7 +187,7 @@ class Known:
 
 
 class OmniGen(FusionModel):
-    """The full system. told, steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are painted by the network
+    """The full system. Its condition is a Control. steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are painted by the network
     itself, as a translucent overlay in the result."""
 
     stride = PATCH
@@ -216,7 +209,6 @@ class OmniGen(FusionModel):
             self._take(read_adapter(c.lora), c.lora)
         self.steps, self.branches = c.steps, c.branches
         self.text_scale, self.image_scale = c.text_scale, c.image_scale
-        self.told: Control | None = None
         self.cache, self.seed = True, 0
         self.register_load_state_dict_post_hook(_without_frozen)
 
@@ -240,10 +232,12 @@ class OmniGen(FusionModel):
         for adapter, layer in zip(self.adapters, self.frozen.transformer.layers, strict=False):
             adapter.merge(layer.self_attn)  # type: ignore[operator]
 
-    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
-        """As FusionModel; repairs are refused."""
+    def condition(self, control: Control, order: Sequence[int]) -> Control | None:
+        """As FusionModel; refuses degradations."""
         check(control)
-        self.told = None if control.empty else control
+        return None if control.empty else control
+
+    def ignored(self, control: Control) -> list[str]:
         return ignored(control)
 
     # ------------------------------------------------------------------ codec
@@ -337,7 +331,7 @@ class OmniGen(FusionModel):
         return [row for row in rows if row[0]]
 
     @torch.no_grad()
-    def forward(self, sources: Tensor, context: Context | None = None, control: Control | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
         """sources (B, 2, 3, H, W) in [0, 1] -> fused (B, 3, H, W) in [0, 1], one pair at a time; each pair has the same noise."""
         batch, size = sources.shape[:2], sources.shape[-2:]
         images = flatten_set(sources.expand(-1, -1, 3, -1, -1))
@@ -345,7 +339,7 @@ class OmniGen(FusionModel):
         if small != tuple(size):
             images = F.interpolate(images, small, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         latents = self.encode(images).unflatten(0, tuple(batch))
-        fused = torch.cat([self.decode(self.generate(pair, control or self.told)) for pair in latents])
+        fused = torch.cat([self.decode(self.generate(pair, condition)) for pair in latents])
         if small != tuple(size):
             fused = F.interpolate(fused, size, mode="bicubic", antialias=True, align_corners=False)
         return fused.clamp(0, 1).to(sources)

@@ -16,11 +16,9 @@ Everything is deterministic: the mode of a codec that has a distribution. Weight
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +27,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
-from ...weights import CONFIG_NAME, WEIGHTS_NAME, cache_folder, is_hub_id, read_tensors
+from ...weights import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    cache_folder,
+    fingerprint,
+    is_hub_id,
+    load_state,
+    package_folder,
+    save_folder,
+)
+from ..frozen import FrozenModule
 
 STRIDE = 8
 LATENT = 16
@@ -159,8 +167,8 @@ def cosines(channels: int) -> Tensor:
 # ---------------------------------------------------------------------- the frozen codec
 
 
-class Codec(nn.Module):
-    """A frozen codec. It is in evaluation mode whatever its parent is in, and not in any state dict; gradients pass through it.
+class Codec(FrozenModule):
+    """A frozen codec. Gradients pass through it.
 
     name: one of CODECS, or a folder: ours, or one in diffusers' layout, or a hub id. Weights are read at the first use or by `load`.
     random: of `tiny`, the untrained one (the linear path alone), for tests and ablations.
@@ -174,17 +182,9 @@ class Codec(nn.Module):
         if name == "tiny" or (name not in CODECS and is_ours(Path(name))):
             config = TinyConfig() if random or name == "tiny" else read_config(Path(name))
             self.channels = 3 if config.channels == 3 else 1
-            self.net, self.ready = untrained(config).requires_grad_(False), random
+            self.net, self.ready = untrained(config), random
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        super().train(False)
-
-    def train(self, mode: bool = True) -> Codec:
-        """Does nothing: a frozen codec stays in evaluation mode."""
-        return self
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Empty: weights live apart (see `load`)."""
-        return {} if destination is None else destination
+        self.freeze()
 
     def load(self) -> None:
         """Reads the weights unless they are there already; a FusionError says how to get them."""
@@ -239,11 +239,7 @@ class Codec(nn.Module):
         """First 16 hexadecimal digits of the sha256 over weights and statistics, in float16 so that storage does not matter."""
         self.load()
         assert self.net is not None
-        digest = hashlib.sha256()
-        state = nn.Module.state_dict(self.net)
-        for _, value in sorted(state.items()):
-            digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint(value for _, value in sorted(nn.Module.state_dict(self.net).items()))
 
 
 def untrained(config: TinyConfig) -> TinyCodec:
@@ -278,7 +274,7 @@ def find_folder(name: str) -> Path:
         return Path(name)
     for folder in (
         cache_folder() / f"codec-{name}",  # first: a user's own
-        Path(str(files("anyfuse") / "assets" / "weights" / f"codec-{name}")),
+        package_folder(f"codec-{name}"),
     ):
         if (folder / WEIGHTS_NAME).exists():
             return folder
@@ -341,19 +337,10 @@ def load_tiny(net: TinyCodec, folder: Path) -> None:
     """Loads the weights of a folder strictly."""
     if read_config(folder) != net.config:
         raise FusionError(f"{folder}: has the shape {read_config(folder)}, and {net.config} is needed")
-    path = folder / WEIGHTS_NAME
-    state, own = read_tensors(path), net.state_dict()
-    wrong = sorted(own.keys() ^ state.keys()) or [k for k in own if own[k].shape != state[k].shape]
-    if wrong:
-        raise FusionError(f"{path}: {len(wrong)} weights don't fit the codec, the first is {wrong[0]}")
-    net.load_state_dict({k: v.float() for k, v in state.items()})
+    load_state(net, folder / WEIGHTS_NAME)
 
 
 def save_tiny(net: TinyCodec, folder: Path) -> None:
     """Writes config.json and model.safetensors, float16."""
-    from safetensors.torch import save
-
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in net.state_dict().items()}
-    (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
-    (folder / CONFIG_NAME).write_text(json.dumps({"system": "TinyCodec", **asdict(net.config)}, indent=1) + "\n")
+    state = {k: v.half() for k, v in net.state_dict().items()}
+    save_folder(folder, {"system": "TinyCodec", **asdict(net.config)}, state)

@@ -6,7 +6,6 @@ Origin: ours; neither paper has one. Licence: Apache-2.0.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,38 +13,29 @@ from torch import Tensor, nn
 
 from ...image.colour import join, to_luma_chroma
 from ...image.pyramid import collapse, laplacian_pyramid
+from ...weights import WEIGHTS_NAME, package_folder
 from ..anyfuse import Anyfuse
 from ..base import flatten_set, unflatten_set
+from ..frozen import FrozenModule
 
 LARGEST_GAIN = 4.0
 BAND = 0.03  # band value at which the compression of what the path sees has reached one half
 LEVELS = 4
 
 
-class Reference(nn.Module):
-    """The default model, frozen, in evaluation mode whatever its parent is in, and in no state dict. Its weights are read at the first use."""
+class Reference(FrozenModule):
+    """The default model, frozen. Its weights are read at the first use."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, self.ready = Anyfuse().requires_grad_(False), False
-        super().train(False)
-
-    def train(self, mode: bool = True) -> Reference:
-        """Does nothing."""
-        return self
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Empty: the weights are those of the model `anyfuse`."""
-        return {} if destination is None else destination
+        self.net, self.ready = Anyfuse(), False
+        self.freeze()
 
     @torch.no_grad()
     def forward(self, sources: Tensor) -> Tensor:
         """sources (B, 2, 1 or 3, H, W) in [0, 1] -> fused (B, 1 or 3, H, W); sides are filled up to what the model takes and cut back"""
         if not self.ready:
-            from ..registry import load_model
-
-            with torch.random.fork_rng(devices=[]):  # nothing is drawn from a run's numbers
-                self.net.load_state_dict(load_model("anyfuse").state_dict())
+            self.net.load_weights(package_folder("anyfuse") / WEIGHTS_NAME)
             self.ready = True
         x, (height, width) = flatten_set(sources), sources.shape[-2:]
         x = to_luma_chroma(x) if x.shape[1] == 3 else x

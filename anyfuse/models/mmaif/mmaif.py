@@ -189,7 +189,7 @@ class DiT(nn.Module):
 class MMAIF(LatentModel):
     """The whole system. Training takes it in its parts (`encode`, `dit`, `render`); forward joins them.
 
-    told: the embedding (1 or B, E) of an instruction, used where `forward` gets none; None: nothing was said. steps: Euler steps of flow.
+    Its condition is the embedding (1 or B, E) of an instruction; None: no instruction. steps: Euler steps of flow.
     """
 
     def __init__(self, config: MMAIFConfig | None = None) -> None:
@@ -201,8 +201,7 @@ class MMAIF(LatentModel):
         self.detail = Detail(self.channels, c.guide, self.mends) if c.detail else None
         self.working_bytes = (210 if self.mends else 160) if self.channels == 1 else 1500
         self.steps = c.steps
-        self.repairs = c.text == WIDTH
-        self.told: Tensor | None = None
+        self.restores = c.text == WIDTH
 
     # ------------------------------------------------------------------ the parts
 
@@ -223,26 +222,27 @@ class MMAIF(LatentModel):
             return decoded
         return self.detail(decoded, sources, guide, mend(sources, text) if self.mends and text is not None else None)
 
-    def forward(self, sources: Tensor, context: Context | None = None, text: Tensor | None = None) -> Tensor:
-        """sources (B, 2, C, H, W) in [0, 1], text (B, E) or None -> fused (B, C, H, W), in [0, 1] outside of training"""
-        text = self.told if text is None else text
-        if text is not None:
-            text = text.to(sources).expand(len(sources), -1)
+    def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """sources (B, 2, C, H, W) in [0, 1], condition (1 or B, E) or None -> fused (B, C, H, W), in [0, 1] outside of training"""
+        text = None if condition is None else condition.to(sources).expand(len(sources), -1)
         sources = sources.expand(-1, -1, self.channels, -1, -1)
         found = self.predict(self.encode(sources), text)
         fused = self.render(found.latents, found.guide, sources, text)
         return fused if self.training else fused.clamp(0, 1)
 
-    def tell(self, control: Control, order: Sequence[int]) -> list[str]:
+    def condition(self, control: Control, order: Sequence[int]) -> Tensor | None:
+        """The instruction as numbers (1, E), see instruction.py; None for a model of sentence embeddings."""
         if control.tone or control.segment:
-            wish = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
-            raise FusionError(f"MMAIF repairs and fuses; it cannot do this: {wish}")
-        if control.degradations and not self.repairs:
+            requests = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
+            raise FusionError(f"MMAIF restores and fuses; it cannot do this: {requests}")
+        if control.degradations and not self.restores:
             raise FusionError(
-                "this MMAIF was trained on sentences' vectors: give it one in Python, model(sources, text=vector)"
+                "this MMAIF was trained on sentence embeddings: give it one in Python, model(sources, condition=vector)"
             )
-        self.told = wish_vector(control, order)[None] if self.repairs else None
-        return [f"the wish to keep {wish} has no effect with MMAIF" for wish in control.keep]
+        return wish_vector(control, order)[None] if self.restores else None
+
+    def ignored(self, control: Control) -> list[str]:
+        return [f"the request to keep {thing} has no effect with MMAIF" for thing in control.keep]
 
 
 def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
@@ -254,6 +254,3 @@ def euler(model: MMAIF, latents: Tensor, text: Tensor | None) -> Predicted:
         x = x + found.latents / model.steps
     found.latents = x
     return found
-
-
-__all__ = ["LATENT", "MMAIF", "SMALL", "STRIDE", "TINY", "MMAIFConfig", "Predicted", "noise"]

@@ -306,7 +306,7 @@ class TITA(FusionModel):
             return means.new_full((len(means), 2, 1, 1), 0.5)
         return self.weigh(means).softmax(-1)[..., None, None]
 
-    def reduce(self, sources: Tensor) -> Tensor:
+    def global_features(self, sources: Tensor) -> Tensor:
         x = torch.stack(self._features(sources), 1)  # (B, 2, H, W, C)
         x = x.unflatten(2, (-1, WINDOW)).unflatten(4, (-1, WINDOW)).mean((3, 5))
         return x.movedim(-1, 2).float()
@@ -323,7 +323,7 @@ class TITA(FusionModel):
         wa, wb = w.chunk(2, 1)
         return self.adapt[0](x, wa) + self.adapt[1](y, wb), w
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         x, _ = self._adapt(*self._features(sources), context)
         x = self.rebuild_norm(self._swin(self.rebuild, self.embed(x)))
         fused = self.head(x.movedim(-1, 1)).float()
@@ -334,7 +334,7 @@ class TITA(FusionModel):
         return fused.clamp(0, 1)
 
     @torch.no_grad()
-    def explain(self, sources: Tensor, context: Context | None = None) -> dict[str, Tensor]:
+    def explain(self, sources: Tensor, condition: None = None, context: Context | None = None) -> dict[str, Tensor]:
         """Weights of OAF, (B,) each, and two maps (B, H, W) for each block and source.
 
         phi: the largest phi of a pixel (its mean if a sigmoid); cross: share of the other source in IPA's values, mean over heads.

@@ -17,21 +17,29 @@ so that its grid is the same. Weights of a backbone are never saved with a fusio
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from dataclasses import asdict, dataclass, fields
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
-from ...weights import CONFIG_NAME, WEIGHTS_NAME, cache_folder, from_hub, is_hub_id, read_tensors
+from ...weights import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    cache_folder,
+    fingerprint,
+    from_hub,
+    is_hub_id,
+    package_folder,
+    read_tensors,
+    save_folder,
+)
+from ..frozen import FrozenModule
 
 GRID = 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as all of these were trained
@@ -190,8 +198,8 @@ class Vit(nn.Module):
 # ---------------------------------------------------------------------- the frozen backbone
 
 
-class Backbone(nn.Module):
-    """A frozen ViT. It has no gradient, is in evaluation mode whatever its parent is in, and is not in any state dict.
+class Backbone(FrozenModule):
+    """A frozen ViT.
 
     name: one of BACKBONES, 'none', or a folder or hub id in the Hugging Face layout (DINOv3, DINOv2 or ours). Weights are read at the first
     use or by `load`. random: weights drawn from a fixed seed instead, for the ablation. scaled: images are normalised as the backbone was
@@ -208,24 +216,16 @@ class Backbone(nn.Module):
         config = None
         if name != "none":
             config = BACKBONES[name].config if name in BACKBONES else read_config(self._find())
-        self.vit = None if config is None else Vit(config).requires_grad_(False)
+        self.vit = None if config is None else Vit(config)
         self.ready = random or config is None
         self.register_buffer("mean", torch.tensor(MEAN if scaled else PAPER_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD if scaled else (1.0,) * 3).view(3, 1, 1), persistent=False)
-        super().train(False)
+        self.freeze()
 
     @property
     def width(self) -> int:
         """Channels of a map; 0 for 'none'."""
         return 0 if self.vit is None else self.vit.config.width
-
-    def train(self, mode: bool = True) -> Backbone:
-        """Does nothing: a frozen backbone stays in evaluation mode."""
-        return self
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:
-        """Empty: weights live apart (see `load`)."""
-        return {} if destination is None else destination
 
     @torch.no_grad()
     def features(self, images: Tensor) -> list[Tensor]:
@@ -248,10 +248,7 @@ class Backbone(nn.Module):
 
     def fingerprint(self) -> str:
         """First 16 hexadecimal digits of the sha256 over the weights, in float16 so that storage does not matter; '' for 'none'."""
-        digest = hashlib.sha256()
-        for _, value in sorted(self.named_parameters()):
-            digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16] if self.vit is not None else ""
+        return fingerprint(value for _, value in sorted(self.named_parameters())) if self.vit is not None else ""
 
     def _find(self) -> Path:
         self.folder = self.folder or find_folder(self.name)
@@ -262,7 +259,7 @@ def find_folder(name: str) -> Path:
     """The folder with config.json and model.safetensors of a backbone: in the package, in the cache, a path, on the hub."""
     known = BACKBONES.get(name)
     if known is not None:
-        for folder in (Path(str(files("anyfuse") / "assets" / "weights" / f"{name}-vit")), cache_folder() / name):
+        for folder in (package_folder(f"{name}-vit"), cache_folder() / name):
             if (folder / WEIGHTS_NAME).exists():
                 return folder
         if known.hub is None:
@@ -351,9 +348,5 @@ def load_vit(vit: Vit, folder: Path) -> None:
 
 def save_vit(vit: Vit, folder: Path) -> None:
     """Writes config.json and model.safetensors, float16."""
-    from safetensors.torch import save
-
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in vit.state_dict().items()}
-    (folder / WEIGHTS_NAME).write_bytes(save(state, metadata={"format": "pt"}))
-    (folder / CONFIG_NAME).write_text(json.dumps({"system": "Vit", **asdict(vit.config)}, indent=1) + "\n")
+    state = {k: v.half() for k, v in vit.state_dict().items()}
+    save_folder(folder, {"system": "Vit", **asdict(vit.config)}, state)

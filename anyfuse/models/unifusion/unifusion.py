@@ -375,7 +375,7 @@ class UniFusion(FusionModel):
     def _colour(self, image: Tensor) -> Tensor:
         return image if self.channels == 3 else image.mean(1, keepdim=True)
 
-    def forward(self, sources: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         fused = self.decode(self.encode(sources, self.observe(sources)))
         return fused if self.training else fused.clamp(0, 1)
 

@@ -29,7 +29,8 @@ from ...image.random import integer, smooth_field, uniform
 from ...io.folders import list_images
 from ...io.read import read_image
 from ...models.unifusion.backbone import BACKBONES, GRID, MEAN, STD, Backbone, Vit, save_vit
-from ..loop import Ema, Loop
+from ..card import hardware, write_card
+from ..loop import Ema, Loop, Stateful, warm_cosine
 from ..objectives import clip_gradients, decay_groups, set_rate
 
 
@@ -206,14 +207,23 @@ def distil(
     spread = torch.from_numpy(np.asarray(pool.maps[:256]).astype(np.float32)).std((0, 3, 4)).clamp_min(1e-3).to(device)
     optimiser = torch.optim.AdamW(decay_groups(student.parameters(), recipe.weight_decay), lr=recipe.lr)
     ema = Ema(student, recipe.ema)
+    key = {"recipe": json.dumps([asdict(recipe), pool.key], sort_keys=True)}
+    parts: dict[str, Stateful] = {"model": student, "optimiser": optimiser}
     loop = Loop(
-        out, {"recipe": json.dumps([asdict(recipe), pool.key], sort_keys=True)}, {"model": student, "optimiser": optimiser}, ema, gen,
-        steps=recipe.steps, device=device, resume=resume, save_every=save_every, log_every=100, log=log,
-    )  # fmt: skip
+        out,
+        key,
+        parts,
+        ema,
+        gen,
+        steps=recipe.steps,
+        device=device,
+        resume=resume,
+        save_every=save_every,
+        log_every=100,
+        log=log,
+    )
     for step in loop.steps():
-        warm = min(1.0, (step + 1) / max(1, recipe.warmup))
-        rate = recipe.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
-        set_rate(optimiser, rate)
+        set_rate(optimiser, warm_cosine(recipe.lr, recipe.warmup, step, recipe.steps))
         crops, maps = pool.get(torch.randint(0, recipe.pool, (recipe.batch,), generator=gen).numpy())
         seen = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
         maps = maps.to(device)
@@ -255,17 +265,13 @@ def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) 
 
 
 def _card(out: Path, recipe: Distillation, found: dict[str, list[float]], seconds: float) -> None:
+    intro = f"Distilled with `anyfuse train tiny-vit` from {recipe.teacher}; licence Apache-2.0."
     lines = [
-        "# tiny ViT",
-        "",
-        f"Distilled with `anyfuse train tiny-vit` from {recipe.teacher}; licence Apache-2.0.",
-        "",
-        f"- {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} pixels, {seconds / 60:.0f} minutes (without the teacher)",
-        "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: through another camera's curve):",
+        f"- {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} pixels, seed {recipe.seed}, "
+        f"{seconds / 60:.0f} minutes (without the teacher)",
+        hardware(torch.device("cpu")),
+        "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: through "
+        "another camera's curve):",
         *(f"  - {name}: " + ", ".join(f"{v:.3f}" for v in values) for name, values in found.items()),
-        "",
-        "```json",
-        json.dumps(asdict(recipe), indent=1),
-        "```",
     ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+    write_card(out, "tiny ViT", intro, lines, recipe)

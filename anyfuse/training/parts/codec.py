@@ -31,7 +31,8 @@ from ...io.folders import list_images
 from ...io.read import read_image
 from ...models.base import parameter_counts
 from ...models.latent.codec import LATENT, STRIDE, TinyCodec, TinyConfig, cosines, save_tiny
-from ..loop import Ema, Loop
+from ..card import hardware, write_card
+from ..loop import Ema, Loop, Stateful, warm_cosine
 from ..objectives import clip_gradients, decay_groups, set_rate
 from .backbone import draw_crop, tone
 
@@ -128,6 +129,7 @@ def train_codec(
     """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt to `out`.
 
     Goes on from a last.pt of the same plan and images, to the bit.
+    Raises FusionError for a crop that the codec cannot take, and for a data root without images.
     """
     if plan.crop % 16 or plan.crop < 32:
         raise FusionError(f"crop {plan.crop}: give a multiple of 16, 32 or more")
@@ -137,46 +139,62 @@ def train_codec(
     images = Images(Path(data_root), plan.folders)
     torch.manual_seed(plan.seed)
     gen = torch.Generator().manual_seed(plan.seed)
-    net = TinyCodec(TinyConfig())
-    first = torch.cat([images.batch(plan, torch.Generator().manual_seed(k)) for k in range(8)])
-    net.start(spread_of_cosines(first))
-    net.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    net = _fresh_codec(plan, images).to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(decay_groups(net.parameters(), plan.weight_decay), lr=plan.lr, betas=(0.9, 0.98))
     ema = Ema(net, plan.ema)
+    key = {"recipe": json.dumps([asdict(plan), images.manifest], sort_keys=True)}
+    parts: dict[str, Stateful] = {"model": net, "optimiser": optimiser}
     loop = Loop(
-        out, {"recipe": json.dumps([asdict(plan), images.manifest], sort_keys=True)}, {"model": net, "optimiser": optimiser}, ema, gen,
-        steps=plan.steps, device=device, resume=resume, save_every=save_every, log=log,
-    )  # fmt: skip
+        out, key, parts, ema, gen, steps=plan.steps, device=device, resume=resume, save_every=save_every, log=log
+    )
     for step in loop.steps():
-        warm = min(1.0, (step + 1) / max(1, plan.warmup))
-        set_rate(optimiser, plan.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / plan.steps))))
-        crops = images.batch(plan, gen)
-        noise = plan.jitter * torch.randn((len(crops), LATENT, plan.crop // STRIDE, plan.crop // STRIDE), generator=gen)
-        crops, noise = crops.to(device), noise.to(device)
-        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=plan.autocast):
-            latents = net.encode(crops)
-            spread = latents.detach().std((0, 2, 3), keepdim=True)
-            decoded = net.decode(latents + noise * spread)
-        loss = codec_loss(decoded.float(), crops, plan)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        clip_gradients(net.parameters(), plan.clip)
-        optimiser.step()
+        set_rate(optimiser, warm_cosine(plan.lr, plan.warmup, step, plan.steps))
+        loss = _codec_step(net, optimiser, plan, images, gen, device)
         ema.update(net, step)
         scores = {"scores": fidelity(net, images, device, 6)} if (step + 1) % 1000 == 0 else None
-        loop.record(step, {"loss": float(loss.detach())}, scores)
+        loop.record(step, {"loss": loss}, scores)
     net.load_state_dict(ema.shadow)
-    with torch.no_grad():
-        latents = torch.cat(
-            [net.encode(images.batch(plan, torch.Generator().manual_seed(k)).to(device)) for k in range(64)]
-        )
-        net.mean.copy_(latents.mean((0, 2, 3)))
-        net.std.copy_(latents.std((0, 2, 3)))
+    _measure_latents(net, plan, images, device)
     found = fidelity(net, images, device, 16)
     save_tiny(net, out)
     _card(out, plan, images, found, loop.seconds, parameter_counts(net)[0])
     log(f"wrote {out / 'model.safetensors'}  {_text(found)}")
     return out
+
+
+def _fresh_codec(plan: CodecPlan, images: Images) -> TinyCodec:
+    net = TinyCodec(TinyConfig())
+    first = torch.cat([images.batch(plan, torch.Generator().manual_seed(k)) for k in range(8)])
+    net.start(spread_of_cosines(first))
+    return net
+
+
+def _codec_step(
+    net: TinyCodec, optimiser: torch.optim.Optimizer, plan: CodecPlan, images: Images, gen: Generator, device: str
+) -> float:
+    """One update; returns the loss."""
+    crops = images.batch(plan, gen)
+    noise = plan.jitter * torch.randn((len(crops), LATENT, plan.crop // STRIDE, plan.crop // STRIDE), generator=gen)
+    crops, noise = crops.to(device), noise.to(device)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=plan.autocast):
+        latents = net.encode(crops)
+        spread = latents.detach().std((0, 2, 3), keepdim=True)
+        decoded = net.decode(latents + noise * spread)
+    loss = codec_loss(decoded.float(), crops, plan)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    clip_gradients(net.parameters(), plan.clip)
+    optimiser.step()
+    return float(loss.detach())
+
+
+@torch.no_grad()
+def _measure_latents(net: TinyCodec, plan: CodecPlan, images: Images, device: str) -> None:
+    """Puts the mean and deviation of the latents of 64 batches into the codec."""
+    batches = [images.batch(plan, torch.Generator().manual_seed(k)).to(device) for k in range(64)]
+    latents = torch.cat([net.encode(batch) for batch in batches])
+    net.mean.copy_(latents.mean((0, 2, 3)))
+    net.std.copy_(latents.std((0, 2, 3)))
 
 
 @torch.no_grad()
@@ -202,18 +220,15 @@ def _text(found: dict[str, dict[str, float]]) -> str:
 def _card(
     out: Path, plan: CodecPlan, images: Images, found: dict[str, dict[str, float]], seconds: float, parameters: int
 ) -> None:
+    intro = (
+        "Luma in 16 channels at 1/8; trained with `anyfuse train codec-tiny`; "
+        f"{parameters:,} parameters; licence Apache-2.0."
+    )
     lines = [
-        "# codec-tiny",
-        "",
-        f"Luma in 16 channels at 1/8; trained with `anyfuse train codec-tiny`; {parameters:,} parameters; licence Apache-2.0.",
-        "",
         f"- data: {images.files} files, manifest sha256 `{images.manifest}`",
-        f"- {plan.steps} steps of {plan.batch} crops of {plan.crop} pixels, {seconds / 60:.0f} minutes, torch {torch.__version__}",
+        f"- {plan.steps} steps of {plan.batch} crops of {plan.crop} pixels, seed {plan.seed}, {seconds / 60:.0f} minutes",
+        hardware(torch.device("cpu")),
         "- on whole images held out (every tenth file), rounded to 8 bits:",
         *(f"  - {name}: PSNR {v['psnr']:.2f} dB, SSIM {v['ssim']:.4f}" for name, v in found.items()),
-        "",
-        "```json",
-        json.dumps(asdict(plan), indent=1),
-        "```",
     ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+    write_card(out, "codec-tiny", intro, lines, plan)

@@ -32,6 +32,8 @@ from ...image.random import integer, uniform
 from ...io.folders import list_images, pair_by_stem
 from ...io.read import read_image
 from ...models.base import parameter_counts
+from ..card import hardware, write_card
+from ..loop import Loop, Stateful
 from ..objectives import set_rate
 
 
@@ -242,33 +244,39 @@ def menus() -> Tensor:
     return torch.tensor([[float(name in menu_of(role)) for name in FAULTS] for role in ROLES])
 
 
-def fit(model: Estimator, rows: Rows, plan: EstimatePlan, log: Callable[[str], None]) -> None:
-    """Both networks on the training rows, in place."""
+def fit(model: Estimator, rows: Rows, plan: EstimatePlan, out: Path, resume: bool, log: Callable[[str], None]) -> None:
+    """Trains both networks on the training rows, in place; goes on from `out`/last.pt of the same plan and rows."""
     spread = torch.cat([rows.x.std(0), rows.pair.std(0)])
     model.mean.copy_(torch.cat([rows.x.mean(0), rows.pair.mean(0)]))
     model.spread.copy_(spread.clamp_min(0.01))
     gen = torch.Generator().manual_seed(plan.seed)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
-    used = (rows.role >= 0).nonzero()[:, 0]
-    mask, mean = menus(), 0.0
-    for step in range(plan.steps):
+    digest = sha256(rows.x.numpy().tobytes()).hexdigest()
+    key = {"recipe": json.dumps([asdict(plan), digest], sort_keys=True)}
+    parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser}
+    loop = Loop(out, key, parts, None, gen, steps=plan.steps, resume=resume, save_every=1000, log_every=200, log=log)
+    for step in loop.steps():
         set_rate(optimiser, plan.lr * min(1.0, (step + 1) / 100) * max(0.02, 1 - step / plan.steps))
-        part = used[torch.randint(len(used), (plan.batch,), generator=gen)]
-        x = rows.x[part]
-        x = x + plan.jitter * model.spread[: x.shape[1]] * torch.randn(x.shape, generator=gen)
-        logits, strengths = model(x, rows.role[part])
-        there, own = rows.there[part], mask[rows.role[part]]
-        loss = (F.binary_cross_entropy_with_logits(logits, there, reduction="none") * own).sum(1).mean()
-        loss = loss + 4 * ((strengths - rows.strength[part]).square() * there).sum(1).mean()
-        pairs = torch.randint(len(rows.task), (plan.batch,), generator=gen)
-        guess = model.tasks(rows.x[rows.first[pairs]], rows.x[rows.second[pairs]], rows.pair[pairs])
-        loss = loss + F.cross_entropy(guess, rows.task[pairs])
+        loss = _loss(model, rows, plan, gen)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        mean = float(loss.detach()) if not step else 0.98 * mean + 0.02 * float(loss.detach())
-        if (step + 1) % 200 == 0 or step + 1 == plan.steps:
-            log(f"step {step + 1}/{plan.steps}  loss {mean:.4f}")
+        loop.record(step, {"loss": float(loss.detach())})
+
+
+def _loss(model: Estimator, rows: Rows, plan: EstimatePlan, gen: torch.Generator) -> Tensor:
+    """Of a batch of rows: which faults there are, how strong they are, and the task of as many pairs."""
+    used = (rows.role >= 0).nonzero()[:, 0]
+    part = used[torch.randint(len(used), (plan.batch,), generator=gen)]
+    x = rows.x[part]
+    x = x + plan.jitter * model.spread[: x.shape[1]] * torch.randn(x.shape, generator=gen)
+    logits, strengths = model(x, rows.role[part])
+    there, own = rows.there[part], menus()[rows.role[part]]
+    loss = (F.binary_cross_entropy_with_logits(logits, there, reduction="none") * own).sum(1).mean()
+    loss = loss + 4 * ((strengths - rows.strength[part]).square() * there).sum(1).mean()
+    pairs = torch.randint(len(rows.task), (plan.batch,), generator=gen)
+    guess = model.tasks(rows.x[rows.first[pairs]], rows.x[rows.second[pairs]], rows.pair[pairs])
+    return loss + F.cross_entropy(guess, rows.task[pairs])
 
 
 def calibrate(model: Estimator, rows: Rows, clean: Rows, alarms: float) -> None:
@@ -338,11 +346,12 @@ def train_estimate(
     data_root: str | Path,
     out: str | Path,
     *,
+    resume: bool = True,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains and writes model.safetensors, config.json and the card README.md to `out`; rows.pt there saves the statistics for the next time.
+    """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
 
-    The same plan and images give the same weights on one machine.
+    The same plan and images give the same weights on one machine. rows.pt there keeps the statistics for the next run.
     """
     if plan.pairs < 1 or plan.steps < 1 or not 32 <= plan.least <= plan.most:
         raise FusionError(
@@ -356,7 +365,7 @@ def train_estimate(
     torch.manual_seed(plan.seed)
     train = joined(parts["train"], parts["train whole"])
     model = Estimator(EstimatorConfig(train.x.shape[1], train.pair.shape[1])).train()
-    fit(model, train, plan, log)
+    fit(model, train, plan, out, resume, log)
     model.eval()
     calibrate(model, parts["tune"], joined(parts["tune clean"], parts["tune whole"]), plan.alarms)
     model.save_pretrained(out)
@@ -402,28 +411,27 @@ def _all_rows(
 
 def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: float, parameters: int) -> None:
     alarms = ", ".join(f"{name} {100 * share:.1f} % of {count}" for name, (share, count) in found["alarms"].items())
+    intro = (
+        "Says which degradations an image has; trained with `anyfuse train estimate`; "
+        f"{parameters:,} parameters; licence Apache-2.0."
+    )
     lines = [
-        "# Estimator of faults",
-        "",
-        f"Says what is wrong with an image; trained with `anyfuse train estimate`; {parameters:,} parameters; licence Apache-2.0.",
-        "",
-        f"- data: {scenes.files} files, manifest sha256 `{scenes.manifest}`; every tenth file of a folder is held out, another tenth calibrates",
-        f"- {plan.pairs} scenes degraded by `anyfuse/data/degrade.py` at strengths 0.3 to 1, {plan.steps} steps of {plan.batch}; {seconds / 60:.0f} minutes of CPU",
-        f"  time on one thread, torch {torch.__version__}",
-        f"- clean images, crops and whole ones, with an alarm: {alarms}",
-        f"- task guessed right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean ones",
+        f"- data: {scenes.files} files, manifest sha256 `{scenes.manifest}`; every tenth file of a folder is held out, "
+        "another tenth calibrates",
+        f"- {plan.pairs} scenes degraded by `anyfuse/degradation/plan.py` at strengths 0.3 to 1, {plan.steps} steps of "
+        f"{plan.batch}, seed {plan.seed}; {seconds / 60:.0f} minutes of CPU time",
+        hardware(torch.device("cpu")),
+        f"- clean images, crops and whole ones, with a false alarm: {alarms}",
+        f"- task right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean ones",
         "",
         f"On {plan.tests} held-out scenes with one to three operations each, at the shipped thresholds:",
         "",
-        "| fault | precision | recall | recall from strength 0.5 | strength off by | images with it |",
+        "| degradation | precision | recall | recall from strength 0.5 | error of strength | images with it |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| `{name}` | {100 * v['precision']:.0f} | {100 * v['recall']:.0f} | {100 * v['strong']:.0f} | {v['off']:.2f} | {v['count']} |"
+            f"| `{name}` | {100 * v['precision']:.0f} | {100 * v['recall']:.0f} | {100 * v['strong']:.0f} "
+            f"| {v['off']:.2f} | {v['count']} |"
             for name, v in found["faults"].items()
         ),
-        "",
-        "```json",
-        json.dumps(asdict(plan), indent=1),
-        "```",
     ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+    write_card(out, "Degradation estimator", intro, lines, plan)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +17,13 @@ import torch.nn.functional as F
 
 from ...data.prompts import KINDS, draw, typo
 from ...errors import FusionError
-from ...language.encoder import WORDS_NAME, LanguageConfig, LanguageModel, labels_of, package_folder, read_words
+from ...language.encoder import WORDS_NAME, LanguageConfig, LanguageModel, labels_of, read_words
 from ...language.lexicon import lexicon, tags
 from ...language.reader import LONGEST
 from ...language.tokens import tokenise
+from ...weights import package_folder
+from ..card import hardware, write_card
+from ..loop import Loop, PythonRandom, Stateful
 from ..objectives import set_rate
 
 
@@ -75,61 +77,82 @@ def example(rng: random.Random, recipe: LanguageRecipe) -> tuple[list[str], list
 
 
 def train_language(
-    recipe: LanguageRecipe, out: str | Path, *, log: Callable[[str], None] = lambda s: print(s, flush=True)
+    recipe: LanguageRecipe,
+    out: str | Path,
+    *,
+    resume: bool = True,
+    save_every: int = 200,
+    log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains and writes model.safetensors, config.json and the card README.md to `out`. The same seed gives the same weights on one machine."""
+    """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
+
+    The same seed gives the same weights on one machine. Goes on from a last.pt of the same recipe, to the bit.
+    Raises FusionError for a recipe without steps or texts.
+    """
     if recipe.steps < 1 or recipe.batch < 1:
         raise FusionError(f"{recipe.steps} steps of {recipe.batch}: both must be 1 or more")
-    rng = random.Random(recipe.seed)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    texts = PythonRandom(recipe.seed)
     torch.manual_seed(recipe.seed)
-    fixed = package_folder() / WORDS_NAME
+    fixed = package_folder("language") / WORDS_NAME
     config = LanguageConfig(recipe.buckets, recipe.width, recipe.hidden, recipe.dim)
     model = LanguageModel(config, *read_words(fixed)).train()
     model.forget = recipe.forget
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=1e-3)
-    start, mean = time.monotonic(), 0.0
-    for step in range(recipe.steps):
-        done = step / recipe.steps
-        set_rate(optimiser, recipe.lr * min(1, (step + 1) / 100) * (1 - 0.98 * done))
-        batch = [example(rng, recipe) for _ in range(recipe.batch)]
-        longest = max(len(words) for words, _, _ in batch)
-        goals = torch.tensor([goal + [-100] * (longest - len(goal)) for _, goal, _ in batch])
-        labels = torch.tensor([label for _, _, label in batch])
-        tag_logits, _, label_logits = model([words for words, _, _ in batch])
-        loss = F.cross_entropy(tag_logits.flatten(0, 1), goals.flatten(), label_smoothing=0.02)
-        loss = loss + 8 * F.binary_cross_entropy_with_logits(label_logits, labels)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        mean = float(loss.detach()) if not step else 0.98 * mean + 0.02 * float(loss.detach())
-        if (step + 1) % 200 == 0 or step + 1 == recipe.steps:
-            log(f"step {step + 1}/{recipe.steps}  loss {mean:.4f}  {time.monotonic() - start:.0f} s")
-    out = Path(out)
+    key = {"recipe": json.dumps(asdict(recipe), sort_keys=True)}
+    parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser, "texts": texts}
+    loop = Loop(
+        out, key, parts, None, None, steps=recipe.steps, resume=resume, save_every=save_every, log_every=200, log=log
+    )
+    for step in loop.steps():
+        set_rate(optimiser, recipe.lr * min(1, (step + 1) / 100) * (1 - 0.98 * step / recipe.steps))
+        loop.record(step, {"loss": _language_step(model, optimiser, recipe, texts.rng)})
     model.eval().save_pretrained(out)
     if (out / WORDS_NAME).resolve() != fixed.resolve():
         (out / WORDS_NAME).write_bytes(fixed.read_bytes())
-    _card(out, recipe, time.monotonic() - start)
+    _card(out, recipe, loop.seconds)
     log(f"wrote {out / 'model.safetensors'}")
     return out
 
 
+def _language_step(
+    model: LanguageModel, optimiser: torch.optim.Optimizer, recipe: LanguageRecipe, rng: random.Random
+) -> float:
+    """One update on texts drawn with `rng`; returns the loss."""
+    batch = [example(rng, recipe) for _ in range(recipe.batch)]
+    longest = max(len(words) for words, _, _ in batch)
+    goals = torch.tensor([goal + [-100] * (longest - len(goal)) for _, goal, _ in batch])
+    labels = torch.tensor([label for _, _, label in batch])
+    tag_logits, _, label_logits = model([words for words, _, _ in batch])
+    loss = F.cross_entropy(tag_logits.flatten(0, 1), goals.flatten(), label_smoothing=0.02)
+    loss = loss + 8 * F.binary_cross_entropy_with_logits(label_logits, labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
+SCOWL = """- `words.safetensors`: vectors of 8200 English words, from all-MiniLM-L6-v2 (Apache-2.0) by
+  `python -m anyfuse.training.parts.word_vectors`; the words are of SCOWL's small list, Copyright 2000-2011 by Kevin
+  Atkinson: permission to use, copy, modify, distribute and sell these word lists, the associated scripts, the output
+  created from the scripts, and its documentation for any purpose is hereby granted without fee, provided that the above
+  copyright notice appears in all copies and that both that copyright notice and this permission notice appear in
+  supporting documentation. Kevin Atkinson makes no representations about the suitability of this array for any purpose.
+  It is provided "as is" without express or implied warranty."""
+
+
 def _card(out: Path, recipe: LanguageRecipe, seconds: float) -> None:
+    intro = (
+        "Trained with `anyfuse train language`; licence Apache-2.0. Reads words that the lexicon does not hold, "
+        "and makes vectors of texts."
+    )
     lines = [
-        "# Built-in language model",
-        "",
-        "Trained with `anyfuse train language`; licence Apache-2.0. Reads words that the lexicon does not hold, and makes vectors of texts.",
-        "",
-        f"- {recipe.steps} steps of {recipe.batch} texts drawn from `anyfuse/data/prompts.py`, {seconds / 60:.1f} minutes on one CPU thread",
-        "- a quarter of templates and synonyms, by a hash, was never drawn; `python benchmarks/language.py` measures on them",
-        "- `words.safetensors`: vectors of 8200 English words, from all-MiniLM-L6-v2 (Apache-2.0) by `python -m anyfuse.training.words`; the words are of",
-        "  SCOWL's small list, Copyright 2000-2011 by Kevin Atkinson: permission to use, copy, modify, distribute and sell these word lists, the",
-        "  associated scripts, the output created from the scripts, and its documentation for any purpose is hereby granted without fee, provided that",
-        "  the above copyright notice appears in all copies and that both that copyright notice and this permission notice appear in supporting",
-        '  documentation. Kevin Atkinson makes no representations about the suitability of this array for any purpose. It is provided "as is" without',
-        "  express or implied warranty.",
-        "",
-        "```json",
-        json.dumps(asdict(recipe), indent=1),
-        "```",
+        f"- {recipe.steps} steps of {recipe.batch} texts drawn from `anyfuse/data/prompts.py`, seed {recipe.seed}, "
+        f"{seconds / 60:.1f} minutes",
+        hardware(torch.device("cpu")),
+        "- a quarter of templates and synonyms, by a hash, was never drawn; `python experiments/language.py` measures "
+        "on them",
+        SCOWL,
     ]
-    (out / "README.md").write_text("\n".join(lines) + "\n")
+    write_card(out, "Built-in language model", intro, lines, recipe)

@@ -1,0 +1,64 @@
+"""One entry for everything that trains: a recipe's name, and what to override -> weights, card, log, checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import FusionError
+from ..runtime import pick_device
+from .parts.backbone import DISTILLATIONS, distil
+from .parts.codec import CODEC_PLANS, train_codec
+from .parts.estimator import ESTIMATES, train_estimate
+from .parts.language import LANGUAGES, train_language
+from .recipes import RECIPES, Recipe, override, override_fields
+from .train import train
+
+ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES}
+"""Name -> settings, a frozen dataclass each with `steps` and `seed`."""
+
+
+def run(
+    name: str,
+    data: str | Path,
+    out: str | Path | None = None,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    resume: bool = True,
+    settings: Sequence[str] = (),
+    log: Callable[[str], None] = lambda line: print(line, flush=True),
+) -> Path:
+    """Trains the recipe `name`; returns the folder with weights, card, log.jsonl and last.pt.
+
+    data: folder with the training data (docs/training.md); 'language' needs none.
+    out: folder to write; None: runs/NAME.
+    steps, seed: override those of the recipe.
+    threads: of the CPU.
+    resume: goes on from last.pt of the same recipe in `out`.
+    settings: 'key=value' each, see `recipes.override`.
+
+    Raises FusionError for an unknown recipe or setting, or missing data.
+    """
+    if name not in ENTRIES:
+        raise FusionError(f"unknown recipe '{name}'; known: {', '.join(ENTRIES)}")
+    if not data and name not in LANGUAGES:
+        raise FusionError(f"recipe {name} needs --data, the folder with its images; see docs/training.md")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    plan: Any = ENTRIES[name]
+    plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
+    plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
+    folder = Path("runs") / name if out is None else Path(out)
+    if name in LANGUAGES:
+        return train_language(plan, folder, resume=resume, log=log)
+    if name in ESTIMATES:
+        return train_estimate(plan, data, folder, resume=resume, log=log)
+    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec if name in CODEC_PLANS else train
+    return method(plan, data, folder, device=str(pick_device(device)), resume=resume, log=log)
