@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,18 @@ import pytest
 import torch
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-goldens", action="store_true", help="Store all values of tests/goldens anew.")
+    parser.addoption("--add-goldens", action="store_true", help="Add this processor's hashes to tests/goldens.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which comparison the goldens used."""
+    store = sys.modules.get("goldens.store")
+    for how, count in Counter(store.used.values() if store else ()).items():
+        terminalreporter.write_line(f"goldens: {count} compared {how}")
 
 
 def scene(height: int = 96, width: int = 128, seed: int = 0, channels: int = 1) -> np.ndarray:
