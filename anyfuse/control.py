@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import FusionError
@@ -150,3 +151,10 @@ def _restored(degradations: Mapping[str, Mapping[str, float]]) -> list[str]:
 def _known(kind: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
         raise FusionError(f"unknown {kind} '{name}': known are {', '.join(names)}")
+
+
+def __getattr__(name: str) -> Any:
+    """`parse_instruction` lives in language/instruction.py, and is documented here."""
+    if name != "parse_instruction":
+        raise AttributeError(f"module 'anyfuse.control' has no attribute '{name}'")
+    return import_module("anyfuse.language.instruction").parse_instruction

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 import anyfuse
+from anyfuse import tiling
 from anyfuse.api import Fuser
 from anyfuse.errors import FusionError
+from anyfuse.image.planes import colour_rule
 from anyfuse.image.stack import Stack
 from anyfuse.io.frames import from_arrays
 from anyfuse.models.registry import MODELS, is_there, load_model
-from anyfuse.pipeline import colour_rule, fuse_stack
 
 FUSER = Fuser("anyfuse")
 
@@ -86,7 +87,7 @@ def test_colour_rules() -> None:
     grey, red, blue = to8(scene()), to8(scene(channels=3)), to8(scene(seed=2, channels=3))
     rule = {
         name: [
-            colour_rule(Stack(tuple(from_arrays(x))), load_model(name))
+            colour_rule(Stack(tuple(from_arrays(x))), 1, load_model(name).carries_chroma)
             for x in ([grey, grey], [grey, red], [red, blue])
         ]
         for name in ("anyfuse", "laplacian")
@@ -149,12 +150,11 @@ def test_paths_give_arrays_or_a_file(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "f.png")), array)
 
 
-def test_budget_of_memory_changes_tiles_not_the_picture() -> None:
+def test_budget_of_memory_changes_tiles_not_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [to8(scene(500, 700, i, 3)) for i in range(2)]
-    stack = Stack(tuple(from_arrays(images)))
-    model = load_model("anyfuse")
-    whole = fuse_stack(stack, model)
-    tiled = fuse_stack(stack, model, budget=60 * 2**20)
+    whole = FUSER.run(images)
+    monkeypatch.setattr(tiling, "resident_bytes", lambda: 2**30)
+    tiled = Fuser("anyfuse", max_memory=2**30 + 70 * 2**20).run(images)
     assert whole.report["tiles"] == 1
     assert tiled.report["tiles"] >= 4
     assert np.abs(whole.pixels.astype(int) - tiled.pixels).max() <= 1

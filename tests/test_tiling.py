@@ -21,7 +21,7 @@ from anyfuse.models.registry import load_model
 )
 def test_tiles_cover_every_pixel_once(height: int, width: int, side: int, name: str) -> None:
     model = load_model(name)
-    layout = tiling.plan(model, 2, 1, height, width, tile=side)
+    layout = tiling.plan_tiles(model, 2, 1, height, width, tile=side)
     assert (model.margin > 0) == (name == "tita-small")
     hits = torch.zeros(height, width, dtype=torch.int32)
     count = 0
@@ -57,9 +57,9 @@ def test_margin_is_the_image_reflected_on_all_sides(height: int, width: int, mar
 
 def test_a_margin_makes_no_slivers() -> None:
     model = load_model("tita-small")
-    assert tiling.plan(model, 2, 1, 1024, 1024).count == 1
+    assert tiling.plan_tiles(model, 2, 1, 1024, 1024).count == 1
     for size in (2048, 3072):
-        layout = tiling.plan(model, 2, 1, size, size)
+        layout = tiling.plan_tiles(model, 2, 1, size, size)
         assert layout.count == (size // 1024) ** 2
         assert min(t.inner[0].stop - t.inner[0].start for t in layout.tiles()) > 900
 
@@ -73,11 +73,11 @@ def test_fuse_whole_is_what_users_get(name: str) -> None:
 
 def test_budget_makes_tiles_smaller_or_says_what_is_needed() -> None:
     model = load_model("anyfuse")
-    free = tiling.plan(model, 2, 3, 4000, 6000)
-    tight = tiling.plan(model, 2, 3, 4000, 6000, budget=600 * 2**20)
+    free = tiling.plan_tiles(model, 2, 3, 4000, 6000)
+    tight = tiling.plan_tiles(model, 2, 3, 4000, 6000, budget=600 * 2**20)
     assert tight.side < free.side
     with pytest.raises(FusionError, match="MiB"):
-        tiling.plan(model, 2, 3, 4000, 6000, budget=2**20)
+        tiling.plan_tiles(model, 2, 3, 4000, 6000, budget=2**20)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (64, 40), (2, 6)])

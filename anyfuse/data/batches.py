@@ -42,7 +42,7 @@ class Batch:
 class TrainingData:
     """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
 
-    ordered: the sources have roles, so each group comes as in use, by stack.order_of_roles over the whole files; synthetic ones darker first.
+    ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files; synthetic ones darker first.
     """
 
     def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What faults leave in an image, as numbers: levels, spectrum, residuals, 8x8 blocks, columns, streaks and spots, veil.
 
 `statistics` gives one row of numbers for an image of any size and shape of content; `pair_statistics` what two images of one scene have in
-common. anyfuse/estimate.py learns from them what is wrong. No number depends on how large the image is, only how well it is known.
+common. anyfuse/degradation/estimator.py learns from them what is wrong. No number depends on how large the image is, only how well it is known.
 
     levels     percentiles, mean, deviation, how many values are black or white
     spectrum   log power of tiles of 64 pixels in 8 rings of frequency by 8 directions: blur, its direction, low resolution

@@ -59,7 +59,7 @@ class LanguageConfig:
 class LanguageModel(nn.Module):
     """Letters of 2 to 5 in a row and whole words, hashed into one table; fixed vectors of English words; two convolutions over the words; two heads.
 
-    words: the fixed vectors (training/words.py), word -> row of (N, 48). In training the table is left out for a share `forget` of the words that
+    words: the fixed vectors (training/parts/word_vectors.py), word -> row of (N, 48). In training the table is left out for a share `forget` of the words that
     have a vector, so that these are read by their meaning too. `tag_head` says what each word means (lexicon.tags), `label_head` what the whole text asks for (LABELS), from the vector of the text.
     """
 
@@ -167,7 +167,7 @@ def load_language_model(folder: str | Path) -> LanguageModel:
 
 
 def read_words(path: Path) -> tuple[dict[str, int], Tensor]:
-    """Words -> rows, and the vectors (N, 48) int8, of a file that training/words.py wrote."""
+    """Words -> rows, and the vectors (N, 48) int8, of a file that training/parts/word_vectors.py wrote."""
     tensors = read_tensors(path)
     words = bytes(tensors["words"].tolist()).decode().split("\n")
     return {word: row for row, word in enumerate(words)}, tensors["vectors"]

@@ -55,7 +55,7 @@ class FusionModel(nn.Module):
     """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
     ordered: bool = False
-    """Whether the sources have roles: then they come as stack.order_of_roles says, grey before colour, darker before brighter."""
+    """Whether the sources have roles: then they come as image.stack.order_of_roles says, grey before colour, darker before brighter."""
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     restores: bool = False
@@ -64,11 +64,11 @@ class FusionModel(nn.Module):
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
     context_bytes: int = 0
-    """Peak bytes per cell of the coarse grid and source while the context is computed (benchmarks/memory.py)."""
+    """Peak bytes per cell of the coarse grid and source while the context is computed (experiments/memory.py)."""
     stored_bytes: int = 0
     """Bytes per cell and source that the reduced maps and the context take."""
     working_bytes: int = 64
-    """Peak bytes per pixel, source and plane while a tile is fused (benchmarks/memory.py)."""
+    """Peak bytes per pixel, source and plane while a tile is fused (experiments/memory.py)."""
 
     def global_features(self, sources: Tensor) -> Tensor:
         """sources (B, N, C, H, W) -> maps (B, N, K, H/s, W/s); only for models with a `context_scale`."""

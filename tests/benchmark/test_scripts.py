@@ -1,4 +1,4 @@
-"""The scripts below benchmarks/ on images made here, with untrained models: what they measure, and that they run and go on."""
+"""The scripts below experiments/ on images made here, with untrained models: what they measure, and that they run and go on."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, gu
 
 
 def script(name: str) -> ModuleType:
-    """benchmarks/NAME.py as a module."""
-    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    """experiments/NAME.py as a module."""
+    path = Path(__file__).parents[2] / "experiments" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -32,22 +32,29 @@ from torch import Tensor
 import anyfuse
 from anyfuse import api, cli, control, metrics, tiling
 from anyfuse.benchmark import versions
-from anyfuse.data import degrade as degradation
-from anyfuse.data import m3, prompts, synthetic, tones
-from anyfuse.data import statistics as statistics_of
+from anyfuse.cli import main as cli_main
+from anyfuse.data import prompts, synthetic, tones
 from anyfuse.data.batches import DataSet
-from anyfuse.estimate import FAULTS, ROLES, estimate, estimate_stack
-from anyfuse.io import read_image, write_image
-from anyfuse.models import CONFIGS, MODELS, SHORT, FusionModel, is_there, load_model
-from anyfuse.models.backbones import BACKBONES, Source, Vit, VitConfig, save_vit
-from anyfuse.stack import Stack
-from anyfuse.training import latent, recipes
-from anyfuse.training.codec import CODEC_PLANS, train_codec
-from anyfuse.training.distil import DISTILLATIONS, distil
-from anyfuse.training.estimate import ESTIMATES, train_estimate
-from anyfuse.training.instruct_pool import InstructPairs
-from anyfuse.training.language import LANGUAGES, train_language
+from anyfuse.degradation import masked_pairs as m3
+from anyfuse.degradation import plan as degradation
+from anyfuse.degradation import statistics as statistics_of
+from anyfuse.degradation.estimator import FAULTS, ROLES, estimate, estimate_stack
+from anyfuse.image.stack import Stack
+from anyfuse.io.read import read_image
+from anyfuse.io.write import write_image
+from anyfuse.language.instruction import parse_instruction
+from anyfuse.models.base import FusionModel
+from anyfuse.models.registry import ALIASES as SHORT
+from anyfuse.models.registry import CONFIGS, MODELS, is_there, load_model
+from anyfuse.models.unifusion.backbone import BACKBONES, Source, Vit, VitConfig, save_vit
+from anyfuse.training import recipes
 from anyfuse.training.loop import Loop
+from anyfuse.training.parts.backbone import DISTILLATIONS, distil
+from anyfuse.training.parts.codec import CODEC_PLANS, train_codec
+from anyfuse.training.parts.estimator import ESTIMATES, train_estimate
+from anyfuse.training.parts.language import LANGUAGES, train_language
+from anyfuse.training.pools.degraded_pairs import DegradedPairs
+from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
 from anyfuse.training.train import train
 
@@ -143,7 +150,7 @@ def pixels(name: str) -> Values:
     for case, text in said(name).items():
         pair = ("exposure1", "exposure4") if case == "exposures" else ("thermal", "visible")
         run(f"say {case}", *(x[k] for k in pair), say=text, explain=case == "masks")
-    if fuser.model.shows:
+    if fuser.model.has_masks:
         run("one image with masks", x["visible"], say=SINGLE)
     if fuser.model.low_precision:
         run("bfloat16", x["thermal"], grey(x["visible"]), fuser=api.Fuser(name, device="cpu", dtype="bfloat16"))
@@ -167,16 +174,23 @@ def tiled(name: str) -> Values:
     fused, shares = torch.zeros_like(sources[0]), torch.zeros_like(sources[:, 0])
     with_weights: list[bool] = []
 
-    def write(window: tiling.Window, part: Tensor, weights: Tensor | None) -> None:
-        fused[:, window[0], window[1]] = part
-        if weights is not None:
-            with_weights.append(True)
-            shares[:, window[0], window[1]] = weights
+    def step(sources: Tensor, context: Any) -> Values:
+        weights = model.weights(sources, context=context)
+        maps = {"fused": model(sources, context=context), **({} if weights is None else {"weights": weights})}
+        return maps | (model.explain(sources, context=context) if explains(model) else {})
 
-    layout = tiling.plan(model, 2, model.channels, 64, 80, tile=32)
+    layout = tiling.plan_tiles(model, 2, model.channels, 64, 80, tile=32)
     maps: dict[str, Tensor] = {}
-    explained = maps if explains(model) else None
-    tiling.fuse_tiles(model, layout, lambda w: sources[..., w[0], w[1]], write, with_weights=True, explained=explained)
+    for window, parts in tiling.run_tiles(model, layout, lambda w: sources[..., w[0], w[1]], step):
+        fused[:, window[0], window[1]] = parts.pop("fused")
+        if "weights" in parts:
+            with_weights.append(True)
+            shares[:, window[0], window[1]] = parts.pop("weights")
+        for name_of, value in parts.items():
+            if value.ndim == 0:
+                maps[name_of] = value
+                continue
+            maps.setdefault(name_of, torch.zeros(64, 80))[window] = value
     found: Values = {"tiled": fused.numpy(), "tiled, count": layout.count}
     found |= {"tiled, weights": shares.numpy()} if with_weights else {}
     return found | {f"tiled, explain {k}": v.numpy() if v.ndim else float(v) for k, v in maps.items()}
@@ -188,9 +202,9 @@ def budgets() -> Any:
     for name in SHIPPED:
         model = load_model(name)
         for height, width in ((480, 640), (3000, 4000)):
-            least = tiling.least_bytes(model, 2, model.channels, height, width)
+            least = tiling.min_bytes(model, 2, model.channels, height, width)
             allowed = [b for b in (None, least, 2 * least, 1 << 31) if b is None or b >= least]
-            layouts = [tiling.plan(model, 2, model.channels, height, width, budget) for budget in allowed]
+            layouts = [tiling.plan_tiles(model, 2, model.channels, height, width, budget) for budget in allowed]
             found[f"{name} {width}x{height}"] = [least, *([p.side, p.halo, p.margin, p.count] for p in layouts)]
     return found
 
@@ -259,7 +273,7 @@ def instructions() -> Any:
     for path in sorted((ROOT / "tests" / "data").glob("instructions*.json")):
         for text, _ in json.loads(path.read_text()):
             try:
-                read = control.parse_instruction(text).as_dict()
+                read = parse_instruction(text).as_dict()
             except anyfuse.FusionError:
                 found[text] = None
                 continue
@@ -432,7 +446,7 @@ def public_api() -> Any:
         "result of Fuser.run": members(type(result)),
         "FusionModel": members(FusionModel),
         "Control": members(control.Control),
-        "parse_instruction": signature(control.parse_instruction),
+        "parse_instruction": signature(parse_instruction),
         "estimate": signature(estimate),
         "faults": [FAULTS, ROLES],
         "models": list(MODELS),
@@ -496,7 +510,7 @@ def command_line() -> Any:
         for part, child in sorted(getattr(command, "commands", {}).items()):
             yield from walk(child, f"{name} {part}")
 
-    return dict(walk(typer.main.get_command(cli.app), "anyfuse"))
+    return dict(walk(typer.main.get_command(cli_main.app), "anyfuse"))
 
 
 def called(*arguments: Any) -> tuple[int, str, str]:
@@ -706,19 +720,19 @@ def quiet(_: str) -> None: ...
 def watched() -> Iterator[list[dict[str, float]]]:
     """The losses of each step of a run; validation looks at few images."""
     steps: list[dict[str, float]] = []
-    record, scored = Loop.record, (latent.DegradedPairs.scored, InstructPairs.scored)
+    record, scored = Loop.record, (DegradedPairs.scored, InstructPairs.scored)
 
     def keep(self: Loop, step: int, values: Any, scores: Any = None) -> None:
         steps.append({name: float(value) for name, value in values.items()})
         record(self, step, values, scores)
 
     Loop.record = keep  # type: ignore[method-assign]
-    latent.DegradedPairs.scored = InstructPairs.scored = 1
+    DegradedPairs.scored = InstructPairs.scored = 1
     try:
         yield steps
     finally:
         Loop.record = record  # type: ignore[method-assign]
-        latent.DegradedPairs.scored, InstructPairs.scored = scored
+        DegradedPairs.scored, InstructPairs.scored = scored
         torch.set_flush_denormal(False)
 
 

@@ -6,13 +6,14 @@ import dataclasses
 
 import pytest
 import torch
+from tile_runs import run_in_tiles
 from torch import Tensor
 
-from anyfuse import Fuser, tiling
+from anyfuse import Fuser
 from anyfuse.errors import FusionError
 from anyfuse.models.base import FusionModel
 from anyfuse.models.latent.base import LatentModel
-from anyfuse.models.registry import MODELS, ALIASES, build_model, describe, is_there, load_model
+from anyfuse.models.registry import ALIASES, MODELS, build_model, describe, is_there, load_model
 from anyfuse.models.tita.tita import TITA
 
 ALL = list(MODELS)
@@ -52,21 +53,8 @@ def plane_counts(model: FusionModel) -> list[int]:
 
 def run(model: FusionModel, x: Tensor, tile: int = 4096) -> tuple[Tensor, Tensor | None, int]:
     """Through the tiling: fused (C, H, W), weights (N, H, W), number of tiles."""
-    _, c, h, w = x.shape
-    fused, weights = torch.full((c, h, w), torch.nan), torch.full((len(x), h, w), torch.nan)
-    seen = []
-
-    def sink(window: tiling.Window, part: Tensor, share: Tensor | None) -> None:
-        assert fused[:, window[0], window[1]].isnan().all(), "a pixel came twice"
-        fused[:, window[0], window[1]] = part
-        if share is not None:
-            weights[:, window[0], window[1]] = share
-            seen.append(1)
-
-    layout = tiling.plan(model, len(x), c, h, w, tile=tile)
-    tiling.fuse_tiles(model, layout, lambda win: x[:, :, win[0], win[1]], sink, with_weights=True)
-    assert not fused.isnan().any(), "a pixel never came"
-    return fused, weights if seen else None, layout.count
+    fused, maps, count = run_in_tiles(model, x, tile)
+    return fused, maps.get("weights"), count
 
 
 def test_output_stays_in_range(model: FusionModel) -> None:

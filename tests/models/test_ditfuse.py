@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from tile_runs import run_in_tiles
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
@@ -161,9 +162,9 @@ def test_rotary_depends_on_differences_alone(line: bool) -> None:
 def test_cache_equals_no_cache(rope: str, ours: bool) -> None:
     model, x = build(replace(SMALL, rope=rope, aligned=ours, mix=ours)), torch.cat([textured(), textured(seed=1)])
     with torch.inference_mode():
-        cached = model(x, control=BRIGHT)
+        cached = model(x, condition=BRIGHT)
         model.cache = False
-        whole = model(x, control=BRIGHT)
+        whole = model(x, condition=BRIGHT)
     assert (cached - whole).abs().max() < 1e-5
     assert (cached - model.eval()(x)).abs().max() > 1e-4
 
@@ -277,20 +278,18 @@ def test_vocabulary_is_closed() -> None:
     with pytest.raises(FusionError, match="'zebra' is not in"):
         ids_of("show the zebra")
     with pytest.raises(FusionError, match="repairs nothing, and haze"):
-        build()(textured(), control=parse_instruction("remove the haze"))
+        build()(textured(), condition=parse_instruction("remove the haze"))
 
 
 def test_words_count() -> None:
     model, x = build(), textured()
     with torch.inference_mode():
         nothing = model(x)
-        asked = model(x, control=BRIGHT)
+        asked = model(x, condition=BRIGHT)
         assert (nothing - asked).abs().max() > 1e-4
-        model.told = BRIGHT
-        assert torch.equal(model(x), asked)
-        model.told = None
+        assert torch.equal(model(x), nothing)  # the model keeps nothing of it
         plain = build(replace(SMALL, tags=False))
-        assert (plain(x, control=BRIGHT) - asked).abs().max() > 1e-4
+        assert (plain(x, condition=BRIGHT) - asked).abs().max() > 1e-4
         each = model.generate(model.encode_pair(torch.cat([x, x])), [Control(), BRIGHT])[0]
         alone = model.generate(model.encode_pair(x), BRIGHT)[0]
         assert (each[1] - alone[0]).abs().max() < 1e-4
@@ -314,9 +313,9 @@ def test_masks_follow_the_word_and_the_pixels() -> None:
         assert (found["car"] - other).abs().max() > 1e-4
         found = model.masks(x, ["car"])
         fused = model(x)
-        model.told = Control(segment={"car": "red"})
-        assert torch.equal(model(x), fused)
-        assert torch.equal(model.explain(x)["mask car"], found["car"])
+        cars = Control(segment={"car": "red"})
+        assert torch.equal(model(x, cars), fused)
+        assert torch.equal(model.explain(x, cars)["mask car"], found["car"])
         model.dit.words.weight.zero_()
         one, two = (model.masks(x, ["car", name])["car"] for name in ("sky", "road"))
         assert torch.equal(one, two)
@@ -397,22 +396,13 @@ def test_lora_is_the_formula_and_merges() -> None:
 def test_any_size_whole_or_refused(size: tuple[int, int]) -> None:
     model, (h, w) = build(), size
     x = textured(2, 1, 64, 64)[0][..., :h, :w]
-    out = torch.full((1, h, w), torch.nan)
-    model.told = Control(segment={"car": None})
-    explained: dict[str, Tensor] = {}
-    layout = tiling.plan(model, 2, 1, h, w, tile=16)
-    assert layout.count == 1
-    tiling.fuse_tiles(
-        model,
-        layout,
-        lambda win: x[:, :, win[0], win[1]],
-        lambda win, f, s: out[:, win[0], win[1]].copy_(f),
-        explained=explained,
-    )
+    cars = Control(segment={"car": None})
+    out, explained, count = run_in_tiles(model, x, tile=16, condition=cars, explain=True)
+    assert count == 1
     assert out.isfinite().all()
     assert explained["mask car"].shape == (h, w)
     with pytest.raises(FusionError, match="max-memory"):
-        tiling.plan(model, 2, 1, 8000, 9000, budget=2**30)
+        tiling.plan_tiles(model, 2, 1, 8000, 9000, budget=2**30)
 
 
 def test_colour_goes_around_the_network_and_words_reach_it() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from tile_runs import run_in_tiles
 from torch import Tensor
 
 from anyfuse import Fuser, tiling
@@ -224,12 +225,12 @@ def test_options(name: str, tmp_path: Path) -> None:
     model = build(replace(SMALL, **OPTIONS[name]))
     x, text = textured(), torch.randn(1, 6)
     with torch.inference_mode():
-        fused = model(x, text=text)
-        assert torch.equal(fused, model(x, text=text))
+        fused = model(x, condition=text)
+        assert torch.equal(fused, model(x, condition=text))
     assert fused.shape == (1, 1, 48, 64)
     assert 0 <= fused.min() <= fused.max() <= 1
     model.train()
-    (model(x, text=text).mean() + model(x).mean()).backward()
+    (model(x, condition=text).mean() + model(x).mean()).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert not [n for n in without if ".experts.experts." not in n]  # an expert may get no token
     model.eval().save_pretrained(tmp_path)
@@ -265,15 +266,14 @@ def test_an_instruction_counts_and_zeros_are_none() -> None:
     model, x = build(), textured()
     with torch.inference_mode():
         nothing = model(x)
-        assert torch.equal(nothing, model(x, text=torch.zeros(1, 6)))
-        told = model(x, text=torch.ones(1, 6))
+        assert torch.equal(nothing, model(x, condition=torch.zeros(1, 6)))
+        told = model(x, condition=torch.ones(1, 6))
         assert (nothing - told).abs().max() > 1e-4
-        model.told = torch.ones(1, 6)
-        assert torch.equal(model(x), told)
-        pair = model(x.expand(2, -1, -1, -1, -1), text=torch.tensor([[0.0] * 6, [1.0] * 6]))
+        assert torch.equal(model(x), nothing)  # the model keeps nothing of it
+        pair = model(x.expand(2, -1, -1, -1, -1), condition=torch.tensor([[0.0] * 6, [1.0] * 6]))
         assert (pair - torch.cat([nothing, told])).abs().max() < 1e-5
     with pytest.raises(FusionError, match="has 5 numbers, and this model takes 6"):
-        model(x, text=torch.ones(1, 5))
+        model(x, condition=torch.ones(1, 5))
 
 
 def test_flow_follows_a_known_field(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,9 +366,9 @@ def test_mending_reaches_the_result(flow: bool) -> None:
     model, x = build(replace(SMALL, mend=True, text=WIDTH, flow=flow)), textured()
     told = wish_vector(Control(degradations={"low_contrast": 1.0}), (0, 1))[None]
     with torch.inference_mode():
-        with_it = model(x, text=told)
+        with_it = model(x, condition=told)
         model.mends = False
-        assert (with_it - model(x, text=told)).abs().max() > 1e-2
+        assert (with_it - model(x, condition=told)).abs().max() > 1e-2
         plain = model(x)
         model.mends = True
         assert torch.equal(plain, model(x))
@@ -378,15 +378,11 @@ def test_mending_reaches_the_result(flow: bool) -> None:
 def test_any_size_whole_or_refused(size: tuple[int, int]) -> None:
     model, (h, w) = build(), size
     x = textured(2, 1, 64, 64)[0][..., :h, :w]
-    out = torch.full((1, h, w), torch.nan)
-    layout = tiling.plan(model, 2, 1, h, w, tile=16)
-    assert layout.count == 1
-    tiling.fuse_tiles(
-        model, layout, lambda win: x[:, :, win[0], win[1]], lambda win, f, s: out[:, win[0], win[1]].copy_(f)
-    )
+    out, _, count = run_in_tiles(model, x, tile=16)
+    assert count == 1
     assert out.isfinite().all()
     with pytest.raises(FusionError, match="max-memory"):
-        tiling.plan(model, 2, 1, 8000, 9000, budget=2**30)
+        tiling.plan_tiles(model, 2, 1, 8000, 9000, budget=2**30)
 
 
 def test_colour_goes_around_the_network() -> None:

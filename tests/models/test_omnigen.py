@@ -194,7 +194,7 @@ def test_guidance_and_cache(model: OmniGen, monkeypatch: pytest.MonkeyPatch) -> 
 def test_sizes_and_words(folder: Path, model: OmniGen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "branches", 1)
     assert model(pair(16, 32, 2)).shape == (2, 3, 16, 32)
-    assert (model(pair(), control=Control(tone=("LIGHT--",))) - model(pair())).abs().max() > 1e-4
+    assert (model(pair(), condition=Control(tone=("LIGHT--",))) - model(pair())).abs().max() > 1e-4
     assert working_size(480, 640, 1024) == (768, 1024)
     assert working_size(487, 641, 0) == (487, 641)
     assert working_size(10, 4000, 1024) == (16, 1024)
@@ -202,7 +202,6 @@ def test_sizes_and_words(folder: Path, model: OmniGen, monkeypatch: pytest.Monke
     assert isinstance(small, OmniGen)
     small.steps, small.branches = 1, 1
     small.config = replace(small.config, longest=64)
-    assert small.told is None
     grey = torch.rand(33, 50).numpy()
     assert Fuser(small)([grey, torch.rand(33, 50, 3).numpy()]).shape[:2] == (33, 50)
     assert small(pair(32, 160)).shape == (1, 3, 32, 160)

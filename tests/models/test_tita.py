@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import scene, to8
+from tile_runs import run_in_tiles
 from tita_reference import TINY, perturbed, reference, textured
 from torch import Tensor
 
-from anyfuse import tiling
 from anyfuse.api import Fuser, fuse
 from anyfuse.cli import main as cli
 from anyfuse.errors import FusionError
@@ -118,14 +118,10 @@ def test_roles_are_not_symmetric() -> None:
 
 
 def run(model: TITA, x: Tensor, tile: int, explained: dict[str, Tensor] | None = None) -> tuple[Tensor, int]:
-    out = torch.empty(1, *x.shape[-2:])
-
-    def sink(window: tiling.Window, part: Tensor, share: Tensor | None) -> None:
-        out[:, window[0], window[1]] = part
-
-    layout = tiling.plan(model, 2, 1, *x.shape[-2:], tile=tile)
-    tiling.fuse_tiles(model, layout, lambda w: x[:, :, w[0], w[1]], sink, explained=explained)
-    return out, layout.count
+    fused, maps, count = run_in_tiles(model, x, tile, explain=explained is not None)
+    if explained is not None:
+        explained.update(maps)
+    return fused, count
 
 
 def test_tiles_equal_the_whole() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from tile_runs import run_in_tiles
 from torch import Tensor, nn
 
 from anyfuse import Fuser, tiling
@@ -144,15 +145,11 @@ def test_sets_take_any_number_in_any_order() -> None:
 def test_any_size_whole_or_refused(size: tuple[int, int]) -> None:
     model, (h, w) = build(), size
     x = textured(2, 1, 64, 64)[0][..., :h, :w]
-    out = torch.full((1, h, w), torch.nan)
-    layout = tiling.plan(model, 2, 1, h, w, tile=16)
-    assert layout.count == 1
-    tiling.fuse_tiles(
-        model, layout, lambda win: x[:, :, win[0], win[1]], lambda win, f, s: out[:, win[0], win[1]].copy_(f)
-    )
+    out, _, count = run_in_tiles(model, x, tile=16)
+    assert count == 1
     assert out.isfinite().all()
     with pytest.raises(FusionError, match="max-memory"):
-        tiling.plan(model, 2, 1, 4000, 6000, budget=2**30)
+        tiling.plan_tiles(model, 2, 1, 4000, 6000, budget=2**30)
 
 
 def test_luma_mode_keeps_colour(tmp_path: Path) -> None:

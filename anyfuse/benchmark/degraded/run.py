@@ -5,7 +5,7 @@ was done, then the default model; and the models asked for, those that repair on
 
     exact      every fault, where it is, and its strength
     oracle     the right words: every fault, where it is, and about how strong
-    estimate   nothing is said, so the model is told what anyfuse/estimate.py finds
+    estimate   nothing is said, so the model is told what anyfuse/degradation/estimator.py finds
     none       that there is nothing to repair
     wrong      as many faults as there are, and none of them there
 

@@ -8,7 +8,7 @@ from . import prompt as ditfuse_prompt
 
 @dataclass(frozen=True)
 class DiTFuseConfig:
-    """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of SwiGLU), patch: of the transformer.
+    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of SwiGLU), patch: of the transformer.
     vocabulary: rows of the table of words.
 
     steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: mix the

@@ -1,12 +1,12 @@
 """DiTFuse (TPAMI 2025, arXiv 2512.07170): two images and an instruction in one sequence, the fused image denoised beside them by one transformer.
 
 Origin: written from the paper's description and the facts of its base, OmniGen (arXiv 2409.11340); no code was copied, and what is ours is said in
-docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is models/omnigen.py. Code and weights: Apache-2.0; codecs other than
-`tiny`: see autoencoders.py.
+docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is models/ditfuse/omnigen.py. Code and weights: Apache-2.0; codecs other than
+`tiny`: see latent/codec.py.
 
     codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for 16x16 pixels
-    prompt       tags and words of a closed vocabulary (ditfuse_prompt.py)
-    transformer  [text | image 1 | image 2 | time | target] (ditfuse_blocks.py); image 1 is the second source: visible, overexposed, far
+    prompt       tags and words of a closed vocabulary (prompt.py)
+    transformer  [text | image 1 | image 2 | time | target] (transformer.py); image 1 is the second source: visible, overexposed, far
     flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler steps from noise with a fixed seed
     guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
     detail       ours, as MMAIF's: the pyramids of the sources and of the default model's fusion are mixed into that of what the codec decodes

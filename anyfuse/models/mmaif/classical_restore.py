@@ -1,7 +1,7 @@
 """Classical restoration of what a wish names, for MMAIF's detail path: filters that know no more than the wish says.
 
 Strengths are those of the wish, so a fault is undone about; motion, whose direction nobody says, and JPEG are left. What the network makes of it is
-its own matter. Origin: ours; the filters' papers are named in restoration.py. Licence: Apache-2.0.
+its own matter. Origin: ours; the filters' papers are named in restore.py. Licence: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MENDERS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
 
 @torch.no_grad()
 def mend(sources: Tensor, wishes: Tensor) -> Tensor | None:
-    """sources (B, 2, C, H, W) in [0, 1], sides 16 or more, wishes (B, 31) as wishes.wish_vector gives them -> the same, repaired as far as these
+    """sources (B, 2, C, H, W) in [0, 1], sides 16 or more, wishes (B, 31) as instruction.wish_vector gives them -> the same, repaired as far as these
     filters can; None where no wish names a fault that one of them undoes."""
     faults = wishes[:, 1:WIDTH].unflatten(1, (2, len(DEGRADATIONS))).cpu()
     known = torch.tensor([name in MENDERS for name in DEGRADATIONS])

@@ -21,7 +21,7 @@ WIDTH = 1 + 2 * len(DEGRADATIONS)
 def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
     """(31,): the repairs that a Control asks of two sources, none where it asks for none. order: place in the user's list of the model's first and second source.
 
-    'infrared' is the model's first source and 'visible' its second, as stack.order_of_roles gives them.
+    'infrared' is the model's first source and 'visible' its second, as image.stack.order_of_roles gives them.
     """
     vector = torch.zeros(WIDTH)
     vector[0] = 1

@@ -1,15 +1,15 @@
 """MMAIF (ICCV 2025, arXiv 2503.14944): one transformer of latents that repairs and fuses degraded pairs of every task, told in words what to repair.
 
 Origin: the authors have released neither code nor weights; this is written from the paper's description, and what it leaves open is said in
-docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: see autoencoders.py.
+docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: see latent/codec.py.
 
     codec        frozen: each source -> 16 channels at 1/8; the result's latents -> image
     transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers: per-block position table, NAF
-                 block, value-residual attention with 2-D RoPE, experts (latent_blocks.py); a text embedding and the time modulate (AdaLN)
+                 block, value-residual attention with 2-D RoPE, experts (blocks.py); a text embedding and the time modulate (AdaLN)
     regression   one pass gives the latents of the result
     flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
     detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py), and with that of
-                 the default model's fusion of them; config.mend: also of what the classical restoration that is asked for makes of them (mend.py)
+                 the default model's fusion of them; config.mend: also of what the classical restoration that is asked for makes of them (classical_restore.py)
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
 """
@@ -38,9 +38,9 @@ from .instruction import WIDTH, wish_vector
 
 @dataclass(frozen=True)
 class MMAIFConfig:
-    """codec: see autoencoders.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the transformer. hidden: of an
+    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the transformer. hidden: of an
     expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
-    text: width of what is said (wishes.py), or of a sentence's vector.
+    text: width of what is said (instruction.py), or of a sentence's vector.
 
     flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
     transformer gives that path; mend: it has classical restoration too (with detail, and where wishes are numbers: text 31). mix: the result is a

@@ -1,7 +1,7 @@
 """UniFusion (CVPR 2026, arXiv 2603.14214): a frozen DINO backbone, adapters that reconstruct their inputs, and a fusion network.
 
 Origin: rewritten from the paper and from facts about its released code; none of that code is here. Code: Apache-2.0. Weights of
-the trained part: Apache-2.0; of the backbone: see backbones.py.
+the trained part: Apache-2.0; of the backbone: see backbone.py.
 
     features   one frozen ViT for all inputs: blocks 2, 5, 8, 11, final norm, patch tokens only
     adapter    one per input: a ladder from 1/16 to full size, joined by a 3x3 convolution of the image itself ("skip")
@@ -39,7 +39,7 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class UniFusionConfig:
-    """backbone: see backbones.py. width: channels D of adapters and fusion. rounds: of paired cross blocks.
+    """backbone: see backbone.py. width: channels D of adapters and fusion. rounds: of paired cross blocks.
 
     colour: 'rgb' as the paper, or 'luma' (chroma goes around the network). norm of the adapters: 'batch' as the paper; 'running': batch norm that
     uses its running statistics in training too; 'group'. inputs: 'two' as the paper; 'shared': one adapter for both; 'set': everything is
@@ -322,7 +322,7 @@ class UniFusion(FusionModel):
             self.arity, self.ordered = (2, None), False
         self.working_bytes = (
             (80 if c.inputs == "set" else 64) * c.width // (4 if c.half else 1)
-        )  # benchmarks/unifusion_parts.py
+        )  # experiments/unifusion_parts.py
         self.backbone = Backbone(c.backbone, random=c.random_backbone, scaled=c.scaled)
         copies = 2 if c.inputs == "two" else 1
         self.adapters = nn.ModuleList([Adapter(c, self.backbone.width) for _ in range(copies)])

@@ -1,6 +1,6 @@
 """The mixture of instructions that DiTFuse (arXiv 2512.07170) is trained on, from a pool on disk; instruct.py trains on it.
 
-    m3        two degraded views of a natural image (data/m3.py); the target is the image; prompt [FUSION]
+    m3        two degraded views of a natural image (degradation/masked_pairs.py); the target is the image; prompt [FUSION]
     pairs     infrared and visible, exposures, synthetic focus, medical images where the recipe has a set of them; the target is the truth where there is one, else what the default model makes of them
     control   an M3 or a real pair whose target has another tone (data/tones.py); prompt [CONTROL]
     segment   a street image of CamVid, twice, as an M3 pair or beside a version in other tones; the target is the image, the mask that of a class
@@ -314,7 +314,7 @@ def _score(model: DiTFuse, teacher: FusionModel, planes: Tensor, item: dict[str,
     control = Control(item["task"], tone=tuple(item["tone"]))
     row: dict[str, float] = {}
     for name, fused in (
-        ("", model(x[None, :2, None], control=control).mean(1)),
+        ("", model(x[None, :2, None], condition=control).mean(1)),
         (f"_{TEACHER}", teacher(x[None, :2, None])[:, 0]),
     ):
         wrong = float((fused - x[None, 2]).square().mean().clamp_min(1e-8))

@@ -39,7 +39,7 @@ from ..recipes import Recipe
 class Latent(Descent):
     """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
 
-    words: makes vectors of what was done to a pair; None: the numbers of models/wishes.py where they fit the model, else no instructions.
+    words: makes vectors of what was done to a pair; None: the numbers of models/mmaif/instruction.py where they fit the model, else no instructions.
     """
 
     model: MMAIF

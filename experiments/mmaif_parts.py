@@ -1,4 +1,4 @@
-"""What MMAIF's parts do, on held-out files: python benchmarks/mmaif_parts.py --data DATA/train --models mmaif-tiny,mmaif-tiny-flow
+"""What MMAIF's parts do, on held-out files: python experiments/mmaif_parts.py --data DATA/train --models mmaif-tiny,mmaif-tiny-flow
 
 As Markdown, for names or folders of trained models:
 
@@ -61,7 +61,7 @@ def psnr(fused: Tensor, goal: Tensor) -> float:
 def fuse(model: MMAIF, pairs: Tensor, text: Tensor | None) -> Tensor:
     """(P, 2, H, W) -> (P, H, W)"""
     told = [None] * len(pairs) if text is None else list(text.split(1))
-    return torch.cat([model(x[None, :, None], text=t).mean(1) for x, t in zip(pairs, told, strict=True)])
+    return torch.cat([model(x[None, :, None], condition=t).mean(1) for x, t in zip(pairs, told, strict=True)])
 
 
 def seconds(model: MMAIF) -> float:

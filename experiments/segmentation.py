@@ -1,7 +1,7 @@
 """Segmentation by words on CamVid, beside a small U-Net of as many parameters.
 
-    python benchmarks/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
-    python benchmarks/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 0]
+    python experiments/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
+    python experiments/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 0]
 
 Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/words.py), and the same table of the U-Net, which is told nothing and
 chooses one class per pixel. Both see luma.

@@ -1,4 +1,4 @@
-"""How well instructions are read: python benchmarks/language.py [--count 300] [--encoders built-in,minilm]
+"""How well instructions are read: python experiments/language.py [--count 300] [--encoders built-in,minilm]
 
 First table: share of texts whose whole Control is exact, and share refused, per kind of wish, on phrasings that nothing was trained on.
 

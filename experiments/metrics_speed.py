@@ -1,6 +1,6 @@
 """Milliseconds per metric for one triple of 640x480 on one thread, and for the whole set with shared work.
 
-    python benchmarks/metrics_speed.py [--repeat 5] [--metrics mi,vif]
+    python experiments/metrics_speed.py [--repeat 5] [--metrics mi,vif]
 
 Alone: the metric in a fresh call, nothing shared. In set: what it adds in a call of all plain metrics in table order. The
 columns to the right are single-thread times of the original MATLAB code under Octave and of public Python ports on another,

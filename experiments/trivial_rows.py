@@ -1,6 +1,6 @@
 """What no method should need to beat, and many do not: plain metrics of trivial fusions.
 
-    python benchmarks/trivial_rows.py [--data ../shared/data] [--count 8] [--folders ivif-roadscene,mef-mefb]
+    python experiments/trivial_rows.py [--data ../shared/data] [--count 8] [--folders ivif-roadscene,mef-mefb]
 
 Average, pixel maximum and a copy of either source, on pairs of the test folders (paired by file stem, luma by the opencv
 rule), mean over the images, in the Markdown of docs/metrics.md. With DATA/peers/scores.csv there, also how many of its

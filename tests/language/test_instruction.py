@@ -24,7 +24,7 @@ from anyfuse.language.lexicon import DEGRADATION_WORDS, held_out, lexicon, split
 from anyfuse.training.parts.language import LANGUAGES, train_language
 from anyfuse.training.recipes import override_fields
 
-HAND = Path(__file__).parent / "data"
+HAND = Path(__file__).resolve().parents[1] / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What steps and branches cost and give: python benchmarks/ditfuse_steps.py --model runs/ditfuse-tiny --data DATA/test --pairs 9 --size 256
+"""What steps and branches cost and give: python experiments/ditfuse_steps.py --model runs/ditfuse-tiny --data DATA/test --pairs 9 --size 256
 
 Of any DiTFuse, for each number of branches and steps, as Markdown:
 

@@ -1,4 +1,4 @@
-"""Parts on and off at equal budget: python benchmarks/ablation.py tita-small --data DATA --steps 300 --seeds 0,1 --out runs/ablation
+"""Parts on and off at equal budget: python experiments/ablation.py tita-small --data DATA --steps 300 --seeds 0,1 --out runs/ablation
 
 Trains every variant of a preset (below) with every seed, each into its own folder of --out, and scores it on the held-out files. An interrupted
 run goes on. Prints Markdown: one row a variant and set, means over seeds and half the range between them, and each variant's mean rank over all

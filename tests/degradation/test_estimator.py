@@ -44,7 +44,7 @@ from anyfuse.models.mmaif.instruction import WIDTH
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.training.parts.estimator import EstimatePlan, train_estimate
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)
 
 
@@ -198,7 +198,7 @@ def test_an_estimate_speaks_of_the_users_images() -> None:
     )
     assert found.control() == Control(degradations={"noise": {"first": 1.0}, "haze": {"second": 0.25}})
     assert [one["fault"] for one in found.assumed()] == ["haze", "noise"]
-    assert found.told(["a.png", "b.png"])["faults"][0]["image"] == "b.png"
+    assert found.as_dict(["a.png", "b.png"])["faults"][0]["image"] == "b.png"
     with pytest.raises(FusionError, match="two images"):
         Estimate("mef", 1.0, ("exposure",) * 3, ({}, {}, {})).control()
 
@@ -214,8 +214,8 @@ def test_wrong_arguments() -> None:
 def test_a_model_that_repairs_is_told_unless_the_user_speaks() -> None:
     torch.manual_seed(0)
     model = MMAIF(SMALL).eval()
-    assert model.repairs
-    assert not MMAIF(replace(SMALL, text=WIDTH + 1)).repairs
+    assert model.restores
+    assert not MMAIF(replace(SMALL, text=WIDTH + 1)).restores
     with torch.no_grad():
         for layer in (model.dit.out, model.dit.last, model.dit.shared):
             layer.weight.normal_(0, 0.1)

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from conftest import scene, to8, to16
 from PIL import Image
-from test_cli import fails, run
+from cli.test_cli import fails, run
 
 from anyfuse import Fuser
 from anyfuse.control import CLASSES, COLOURS
 from anyfuse.errors import FusionError
-from anyfuse.image.overlay import PAINTS, colours_of, paint, settle, show
+from anyfuse.image.overlay import PAINTS, assign_classes, colours_of, paint, paint_classes
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 from anyfuse.models.ditfuse.config import DiTFuseConfig
@@ -85,16 +85,16 @@ def test_colours_differ_as_long_as_there_are_any() -> None:
 
 def test_a_pixel_belongs_to_one_class() -> None:
     a, b = torch.tensor([[0.9, 0.6, 0.4, 0.0]]), torch.tensor([[0.6, 0.9, 0.3, 0.7]])
-    found = settle({"car": a, "sky": b})
+    found = assign_classes({"car": a, "sky": b})
     assert found["car"].tolist() == [[True, False, False, False]]
     assert found["sky"].tolist() == [[False, True, False, True]]
-    assert settle({}) == {}
+    assert assign_classes({}) == {}
     image = torch.full((1, 1, 4), 0.5)
-    shown = show(image, found, {"car": "red", "sky": None})
+    shown = paint_classes(image, found, {"car": "red", "sky": None})
     assert shown[:, 0, 0].tolist() == [0.75, 0.25, 0.25]
     assert shown[:, 0, 2].tolist() == [0.5, 0.5, 0.5]
     assert shown[:, 0, 3].tolist() == [0.25, 0.25, 0.75]
-    assert torch.equal(show(image, {}, {"car": None}), image)
+    assert torch.equal(paint_classes(image, {}, {"car": None}), image)
 
 
 # ---------------------------------------------------------------------- in results
@@ -157,7 +157,7 @@ def test_one_image_keeps_its_pixels(
     assert np.abs(pixels[where] - (to16(colour)[where] * 0.5 + (0, 0, 32767.5))).max() <= 2
     report = json.loads((tmp_path / "r.json").read_text())
     assert len(report["inputs"]) == len(report["order"]) == 1
-    run(capsys, *call, "--say", "much darker, show me the cars", "--overwrite")
+    run(capsys, *call, "--say", "much darker, paint_classes me the cars", "--overwrite")
     assert np.abs(read_image(out).pixels.astype(int) - to16(colour))[~where].max() > 100  # the network's own
     assert "at least two images" in fails(
         capsys, "fuse", pair[0], "-o", tmp_path / "g.png", "--model", folder, "--say", "brighter"

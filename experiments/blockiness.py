@@ -1,4 +1,4 @@
-"""Do blocks show? python benchmarks/blockiness.py --data DATA/test --models anyfuse,average,runs/ditfuse-tiny [--limit 8]
+"""Do blocks show? python experiments/blockiness.py --data DATA/test --models anyfuse,average,runs/ditfuse-tiny [--limit 8]
 
 The mean step between neighbouring pixels across the borders of a grid that begins at the upper left corner, over the mean step everywhere else: 1 is
 no blocks, 1.1 means steps that are 10 % larger at borders. Periods: 8, the grid of the latents, and 16, 32, 64, the tiles of M3. Natural images are near 1, but

@@ -1,6 +1,6 @@
 """Contact sheets to look at: inputs beside the results of one or more models, and crops at 200 %.
 
-    python benchmarks/contact_sheet.py OUT FOLDER_A FOLDER_B ... --models anyfuse,laplacian --count 6
+    python experiments/contact_sheet.py OUT FOLDER_A FOLDER_B ... --models anyfuse,laplacian --count 6
 
 One PNG for all pairs at reduced size (OUT/sheet.png) and one with a crop of each pair at 200 % (OUT/crops.png). The crop is where
 the sources differ most.

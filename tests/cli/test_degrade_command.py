@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from conftest import scene, to8, to16
 from PIL import Image
-from test_cli import fails, run
+from cli.test_cli import fails, run
 
 from anyfuse.cli import main as cli
 from anyfuse.degradation.plan import MENUS, OPERATIONS
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What features keep of their sources: python benchmarks/reconstruction.py RUN ... --data DATA --test FOLDER_A FOLDER_B
+"""What features keep of their sources: python experiments/reconstruction.py RUN ... --data DATA --test FOLDER_A FOLDER_B
 
 UniFusion (CVPR 2026) says that its reconstruction branch makes the adapters keep their sources (its figure 8). Here every trained folder, with
 the branch or without, gets fresh reconstructors of the same shape, which learn to paint the sources from the frozen features for the same number of

@@ -1,4 +1,4 @@
-"""Seconds and memory: python benchmarks/speed.py [--quick]
+"""Seconds and memory: python experiments/speed.py [--quick]
 
 Median seconds and peak memory (above the interpreter with anyfuse loaded) of the default model, OpenCV's MergeMertens and our classical
 models, on colour pairs in memory of 640x480, 1920x1080 and 6000x4000, with 1 and 2 threads; then how time grows with the number of images.

@@ -1,4 +1,4 @@
-"""Scores against misalignment: python benchmarks/misalignment.py --data FOLDER_A FOLDER_B --models anyfuse,laplacian
+"""Scores against misalignment: python experiments/misalignment.py --data FOLDER_A FOLDER_B --models anyfuse,laplacian
 
 The second image of each pair is moved by whole pixels, or turned about its centre, against the first; models fuse what they then see. Scores
 are of the fused image against the first image and the second one AS IT WAS GIVEN (moved): what a method keeps of its inputs. With --against truth
