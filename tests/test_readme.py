@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import scene, to8, to16
 
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.io.write import write_image
 from anyfuse.models.registry import MODELS
 
@@ -45,7 +45,7 @@ def test_command(command: str, desk: Path) -> None:
     words += ["--overwrite"] if words[0] == "fuse" else []
     words += ["--max-memory", "4G"] if "--max-memory" in words else []  # the test process itself is large
     with pytest.raises(SystemExit) as caught:
-        cli.main(words)
+        main(words)
     assert caught.value.code in (0, None)
     assert "-o" not in words or (desk / words[words.index("-o") + 1]).exists()
 

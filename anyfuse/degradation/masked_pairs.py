@@ -104,7 +104,7 @@ def degraded_tile(
         windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # (C, h, w, side, side)
         return windows.flatten(3).median(-1).values
     taps = torch.exp(-0.5 * ((torch.arange(side) - margin) / sigma) ** 2) if kind == 0 else torch.ones(side)
-    return separable(padded, taps / taps.sum())
+    return separable(padded, taps / taps.sum()).clamp(0, 1)  # taps that sum to 1 but for rounding
 
 
 def complement(image: Tensor, gen: Generator) -> tuple[Tensor, dict[str, Any]]:

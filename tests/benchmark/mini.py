@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import scene, to8
 
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.io.write import write_image
 
 
@@ -22,7 +22,7 @@ def make_data(root: Path) -> Path:
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a call."""
     with pytest.raises(SystemExit) as caught:
-        cli.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(caught.value.code or 0), out, err
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import scene, to8, to16
 from PIL import Image
 
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.io.write import write_image
 
 
@@ -27,7 +27,7 @@ def pair(tmp_path: Path) -> tuple[str, str]:
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `anyfuse ARGUMENTS`."""
     with pytest.raises(SystemExit) as caught:
-        cli.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(caught.value.code or 0), out, err
 

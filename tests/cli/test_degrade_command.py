@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli.test_cli import fails, run
 from conftest import scene, to8, to16
 from PIL import Image
-from cli.test_cli import fails, run
 
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.degradation.plan import MENUS, OPERATIONS
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
@@ -214,7 +214,7 @@ def test_document(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path)
     assert len(commands) == 5
     for command in commands:
         with pytest.raises(SystemExit) as caught:
-            cli.main(command.split())
+            main(command.split())
         assert not caught.value.code
     assert files(tmp_path / "bad") == files(tmp_path / "again")
     scope: dict[str, Any] = {}

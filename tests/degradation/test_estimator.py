@@ -15,7 +15,7 @@ from conftest import scene, to8
 from torch import Tensor
 
 from anyfuse import Fuser
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.control import Control
 from anyfuse.degradation import estimator as module
 from anyfuse.degradation.estimator import (
@@ -28,7 +28,6 @@ from anyfuse.degradation.estimator import (
     estimate_stack,
     load_estimator,
     menu_of,
-    package_folder,
     windows,
 )
 from anyfuse.degradation.plan import MENUS, SAID, apply, parse
@@ -43,6 +42,7 @@ from anyfuse.models.base import parameter_counts
 from anyfuse.models.mmaif.instruction import WIDTH
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.training.parts.estimator import EstimatePlan, train_estimate
+from anyfuse.weights import package_folder
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SMALL = MMAIFConfig(width=32, layers=1, heads=2, hidden=32, rank=4, random_codec=True)
@@ -101,7 +101,7 @@ def test_windows_are_native_pixels_on_the_grid_of_blocks() -> None:
 
 
 def test_the_shipped_file_is_the_one_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    file = package_folder() / "model.safetensors"
+    file = package_folder("estimate") / "model.safetensors"
     assert sha256(file.read_bytes()).hexdigest() == module.SHA256
     assert file.stat().st_size < 500_000
     assert parameter_counts(built_in())[0] < 150_000
@@ -247,7 +247,7 @@ def test_nothing_can_be_asked_for(text: str) -> None:
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as caught:
-        cli.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(caught.value.code or 0), out, err
 
@@ -289,7 +289,7 @@ def test_training_writes_what_loads_and_keeps_its_rows(tmp_path: Path) -> None:
     assert (model.thresholds >= 0.5).all()
     card = (tmp_path / "a" / "README.md").read_text()
     assert "| `haze` |" in card
-    assert "with an alarm" in card
+    assert "with a false alarm" in card
     stamp = (tmp_path / "a" / "rows.pt").stat().st_mtime_ns
     first = (tmp_path / "a" / "model.safetensors").read_bytes()
     train_estimate(plan, tmp_path / "data", tmp_path / "a", log=lines.append)

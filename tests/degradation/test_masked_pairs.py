@@ -22,6 +22,7 @@ def pair(image: Tensor, seed: int = 0, **settings: object) -> tuple[Tensor, Tens
     return m3_pair(image, Generator().manual_seed(seed), M3(**settings))  # type: ignore[arg-type]
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("shape", [(3, 100, 150), (1, 64, 64), (1, 1, 1), (3, 3, 5), (3, 17, 33)])
 def test_each_place_is_clean_in_exactly_one_view(shape: tuple[int, int, int]) -> None:
     image = picture(*shape)

@@ -30,9 +30,10 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 import anyfuse
-from anyfuse import api, cli, control, metrics, tiling
+from anyfuse import api, control, metrics, tiling
 from anyfuse.benchmark import versions
-from anyfuse.cli import main as cli_main
+from anyfuse.cli.main import app
+from anyfuse.cli.main import main as run_command
 from anyfuse.data import prompts, synthetic, tones
 from anyfuse.data.batches import DataSet
 from anyfuse.degradation import masked_pairs as m3
@@ -353,6 +354,7 @@ ATTRIBUTES: tuple[str, ...] = (
     "repairs",
     "shows",
 )
+RENAMED = {"repairs": "restores", "shows": "has_masks"}
 ATTRIBUTES += ("context_scale", "context_halo", "context_bytes", "stored_bytes", "working_bytes")
 
 
@@ -382,7 +384,7 @@ def model_table() -> Any:
             "system": type(model).__name__,
             "config": saved,
             "round trip": CONFIGS[type(model).__name__](**config) == spec.config,
-            "attributes": {k: getattr(model, k) for k in ATTRIBUTES},
+            "attributes": {k: getattr(model, RENAMED.get(k, k)) for k in ATTRIBUTES},
             "state": [len(state), digest(sorted(state))],
             "parts": {n: sum(p.numel() for p in part.parameters()) for n, part in model.named_children()},
             "spec": [spec.weights, spec.needs_weights, spec.sha256, spec.licence, spec.trained_on],
@@ -510,7 +512,7 @@ def command_line() -> Any:
         for part, child in sorted(getattr(command, "commands", {}).items()):
             yield from walk(child, f"{name} {part}")
 
-    return dict(walk(typer.main.get_command(cli_main.app), "anyfuse"))
+    return dict(walk(typer.main.get_command(app), "anyfuse"))
 
 
 def called(*arguments: Any) -> tuple[int, str, str]:
@@ -518,7 +520,7 @@ def called(*arguments: Any) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            cli.main([str(a) for a in arguments])
+            run_command([str(a) for a in arguments])
             code: Any = 0
         except SystemExit as stop:
             code = stop.code

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cli.test_cli import fails, run
 from conftest import scene, to8, to16
 from PIL import Image
-from cli.test_cli import fails, run
 
 from anyfuse import Fuser
 from anyfuse.control import CLASSES, COLOURS

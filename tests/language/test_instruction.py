@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.control import CLASSES, COLOURS, DEGRADATIONS, KEEPABLE, QUALITIES, SOURCES, TASKS, TONES, Control
 from anyfuse.data.prompts import KINDS, draw, typo
 from anyfuse.errors import FusionError
@@ -237,9 +237,10 @@ def test_built_in_encoder() -> None:
 
 
 def test_weights_are_small_and_strict(tmp_path: Path) -> None:
-    from anyfuse.language.encoder import WORDS_NAME, package_folder
+    from anyfuse.language.encoder import WORDS_NAME
+    from anyfuse.weights import package_folder
 
-    files = {path.name: path for path in package_folder().iterdir()}
+    files = {path.name: path for path in package_folder("language").iterdir()}
     assert sum(path.stat().st_size for name, path in files.items() if name.endswith(".safetensors")) < 1.5e6
     for name in ("config.json", "model.safetensors", WORDS_NAME):
         (tmp_path / name).write_bytes(files[name].read_bytes())
@@ -315,24 +316,24 @@ def test_training_is_repeatable_and_learns(tmp_path: Path) -> None:
 
 def test_say(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["say", "heavy", "rain in the first picture, highlight cars", "--json"])
+        main(["say", "heavy", "rain in the first picture, highlight cars", "--json"])
     assert not caught.value.code
     found = json.loads(capsys.readouterr().out)
     assert found["degradations"] == {"rain": {"first": 1.0}}
     assert parse_instruction(found["tags"]) == parse_instruction(found["text"])
     with pytest.raises(SystemExit):
-        cli.main(["say", "much brighter, keep the haze"])
+        main(["say", "much brighter, keep the haze"])
     text = capsys.readouterr().out
     assert "tone: LIGHT++" in text
     assert "keep: haze" in text
     with pytest.raises(SystemExit) as caught:
-        cli.main(["say", "segment the giraffes"])
+        main(["say", "segment the giraffes"])
     assert caught.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_other_recipes_need_data(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["train", "anyfuse"])
+        main(["train", "anyfuse"])
     assert caught.value.code == 2
     assert "--data" in capsys.readouterr().err

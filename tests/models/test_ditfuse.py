@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from numerics import longest_sum, rounding
 from tile_runs import run_in_tiles
 from torch import Tensor
 
@@ -242,12 +243,14 @@ def test_euler_follows_a_known_field(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times == [0, 0, 0.25, 0.5, 0.75]
 
 
+@pytest.mark.numerics
 def test_the_same_each_time_and_for_each_image() -> None:
+    """In a batch, sums may be ordered otherwise; images lie in [0, 1], so the longest sum bounds the difference."""
     model, x = build(), textured()
     with torch.inference_mode():
         one = model(x)
         assert torch.equal(one, model(x))
-        assert (model(x.expand(3, -1, -1, -1, -1))[2] - one[0]).abs().max() < 1e-5
+        assert (model(x.expand(3, -1, -1, -1, -1))[2] - one[0]).abs().max() < rounding(longest_sum(model))
         model.seed = 1
         assert (model(x) - one).abs().max() > 1e-4
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from numerics import longest_sum, rounding
 from tile_runs import run_in_tiles
 from torch import Tensor
 
@@ -262,7 +263,9 @@ def test_switches_change_the_result() -> None:
         assert (full - off(x)).abs().max() > 1e-4
 
 
+@pytest.mark.numerics
 def test_an_instruction_counts_and_zeros_are_none() -> None:
+    """In a batch, sums may be ordered otherwise; images lie in [0, 1], so the longest sum bounds the difference."""
     model, x = build(), textured()
     with torch.inference_mode():
         nothing = model(x)
@@ -271,7 +274,7 @@ def test_an_instruction_counts_and_zeros_are_none() -> None:
         assert (nothing - told).abs().max() > 1e-4
         assert torch.equal(model(x), nothing)  # the model keeps nothing of it
         pair = model(x.expand(2, -1, -1, -1, -1), condition=torch.tensor([[0.0] * 6, [1.0] * 6]))
-        assert (pair - torch.cat([nothing, told])).abs().max() < 1e-5
+        assert (pair - torch.cat([nothing, told])).abs().max() < rounding(longest_sum(model))
     with pytest.raises(FusionError, match="has 5 numbers, and this model takes 6"):
         model(x, condition=torch.ones(1, 5))
 
@@ -296,11 +299,14 @@ def test_flow_follows_a_known_field(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times == [0, 0, 0.25, 0.5, 0.75]
 
 
+@pytest.mark.numerics
 def test_flow_noise_is_the_same_for_each_image() -> None:
+    """In a batch, sums may be ordered otherwise; images lie in [0, 1], so the longest sum bounds the difference."""
     model = build(replace(SMALL, flow=True))
     x = textured()
     with torch.inference_mode():
-        assert (model(x.expand(3, -1, -1, -1, -1))[2] - model(x)[0]).abs().max() < 1e-5
+        gap = (model(x.expand(3, -1, -1, -1, -1))[2] - model(x)[0]).abs().max()
+        assert gap < rounding(longest_sum(model))
         model.steps = 1
         once = model(x)
         model.steps = 5

@@ -16,7 +16,7 @@ from tita_reference import TINY, perturbed, reference, textured
 from torch import Tensor
 
 from anyfuse.api import Fuser, fuse
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.errors import FusionError
 from anyfuse.image.stack import order_of_roles
 from anyfuse.io.frames import from_arrays
@@ -237,7 +237,7 @@ def test_three_images_are_refused(saved: Path) -> None:
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as caught:
-        cli.main([str(a) for a in arguments])
+        main([str(a) for a in arguments])
     out, err = capsys.readouterr()
     return int(caught.value.code or 0), out, err
 

@@ -14,7 +14,7 @@ from conftest import scene, to8
 from torch import Tensor, nn
 
 from anyfuse import losses
-from anyfuse.cli import main as cli
+from anyfuse.cli import main
 from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
@@ -381,7 +381,7 @@ def test_override_errors(setting: str, message: str) -> None:
 
 def test_set_on_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["train", "tita-small", "--data", str(tmp_path), "--set", "config.phi=max"])
+        main(["train", "tita-small", "--data", str(tmp_path), "--set", "config.phi=max"])
     err = capsys.readouterr().err
     assert caught.value.code == 2
     assert err.startswith("anyfuse: phi 'max'")
