@@ -157,7 +157,7 @@ def test_one_image_keeps_its_pixels(
     assert np.abs(pixels[where] - (to16(colour)[where] * 0.5 + (0, 0, 32767.5))).max() <= 2
     report = json.loads((tmp_path / "r.json").read_text())
     assert len(report["inputs"]) == len(report["order"]) == 1
-    run(capsys, *call, "--say", "much darker, paint_classes me the cars", "--overwrite")
+    run(capsys, *call, "--say", "much darker, show me the cars", "--overwrite")
     assert np.abs(read_image(out).pixels.astype(int) - to16(colour))[~where].max() > 100  # the network's own
     assert "at least two images" in fails(
         capsys, "fuse", pair[0], "-o", tmp_path / "g.png", "--model", folder, "--say", "brighter"
@@ -195,7 +195,7 @@ def test_what_cannot_be(
     call = ["fuse", *pair, "-o", out, "--mask-out", mask, "--model"]
     for wish in ([], ["--say", "brighter"]):
         text = fails(capsys, *call, folder, *wish)
-        assert "needs a class to be shown" in text
+        assert "needs a class to segment" in text
         assert "sky, building, pole" in text
     text = fails(capsys, *call, folder, "--say", "[SEG] zebra")
     assert "unknown class 'zebra': known are sky, building" in text

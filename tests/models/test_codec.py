@@ -88,7 +88,7 @@ def test_wrong_images() -> None:
 
 
 def test_where_weights_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoencoders, "files", lambda package: tmp_path / "package")
+    monkeypatch.setattr(autoencoders, "package_folder", lambda name: tmp_path / "package" / "assets" / "weights" / name)
     with pytest.raises(FusionError, match="anyfuse train codec-tiny"):
         Codec("tiny").load()
     save_tiny(TinyCodec(LITTLE), tmp_path / "little")
@@ -110,7 +110,7 @@ def test_where_weights_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     save_tiny(TinyCodec(LITTLE), tmp_path / "little")
     (tmp_path / "little" / "config.json").write_text('{"system": "TinyCodec", "quarter": 12}')
-    with pytest.raises(FusionError, match="weights don't fit"):
+    with pytest.raises(FusionError, match="keys don't fit"):
         Codec(str(tmp_path / "little")).load()
     (tmp_path / "little" / "config.json").write_text('{"system": "TinyCodec", "channels": 2}')
     with pytest.raises(FusionError, match="1 or 3 channels"):

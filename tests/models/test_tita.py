@@ -142,10 +142,10 @@ def test_halo_is_not_too_small_and_needed() -> None:
     model = perturbed(size=0.1)
     x = textured(8, 256)
     with torch.no_grad():
-        context = model.context(model.reduce(x))
-        before = model(x, context)
+        context = model.context(model.global_features(x))
+        before = model(x, context=context)
         x[..., 128:] = 1 - x[..., 128:]
-        changed = (model(x, context) - before).abs().amax((0, 1, 2))
+        changed = (model(x, context=context) - before).abs().amax((0, 1, 2))
     assert model.halo is not None
     assert changed[: 128 - model.halo].max() == 0
     assert changed[128 - model.halo : 128 - model.halo + 8].max() > 0

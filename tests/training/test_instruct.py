@@ -24,7 +24,7 @@ from anyfuse.models.ditfuse.prompt import IMAGES, NOTHING, control_of
 from anyfuse.models.ditfuse.transformer import Condition, Velocity
 from anyfuse.models.latent.codec import Codec
 from anyfuse.models.registry import build_model, load_model
-from anyfuse.training import train
+from anyfuse.training import card, train
 from anyfuse.training.pools.instructions import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies.instruct import Instruct, Straighten
@@ -280,13 +280,13 @@ def stop_and_go(recipe: Recipe, folders: Path, out: Path, monkeypatch: pytest.Mo
 
 def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each resumed to the bit; an adapted model is a plain one, and only its attention has changed."""
-    monkeypatch.setattr(train, "validate", lambda *given: {})
+    monkeypatch.setattr(card, "validate", lambda *given: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)
     last = json.loads((first / "log.jsonl").read_text().splitlines()[-1])
     assert {"velocity", "psnr", "instruct/reconstruction"} <= last.keys()
-    card = (first / "README.md").read_text()
-    assert "segment: psnr" in card
-    assert ", iou 0." in card
+    text = (first / "README.md").read_text()
+    assert "segment: psnr" in text
+    assert ", iou 0." in text
     monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
     start = str(first)
     for name, recipe in {
@@ -306,7 +306,7 @@ def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: 
 
 def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goals are the teacher's results from the noise that goes with them, and one Euler step of a perfect student ends there."""
-    monkeypatch.setattr(train, "validate", lambda *given: {})
+    monkeypatch.setattr(card, "validate", lambda *given: {})
     monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)
     recipe = small(

@@ -1,0 +1,121 @@
+"""Who may import whom: read from the imports themselves, at load and inside functions."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "anyfuse"
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "version"),
+    ("control", "runtime", "weights"),
+    ("image",),
+    ("io", "losses", "metrics"),
+    ("language",),
+    ("degradation",),
+    ("data",),
+    ("models",),
+    ("tiling", "canvas"),
+    ("result",),
+    ("pipeline",),
+    ("api",),
+    ("jobs", "training"),
+    ("benchmark",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+"""From the ground up. A module imports from its own layer and from those below."""
+
+BACKWARD = {("anyfuse.control", "anyfuse.language.encoder")}
+"""`Control.embedding` is a documented method, and the encoder reads Controls: it is imported inside the method."""
+
+ALIASES = {"anyfuse.estimate", "anyfuse.data.degrade"}
+"""Documented earlier places of modules: they import what took their place, and nothing imports them."""
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(("anyfuse", *path.relative_to(PACKAGE).with_suffix("").parts))
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(module: str, lazy: bool) -> Iterator[str]:
+    """Modules of the package that a module imports; lazy: also inside functions and for types alone."""
+    path = MODULES[module]
+    tree = ast.parse(path.read_text())
+    nodes = ast.walk(tree) if lazy else iter(tree.body)
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name in MODULES)
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        above = package[: len(package) - node.level + 1] if node.level else []
+        base = ".".join([*above, *([node.module] if node.module else [])])
+        for alias in node.names:
+            name = f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base
+            if name in MODULES and name != module:
+                yield name
+
+
+def layer(module: str) -> int:
+    parts = module.split(".")
+    room = "__init__" if len(parts) == 1 else parts[1]
+    return next(k for k, names in enumerate(LAYERS) if room in names)
+
+
+def test_every_room_has_a_layer() -> None:
+    assert not [m for m in MODULES if m not in ALIASES and not any(layer(m) == k for k in range(len(LAYERS)))]
+
+
+def test_imports_go_down() -> None:
+    upward = {
+        (module, name)
+        for module in MODULES
+        if module not in ALIASES
+        for name in imports(module, lazy=True)
+        if layer(name) > layer(module)
+    }
+    assert upward == BACKWARD
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_circles(lazy: bool) -> None:
+    graph = {m: {n for n in imports(m, lazy) if (m, n) not in BACKWARD} for m in MODULES}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for name in graph[module]:
+                visit(name, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_nothing_imports_an_alias() -> None:
+    assert not [(m, n) for m in MODULES for n in imports(m, lazy=True) if n in ALIASES]
+
+
+def test_models_know_nothing_of_files_and_training() -> None:
+    """A network can be read, and used elsewhere, without the rest."""
+    apart = ("anyfuse.io", "anyfuse.training", "anyfuse.api", "anyfuse.pipeline", "anyfuse.cli", "anyfuse.data")
+    allowed = {
+        ("anyfuse.models.registry", "anyfuse.io.atomic"),
+        ("anyfuse.models.unifusion.fetch", "anyfuse.io.atomic"),
+    }
+    found = {
+        (m, n) for m in MODULES if m.startswith("anyfuse.models") for n in imports(m, lazy=True) if n.startswith(apart)
+    }
+    assert found <= allowed
