@@ -47,13 +47,21 @@ class Tolerance:
 
     mean: mean absolute difference of an array. far, share: a share of values may differ by more than `far`. Differences
     are fractions of the range of integers, or of the root mean square of floats.
-    numbers: largest relative difference of a number, and absolute one of numbers below 1.
+    numbers: largest relative difference of a number, and absolute one of numbers below 1. norms: the same of numbers
+    named 'norm', those of gradients.
     """
 
     mean: float = 1 / 255 / 16
     far: float = 1.5 / 255
     share: float = 0.01
     numbers: float = 2e-3
+    norms: float = 2e-3
+
+
+TRAINING = Tolerance(mean=0.02, far=0.1, share=0.01, numbers=5e-3, norms=0.1)
+"""Of three steps. Adam's first steps go by the signs of the gradients, and a gradient near zero has either sign. So a weight
+may be off by up to 2 x steps x rate = 9e-3, a tenth of what weights are. Where two sources tie, the largest is either of
+them, and the norm of the gradients follows."""
 
 
 def instruction_set() -> str:
@@ -139,7 +147,7 @@ def check_plain(name: str, value: Any, update: bool) -> list[str]:
     if update:
         write_json(path, plain(value))
     used[name] = "exactly, the same on every processor"
-    return differences(plain(value), read_json(path), 0.0)
+    return differences(plain(value), read_json(path), None)
 
 
 def check_measured(
@@ -213,7 +221,7 @@ def _near(name: str, values: dict[str, Value], tolerance: Tolerance) -> dict[str
             text = _array_difference(sample(values[key]), stored[key], tolerance)
             found |= {key: text} if text else {}
         else:
-            wrong = differences(values[key], stored[key], tolerance.numbers)
+            wrong = differences(values[key], stored[key], tolerance)
             found |= {key: "; ".join(wrong[:3])} if wrong else {}
     return found
 
@@ -233,8 +241,8 @@ def _array_difference(now: np.ndarray, stored: np.ndarray, tolerance: Tolerance)
     return ""
 
 
-def differences(now: Any, stored: Any, tolerance: float, at: str = "") -> list[str]:
-    """Places of nested values where they differ, in words; floats by more than the tolerance."""
+def differences(now: Any, stored: Any, tolerance: Tolerance | None, at: str = "") -> list[str]:
+    """Places of nested values where they differ, in words; floats by more than the tolerance, None: at all."""
     if isinstance(now, dict) and isinstance(stored, dict):
         lost = [f"{at}/{k} is gone" for k in stored if k not in now]
         new = [f"{at}/{k} is new" for k in now if k not in stored]
@@ -248,6 +256,7 @@ def differences(now: Any, stored: Any, tolerance: float, at: str = "") -> list[s
         ]
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (now, stored))
     if numbers and tolerance and isinstance(stored, float):
-        close = abs(now - stored) <= tolerance * max(1.0, abs(stored)) or (math.isnan(now) and math.isnan(stored))
+        limit = tolerance.norms if at.endswith("/norm") else tolerance.numbers
+        close = abs(now - stored) <= limit * max(1.0, abs(stored)) or (math.isnan(now) and math.isnan(stored))
         return [] if close else [f"{at} is {now}, not {stored}"]
     return [] if now == stored else [f"{at} is {str(now)[:120]}, not {str(stored)[:120]}"]

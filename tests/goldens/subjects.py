@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import typer.main
-from goldens.store import Tolerance, inputs
+from goldens.store import TRAINING, Tolerance, inputs
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -856,7 +856,7 @@ MEASURED: dict[str, tuple[Callable[[], Values], Tolerance]] = {
     "embeddings": (embeddings, Tolerance()),
     "estimates": (estimates, Tolerance()),
     "metrics": (metric_values, Tolerance()),
-    **{f"training-{case.replace(', ', '-')}": (lambda case=case: trainings(case), Tolerance()) for case in TRAININGS},
-    "training-others": (other_trainings, Tolerance()),
+    **{f"training-{case.replace(', ', '-')}": (lambda case=case: trainings(case), TRAINING) for case in TRAININGS},
+    "training-others": (other_trainings, TRAINING),
 }
 """Subjects that are computed, and how far they may be off on another processor."""

@@ -8,8 +8,6 @@ import pytest
 import torch
 from goldens import store, subjects
 
-pytestmark = pytest.mark.numerics
-
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
@@ -33,6 +31,7 @@ def test_plain(name: str, update: bool) -> None:
     assert not wrong, "\n".join(wrong[:20])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", subjects.MEASURED)
 def test_measured(name: str, update: bool, request: pytest.FixtureRequest) -> None:
     compute, tolerance = subjects.MEASURED[name]
