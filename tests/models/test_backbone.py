@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from anyfuse.models.unifusion import fetch
 from anyfuse.errors import FusionError
+from anyfuse.models.unifusion import fetch
 from anyfuse.models.unifusion.backbone import BACKBONES, Backbone, Vit, VitConfig, load_vit, read_config, save_vit
 from anyfuse.models.unifusion.backbone_from_onnx import vit_from_onnx
 
