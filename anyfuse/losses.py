@@ -134,6 +134,47 @@ def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
     return 1 - ((2 * desired_cov + c2) / (desired_var + vf + c2)).mean()
 
 
+# ---------------------------------------------------------------------- what people look at
+
+
+def hot_mask(sources: Tensor, statistics: Tensor) -> Tensor:
+    """Soft mask (B, H, W) of targets: infrared (source 0) over its whole image's mean by 1.2 to 2.2 deviations, and over visible.
+
+    statistics (B, 2, 2): mean and deviation of the whole images.
+    """
+    infrared, visible = sources.unbind(1)
+    mean, deviation = statistics[:, 0].split(1, 1)
+    above = (infrared - mean[..., None]) / (deviation[..., None] + 0.02) - 1.2
+    return above.clamp(0, 1) * ((infrared - visible - 0.04) / 0.12).clamp(0, 1)
+
+
+def lit_mask(sources: Tensor) -> Tensor:
+    """Soft mask (B, H, W) of lamps, skies, markings: visible (source 1) bright, and brighter than infrared."""
+    infrared, visible = sources.unbind(1)
+    return ((visible - infrared - 0.08) / 0.15).clamp(0, 1) * ((visible - 0.5) / 0.2).clamp(0, 1)
+
+
+def _regional(fused: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute error under a mask on Gaussian levels 0 to 3, and of the contrast against what is around (level 1 less 4)."""
+    wrong, levels = gaussian_pyramid((fused - target)[:, None], 4), gaussian_pyramid(mask[:, None], 4)
+    total = fused.new_zeros(())
+    for level, share in ((0, 0.5), (1, 0.5), (2, 1.0), (3, 1.0)):
+        total = total + share * (levels[level] * wrong[level].abs()).mean() / (levels[level].mean() + 0.01)
+    around = F.interpolate(wrong[4], wrong[1].shape[-2:], mode="bilinear", align_corners=False)
+    contrast = F.relu(around - wrong[1])  # less contrast than the target has
+    return total / 3 + (levels[1] * contrast).mean() / (levels[1].mean() + 0.01)
+
+
+def hot(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
+    """Distance to infrared (source 0) where it shows a target, in level and in contrast, on several scales."""
+    return _regional(fused, sources[:, 0], hot_mask(sources, statistics))
+
+
+def lit(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
+    """Distance to visible (source 1) where it is lit, on several scales: white skies, lamps, road markings."""
+    return _regional(fused, sources[:, 1], lit_mask(sources))
+
+
 # ---------------------------------------------------------------------- losses of the published unified networks
 
 

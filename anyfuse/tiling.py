@@ -209,6 +209,7 @@ def whole_context(model: FusionModel, grid: TileGrid, read: Reader, device: torc
             ..., _cells(tile.cut[0], scale), _cells(tile.cut[1], scale)
         ]
     assert reduced is not None
+    reduced = model.with_statistics(reduced)
     if model.context_halo is None:
         return model.context(reduced)
     maps: list[Tensor] = []

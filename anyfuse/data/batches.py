@@ -19,35 +19,52 @@ from ..image.stack import Frame, order_of_roles
 from ..io.folders import list_images, pair_by_stem
 from ..io.read import read_image
 from .synthetic import exposure_stack, focus_scene
+from .thermal import augment_pair, dead_pixels, pseudo_thermal
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural images."""
+    """One set of a recipe.
+
+    task: ivf, mef, mif or natural. folders: below the data root, paired by stem; one folder means natural images.
+    kind: pairs; scenes: one folder with a folder per exposure sequence; streets: images and class maps, from which thermal
+    images are made.
+    """
 
     task: str
     folders: tuple[str, ...]
+    kind: str = "pairs"
 
 
 @dataclass
 class Batch:
-    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W) where known."""
+    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W) where known.
+
+    statistics (B, N, 2): mean and deviation of the whole images, smoothed, that the sources are crops of; where known.
+    """
 
     task: str
     sources: Tensor
     clean: Tensor
     truth: Tensor | None = None
+    statistics: Tensor | None = None
 
 
 class TrainingData:
     """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
 
-    ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files; synthetic ones darker first.
+    ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files;
+    synthetic ones come darker first.
+    varied: infrared-visible pairs as other cameras would give them (thermal.augment_pair), exposures of 2 to 5 from
+    sequences, focus stacks of uneven light, dead pixels; and every batch has statistics.
     """
 
-    def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False) -> None:
-        self.root, self.ordered = Path(root), ordered
+    def __init__(
+        self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False, varied: bool = False
+    ) -> None:
+        self.root, self.ordered, self.varied = Path(root), ordered, varied
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
+        self.kinds: dict[str, list[str]] = {}  # task -> kind per set
         self.validation: dict[str, list[np.ndarray]] = {}  # folder of the set -> held-out groups
         digest = hashlib.sha256()
         self.files = 0
@@ -56,8 +73,11 @@ class TrainingData:
             absent = [f for f in folders if not f.is_dir()]
             if absent:
                 raise FusionError(f"{absent[0]}: the training data of '{data_set.task}' is not there; see --data")
-            if len(folders) == 1:
-                groups: list[tuple[Path, ...]] = [(p,) for p in list_images(folders[0])]
+            if data_set.kind == "scenes":
+                scenes = sorted(p for p in folders[0].iterdir() if p.is_dir())
+                groups: list[tuple[Path, ...]] = [tuple(_frames(scene)) for scene in scenes]
+            elif len(folders) == 1:
+                groups = [(p,) for p in list_images(folders[0])]
             else:
                 groups = list(pair_by_stem(folders)[0].values())
             kept: list[np.ndarray] = []
@@ -70,13 +90,18 @@ class TrainingData:
                 frames = [read_image(p) for p in paths]
                 order = order_of_roles(frames) if ordered else range(len(frames))
                 stack = np.stack([_luma8(frames[k]) for k in order])
+                if data_set.kind == "streets":
+                    stack = np.stack([stack[0], frames[1].pixels[..., 0]])
                 if index % holdout == holdout - 1:
+                    if data_set.kind == "streets":
+                        continue
                     self.validation.setdefault(
                         data_set.folders[0].rpartition("/")[0] or data_set.folders[0], []
                     ).append(stack)
                 else:
                     kept.append(stack)
             self.train.setdefault(data_set.task, []).append(kept)
+            self.kinds.setdefault(data_set.task, []).append(data_set.kind)
         self.manifest = digest.hexdigest()
 
     def crop(self, task: str, size: int, gen: Generator) -> Tensor:
@@ -98,8 +123,90 @@ class TrainingData:
         turns = integer(0, 3, gen) if task != "ivf" else 0
         return torch.rot90(x, turns, (-2, -1))
 
+    def varied_pair(self, size: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """An infrared-visible pair as some camera would give it: observed and clean (2, size, size), statistics (2, 2)."""
+        which = integer(0, len(self.train["ivf"]) - 1, gen)
+        groups = self.train["ivf"][which]
+        stack = groups[integer(0, len(groups) - 1, gen)]
+        if self.kinds["ivf"][which] == "streets":
+            top, left = (integer(0, side - size, gen) for side in stack.shape[1:])
+            part = torch.from_numpy(stack[:, top : top + size, left : left + size].astype(np.int64))
+            visible = part[0].float() / 255
+            pair = torch.stack([pseudo_thermal(visible, part[1], gen), visible])
+            pair = pair.flip(-1) if uniform(0, 1, gen) < 0.5 else pair
+            return augment_pair(pair, whole_statistics(pair), gen)
+        planes = self._cut("ivf", stack, size, gen)
+        return augment_pair(planes, whole_statistics(torch.from_numpy(stack).float() / 255), gen)
+
+    def exposures(self, n: int, size: int, gen: Generator) -> Tensor:
+        """Real exposures (n, size, size): all of a pair, or n of a sequence from its dark half to its bright one; more than there are: fewer."""
+        sets = self.train["mef"]
+        groups = sets[integer(0, len(sets) - 1, gen)]
+        stack = groups[integer(0, len(groups) - 1, gen)]
+        if len(stack) > n:
+            half = len(stack) // 2
+            ends = [integer(0, half - 1, gen), integer(len(stack) - half, len(stack) - 1, gen)]
+            between = [k for k in range(ends[0] + 1, ends[1])]
+            chosen = torch.randperm(len(between), generator=gen)[: n - 2].tolist() if n > 2 else []
+            stack = stack[sorted([*ends, *(between[k] for k in chosen)])]
+        return self._cut("mef", stack, size, gen)
+
+    def _cut(self, task: str, stack: np.ndarray, size: int, gen: Generator) -> Tensor:
+        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time; turned where up and down mean nothing."""
+        h, w = stack.shape[1:]
+        scale = 1.0
+        if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
+            scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, 1.8, gen)
+        take = min(int(size * scale), h, w)
+        top, left = integer(0, h - take, gen), integer(0, w - take, gen)
+        x = torch.from_numpy(stack[:, top : top + take, left : left + take].astype(np.float32) / 255)
+        if take != size:
+            x = F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+        if uniform(0, 1, gen) < 0.5:
+            x = x.flip(-1)
+        turns = integer(0, 3, gen) if task not in ("ivf", "mef") else 0
+        return torch.rot90(x, turns, (-2, -1))
+
+    def varied_batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
+        """As `batch`, of varied data, with statistics. Exposures may have fewer images than `n`; then all of the batch have as few."""
+        rows: list[tuple[Tensor, Tensor, Tensor | None, Tensor]] = []
+        real = [task == "mef" and index % 4 != 3 for index in range(count)]
+        found = [self.exposures(n, size, gen) if r else None for r in real]
+        n = min([n, *(len(x) for x in found if x is not None)])
+        for stack in found:
+            truth: Tensor | None = None
+            if task == "ivf":
+                observed, clean, statistics = self.varied_pair(size, gen)
+                rows.append((observed, clean, None, statistics))
+                continue
+            if task == "mff":
+                sharp = self._cut("natural", self._natural(gen), size, gen)[0]
+                observed, clean, truth = uneven_focus(sharp, n, gen)
+            elif task == "mef" and stack is None:
+                observed, clean = exposure_stack(self._cut("natural", self._natural(gen), size, gen)[0], n, gen)
+            else:
+                clean = stack[:n] if stack is not None else self.crop(task, size, gen)
+                observed = clean
+            if task in ("mef", "mff") and uniform(0, 1, gen) < 0.2:
+                observed = dead_pixels(observed, gen)
+            rows.append((observed, clean, truth, whole_statistics(clean)))
+        sources, cleans, truths, statistics_of = zip(*rows, strict=True)
+        return Batch(
+            task,
+            torch.stack(sources)[:, :, None],
+            torch.stack(cleans),
+            torch.stack(truths) if truths[0] is not None else None,
+            torch.stack(statistics_of),
+        )
+
+    def _natural(self, gen: Generator) -> np.ndarray:
+        groups = self.train["natural"][0]
+        return groups[integer(0, len(groups) - 1, gen)]
+
     def batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
         """One batch of `count` crops with n inputs (real pairs have their own n). `mff` is synthetic, `mef` half so."""
+        if self.varied:
+            return self.varied_batch(task, count, n, size, gen)
         sources, cleans, truths = [], [], []
         for index in range(count):
             if task == "mff":
@@ -127,6 +234,32 @@ class TrainingData:
             torch.stack(cleans),
             torch.stack(truths) if truths else None,
         )
+
+
+def whole_statistics(stack: Tensor) -> Tensor:
+    """Mean and deviation (N, 2) of the images of a stack (N, H, W) at 1/8 of their size, where grain does not count."""
+    height, width = (side // 8 * 8 for side in stack.shape[-2:])
+    small = F.avg_pool2d(stack[:, :height, :width], 8) if min(height, width) >= 8 else stack
+    return torch.stack([small.mean((1, 2)), small.std((1, 2), correction=0)], 1)
+
+
+def uneven_focus(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Sharp image (H, W) -> focus stack observed and clean (n, H, W) and its truth: in a third of the cases the light changes much
+    from frame to frame, and the truth has the mean light."""
+    stack, _ = focus_scene(sharp, n, gen)
+    if uniform(0, 1, gen) < 0.33:
+        gains = 0.75 + 0.45 * torch.rand(n, generator=gen)
+    else:
+        gains = 1 + uniform(0, 0.03, gen) * torch.randn(n, generator=gen)
+    room = 1 / max(1.0, float(gains.max()))  # nothing is clipped by the gain
+    clean = stack * (gains * room)[:, None, None]
+    noise = uniform(0, 0.006, gen) * torch.randn(stack.shape, generator=gen)
+    return (clean + noise).clamp(0, 1), clean, sharp * float(gains.mean()) * room
+
+
+def _frames(scene: Path) -> list[Path]:
+    """The exposures of a sequence in the order of their numbers; a 'label' is none."""
+    return sorted((p for p in list_images(scene) if p.stem.isdigit()), key=lambda p: int(p.stem))
 
 
 def darkness(stack: Tensor) -> Tensor:

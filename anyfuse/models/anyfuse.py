@@ -9,7 +9,10 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a band may
                leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
-    bound      a pixel of the result lies between the sources' darkest and brightest there: no halo where all are black
+    regions    coarse weights also see the smooth image and how far it is from the mean of the whole image, in deviations:
+               what is hot or lit is decided by regions, not by grain
+    bound      a pixel of the result lies between the sources' darkest and brightest there, or in the 3x3 pixels around it:
+               no halo where all are black
 
 Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
 computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
@@ -32,24 +35,28 @@ FINE_LEVELS = 3
 COARSE_LEVELS = 2
 LOGIT_BOUND = 6.0
 NEUTRAL = 0.02  # chroma below this counts little when colours are merged
+FLAT = 0.02  # deviation of an image below which its regions hardly differ
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
 @dataclass(frozen=True)
 class AnyfuseConfig:
-    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound.
+    """The defaults are the first version (`anyfuse-first`); `REGIONS` is the present one."""
 
-    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for ablations).
-    """
+    half: int = 8  # channels at 1/2 of the image size; 0: the stem goes to 1/4 at once
+    quarter: int = 24  # channels at 1/4
+    eighth: int = 32  # channels at 1/8
+    deep: int = 48  # channels below 1/8
+    blocks: int = 2  # convolutions per scale of the context
+    margin: float = 0.5  # bound of the residual that is added to a weight
+    mixing: bool = True  # False: an input does not see the others (ablation)
+    pyramid: bool = True  # False: the finest weights apply to pixels (ablation)
+    regions: bool = False  # coarse weights see the smooth image and its distance from the image's mean
+    normalised: bool = False  # heads see features of unit size, so that low precision does no harm
+    near: bool = False  # the bound takes the sources' 3x3 neighbourhood
 
-    half: int = 8
-    quarter: int = 24
-    eighth: int = 32
-    deep: int = 48
-    blocks: int = 2
-    margin: float = 0.5
-    mixing: bool = True
-    pyramid: bool = True
+
+REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True)
 
 
 class Stem(nn.Module):
@@ -63,6 +70,20 @@ class Stem(nn.Module):
         """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/2, W/2)"""
         x = torch.cat([luma - 0.5, band / (band.abs() + DETAIL)], 1).to(self.own.weight.dtype)
         return F.relu(self.own(x), inplace=True)
+
+
+class FoldedStem(nn.Module):
+    """The same inputs at half size by pixel unshuffling, to features at a quarter of the size in one convolution."""
+
+    def __init__(self, cout: int) -> None:
+        super().__init__()
+        self.own = nn.Conv2d(8, cout, 3, 2, 1)
+
+    def forward(self, luma: Tensor, band: Tensor) -> Tensor:
+        """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/4, W/4)"""
+        x, y = F.pixel_unshuffle(luma, 2) - 0.5, F.pixel_unshuffle(band, 2)
+        x = torch.cat([x, y / (y.abs() + DETAIL)], 1).to(self.own.weight.dtype)
+        return F.relu(self.own(x.contiguous(memory_format=torch.channels_last)), inplace=True)
 
 
 class SetConv(nn.Module):
@@ -108,16 +129,21 @@ class Head(nn.Module):
     """Logits and residuals of each input: (B, N, C, h, w) -> two of (B, N, K, h, w).
 
     It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal inputs get 0. A logit is
-    bounded softly: 6 is a share of 0.998 against one other input.
+    bounded softly: 6 is a share of 0.998 against one other input. normalised: features get unit size over inputs and channels first.
     """
 
-    def __init__(self, cin: int, maps: int = 1) -> None:
+    def __init__(self, cin: int, maps: int = 1, normalised: bool = False) -> None:
         super().__init__()
+        self.normalised = normalised
         self.out = nn.Conv2d(cin, 2 * maps, 1, bias=False)
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         parts = x.unbind(1)
+        if self.normalised:
+            size = reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
+            scale = torch.rsqrt(size + 1e-4).to(x.dtype)
+            parts = tuple(p * scale for p in parts)
         mean = reduce(torch.add, parts) / len(parts)
         different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
         y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
@@ -154,10 +180,15 @@ class Anyfuse(FusionModel):
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AnyfuseConfig()
-        self.enc2 = Stem(c.half)
         block = partial(SetConv, mixing=c.mixing)
-        self.enc4 = nn.ModuleList([block(c.half, c.quarter, 2), block(c.quarter, c.quarter)])
+        if c.half:
+            self.enc2: nn.Module = Stem(c.half)
+            self.enc4 = nn.ModuleList([block(c.half, c.quarter, 2), block(c.quarter, c.quarter)])
+        else:
+            self.enc2 = FoldedStem(c.quarter)
+            self.enc4 = nn.ModuleList([block(c.quarter, c.quarter)])
         self.enc8_in = block(c.quarter, c.eighth, 2)
+        self.see = nn.Conv2d(3, c.eighth, 1) if c.regions else None
         self.enc8 = nn.ModuleList([block(c.eighth, c.eighth) for _ in range(c.blocks)])
         self.enc16 = nn.ModuleList([block(c.eighth, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks)]])
         self.enc32 = nn.ModuleList([block(c.deep, c.deep, 2), *[block(c.deep, c.deep) for _ in range(c.blocks + 1)]])
@@ -166,10 +197,10 @@ class Anyfuse(FusionModel):
         self.dec8 = block(c.eighth, c.eighth)
         self.to4 = nn.Conv2d(c.eighth, c.quarter, 1)
         self.dec4 = block(c.quarter, c.quarter)
-        self.head32 = Head(c.deep)
-        self.head16 = Head(c.deep)
-        self.head8 = Head(c.eighth)
-        self.head4 = Head(c.quarter, 1 + 4 + 4)
+        self.head32 = Head(c.deep, normalised=c.normalised)
+        self.head16 = Head(c.deep, normalised=c.normalised)
+        self.head8 = Head(c.eighth, normalised=c.normalised)
+        self.head4 = Head(c.quarter, 1 + 4 + 4, c.normalised)
 
     # ------------------------------------------------------------------ network
 
@@ -256,27 +287,50 @@ class Anyfuse(FusionModel):
     def _pack(eighth: Tensor, gauss: Tensor) -> Tensor:
         return torch.cat([eighth.float(), unflatten_set(gauss, eighth.shape[1])], 2)
 
+    def with_statistics(self, reduced: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """Adds a plane: the smooth luma less its mean over the whole image, in deviations. See FusionModel.
+
+        statistics: mean and deviation (B, N, 2) of the whole images where the sources are crops of them, in training.
+        """
+        if self.see is None:
+            return reduced
+        luma = reduced[:, :, self.config.eighth : self.config.eighth + 1]
+        if statistics is None:
+            mean, deviation = luma.mean((-2, -1), keepdim=True), luma.std((-2, -1), keepdim=True, correction=0)
+        else:
+            mean, deviation = statistics[:, :, :, None, None].to(luma).split(1, 2)
+        return torch.cat([reduced, (luma - mean) / (deviation + FLAT)], 2)
+
     def context(self, reduced: Tensor) -> Context:
         """-> maps at 1/8: decoded features (B, N, eighth, .), logits of band 3 (B, N, 1, .), the fused image (B, C, .),
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
-        e, heads = self._deep(reduced[:, :, :c].to(self.to4.weight.dtype))
-        gauss = gaussian_pyramid(flatten_set(reduced[:, :, c:]), COARSE_LEVELS)
+        e, planes = reduced[:, :, :c].to(self.to4.weight.dtype), reduced[:, :, c:]
+        if self.see is not None:
+            planes, away = planes[:, :, :-1], torch.tanh(planes[:, :, -1:] / 2)
+            luma = planes[:, :, :1]
+            seen = torch.cat([luma - 0.5, away, away.abs() * away], 2)
+            e = e + unflatten_set(self.see(flatten_set(seen).to(e.dtype)), e.shape[1])
+        e, heads = self._deep(e)
+        gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
         weights = [self._weights(*head) for head in heads]
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
         return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
-    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
-        fused, _, _ = self._fuse(sources, context)
+    def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
+        """condition: in training on crops, mean and deviation (B, N, 2) of each source's whole image."""
+        fused, _, _ = self._fuse(sources, context, condition)
         luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
-    @staticmethod
-    def _bound(fused: Tensor, sources: Tensor) -> Tensor:
-        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at each pixel."""
+    def _bound(self, fused: Tensor, sources: Tensor) -> Tensor:
+        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at or near each pixel."""
         parts = sources.unbind(1)
-        return torch.maximum(torch.minimum(fused, reduce(torch.maximum, parts)), reduce(torch.minimum, parts))
+        high, low = reduce(torch.maximum, parts), reduce(torch.minimum, parts)
+        if self.config.near:
+            high, low = F.max_pool2d(high, 3, 1, 1), -F.max_pool2d(-low, 3, 1, 1)
+        return torch.maximum(torch.minimum(fused, high), low)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
@@ -285,12 +339,14 @@ class Anyfuse(FusionModel):
             share = (set_expand(share) * level + w) / (level + 1)
         return share[:, :, 0]
 
-    def _fuse(self, sources: Tensor, context: Context | None) -> tuple[Tensor, list[Tensor], Tensor]:
+    def _fuse(
+        self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         q, e = self._encode(gauss[0][:, :1], bands[0][:, :1], sources.shape[1])
         if context is None:
-            context = self.context(self._pack(e, gauss[-1]))
+            context = self.context(self.with_statistics(self._pack(e, gauss[-1]), statistics))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         if not self.config.pyramid:

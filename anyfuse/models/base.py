@@ -74,6 +74,10 @@ class FusionModel(nn.Module):
         """sources (B, N, C, H, W) -> maps (B, N, K, H/s, W/s); only for models with a `context_scale`."""
         raise TypeError(f"{type(self).__name__} has no context")
 
+    def with_statistics(self, reduced: Tensor) -> Tensor:
+        """Global features of the whole image with what depends on all of them at once, as their mean; before `context`."""
+        return reduced
+
     def context(self, reduced: Tensor) -> Context:
         """Maps of the whole image (B, N, K, H/s, W/s) -> its context; only with a `context_scale`."""
         raise TypeError(f"{type(self).__name__} has no context")

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import FusionError
 from ..io.atomic import one_line
 from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, from_hub, is_hub_id, package_folder
-from .anyfuse import Anyfuse, AnyfuseConfig
+from .anyfuse import REGIONS, Anyfuse, AnyfuseConfig
 from .base import FusionModel, parameter_counts
 from .classical import (
     Average,
@@ -68,9 +68,15 @@ WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS50
 MODELS: dict[str, Spec] = {
     "anyfuse": Spec(
         Anyfuse,
-        AnyfuseConfig(),
+        REGIONS,
         "set encoder, weights on a Laplacian pyramid (ours)",
-        weights="anyfuse",
+        needs_weights=True,
+    ),
+    "anyfuse-first": Spec(
+        Anyfuse,
+        AnyfuseConfig(),
+        "the first default model (ours)",
+        weights="anyfuse-first",
         needs_weights=True,
         sha256="dc801c640364d94d00b3c63dc46281524d6356781cc5d151b8ea524e786cd5d6",
         trained_on=TRAINED_ON,

@@ -14,6 +14,8 @@ from ..errors import FusionError
 from .recipes import Recipe
 
 SUPERVISED = ("reconstruction",)
+REGIONAL = ("hot", "lit")
+"""Losses that look at regions, by the statistics of whole images."""
 OF_FEATURES = "self_reconstruction"
 """A loss of features, not of the fused image: bilevel.py has what it needs."""
 
@@ -37,9 +39,10 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
                 f"loss '{name}' needs strategy=bilevel; leave it out with --set losses.{batch.task}.{name}=0"
             )
         target = batch.truth if name in SUPERVISED else batch.clean
-        if target is None:
-            raise FusionError(f"loss '{name}' needs a truth, and task '{batch.task}' has none")
-        value = getattr(losses, name)(fused, target)
+        if target is None or (name in REGIONAL and batch.statistics is None):
+            raise FusionError(f"loss '{name}' needs what task '{batch.task}' has not")
+        known = (batch.statistics,) if name in REGIONAL else ()
+        value = getattr(losses, name)(fused, target, *known)
         terms[name] = float(value.detach())
         total = total + weight * value
     return total, terms
@@ -49,7 +52,10 @@ def task_losses(
     model: nn.Module, batches: list[Batch], weights: dict[str, dict[str, float]]
 ) -> tuple[Tensor, dict[str, float]]:
     """One pass over the batches of all tasks: losses (tasks,) in their order, and 'task/loss' -> value."""
-    return split_losses(model(torch.cat([b.sources for b in batches])), batches, weights)
+    sources = torch.cat([b.sources for b in batches])
+    whole = [b.statistics for b in batches if b.statistics is not None]
+    fused = model(sources, torch.cat(whole)) if len(whole) == len(batches) else model(sources)
+    return split_losses(fused, batches, weights)
 
 
 def split_losses(
@@ -62,7 +68,8 @@ def split_losses(
     for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
         clean = batch.clean.repeat_interleave(channels, 0)
         truth = None if batch.truth is None else batch.truth.repeat_interleave(channels, 0)
-        loss, terms = task_loss(part.flatten(0, 1), Batch(batch.task, batch.sources, clean, truth), weights[batch.task])
+        seen = Batch(batch.task, batch.sources, clean, truth, batch.statistics)
+        loss, terms = task_loss(part.flatten(0, 1), seen, weights[batch.task])
         totals.append(loss)
         log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
     return torch.stack(totals), log

@@ -27,6 +27,17 @@ REAL_AND_NATURAL = (
     DataSet("natural", ("natural",)),
 )
 
+VARIED = (
+    DataSet("ivf", ("ivif/ir", "ivif/vis")),
+    DataSet("ivf", ("ivif-llvip/ir", "ivif-llvip/vis")),
+    DataSet("ivf", ("nir-epfl/ir", "nir-epfl/vis")),
+    DataSet("ivf", ("camvid/images", "camvid/labels"), "streets"),
+    DataSet("mef", ("mef/under", "mef/over")),
+    *(DataSet("mef", (f"mef-{name}",), "scenes") for name in ("sice", "hdrps", "empa", "merianos")),
+    *REAL_AND_NATURAL[2:],
+)
+"""All that the default model learns from."""
+
 NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 
 
@@ -37,6 +48,7 @@ class Recipe:
     over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
     `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration.
     `autocast`: the step runs in bfloat16, weights and optimiser stay float32 (quicker on GPUs and on CPUs with such instructions).
+    `varied`: data as other cameras would give them, with statistics of whole images (batches.TrainingData).
     `start`: folder of a trained model of the same architecture whose weights it begins with; '': fresh ones."""
 
     model: str
@@ -60,6 +72,7 @@ class Recipe:
     start: str = ""
     autocast: bool = False
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
+    varied: bool = False
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -92,6 +105,58 @@ MMAIF_LOSSES = {task: {"reconstruction": 1.0, "closeness": 0.1} for task in ("iv
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
         model="anyfuse",
+        tasks={"ivf": 5, "mef": 4, "mff": 3, "mif": 3},
+        losses={
+            "ivf": {
+                "qabf": 2.5,
+                "vif": 0.2,
+                "ssim": 0.6,
+                "scd": 1.0,
+                "base_max": 0.5,
+                "gradient": 2.0,
+                "halo": 8.0,
+                "hot": 8.0,
+                "lit": 8.0,
+            },
+            "mef": {
+                "qabf": 2.5,
+                "vif": 0.6,
+                "ssim": 0.5,
+                "scd": 0.8,
+                "mef_ssim": 6.0,
+                "base_mean": 8.0,
+                "gradient": 3.0,
+                "halo": 8.0,
+            },
+            "mff": {
+                "reconstruction": 14.0,
+                "qabf": 1.5,
+                "vif": 0.4,
+                "mutual_information": 0.4,
+                "gradient": 8.0,
+                "halo": 2.0,
+            },
+            "mif": {
+                "qabf": 3.0,
+                "ssim": 3.5,
+                "mutual_information": 0.08,
+                "scd": 1.3,
+                "base_max": 1.0,
+                "intensity": 10.0,
+                "gradient": 10.0,
+                "halo": 10.0,
+            },
+        },
+        steps=4000,
+        crop=128,
+        stacks=4,
+        lr=2e-3,
+        ema=0.998,
+        sets=VARIED,
+        varied=True,
+    ),
+    "anyfuse-first": Recipe(
+        model="anyfuse-first",
         tasks={"ivf": 3, "mef": 4, "mff": 3, "mif": 3},
         losses={
             "ivf": {

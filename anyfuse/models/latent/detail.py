@@ -35,7 +35,7 @@ class Reference(FrozenModule):
     def forward(self, sources: Tensor) -> Tensor:
         """sources (B, 2, 1 or 3, H, W) in [0, 1] -> fused (B, 1 or 3, H, W); sides are filled up to what the model takes and cut back"""
         if not self.ready:
-            self.net.load_weights(package_folder("anyfuse") / WEIGHTS_NAME)
+            self.net.load_weights(package_folder("anyfuse-first") / WEIGHTS_NAME)
             self.ready = True
         x, (height, width) = flatten_set(sources), sources.shape[-2:]
         x = to_luma_chroma(x) if x.shape[1] == 3 else x

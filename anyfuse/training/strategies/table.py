@@ -48,4 +48,4 @@ def build_data(
         return InstructPairs(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
-    return TrainingData(root, recipe.sets, ordered=model.ordered)
+    return TrainingData(root, recipe.sets, ordered=model.ordered, varied=recipe.varied)
