@@ -139,16 +139,17 @@ class TrainingData:
         return augment_pair(planes, whole_statistics(torch.from_numpy(stack).float() / 255), gen)
 
     def exposures(self, n: int, size: int, gen: Generator) -> Tensor:
-        """Real exposures (n, size, size): all of a pair, or n of a sequence from its dark half to its bright one; more than there are: fewer."""
-        sets = self.train["mef"]
+        """Real exposures (n, size, size): a pair, or n of a longer sequence, at least half of it apart."""
+        sets = [long for groups in self.train["mef"] if (long := [g for g in groups if len(g) >= n])]
         groups = sets[integer(0, len(sets) - 1, gen)]
         stack = groups[integer(0, len(groups) - 1, gen)]
         if len(stack) > n:
-            half = len(stack) // 2
-            ends = [integer(0, half - 1, gen), integer(len(stack) - half, len(stack) - 1, gen)]
-            between = [k for k in range(ends[0] + 1, ends[1])]
-            chosen = torch.randperm(len(between), generator=gen)[: n - 2].tolist() if n > 2 else []
-            stack = stack[sorted([*ends, *(between[k] for k in chosen)])]
+            chosen = list(range(len(stack)))
+            for _ in range(8):
+                chosen = sorted(torch.randperm(len(stack), generator=gen)[:n].tolist())
+                if chosen[-1] - chosen[0] >= len(stack) // 2:
+                    break
+            stack = stack[chosen]
         return self._cut("mef", stack, size, gen)
 
     def _cut(self, task: str, stack: np.ndarray, size: int, gen: Generator) -> Tensor:
@@ -168,12 +169,9 @@ class TrainingData:
         return torch.rot90(x, turns, (-2, -1))
 
     def varied_batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
-        """As `batch`, of varied data, with statistics. Exposures may have fewer images than `n`; then all of the batch have as few."""
+        """As `batch`, of varied data, with statistics. One exposure stack of four is synthetic."""
         rows: list[tuple[Tensor, Tensor, Tensor | None, Tensor]] = []
-        real = [task == "mef" and index % 4 != 3 for index in range(count)]
-        found = [self.exposures(n, size, gen) if r else None for r in real]
-        n = min([n, *(len(x) for x in found if x is not None)])
-        for stack in found:
+        for index in range(count):
             truth: Tensor | None = None
             if task == "ivf":
                 observed, clean, statistics = self.varied_pair(size, gen)
@@ -182,10 +180,10 @@ class TrainingData:
             if task == "mff":
                 sharp = self._cut("natural", self._natural(gen), size, gen)[0]
                 observed, clean, truth = uneven_focus(sharp, n, gen)
-            elif task == "mef" and stack is None:
+            elif task == "mef" and index % 4 == 3:
                 observed, clean = exposure_stack(self._cut("natural", self._natural(gen), size, gen)[0], n, gen)
             else:
-                clean = stack[:n] if stack is not None else self.crop(task, size, gen)
+                clean = self.exposures(n, size, gen) if task == "mef" else self.crop(task, size, gen)
                 observed = clean
             if task in ("mef", "mff") and uniform(0, 1, gen) < 0.2:
                 observed = dead_pixels(observed, gen)
