@@ -148,7 +148,7 @@ EXCEPTIONS: dict[str, tuple[float | None, str]] = {
     "mef4 native mefb.Qc": (1e-6, FLAT),
     "mef2 native mefb.Qc": (None, f"the original's value is 60.3, of a metric in -1..1; {FLAT}"),
     "mef2 native mefb.Qy": (None, f"the original's value is 73.5, of a metric in -1..1; {FLAT}"),
-    "mef4 native mefb.VIF": (1e-5, TIES),
+    "mef4 native mefb.VIF": (1e-4, TIES),  # one of the 37,000 windows of the finest scale changes it by up to 1.3e-5
     "ivif4 gray tang.VIF": (1e-8, FLAT_VIF),
     "mef1 gray tang.VIF": (2e-7, FLAT_VIF),
     "mef4 gray tang.VIF": (2e-7, FLAT_VIF),
@@ -205,6 +205,7 @@ def test_exceptions_name_existing_values() -> None:
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the image triples of the benchmarks are not at {DATA}")
+@pytest.mark.numerics
 def test_reference_values(capsys: pytest.CaptureFixture[str]) -> None:
     matched, within, excluded, wrong = 0, [], [], []
     for triple in REFERENCE["triples"]:
