@@ -23,7 +23,9 @@ from .synthetic import exposure_stack, focus_scene
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural images."""
+    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural
+    images.
+    """
 
     task: str
     folders: tuple[str, ...]
@@ -31,7 +33,9 @@ class DataSet:
 
 @dataclass
 class Batch:
-    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W) where known."""
+    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W)
+    where known.
+    """
 
     task: str
     sources: Tensor
@@ -42,7 +46,8 @@ class Batch:
 class TrainingData:
     """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
 
-    ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files; synthetic ones darker first.
+    ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files;
+    synthetic ones darker first.
     """
 
     def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False) -> None:

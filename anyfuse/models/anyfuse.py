@@ -39,7 +39,8 @@ DETAIL = 0.03  # band value at which the stem's compression has reached one half
 class AnyfuseConfig:
     """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound.
 
-    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for ablations).
+    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for
+    ablations).
     """
 
     half: int = 8
@@ -107,8 +108,8 @@ def halve(x: Tensor) -> Tensor:
 class Head(nn.Module):
     """Logits and residuals of each input: (B, N, C, h, w) -> two of (B, N, K, h, w).
 
-    It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal inputs get 0. A logit is
-    bounded softly: 6 is a share of 0.998 against one other input.
+    It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal
+    inputs get 0. A logit is bounded softly: 6 is a share of 0.998 against one other input.
     """
 
     def __init__(self, cin: int, maps: int = 1) -> None:
@@ -228,7 +229,8 @@ class Anyfuse(FusionModel):
     def _blend(gauss: list[Tensor], bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
         """Gaussian levels and bands (B*N, C, h, w), weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w).
 
-        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours out.
+        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours
+        out.
         """
         out = []
         for level, band, w in zip(gauss, bands, weights, strict=True):
