@@ -3,7 +3,8 @@
     parse_instruction("remove the haze, keep the people bright, and highlight the cars in blue")
     parse_instruction("[RESTORE] haze, noise 1 infrared [CONTROL] <LIGHT++> [SEG] car in blue")
 
-Tags extend those of DiTFuse (arXiv 2512.07170): [FUSION], [CONTROL] and [SEG] are its own, [RESTORE] and [KEEP] ours. docs/language.md has the table.
+Tags extend those of DiTFuse (arXiv 2512.07170): [FUSION], [CONTROL] and [SEG] are its own, [RESTORE] and [KEEP] ours.
+docs/language.md has the table.
 """
 
 from __future__ import annotations
@@ -50,11 +51,12 @@ class Control:
     """What is asked of a model. Every field may be empty; Control() asks for nothing.
 
     task: ivf, mef, mff or mif; None: not said.
-    degradations: what to repair, name -> {source: strength in [0, 1]}; a plain number is {'all': number}. Sources: visible, infrared, first,
-    second, all.
+    degradations: what to repair, name -> {source: strength in [0, 1]}; a plain number is {'all': number}. Sources:
+    visible, infrared, first, second, all.
     tone: of TONES, at most one of LIGHT and one of CONTRAST.
     segment: class of CamVid -> colour, or None for the model's own.
-    keep: things of KEEPABLE that are to stay, with a quality where one was said, as 'pedestrian bright'. A model may use them.
+    keep: things of KEEPABLE that are to stay, with a quality where one was said, as 'pedestrian bright'. A model may
+    use them.
     text: as given; it does not count in comparisons.
 
     Raises FusionError for a name or strength that is not of these.

@@ -66,13 +66,17 @@ def intensity(fused: Tensor, sources: Tensor, mode: Literal["max", "mean"] = "ma
 
 
 def base_max(fused: Tensor, sources: Tensor) -> Tensor:
-    """L1 distance of the third Gaussian level to the sources' maximum there: bright targets stay bright, without a halo."""
+    """L1 distance of the third Gaussian level to the sources' maximum there: bright targets stay bright, without a
+    halo.
+    """
     low_fused = gaussian_pyramid(fused[:, None], 3)[-1][:, 0]
     return (low_fused - gaussian_pyramid(sources, 3)[-1].amax(1)).abs().mean()
 
 
 def base_mean(fused: Tensor, sources: Tensor) -> Tensor:
-    """L1 distance of the third Gaussian level to the sources' mean there: even light, and no blotches from changing decisions."""
+    """L1 distance of the third Gaussian level to the sources' mean there: even light, and no blotches from changing
+    decisions.
+    """
     return gaussian_pyramid(fused[:, None] - sources.mean(1, keepdim=True), 3)[-1].abs().mean()
 
 
@@ -108,8 +112,8 @@ def reconstruction(fused: Tensor, truth: Tensor) -> Tensor:
 def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
     """1 - MEF-SSIM (Ma 2015) on one scale, 11x11 box patches, range 1.
 
-    The desired patch has the strongest contrast and the weighted structure of the sources; luminance is left out, as in the paper's
-    index.
+    The desired patch has the strongest contrast and the weighted structure of the sources; luminance is left out, as in
+    the paper's index.
     """
     taps = torch.full((11,), 1 / 11, dtype=fused.dtype, device=fused.device)
     mean = window_mean(sources, taps)
@@ -184,14 +188,18 @@ def intensity_mean(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def gradient_shares(sources: Tensor) -> Tensor:
-    """(N,) share of each source in the mean Sobel magnitude |gx| + |gy|, one number for the whole batch; equal where all are flat."""
+    """(N,) share of each source in the mean Sobel magnitude |gx| + |gy|, one number for the whole batch; equal where
+    all are flat.
+    """
     gx, gy = sobel(sources)
     means = (gx.abs() + gy.abs()).mean((0, 2, 3)) + 1e-8
     return means / means.sum()
 
 
 def ssim_weighted(fused: Tensor, sources: Tensor, rule: Literal["gradient", "equal"] = "gradient") -> Tensor:
-    """1 - weighted sum of the SSIM with each source; weights by the ratio of mean gradients over the batch, or equal ones."""
+    """1 - weighted sum of the SSIM with each source; weights by the ratio of mean gradients over the batch, or equal
+    ones.
+    """
     each = ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3))
     return 1 - (each * gradient_shares(sources)).sum() if rule == "gradient" else 1 - each.mean()
 
@@ -202,7 +210,9 @@ def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:
 
 
 def closeness(fused: Tensor, sources: Tensor) -> Tensor:
-    """Sum over the sources of the L1 distances of values and of derivatives, Sobel over 8 (auxiliary loss of MMAIF, ICCV 2025)."""
+    """Sum over the sources of the L1 distances of values and of derivatives, Sobel over 8 (auxiliary loss of MMAIF,
+    ICCV 2025).
+    """
     wrong = fused[:, None] - sources
     dx, dy = sobel(wrong)
     return sources.shape[1] * (wrong.abs().mean() + (dx.abs() + dy.abs()).mean() / 8)

@@ -64,7 +64,8 @@ class FusionResult:
     """What `Fuser.run` gives.
 
     stack: the images that were read. pixels: (H, W, C) in the stack's depth.
-    weights: (N, H, W) uint8, 255 where an input makes up the whole result; None where none were asked for or there are none.
+    weights: (N, H, W) uint8, 255 where an input makes up the whole result; None where none were asked for or there are
+    none.
     explained: numbers and maps (H, W) float32 by name, where asked for. masks: class -> (H, W) uint8, 255 where it is.
     """
 
@@ -230,7 +231,10 @@ def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
 
 
 def mask_paths(path: str | Path, classes: Sequence[str]) -> list[Path]:
-    """Where masks go: one class to `path`, several to NAME-CLASS.png each. Raises FusionError for a name other than *.png."""
+    """Where masks go: one class to `path`, several to NAME-CLASS.png each.
+
+    Raises FusionError for a name other than *.png.
+    """
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise FusionError(f"--mask-out {path}: give a name that ends in .png, or for folders a folder")

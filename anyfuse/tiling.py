@@ -1,8 +1,8 @@
 """Any size within a memory budget: tiles with the context their model asks for, so that no seam can be seen.
 
-An image is padded by reflection to a multiple of the model's stride, and by its `margin` on all sides. It is never resized.
-A model with a global part gets it from the whole image first (`FusionModel.context`), then come the tiles. Each tile is
-run with `halo` pixels around it and cut back.
+An image is padded by reflection to a multiple of the model's stride, and by its `margin` on all sides. It is never
+resized. A model with a global part gets it from the whole image first (`FusionModel.context`), then come the tiles.
+Each tile is run with `halo` pixels around it and cut back.
 
 What happens in a tile is a step: `(sources, context) -> named maps`. pipeline.py has the steps.
 """
@@ -28,14 +28,17 @@ Step = Callable[[Tensor, Context | None], Mapping[str, Tensor]]
 
 PREFERRED_TILE = 1024
 WHOLE_BYTES = 3 * 2**28
-"""Without a budget, an image that needs no more bytes than this is run in one piece. A larger one gets preferred tiles."""
+"""Without a budget, an image that needs no more bytes than this is run in one piece. A larger one gets preferred tiles.
+"""
 SMALLEST_TILE = 64
 CONTEXT_TILE = 256
 
 
 @dataclass(frozen=True)
 class Tile:
-    """outer: what the model sees, in padded coordinates. inner: what is kept, in image coordinates. cut: inner within outer."""
+    """outer: what the model sees, in padded coordinates. inner: what is kept, in image coordinates. cut: inner within
+    outer.
+    """
 
     outer: Window
     inner: Window
@@ -135,7 +138,8 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) 
 def memory_left(
     model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int
 ) -> int | None:
-    """Bytes that tiles may use: `limit` less what the process holds and what the result will take; None without a limit.
+    """Bytes that tiles may use: `limit` less what the process holds and what the result will take; None without a
+    limit.
 
     Raises FusionError where the smallest tile would not fit; it says which limit would do.
     """
@@ -172,7 +176,9 @@ def _context_bytes(model: FusionModel, n: int, padded: tuple[int, int]) -> int:
 
 
 def reflect(window: slice, size: int) -> Tensor:
-    """Indices of `window`, which may pass both ends of `size` pixels, reflected at the border (the edge is not repeated)."""
+    """Indices of `window`, which may pass both ends of `size` pixels, reflected at the border (the edge is not
+    repeated).
+    """
     index = torch.arange(window.start, window.stop)
     if size == 1:
         return torch.zeros_like(index)

@@ -108,7 +108,8 @@ def is_hub_id(name: str) -> bool:
 
 
 def from_hub(hub_id: str) -> Path:
-    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are obeyed).
+    """Fetches config.json and model.safetensors of a hub id into the hub's cache (HF_HUB_OFFLINE and HF_HOME are
+    obeyed).
 
     Raises FusionError with the first line of the reason alone: the caller says what to do.
     """

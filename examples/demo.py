@@ -1,7 +1,7 @@
 """Fuses the bundled examples with the default model: python examples/demo.py OUT
 
-Writes one result per example and OUT/overview.jpg, inputs beside results. No task is named; the folders differ in kind, number of
-images, colour and depth.
+Writes one result per example and OUT/overview.jpg, inputs beside results. No task is named; the folders differ in kind,
+number of images, colour and depth.
 """
 
 from __future__ import annotations

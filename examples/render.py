@@ -1,8 +1,8 @@
 """A small ray tracer with a thin lens, for example scenes whose depth and temperature are known exactly.
 
-Rays are traced in float32 batches; a scene is a list of shapes with materials.  Lengths are in metres, y is up, colours are
-linear.  Every sample goes through its own point of the lens, so blur of the foreground bleeds over the background as in
-a camera.  Used by make_examples.py only.
+Rays are traced in float32 batches; a scene is a list of shapes with materials.  Lengths are in metres, y is up, colours
+are linear.  Every sample goes through its own point of the lens, so blur of the foreground bleeds over the background
+as in a camera.  Used by make_examples.py only.
 """
 
 from __future__ import annotations

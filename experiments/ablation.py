@@ -1,11 +1,14 @@
-"""Parts on and off at equal budget: python experiments/ablation.py tita-small --data DATA --steps 300 --seeds 0,1 --out runs/ablation
+"""Parts on and off at equal budget: python experiments/ablation.py tita-small --data DATA --steps 300 --seeds 0,1 --out
+runs/ablation
 
-Trains every variant of a preset (below) with every seed, each into its own folder of --out, and scores it on the held-out files. An interrupted
-run goes on. Prints Markdown: one row a variant and set, means over seeds and half the range between them, and each variant's mean rank over all
-sets and metrics (ranks within a seed). The folders work with `anyfuse bench --models`.
+Trains every variant of a preset (below) with every seed, each into its own folder of --out, and scores it on the
+held-out files. An interrupted run goes on. Prints Markdown: one row a variant and set, means over seeds and half the
+range between them, and each variant's mean rank over all sets and metrics (ranks within a seed). The folders work with
+`anyfuse bench --models`.
 
-Models that learn from a pool (mmaif-tiny, ditfuse-tiny) share one in --out, all variants and seeds; with it come the scores of its kinds of items: to
-the target, on held-out files."""
+Models that learn from a pool (mmaif-tiny, ditfuse-tiny) share one in --out, all variants and seeds; with it come the
+scores of its kinds of items: to the target, on held-out files.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,9 @@ Scores = dict[str, dict[str, float]]
 
 
 def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: TrainingData) -> tuple[Scores, Scores]:
-    """Trains one variant and scores it, unless its folder says that just this is done: on sets, and on items of its pool."""
+    """Trains one variant and scores it, unless its folder says that just this is done: on sets, and on items of its
+    pool.
+    """
     folder = Path(args.out) / f"{variant.replace(' ', '-')}-{seed}"
     done = folder / "scores.json"
     recipe = override(RECIPES[preset], [*VARIANTS[preset][variant], *args.set])

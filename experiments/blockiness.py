@@ -1,11 +1,14 @@
-"""Do blocks show? python experiments/blockiness.py --data DATA/test --models anyfuse,average,runs/ditfuse-tiny [--limit 8]
+"""Do blocks show? python experiments/blockiness.py --data DATA/test --models anyfuse,average,runs/ditfuse-tiny [--limit
+8]
 
-The mean step between neighbouring pixels across the borders of a grid that begins at the upper left corner, over the mean step everywhere else: 1 is
-no blocks, 1.1 means steps that are 10 % larger at borders. Periods: 8, the grid of the latents, and 16, 32, 64, the tiles of M3. Natural images are near 1, but
-files that were JPEG have borders of 8 themselves, so the sources are measured too: what a model adds is its value less theirs.
+The mean step between neighbouring pixels across the borders of a grid that begins at the upper left corner, over the
+mean step everywhere else: 1 is no blocks, 1.1 means steps that are 10 % larger at borders. Periods: 8, the grid of the
+latents, and 16, 32, 64, the tiles of M3. Natural images are near 1, but files that were JPEG have borders of 8
+themselves, so the sources are measured too: what a model adds is its value less theirs.
 
-Printed as Markdown: the mean over the pairs of each test folder. With natural-bsd100 there, also of M3 pairs (two views, degraded by tiles of one size) at
-the borders of their tiles, where a model that patches tiles together shows it; `truth` is the image itself.
+Printed as Markdown: the mean over the pairs of each test folder. With natural-bsd100 there, also of M3 pairs (two
+views, degraded by tiles of one size) at the borders of their tiles, where a model that patches tiles together shows it;
+`truth` is the image itself.
 """
 
 from __future__ import annotations
@@ -37,7 +40,8 @@ LEAST = 1e-4
 
 
 def blockiness(image: Tensor, period: int) -> float:
-    """Luma (H, W) in [0, 1] -> mean step across the borders of a grid of `period` pixels over the mean of all others, rows and columns together.
+    """Luma (H, W) in [0, 1] -> mean step across the borders of a grid of `period` pixels over the mean of all others,
+    rows and columns together.
 
     1 where the image has no border of the grid. Raises FusionError for other shapes, or a period below 2.
     """

@@ -2,8 +2,8 @@
 
     python experiments/contact_sheet.py OUT FOLDER_A FOLDER_B ... --models anyfuse,laplacian --count 6
 
-One PNG for all pairs at reduced size (OUT/sheet.png) and one with a crop of each pair at 200 % (OUT/crops.png). The crop is where
-the sources differ most.
+One PNG for all pairs at reduced size (OUT/sheet.png) and one with a crop of each pair at 200 % (OUT/crops.png). The
+crop is where the sources differ most.
 """
 
 from __future__ import annotations

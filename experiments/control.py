@@ -1,9 +1,11 @@
-"""Light and contrast as asked, of smaller images and with other steps than `anyfuse bench --section control`, which says what is measured:
+"""Light and contrast as asked, of smaller images and with other steps than `anyfuse bench --section control`, which
+says what is measured:
 
-    python experiments/control.py --model ditfuse-tiny --data DATA/test --pairs 30 --size 256 --steps 4 --out control.jsonl
+    python experiments/control.py --model ditfuse-tiny --data DATA/test --pairs 30 --size 256 --steps 4 --out
+    control.jsonl
 
-To reach: sign 0.98, order 0.95, kept 0.85. Seven results a pair, so --pairs, --size and --steps decide on the time. Run again with the same --out, it
-goes on where it stopped.
+To reach: sign 0.98, order 0.95, kept 0.85. Seven results a pair, so --pairs, --size and --steps decide on the time. Run
+again with the same --out, it goes on where it stopped.
 """
 
 from __future__ import annotations

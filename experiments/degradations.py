@@ -1,9 +1,10 @@
-"""Contact sheet of all degradations at three strengths, and of M3 pairs, from the bundled examples: docs/degradations.jpg.
+"""Contact sheet of all degradations at three strengths, and of M3 pairs, from the bundled examples:
+docs/degradations.jpg.
 
     python experiments/degradations.py [OUT.jpg]
 
-Weather and exposure show the whole picture, made smaller; all others show a window pixel for pixel. Weather falls on the street at
-night, exposed 3.3 stops longer than in the example.
+Weather and exposure show the whole picture, made smaller; all others show a window pixel for pixel. Weather falls on
+the street at night, exposed 3.3 stops longer than in the example.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What steps and branches cost and give: python experiments/ditfuse_steps.py --model runs/ditfuse-tiny --data DATA/test --pairs 9 --size 256
+"""What steps and branches cost and give: python experiments/ditfuse_steps.py --model runs/ditfuse-tiny --data DATA/test
+--pairs 9 --size 256
 
 Of any DiTFuse, for each number of branches and steps, as Markdown:
 
@@ -6,8 +7,8 @@ Of any DiTFuse, for each number of branches and steps, as Markdown:
     PSNR       of the result to the one with most steps and branches of the lists, in dB, mean over the pairs
     Qabf, SSIM against the sources, as `anyfuse bench` has them, mean over the pairs
 
-Pairs are spread over the test folders and brought to --size pixels of the longer side for the quality; time is that of one run after a shorter one,
-of as many threads as torch has. `--data` may be left out: then only the time is measured.
+Pairs are spread over the test folders and brought to --size pixels of the longer side for the quality; time is that of
+one run after a shorter one, of as many threads as torch has. `--data` may be left out: then only the time is measured.
 """
 
 from __future__ import annotations

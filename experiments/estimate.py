@@ -2,8 +2,9 @@
 
     python experiments/estimate.py TEST
 
-TEST holds the data sets of the recipe of degraded pairs (docs/degradations.md). Of all their pairs, as they are: alarms per image and tasks guessed right. Of
-the recipe's cases: of each operation alone, how often it is found where it is, and how often something is assumed that is not there. Nothing is told but the pair.
+TEST holds the data sets of the recipe of degraded pairs (docs/degradations.md). Of all their pairs, as they are: alarms
+per image and tasks guessed right. Of the recipe's cases: of each operation alone, how often it is found where it is,
+and how often something is assumed that is not there. Nothing is told but the pair.
 """
 
 from __future__ import annotations

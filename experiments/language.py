@@ -1,14 +1,16 @@
 """How well instructions are read: python experiments/language.py [--count 300] [--encoders built-in,minilm]
 
-First table: share of texts whose whole Control is exact, and share refused, per kind of wish, on phrasings that nothing was trained on.
+First table: share of texts whose whole Control is exact, and share refused, per kind of wish, on phrasings that nothing
+was trained on.
 
     templates   sentences from held-out templates, words of the lexicon: what a user of the package meets
     typos       the same with one slip of the fingers, in texts of six words and more
     one word    known templates, one word of the text a held-out synonym; the reader has the known part of the lexicon only
     all words   every word that has held-out synonyms is one of them; the same reader
 
-Row 'other': out of scope, held-out templates and sentences; there 'exact' is 'refused'. Second table: instructions written by hand.
-Third: the vectors of text encoders, by a linear map to the labels (language/encoder.py), trained on known prompts; exact: all labels right.
+Row 'other': out of scope, held-out templates and sentences; there 'exact' is 'refused'. Second table: instructions
+written by hand. Third: the vectors of text encoders, by a linear map to the labels (language/encoder.py), trained on
+known prompts; exact: all labels right.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Peak memory of the default model's two stages, to set `working_bytes` and `context_bytes`: python experiments/memory.py [MODEL]"""
+"""Peak memory of the default model's two stages, to set `working_bytes` and `context_bytes`: python
+experiments/memory.py [MODEL]
+"""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     python experiments/metrics_speed.py [--repeat 5] [--metrics mi,vif]
 
-Alone: the metric in a fresh call, nothing shared. In set: what it adds in a call of all plain metrics in table order. The
-columns to the right are single-thread times of the original MATLAB code under Octave and of public Python ports on another,
-loaded machine (+-50 %; docs/metrics.md); Octave does not compile loops, so it is slower than MATLAB.
+Alone: the metric in a fresh call, nothing shared. In set: what it adds in a call of all plain metrics in table order.
+The columns to the right are single-thread times of the original MATLAB code under Octave and of public Python ports on
+another, loaded machine (+-50 %; docs/metrics.md); Octave does not compile loops, so it is slower than MATLAB.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Scores against misalignment: python experiments/misalignment.py --data FOLDER_A FOLDER_B --models anyfuse,laplacian
 
-The second image of each pair is moved by whole pixels, or turned about its centre, against the first; models fuse what they then see. Scores
-are of the fused image against the first image and the second one AS IT WAS GIVEN (moved): what a method keeps of its inputs. With --against truth
-they are against both images in their right places: what a user wanted. All images are cut to the part that every shift covers, so that rows can be
-compared. Folders pair by file stem.
+The second image of each pair is moved by whole pixels, or turned about its centre, against the first; models fuse what
+they then see. Scores are of the fused image against the first image and the second one AS IT WAS GIVEN (moved): what a
+method keeps of its inputs. With --against truth they are against both images in their right places: what a user wanted.
+All images are cut to the part that every shift covers, so that rows can be compared. Folders pair by file stem.
 
-Shifts lie on both diagonals in turn. A turn resamples the image bicubically, which softens it a little; the row '0' is not resampled.
-Output: Markdown, and a CSV with --out.
+Shifts lie on both diagonals in turn. A turn resamples the image bicubically, which softens it a little; the row '0' is
+not resampled. Output: Markdown, and a CSV with --out.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""What MMAIF's parts do, on held-out files: python experiments/mmaif_parts.py --data DATA/train --models mmaif-tiny,mmaif-tiny-flow
+"""What MMAIF's parts do, on held-out files: python experiments/mmaif_parts.py --data DATA/train --models
+mmaif-tiny,mmaif-tiny-flow
 
 As Markdown, for names or folders of trained models:
 
     quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus), told what was done, mean over
-               --pairs degraded pairs of 128x128 per task; and of clean pairs, told nothing. A flow for each number of --steps. Seconds: one
-               pair of 640x480, as many threads as torch has, after a run of one step
+               --pairs degraded pairs of 128x128 per task; and of clean pairs, told nothing. A flow for each number of
+               --steps. Seconds: one pair of 640x480, as many threads as torch has, after a run of one step
     size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out pairs of 320 pixels or
                more: the same degradation, cut from the whole degraded image
     experts    smallest and largest share of the tokens that an expert of each layer gets, over all degraded pairs; even is 1 / experts

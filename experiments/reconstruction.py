@@ -1,9 +1,11 @@
-"""What features keep of their sources: python experiments/reconstruction.py RUN ... --data DATA --test FOLDER_A FOLDER_B
+"""What features keep of their sources: python experiments/reconstruction.py RUN ... --data DATA --test FOLDER_A
+FOLDER_B
 
-UniFusion (CVPR 2026) says that its reconstruction branch makes the adapters keep their sources (its figure 8). Here every trained folder, with
-the branch or without, gets fresh reconstructors of the same shape, which learn to paint the sources from the frozen features for the same number of
-steps with the same crops; then the sources of test pairs are painted and compared with what they were. So a model trained without the branch has
-the same chance. `own` is the branch of the model itself, where it has one. Images go to the adapters in the model's order of roles.
+UniFusion (CVPR 2026) says that its reconstruction branch makes the adapters keep their sources (its figure 8). Here
+every trained folder, with the branch or without, gets fresh reconstructors of the same shape, which learn to paint the
+sources from the frozen features for the same number of steps with the same crops; then the sources of test pairs are
+painted and compared with what they were. So a model trained without the branch has the same chance. `own` is the branch
+of the model itself, where it has one. Images go to the adapters in the model's order of roles.
 
 Prints Markdown: PSNR in dB and SSIM of each source. With --pictures: per folder a PNG of sources above what came back.
 """

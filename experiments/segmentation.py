@@ -3,11 +3,12 @@
     python experiments/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
     python experiments/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 0]
 
-Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/words.py), and the same table of the U-Net, which is told nothing and
-chooses one class per pixel. Both see luma.
+Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/words.py), and the same table of the
+U-Net, which is told nothing and chooses one class per pixel. Both see luma.
 
-The U-Net has the transformer's number of parameters and learns on what it learns on: the street images of the recipe without those held out, as many
-crops of the recipe's size as have a mask in its batches (--steps: another number, of 8 crops each).
+The U-Net has the transformer's number of parameters and learns on what it learns on: the street images of the recipe
+without those held out, as many crops of the recipe's size as have a mask in its batches (--steps: another number, of 8
+crops each).
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from anyfuse.training.recipes import RECIPES
 
 
 class UNet(nn.Module):
-    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 11, H, W): at half size three halvings, two convolutions at each scale, skips
-    by concatenation."""
+    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 11, H, W): at half size three halvings, two
+    convolutions at each scale, skips by concatenation.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -81,7 +83,9 @@ def of_unet(net: UNet, data: list[tuple[Tensor, Tensor]], device: torch.device) 
 
 
 def views_of(recipe: str) -> int:
-    """Crops with a mask in all batches of a recipe of DiTFuse: its share of segmentation, without those whose condition is dropped."""
+    """Crops with a mask in all batches of a recipe of DiTFuse: its share of segmentation, without those whose condition
+    is dropped.
+    """
     plan = RECIPES[recipe]
     o = {**DEFAULTS, **plan.options}
     share = o["segment"] / sum(o[kind] for kind in ("m3", "pairs", "control", "segment"))
@@ -104,7 +108,9 @@ def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Ten
 def train_unet(
     data: list[tuple[Tensor, Tensor]], out: Path, parameters: int, steps: int, device: torch.device, size: int = 128
 ) -> UNet:
-    """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`. Leaves out the images that DiTFuse holds out.
+    """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`.
+
+    Leaves out the images that DiTFuse holds out.
 
     Every hundred steps all is kept in FILE.part, from which an interrupted run goes on, to the bit.
     """

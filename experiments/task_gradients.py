@@ -1,9 +1,10 @@
-"""Angles and sizes of the tasks' gradients along a short training: python experiments/task_gradients.py --data DATA [--steps 200]
+"""Angles and sizes of the tasks' gradients along a short training: python experiments/task_gradients.py --data DATA
+[--steps 200]
 
-Each strategy trains the same network from the same start on the same batches. Every so many steps the gradient of each task's loss alone is
-taken (before the step), and a row goes to the CSV: norms, cosines of pairs, the ratio of the largest to the smallest norm, the share of
-pairs in conflict (negative cosine), and the cosine of each task's gradient with the direction that the strategy takes (weights z / D for FAMO,
-1 otherwise).
+Each strategy trains the same network from the same start on the same batches. Every so many steps the gradient of each
+task's loss alone is taken (before the step), and a row goes to the CSV: norms, cosines of pairs, the ratio of the
+largest to the smallest norm, the share of pairs in conflict (negative cosine), and the cosine of each task's gradient
+with the direction that the strategy takes (weights z / D for FAMO, 1 otherwise).
 """
 
 from __future__ import annotations

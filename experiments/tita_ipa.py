@@ -1,7 +1,8 @@
-"""Seconds of TITA's per-pixel attention as written here and as a direct reading of the paper: python experiments/tita_ipa.py [--side 128]
+"""Seconds of TITA's per-pixel attention as written here and as a direct reading of the paper: python
+experiments/tita_ipa.py [--side 128]
 
-Direct: two keys for every pixel through nn.MultiheadAttention, with height times width as its batch. Both have the same weights, and the largest
-difference of their results is printed. One thread unless OMP_NUM_THREADS says otherwise.
+Direct: two keys for every pixel through nn.MultiheadAttention, with height times width as its batch. Both have the same
+weights, and the largest difference of their results is printed. One thread unless OMP_NUM_THREADS says otherwise.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python experiments/trivial_rows.py [--data ../shared/data] [--count 8] [--folders ivif-roadscene,mef-mefb]
 
-Average, pixel maximum and a copy of either source, on pairs of the test folders (paired by file stem, luma by the opencv
-rule), mean over the images, in the Markdown of docs/metrics.md. With DATA/peers/scores.csv there, also how many of its
-methods the best trivial row beats.
+Average, pixel maximum and a copy of either source, on pairs of the test folders (paired by file stem, luma by the
+opencv rule), mean over the images, in the Markdown of docs/metrics.md. With DATA/peers/scores.csv there, also how many
+of its methods the best trivial row beats.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Seconds and memory of UniFusion's options at one size: python experiments/unifusion_parts.py [--preset unifusion-small] [--size 480x640]
+"""Seconds and memory of UniFusion's options at one size: python experiments/unifusion_parts.py [--preset
+unifusion-small] [--size 480x640]
 
-Each row is the preset with one option, untrained (neither time nor memory depends on weights), in a process of its own: median seconds of a pass over a
-pair and MiB above the same process with the model built and run on 32x32 pixels. 'reconstructors run' also paints the sources, as joint training does. The
-last line is of the shipped weights. Threads: OMP_NUM_THREADS.
+Each row is the preset with one option, untrained (neither time nor memory depends on weights), in a process of its own:
+median seconds of a pass over a pair and MiB above the same process with the model built and run on 32x32 pixels.
+'reconstructors run' also paints the sources, as joint training does. The last line is of the shipped weights. Threads:
+OMP_NUM_THREADS.
 """
 
 from __future__ import annotations

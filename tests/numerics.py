@@ -15,7 +15,8 @@ def longest_sum(model: nn.Module) -> int:
 
 
 def rounding(terms: int, magnitude: float = 1.0) -> float:
-    """Bound on the rounding error of a sum of products whose magnitudes add up to `magnitude`: terms x unit x magnitude.
+    """Bound on the rounding error of a sum of products whose magnitudes add up to `magnitude`: terms x unit x
+    magnitude.
 
     Higham, Accuracy and Stability of Numerical Algorithms, section 3.1. The order of the terms decides the error, and
     batch size, threads and instruction set decide the order.

@@ -95,7 +95,9 @@ def run_bench_degraded(
     images: int,
     quiet: bool,
 ) -> int:
-    """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the number of failures."""
+    """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the
+    number of failures.
+    """
     if Path(out).exists() and not Path(out).is_dir():
         raise FusionError(f"{out}: is a file; name a folder for the results")
     ways = [way.strip() for way in say.split(",") if way.strip()]
@@ -121,7 +123,9 @@ def run_bench_degraded(
 
 
 def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
-    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before anything is fused."""
+    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before
+    anything is fused.
+    """
     images = {r.image for r in listed if r.method in PEER_TRIVIAL}
     names = [n for n in PEER_COLUMNS.values() if n in protocol.metrics]
     for stem in [s for s in groups if s in images and names]:

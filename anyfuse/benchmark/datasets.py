@@ -110,9 +110,9 @@ DATASETS: dict[str, DataSetInfo] = {
 def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
     """Sources in a data set's folder: {stem: one path per source}, and {stem: folders that lack it}.
 
-    Looks for folders named after the task's roles (in the folder itself, or in test/, eval/, input/, images/ below it), then for names that
-    end in A and B or 1 and 2 in one folder (scene-A.png, scene-B.png). Without a task, any known one is tried.
-    A FusionError says what was looked for and, for a known data set, where to get it.
+    Looks for folders named after the task's roles (in the folder itself, or in test/, eval/, input/, images/ below it),
+    then for names that end in A and B or 1 and 2 in one folder (scene-A.png, scene-B.png). Without a task, any known
+    one is tried. A FusionError says what was looked for and, for a known data set, where to get it.
     """
     folder = Path(folder)
     known = DATASETS.get(folder.name.lower())

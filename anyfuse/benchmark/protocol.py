@@ -22,9 +22,11 @@ HEAD = "# anyfuse scores 1"
 
 @dataclass(frozen=True)
 class Protocol:
-    """grey: the rule for luma. inputs: 'luma' (sources become 8-bit grey before the model, as papers do) or 'colour' (the model sees the
-    files, the saved result becomes grey). saving: how results become 8 bits. metrics: name -> version of the definition.
-    sources: sha256 over names and contents of all source files, whether they were fused or not. data: the data set's name."""
+    """grey: the rule for luma. inputs: 'luma' (sources become 8-bit grey before the model, as papers do) or 'colour'
+    (the model sees the files, the saved result becomes grey). saving: how results become 8 bits. metrics: name ->
+    version of the definition. sources: sha256 over names and contents of all source files, whether they were fused or
+    not. data: the data set's name.
+    """
 
     data: str
     task: str
@@ -37,7 +39,9 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Row:
-    """Scores of one method on one image. origin: 'anyfuse' or 'given' (images of others), each with a hash; 'trivial'; or a peer's own."""
+    """Scores of one method on one image. origin: 'anyfuse' or 'given' (images of others), each with a hash; 'trivial';
+    or a peer's own.
+    """
 
     image: str
     method: str
@@ -141,7 +145,9 @@ PEER_TRIVIAL = {"Average": "average", "PixelMax": "maximum", "CopyA": "copy 1", 
 
 
 def read_peers(path: Path, folder: str) -> list[Row]:
-    """Rows of other methods on one data set, from a CSV with columns folder, name, method, origin and metrics (8-bit luma)."""
+    """Rows of other methods on one data set, from a CSV with columns folder, name, method, origin and metrics (8-bit
+    luma).
+    """
     reader = csv.DictReader(_lines(path))
     needed = ("folder", "name", "method", "origin")
     missing = [c for c in needed if c not in (reader.fieldnames or ())]
@@ -168,7 +174,8 @@ def read_peers(path: Path, folder: str) -> list[Row]:
 def check_peers(path: Path, peers: list[Row], ours: list[Row]) -> list[Row]:
     """The peers' rows without trivial ones, with the metrics that could be tested, on our images.
 
-    Such a file has no protocol, so it is put to the test: its trivial rows must equal ours on the same images within 1e-3 relative.
+    Such a file has no protocol, so it is put to the test: its trivial rows must equal ours on the same images within
+    1e-3 relative.
     """
     mine = {(row.method, row.image): row.values for row in ours}
     tested: set[str] = set()

@@ -58,7 +58,9 @@ def number(value: float) -> str:
 
 
 def _places(table: Table, metric: str, means: dict[str, Mean]) -> dict[str, str]:
-    """Method -> 'best' ('beaten' where a trivial row is better) and 'second', of the ranked methods that are not trivial."""
+    """Method -> 'best' ('beaten' where a trivial row is better) and 'second', of the ranked methods that are not
+    trivial.
+    """
     if table.better[metric] == "none":
         return {}
     sign = -1 if table.better[metric] == "higher" else 1

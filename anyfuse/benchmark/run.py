@@ -123,9 +123,10 @@ def bench(
 ) -> Bench:
     """Runs the benchmark on one data set and writes OUT/scores.csv (after each image) and OUT/fused/METHOD/STEM.png.
 
-    A second run with the same protocol and weights scores only what is missing, and rows of earlier runs stay in the file; the result
-    holds those of this run. A set that fails is reported in `failures`. strict: images too small for one of the `metrics` fail;
-    else, and for the default metrics, its score is NaN. check: called with the protocol and the sources before anything is fused.
+    A second run with the same protocol and weights scores only what is missing, and rows of earlier runs stay in the
+    file; the result holds those of this run. A set that fails is reported in `failures`. strict: images too small for
+    one of the `metrics` fail; else, and for the default metrics, its score is NaN. check: called with the protocol and
+    the sources before anything is fused.
     """
     out, fused = Path(out), fused or {}
     if task not in ROLES:

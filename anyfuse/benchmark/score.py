@@ -39,7 +39,9 @@ def metric_names(text: str | None) -> tuple[list[str], bool]:
 def score_one(
     fused: Path, sources: Sequence[Path], names: list[str], grey: GreyRule, truth: Path | None, strict: bool
 ) -> tuple[dict[str, float], list[str]]:
-    """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too small."""
+    """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too
+    small.
+    """
     frames = [read_image(p) for p in (fused, *sources, *([truth] if truth else []))]
     for frame in frames[1:]:
         if (frame.height, frame.width) != (frames[0].height, frames[0].width):

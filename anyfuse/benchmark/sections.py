@@ -17,10 +17,12 @@ USUAL = "ditfuse"
 
 
 def run_section(section: str, data: str, models: str, out: str, *, device: str, limit: int | None) -> None:
-    """Measures `section` of every model, prints the Markdown and writes it to OUT/SECTION.md, with the numbers in OUT/SECTION-LABEL.json(l).
+    """Measures `section` of every model, prints the Markdown and writes it to OUT/SECTION.md, with the numbers in
+    OUT/SECTION-LABEL.json(l).
 
-    control: of a folder with the test sets of infrared and visible, exposures, focus (tone_control.py). segmentation: of CamVid's folder, or one that holds
-    `camvid` (segmentation.py). limit: pairs or images, spread over the data. Raises FusionError for other sections, models and folders.
+    control: of a folder with the test sets of infrared and visible, exposures, focus (tone_control.py). segmentation:
+    of CamVid's folder, or one that holds `camvid` (segmentation.py). limit: pairs or images, spread over the data.
+    Raises FusionError for other sections, models and folders.
     """
     if section not in SECTIONS:
         raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")

@@ -1,8 +1,9 @@
 """Does a model find the class that a word names: `anyfuse bench --section segmentation`, on CamVid.
 
-Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its probability is above 0.5, and, in a
-second table, where it is the largest of what all eleven words gave. IoU per class over all images together and their mean, and the confusion of
-words: of the pixels that a word marked, the share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
+Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its
+probability is above 0.5, and, in a second table, where it is the largest of what all eleven words gave. IoU per class
+over all images together and their mean, and the confusion of words: of the pixels that a word marked, the share that
+belongs to each class. Pixels without a label count nowhere. The model sees luma.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def counts(mask: Tensor, classes: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(11, 11) twice: pixels that a word marked, by their class; marked where above 0.5, and where no other word has more."""
+    """(11, 11) twice: pixels that a word marked, by their class; marked where above 0.5, and where no other word has
+    more.
+    """
     half, most = (torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64) for _ in range(2))
     for luma, classes in data:
         h, w = luma.shape

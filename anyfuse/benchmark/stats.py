@@ -42,8 +42,8 @@ def mean_of(values: Sequence[float], draws: int = 2000, seed: int = 0) -> Mean:
 class Table:
     """Rows by method and image.
 
-    `ranked` are the methods with scores for at least half of the images (slow methods are often run on a few); `common` are the images
-    that all of those have, and ranks are over them alone.
+    `ranked` are the methods with scores for at least half of the images (slow methods are often run on a few); `common`
+    are the images that all of those have, and ranks are over them alone.
     """
 
     def __init__(self, rows: Sequence[Row], better: dict[str, str]) -> None:
@@ -70,7 +70,8 @@ class Table:
         return {m: mean_of(v) for m, v in found.items() if v}
 
     def defined(self, metric: str) -> tuple[list[str], list[str]]:
-        """Ranked methods whose scores are not NaN on at least half of the common images, and the common images on which all those are not.
+        """Ranked methods whose scores are not NaN on at least half of the common images, and the common images on which
+        all those are not.
 
         A method that is left out has no rank in this metric: a copy of a source has no SCD.
         """

@@ -7,8 +7,8 @@ On pairs of the test folders, each fused as it is and with each tone asked for:
     change  mean of the change, in 1/255
     kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2; also the share of pairs above 0.85
 
-Seven results a pair. The numbers of every pair are kept, a line of JSON each; run again, it goes on where it stopped, and pairs measured with
-other options are measured anew.
+Seven results a pair. The numbers of every pair are kept, a line of JSON each; run again, it goes on where it stopped,
+and pairs measured with other options are measured anew.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ def read(path: Path, size: int = 0) -> np.ndarray:
 
 
 def choose(data: Path, pairs: int) -> list[tuple[str, str, tuple[Path, ...]]]:
-    """(folder, stem, paths) of so many pairs of all folders together, evenly, and spread over each; 0: all. FusionError where there are none."""
+    """(folder, stem, paths) of so many pairs of all folders together, evenly, and spread over each; 0: all.
+
+    FusionError where there are none.
+    """
     found = {}
     for name, (_, parts) in FOLDERS.items():
         if (data / name).is_dir():
@@ -131,7 +134,9 @@ def summary(title: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-    """(folder, stem) -> what a file of lines holds of pairs measured with these settings; a line that was cut off is passed over."""
+    """(folder, stem) -> what a file of lines holds of pairs measured with these settings; a line that was cut off is
+    passed over.
+    """
     found = {}
     for line in path.read_text().splitlines() if path and path.exists() else []:
         try:
@@ -146,7 +151,8 @@ def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], 
 def run_tones(
     fuser: Fuser, data: Path, out: Path | None, *, pairs: int = 0, size: int = 0, untold: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measures `pairs` (0: all) of the folders in `data`, of `size` pixels (0: as they are); returns a row a pair and the Markdown.
+    """Measures `pairs` (0: all) of the folders in `data`, of `size` pixels (0: as they are); returns a row a pair and
+    the Markdown.
 
     out: file for the rows, and to go on from. untold: the tone alone is asked for, without saying what the images are.
     """

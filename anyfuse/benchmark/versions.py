@@ -1,4 +1,6 @@
-"""Which definition of a metric a table was made with: a hash of the code that defines it, without docstrings and comments."""
+"""Which definition of a metric a table was made with: a hash of the code that defines it, without docstrings and
+comments.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def modules_of(module: str) -> set[str]:
 
 
 def code_of(source: str) -> str:
-    """The syntax tree of Python source as text; docstrings, comments and layout leave no trace, nor does Python's version."""
+    """The syntax tree of Python source as text; docstrings, comments and layout leave no trace, nor does Python's
+    version.
+    """
     return _plain(ast.parse(source))
 
 

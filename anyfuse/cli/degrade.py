@@ -86,7 +86,8 @@ def degrade(
 ) -> None:
     """Degrade images: blur, noise, weather, exposure, detector faults; the same files again from seed or manifest.
 
-    In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
+    In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is
+    missing.
     """
     from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
     from ..degradation.masked_pairs import M3, PAPER_TILES

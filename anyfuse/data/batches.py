@@ -27,8 +27,8 @@ class DataSet:
     """One set of a recipe.
 
     task: ivf, mef, mif or natural. folders: below the data root, paired by stem; one folder means natural images.
-    kind: pairs; scenes: one folder with a folder per exposure sequence; streets: images and class maps, from which thermal
-    images are made.
+    kind: pairs; scenes: one folder with a folder per exposure sequence; streets: images and class maps, from which
+    thermal images are made.
     """
 
     task: str
@@ -38,7 +38,8 @@ class DataSet:
 
 @dataclass
 class Batch:
-    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W) where known.
+    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W)
+    where known.
 
     statistics (B, N, 2): mean and deviation of the whole images, smoothed, that the sources are crops of; where known.
     """
@@ -153,7 +154,9 @@ class TrainingData:
         return self._cut("mef", stack, size, gen)
 
     def _cut(self, task: str, stack: np.ndarray, size: int, gen: Generator) -> Tensor:
-        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time; turned where up and down mean nothing."""
+        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time; turned where up and down
+        mean nothing.
+        """
         h, w = stack.shape[1:]
         scale = 1.0
         if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
@@ -242,8 +245,9 @@ def whole_statistics(stack: Tensor) -> Tensor:
 
 
 def uneven_focus(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Sharp image (H, W) -> focus stack observed and clean (n, H, W) and its truth: in a third of the cases the light changes much
-    from frame to frame, and the truth has the mean light."""
+    """Sharp image (H, W) -> focus stack observed and clean (n, H, W) and its truth: in a third of the cases the light
+    changes much from frame to frame, and the truth has the mean light.
+    """
     stack, _ = focus_scene(sharp, n, gen)
     if uniform(0, 1, gen) < 0.33:
         gains = 0.75 + 0.45 * torch.rand(n, generator=gen)

@@ -1,7 +1,8 @@
 """The prompt bank: instructions with what they ask for, drawn from templates and the synonyms of the lexicon.
 
-A draw is a `Prompt`: a text and the Control it means (None: out of scope). Templates and synonyms have a part each, 'known' or 'held_out' (a
-quarter, by a hash of their letters): what is trained on known ones is tested on the others. `typo` puts one slip of the fingers into a text.
+A draw is a `Prompt`: a text and the Control it means (None: out of scope). Templates and synonyms have a part each,
+'known' or 'held_out' (a quarter, by a hash of their letters): what is trained on known ones is tested on the others.
+`typo` puts one slip of the fingers into a text.
 
     prompt = draw(random.Random(0), templates="held_out", synonyms="known")
 """
@@ -171,7 +172,9 @@ class Prompt:
 
 @dataclass
 class Draw:
-    """One drawing of templates and synonyms from their parts, as `draw` says; `used_held`: whether a held-out synonym was taken."""
+    """One drawing of templates and synonyms from their parts, as `draw` says; `used_held`: whether a held-out synonym
+    was taken.
+    """
 
     rng: random.Random
     templates: str = "known"
@@ -197,7 +200,8 @@ class Draw:
 def draw(rng: random.Random, kind: str = "", templates: str = "known", synonyms: str = "known") -> Prompt:
     """A prompt of a kind (of KINDS, or 'other'; '' for any of KINDS).
 
-    synonyms: 'known'; 'held_out': every word that has held-out synonyms is one of them; 'one': exactly one word of the text is.
+    synonyms: 'known'; 'held_out': every word that has held-out synonyms is one of them; 'one': exactly one word of the
+    text is.
     """
     kind = kind or rng.choice(KINDS)
     while True:
@@ -323,7 +327,9 @@ KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 
 
 def typo(text: str, rng: random.Random) -> str:
-    """One slip in one word of at least four letters: two letters swapped, one dropped, doubled, or hit on the key beside it."""
+    """One slip in one word of at least four letters: two letters swapped, one dropped, doubled, or hit on the key
+    beside it.
+    """
     places = [m for m in re.finditer(r"[A-Za-z]+", text) if len(m[0]) >= 4]
     if not places:
         return text

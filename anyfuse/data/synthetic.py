@@ -65,10 +65,12 @@ def focus_stack(sharp: Tensor, n: int, gen: Generator) -> Tensor:
 
 
 def focus_scene(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:
-    """(H, W) -> images (n, H, W) of a scene in `n` depth layers, image k focused on layer k, and each pixel's layer (H, W).
+    """(H, W) -> images (n, H, W) of a scene in `n` depth layers, image k focused on layer k, and each pixel's layer (H,
+    W).
 
-    Layers are blurred with their own alpha and composited back to front, so that a blurred foreground bleeds over what is behind
-    it and a sharp foreground hides it, as a lens does. What a layer hides is filled in from around. Truth: `sharp`.
+    Layers are blurred with their own alpha and composited back to front, so that a blurred foreground bleeds over what
+    is behind it and a sharp foreground hides it, as a lens does. What a layer hides is filled in from around. Truth:
+    `sharp`.
     """
     height, width = sharp.shape
     depth = random_depth(height, width, n, gen)
@@ -101,8 +103,9 @@ def focus_scene(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:
 def exposure_stack(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:
     """(H, W) -> observed and clean exposures, both (n, H, W), darkest first or last at random.
 
-    A scene with a wide range of light is made of the image (sRGB decoded, lit unevenly, with sharp edges of shadow at times),
-    exposed `n` times, clipped, given sensor noise in linear light, a camera curve and 8 bits. The clean ones lack noise and rounding.
+    A scene with a wide range of light is made of the image (sRGB decoded, lit unevenly, with sharp edges of shadow at
+    times), exposed `n` times, clipped, given sensor noise in linear light, a camera curve and 8 bits. The clean ones
+    lack noise and rounding.
     """
     height, width = sharp.shape
     light = uniform(0.0, 2.0, gen) * smooth_field(height, width, uniform(40, 120, gen), gen)

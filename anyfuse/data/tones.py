@@ -15,15 +15,20 @@ from ..errors import FusionError
 
 LIGHTS = {"LIGHT++": 1.6, "LIGHT+": 1.25, "LIGHT-": 0.8, "LIGHT--": 0.6}
 CONTRASTS = {"CONTRAST+": 1.6, "CONTRAST-": 0.7}
-"""Factors of the values, and of their distance from the image's mean. The shoulders take some of it: 1.6 raises the deviation by about 1.4."""
+"""Factors of the values, and of their distance from the image's mean.
+
+The shoulders take some of it: 1.6 raises the deviation by about 1.4.
+"""
 KNEE = 0.5
 
 
 def apply_tones(image: Tensor, tones: Sequence[str]) -> Tensor:
-    """Luma (..., H, W) in [0, 1] with the tones asked for, light first, in [0, 1]. The curves rise strictly, so no structure is lost.
+    """Luma (..., H, W) in [0, 1] with the tones asked for, light first, in [0, 1].
 
-    The contrast is that beside the image given, whatever the light does to it: much darker with more contrast has a larger deviation than the
-    image, not than its darker form. Raises FusionError for an unknown tone.
+    The curves rise strictly, so no structure is lost.
+
+    The contrast is that beside the image given, whatever the light does to it: much darker with more contrast has a
+    larger deviation than the image, not than its darker form. Raises FusionError for an unknown tone.
     """
     spread = deviation(image)
     for tone in sorted(tones, key=lambda name: name not in LIGHTS):
@@ -46,7 +51,8 @@ def deviation(image: Tensor) -> Tensor:
 
 
 def shoulder(x: Tensor, top: Tensor | float, knee: Tensor | float) -> Tensor:
-    """Values up to `knee` stay, those between it and `top` are drawn below 1: a hyperbola with slope 1 at the knee and `top` at 1.
+    """Values up to `knee` stay, those between it and `top` are drawn below 1: a hyperbola with slope 1 at the knee and
+    `top` at 1.
 
     Where top <= 1 nothing changes.
     """

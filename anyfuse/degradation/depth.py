@@ -16,7 +16,8 @@ NEAREST = 0.15  # relative depth of what is nearest
 
 
 def plausible_depth(height: int, width: int, gen: Generator) -> Tensor:
-    """(H, W) in [0, 1]: level ground below a horizon at 30 to 50 % of the height, a distant backdrop above, and a smooth field.
+    """(H, W) in [0, 1]: level ground below a horizon at 30 to 50 % of the height, a distant backdrop above, and a
+    smooth field.
 
     On ground seen from height h, the row v below the horizon is at the distance h / v.
     """
@@ -32,10 +33,11 @@ def plausible_depth(height: int, width: int, gen: Generator) -> Tensor:
 
 
 def estimated_depth(image: Tensor, model: str) -> Tensor:
-    """Image (1 or 3, H, W) in [0, 1] -> (H, W) in [0, 1] by Depth Anything (Yang et al. 2024): a folder or a hub id of its weights.
+    """Image (1 or 3, H, W) in [0, 1] -> (H, W) in [0, 1] by Depth Anything (Yang et al. 2024): a folder or a hub id of
+    its weights.
 
-    The network gives relative inverse depth q; brought to [0, 1] over the image, depth = n / (n + (1 - n) q) with n = 0.15.
-    Raises FusionError without the package `transformers` or where the weights can't be loaded.
+    The network gives relative inverse depth q; brought to [0, 1] over the image, depth = n / (n + (1 - n) q) with n =
+    0.15. Raises FusionError without the package `transformers` or where the weights can't be loaded.
     """
     network = _load(model)
     height, width = image.shape[-2:]

@@ -1,10 +1,11 @@
-"""What is wrong with images, seen from the images: a small network that reads the numbers of data/statistics.py and says how sure it is.
+"""What is wrong with images, seen from the images: a small network that reads the numbers of data/statistics.py and
+says how sure it is.
 
     found = estimate([infrared, visible])
     found.task, found.images[1]["haze"].probability, found.control()
 
-Where nobody says what to repair, models that follow instructions are told this. Below a threshold, set so that clean images are left alone, nothing is
-assumed. Origin: ours. Licence of code and weights: Apache-2.0.
+Where nobody says what to repair, models that follow instructions are told this. Below a threshold, set so that clean
+images are left alone, nothing is assumed. Origin: ours. Licence of code and weights: Apache-2.0.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fault:
-    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in data/degrade.py, if it is there. threshold: probability
-    from which it is assumed."""
+    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in data/degrade.py, if it is
+    there. threshold: probability from which it is assumed.
+    """
 
     probability: float
     strength: float
@@ -61,8 +63,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Estimate:
-    """task: ivf, mef, mff, mif or None (one image, or not told and not clear). certainty: its probability, 1 where it was given. roles: of each image.
-    images: for each image, in the order given, every fault that it may have by its role; mif has none."""
+    """task: ivf, mef, mff, mif or None (one image, or not told and not clear). certainty: its probability, 1 where it
+    was given. roles: of each image. images: for each image, in the order given, every fault that it may have by its
+    role; mif has none.
+    """
 
     task: str | None
     certainty: float
@@ -85,7 +89,10 @@ class Estimate:
         return {"task": self.task, "certainty": round(self.certainty, 3), "faults": faults}
 
     def control(self) -> Control:
-        """The repairs as a Control for one or two images; strengths as users give them (0.25, 0.5 or 1). FusionError for more images."""
+        """The repairs as a Control for one or two images; strengths as users give them (0.25, 0.5 or 1).
+
+        FusionError for more images.
+        """
         if len(self.images) > 2:
             raise FusionError(f"an instruction speaks of two images at most, not of {len(self.images)}")
         wished: dict[str, dict[str, float]] = {}
@@ -97,7 +104,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """statistics, pairs: how many numbers an image and a pair have; hidden: widths; glance: numbers of each image that the task is told by."""
+    """statistics, pairs: how many numbers an image and a pair have; hidden: widths; glance: numbers of each image that
+    the task is told by.
+    """
 
     statistics: int
     pairs: int
@@ -139,7 +148,9 @@ class Estimator(nn.Module):
         return ((rows - self.mean[part]) / self.spread[part]).clamp(-6, 6)
 
     def forward(self, rows: Tensor, roles: Tensor) -> tuple[Tensor, Tensor]:
-        """rows (B, F), roles (B,) places in ROLES -> logits before calibration and strengths in [0, 1], both (B, faults)"""
+        """rows (B, F), roles (B,) places in ROLES -> logits before calibration and strengths in [0, 1], both (B,
+        faults)
+        """
         own = nn.functional.one_hot(roles, len(ROLES)).to(rows)
         logits, strengths = self.faults(torch.cat([self.scaled(rows), own], 1)).chunk(2, 1)
         return logits, strengths.sigmoid()
@@ -187,7 +198,9 @@ def built_in() -> Estimator:
 
 
 FLAT, SMALL = 4 / 255, 32
-"""Nothing is assumed of an image whose values differ by less, or with a side of fewer pixels: there is too little in it to tell a fault by."""
+"""Nothing is assumed of an image whose values differ by less, or with a side of fewer pixels: there is too little in it
+to tell a fault by.
+"""
 
 
 @dataclass(frozen=True)
@@ -209,9 +222,11 @@ def estimate(
 ) -> Estimate:
     """What is wrong with one image, or with several of one scene.
 
-    images: (1 or 3, H, W) in [0, 1], all of one size; luma counts, and which of them have colour. Windows of large images are looked at, pixel by pixel.
-    task: ivf, mef, mff or mif; None: guessed of two images or more, from the first two by role. order: places of the images by role, infrared or
-    darker first; None: grey before colour, darker before brighter. infrared: a single image is an infrared one.
+    images: (1 or 3, H, W) in [0, 1], all of one size; luma counts, and which of them have colour. Windows of large
+    images are looked at, pixel by pixel.
+    task: ivf, mef, mff or mif; None: guessed of two images or more, from the first two by role. order: places of the
+    images by role, infrared or darker first; None: grey before colour, darker before brighter. infrared: a single image
+    is an infrared one.
     model: an Estimator; None: the one of the package. Raises FusionError for other shapes and tasks.
     """
     for image in images:
@@ -271,7 +286,9 @@ def _estimate(
 
 
 def windows(height: int, width: int) -> list[Window]:
-    """Where an image is looked at: all of it, or of a large one its middle and those of its quarters, cut at multiples of 8 and not resized."""
+    """Where an image is looked at: all of it, or of a large one its middle and those of its quarters, cut at multiples
+    of 8 and not resized.
+    """
     if height * width <= LARGEST:
         return [(slice(0, height), slice(0, width))]
     tall, wide = min(height, WINDOW[0]), min(width, WINDOW[1])

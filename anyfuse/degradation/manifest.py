@@ -55,7 +55,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Settings, and of each input file by name: seed, source, plan, output names, sha256 of the input, and what was done."""
+    """Settings, and of each input file by name: seed, source, plan, output names, sha256 of the input, and what was
+    done.
+    """
 
     settings: Settings
     files: dict[str, dict[str, Any]]
@@ -104,7 +106,9 @@ def degrade_file(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """One image file into `output` (with m3: its stem with _a and _b), and the manifest beside it, with the suffix .json."""
+    """One image file into `output` (with m3: its stem with _a and _b), and the manifest beside it, with the suffix
+    .json.
+    """
     writable(output)
     targets = [output]
     if settings.m3 is not None:
@@ -131,9 +135,12 @@ def degrade_folder(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> int:
-    """Every image of a folder into a folder (with m3: its folders a and b) with manifest.json. Returns how many files failed.
+    """Every image of a folder into a folder (with m3: its folders a and b) with manifest.json.
 
-    Each failure is a line on stderr. Files that are there already are left unless `overwrite`, so that a second run does what is missing.
+    Returns how many files failed.
+
+    Each failure is a line on stderr. Files that are there already are left unless `overwrite`, so that a second run
+    does what is missing.
     """
     if os.path.lexists(output) and not Path(output).is_dir():
         raise FusionError(f"{output}: is a file; name a folder for the results")

@@ -1,12 +1,13 @@
 """Multi-degradation masked pairs from one image, the self-supervision of DiTFuse (arXiv 2512.07170).
 
-The image is cut into tiles. Each tile is degraded in one of two views, so that every place is clean in exactly one of them, and a
-fusion model has to find it: the target is the image itself. Tile sizes are 16, 32, 64 in the paper, 32, 64, 128 in its code.
+The image is cut into tiles. Each tile is degraded in one of two views, so that every place is clean in exactly one of
+them, and a fusion model has to find it: the target is the image itself. Tile sizes are 16, 32, 64 in the paper, 32, 64,
+128 in its code.
 
-Two things differ from the released code unless asked for. There each tile is blurred by itself, which leaves seams at tile borders
-that a model can learn to look for; here the whole image is blurred and the tile pasted from it (`M3(local_blur=True)`: as there). And both
-views always share their tones there, so that a model only learns to copy the clean tile; `M3(complements=True)` changes the
-tones of one view, as two sensors differ.
+Two things differ from the released code unless asked for. There each tile is blurred by itself, which leaves seams at
+tile borders that a model can learn to look for; here the whole image is blurred and the tile pasted from it
+(`M3(local_blur=True)`: as there). And both views always share their tones there, so that a model only learns to copy
+the clean tile; `M3(complements=True)` changes the tones of one view, as two sensors differ.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ KERNELS = (3, 5, 7, 9, 11)
 
 @dataclass(frozen=True)
 class M3:
-    """tiles: sizes in pixels, one drawn per image. both: share of tiles degraded in both views, at least one if not 0 (code: 0.25)."""
+    """tiles: sizes in pixels, one drawn per image. both: share of tiles degraded in both views, at least one if not 0
+    (code: 0.25).
+    """
 
     tiles: tuple[int, ...] = PAPER_TILES
     both: float = 0.0
@@ -40,11 +43,13 @@ class M3:
 
 
 def m3_pair(image: Tensor, gen: Generator, config: M3 = M3()) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Image (1 or 3, H, W) in [0, 1] of any size -> views (2, C, H, W) in [0, 1], degraded (2, H, W) bool, what was done.
+    """Image (1 or 3, H, W) in [0, 1] of any size -> views (2, C, H, W) in [0, 1], degraded (2, H, W) bool, what was
+    done.
 
-    degraded: where each view is degraded: in exactly one at each place, but in both in the tiles drawn for `config.both`. Tiles at the
-    right and lower border are cut off. With `complements` the tones of one view are changed first, and its clean tiles have
-    those tones. Deterministic given the state of the CPU generator. Raises FusionError for other shapes and settings.
+    degraded: where each view is degraded: in exactly one at each place, but in both in the tiles drawn for
+    `config.both`. Tiles at the right and lower border are cut off. With `complements` the tones of one view are changed
+    first, and its clean tiles have those tones. Deterministic given the state of the CPU generator. Raises FusionError
+    for other shapes and settings.
     """
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise FusionError(f"m3: shape {tuple(image.shape)} is no image; give (1 or 3, H, W)")
@@ -79,9 +84,10 @@ def degraded_tile(
 ) -> Tensor:
     """The tile `place` of an image (C, H, W), degraded by "mask", "noise" or "blur" with parameters drawn: (C, h, w).
 
-    mask: uniform noise, nothing of the image. noise: Gaussian of 10 to 35 / 255, or 1 to 3 % of salt and pepper, evenly.
-    blur: Gaussian (sigma 0.8 to 3), mean or median, evenly, over 3 to 11 pixels; the window is cut from the blurred whole image,
-    or of the tile blurred alone.
+    mask: uniform noise, nothing of the image. noise: Gaussian of 10 to 35 / 255, or 1 to 3 % of salt and pepper,
+    evenly.
+    blur: Gaussian (sigma 0.8 to 3), mean or median, evenly, over 3 to 11 pixels; the window is cut from the blurred
+    whole image, or of the tile blurred alone.
     """
     tile = image[:, place[0], place[1]]
     channels, height, width = tile.shape
@@ -108,10 +114,12 @@ def degraded_tile(
 
 
 def complement(image: Tensor, gen: Generator) -> tuple[Tensor, dict[str, Any]]:
-    """Image (C, H, W) -> two views (2, C, H, W) of it, one of them with other tones, and which: {"view", "tones", parameters}.
+    """Image (C, H, W) -> two views (2, C, H, W) of it, one of them with other tones, and which: {"view", "tones",
+    parameters}.
 
-    Evenly drawn: contrast (values drawn to the mean by 0.4 to 0.7 and shifted), inversion (luma inverted, grey), thermal (grey, a
-    smooth random curve of luma that need not rise). The two grey ones lack the colours, as an infrared image does.
+    Evenly drawn: contrast (values drawn to the mean by 0.4 to 0.7 and shifted), inversion (luma inverted, grey),
+    thermal (grey, a smooth random curve of luma that need not rise). The two grey ones lack the colours, as an infrared
+    image does.
     """
     view, kind = integer(0, 1, gen), ("contrast", "inversion", "thermal")[integer(0, 2, gen)]
     luma = to_luma(image).expand_as(image)

@@ -19,10 +19,11 @@ Operation = Callable[Concatenate[Tensor, float, Generator, P], Degraded]
 def operation(function: Operation[P]) -> Operation[P]:
     """Gives a degradation its common form.
 
-    The result takes an image (1 or 3, H, W) in [0, 1] of any size, a strength in [0, 1] and a CPU generator, and returns the degraded
-    image (same shape, device, in [0, 1], float32) and what was done: {"op": name, "strength": s, physical parameters}. Strength 0
-    returns the image itself. Given the state of the generator the result is the same each time; what is drawn does not depend on
-    the strength, so that one seed gives more of the same rain, not other rain. Raises FusionError for other shapes and strengths.
+    The result takes an image (1 or 3, H, W) in [0, 1] of any size, a strength in [0, 1] and a CPU generator, and
+    returns the degraded image (same shape, device, in [0, 1], float32) and what was done: {"op": name, "strength": s,
+    physical parameters}. Strength 0 returns the image itself. Given the state of the generator the result is the same
+    each time; what is drawn does not depend on the strength, so that one seed gives more of the same rain, not other
+    rain. Raises FusionError for other shapes and strengths.
     """
 
     @functools.wraps(function)
@@ -71,7 +72,9 @@ def mirror(image: Tensor, margin: int) -> Tensor:
 
 
 def gaussian_taps(sigma: float) -> Tensor:
-    """Gaussian of `sigma` pixels, integrated over each pixel, (2 r + 1) values that sum to 1; a single 1 as sigma goes to 0."""
+    """Gaussian of `sigma` pixels, integrated over each pixel, (2 r + 1) values that sum to 1; a single 1 as sigma goes
+    to 0.
+    """
     edge = torch.arange(-int(3 * sigma + 1.5), int(3 * sigma + 1.5) + 2, dtype=torch.float64) - 0.5
     taps = torch.special.erf(edge / (max(sigma, 1e-6) * 2**0.5)).diff()
     return (taps / taps.sum()).float()

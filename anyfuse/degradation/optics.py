@@ -72,7 +72,9 @@ def downsample(image: Tensor, strength: float, gen: Generator) -> Degraded:
 
 
 def area_means(image: Tensor, count: int) -> Tensor:
-    """(C, H, W) -> (C, count, W): means over `count` equal parts of the height, pixels at their ends shared by their share."""
+    """(C, H, W) -> (C, count, W): means over `count` equal parts of the height, pixels at their ends shared by their
+    share.
+    """
     n = image.shape[1]
     sums = F.pad(image.double().cumsum(1), (0, 0, 1, 0))  # (C, H + 1, W)
     edge = torch.arange(count + 1, dtype=torch.float64, device=image.device) * (n / count)

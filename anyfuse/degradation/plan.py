@@ -1,9 +1,11 @@
-"""Degradations of images: a table of operations, the menus of each fusion task, random draws from them, and their application.
+"""Degradations of images: a table of operations, the menus of each fusion task, random draws from them, and their
+application.
 
-The menus are those of MMAIF (ICCV 2025, arXiv 2503.14944): every task has blur, motion, low resolution, noise, JPEG and weather; infrared +
-visible also low exposure and low contrast (visible) and detector faults (infrared); exposures low contrast; focus planes low and high
-exposure. The paper names no strengths; ours are in each function. Weather never falls on infrared: long waves pass thin haze, and
-drops and flakes have about the temperature of the air; what is left of fog there is low contrast.
+The menus are those of MMAIF (ICCV 2025, arXiv 2503.14944): every task has blur, motion, low resolution, noise, JPEG and
+weather; infrared + visible also low exposure and low contrast (visible) and detector faults (infrared); exposures low
+contrast; focus planes low and high exposure. The paper names no strengths; ours are in each function. Weather never
+falls on infrared: long waves pass thin haze, and drops and flakes have about the temperature of the air; what is left
+of fog there is low contrast.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ Kind = Literal["infrared", "visible"]
 class Operation:
     """run(image, strength, generator), and depth=(H, W) where `depth` is true; which sources it suits; in words.
 
-    scene: it befalls what all sources see. It is then drawn for all visible sources together, and with `depth` shared by them.
+    scene: it befalls what all sources see. It is then drawn for all visible sources together, and with `depth` shared
+    by them.
     """
 
     run: Callable[..., Degraded]
@@ -77,7 +80,8 @@ MENUS: dict[str, dict[Kind, tuple[str, ...]]] = {
     "mef": {"visible": (*_CAMERA, *_WEATHER, "low_contrast")},
     "mff": {"visible": (*_CAMERA, *_WEATHER, "low_exposure", "high_exposure")},
 }
-"""Task -> kind of source -> names of operations. Of MMAIF's table, with the detector faults beyond dark stripes added."""
+"""Task -> kind of source -> names of operations. Of MMAIF's table, with the detector faults beyond dark stripes added.
+"""
 
 
 class Step(NamedTuple):
@@ -102,7 +106,10 @@ def find(name: str) -> str:
 
 
 def parse(text: str) -> Plan:
-    """ "haze:0.5,noise:0.3" -> a plan, in the order given; a name alone means 0.5. Raises FusionError for names and strengths."""
+    """ "haze:0.5,noise:0.3" -> a plan, in the order given; a name alone means 0.5.
+
+    Raises FusionError for names and strengths.
+    """
     steps = []
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, colon, value = part.partition(":")
@@ -134,9 +141,9 @@ def kinds_of(task: str, n_sources: int) -> tuple[Kind, ...]:
 def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[Plan, ...]:
     """One to three operations for the sources of one scene, as one plan per source; some plans may be empty.
 
-    An operation is drawn evenly from those that any source may have, with a strength from 0.3 to 1, none twice. Weather befalls all
-    visible sources alike; any other operation one source that may have it or, half of the time, all of those, each with its own
-    strength. kinds: of each source; None as `kinds_of` has it.
+    An operation is drawn evenly from those that any source may have, with a strength from 0.3 to 1, none twice. Weather
+    befalls all visible sources alike; any other operation one source that may have it or, half of the time, all of
+    those, each with its own strength. kinds: of each source; None as `kinds_of` has it.
     """
     kinds = kinds_of(task, n_sources) if kinds is None else tuple(kinds)
     menus = [MENUS[task].get(kind, ()) for kind in kinds] if task in MENUS else []
@@ -171,9 +178,10 @@ def apply(
 ) -> tuple[Tensor, list[dict[str, Any]]]:
     """Image (1 or 3, H, W) in [0, 1] -> degraded image of the same shape, and the parameters of each operation.
 
-    seed: one per scene. Sources of one scene (`source` 0, 1, ...) share depth and haze under one seed; noise, drops and flakes are each
-    one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. frame: shorter side of the picture that the image is a part of,
-    for the size of drops and flakes; None: the image is whole. Raises FusionError.
+    seed: one per scene. Sources of one scene (`source` 0, 1, ...) share depth and haze under one seed; noise, drops and
+    flakes are each one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. frame: shorter
+    side of the picture that the image is a part of, for the size of drops and flakes; None: the image is whole. Raises
+    FusionError.
     """
     done = []
     for index, (op, strength) in enumerate(plan):

@@ -72,7 +72,9 @@ def noise_deviation(image: Tensor) -> float:
 
 
 def non_local_means(image: Tensor, deviation: float, reach: int = 6, patch: int = 2, strength: float = 0.7) -> Tensor:
-    """Each pixel by the mean of those within `reach` whose surroundings of 2 `patch` + 1 look alike, noise of `deviation` allowed for."""
+    """Each pixel by the mean of those within `reach` whose surroundings of 2 `patch` + 1 look alike, noise of
+    `deviation` allowed for.
+    """
     if deviation <= 0:
         return image
     h, w = image.shape
@@ -120,7 +122,9 @@ def gaussian_kernel(sigma: float) -> Tensor:
 
 
 def line_kernel(length: float, degrees: float) -> Tensor:
-    """A straight path of `length` pixels, as data/optics.py turns it (0 is to the right, 90 is down): odd square, sum 1."""
+    """A straight path of `length` pixels, as data/optics.py turns it (0 is to the right, 90 is down): odd square, sum
+    1.
+    """
     count = 8 * math.ceil(length) + 1
     along = torch.linspace(-length / 2, length / 2, count)
     angle = math.radians(degrees)
@@ -168,7 +172,9 @@ def wiener(image: Tensor, kernel: Tensor, noise: float) -> Tensor:
 
 
 def dehaze(image: Tensor, strength: float, radius: int = 7) -> Tensor:
-    """Dark-channel prior on luma: airlight from the haziest 0.1 %, transmission 1 - `strength` dark / airlight, at least 0.1."""
+    """Dark-channel prior on luma: airlight from the haziest 0.1 %, transmission 1 - `strength` dark / airlight, at
+    least 0.1.
+    """
     dark = smallest(image, radius)
     count = max(1, image.numel() // 1000)
     airlight = float(image.flatten()[dark.flatten().topk(count).indices].mean().clamp_min(0.05))
@@ -220,7 +226,9 @@ def even_columns(image: Tensor) -> Tensor:
 
 
 def clahe(image: Tensor, clip: float = 2.0, tiles: int = 8) -> Tensor:
-    """Histogram equalisation of `tiles` x `tiles` parts, 256 levels, counts cut at `clip` times the mean and spread evenly; bilinear between."""
+    """Histogram equalisation of `tiles` x `tiles` parts, 256 levels, counts cut at `clip` times the mean and spread
+    evenly; bilinear between.
+    """
     h, w = image.shape
     tall, wide = math.ceil(h / tiles), math.ceil(w / tiles)
     extra = max(tall * tiles - h, wide * tiles - w)

@@ -1,4 +1,7 @@
-"""Degradations by exposure and sensor, visible and infrared. See `operation.operation` for what all of them take and return."""
+"""Degradations by exposure and sensor, visible and infrared.
+
+See `operation.operation` for what all of them take and return.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ def gaussian_noise(image: Tensor, strength: float, gen: Generator) -> Degraded:
 def sensor_noise(image: Tensor, strength: float, gen: Generator) -> Degraded:
     """Poisson-Gaussian noise in linear light; white fills 60 / s^2 electrons, read noise is 0.01 s of white.
 
-    Variance at light x: x / electrons + read^2 (Foi, Trimeche, Katkovnik, Egiazarian 2008). Negative and clipped light is cut off.
+    Variance at light x: x / electrons + read^2 (Foi, Trimeche, Katkovnik, Egiazarian 2008). Negative and clipped light
+    is cut off.
     """
     electrons, read = 60 / strength**2, 0.01 * strength
     light = to_linear(image)
@@ -55,7 +59,9 @@ def sensor_noise(image: Tensor, strength: float, gen: Generator) -> Degraded:
 
 @operation
 def dark_stripes(image: Tensor, strength: float, gen: Generator) -> Degraded:
-    """Columns of an infrared detector that read too low: 3 s % of them, at least one, scaled by 1 - a, a from half of 0.9 sqrt(s) to that."""
+    """Columns of an infrared detector that read too low: 3 s % of them, at least one, scaled by 1 - a, a from half of
+    0.9 sqrt(s) to that.
+    """
     columns, count = _stripes(image.shape[-1], strength, gen)
     depth = 0.9 * strength**0.5
     return image * (1 - depth * columns.to(image)), {"columns": count, "depth": depth}
@@ -63,7 +69,9 @@ def dark_stripes(image: Tensor, strength: float, gen: Generator) -> Degraded:
 
 @operation
 def bright_stripes(image: Tensor, strength: float, gen: Generator) -> Degraded:
-    """Columns of an infrared detector that read too high: 3 s % of them, at least one, raised towards white by 0.4 sqrt(s) to 0.8 sqrt(s)."""
+    """Columns of an infrared detector that read too high: 3 s % of them, at least one, raised towards white by 0.4
+    sqrt(s) to 0.8 sqrt(s).
+    """
     columns, count = _stripes(image.shape[-1], strength, gen)
     height = 0.8 * strength**0.5
     return image + (1 - image) * height * columns.to(image), {"columns": count, "height": height}
@@ -88,7 +96,8 @@ def _stripes(width: int, strength: float, gen: Generator) -> tuple[Tensor, int]:
 def fixed_pattern(image: Tensor, strength: float, gen: Generator) -> Degraded:
     """Fixed-pattern noise of an uncooled infrared detector: x (1 + g) + o, the same in each frame of that detector.
 
-    o: sigma 0.05 s per column (readout), 0.02 s per pixel, and a smooth 0.06 s of shading (housing and lens). g: sigma 0.06 s per column.
+    o: sigma 0.05 s per column (readout), 0.02 s per pixel, and a smooth 0.06 s of shading (housing and lens). g: sigma
+    0.06 s per column.
     """
     height, width = image.shape[-2:]
     columns, gains = torch.randn((2, width), generator=gen)

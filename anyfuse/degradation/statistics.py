@@ -1,7 +1,8 @@
 """What faults leave in an image, as numbers: levels, spectrum, residuals, 8x8 blocks, columns, streaks and spots, veil.
 
-`statistics` gives one row of numbers for an image of any size and shape of content; `pair_statistics` what two images of one scene have in
-common. anyfuse/degradation/estimator.py learns from them what is wrong. No number depends on how large the image is, only how well it is known.
+`statistics` gives one row of numbers for an image of any size and shape of content; `pair_statistics` what two images
+of one scene have in common. anyfuse/degradation/estimator.py learns from them what is wrong. No number depends on how
+large the image is, only how well it is known.
 
     levels     percentiles, mean, deviation, how many values are black or white
     spectrum   log power of tiles of 64 pixels in 8 rings of frequency by 8 directions: blur, its direction, low resolution
@@ -45,7 +46,9 @@ def statistics(luma: Tensor) -> Tensor:
 
 
 def pair_statistics(first: Tensor, second: Tensor) -> Tensor:
-    """Luma of two images of one scene, both (H, W) in [0, 1] -> (P,) float32: in how far they agree, and where each is the sharper one."""
+    """Luma of two images of one scene, both (H, W) in [0, 1] -> (P,) float32: in how far they agree, and where each is
+    the sharper one.
+    """
     a, b = (_at_least(x.float())[None, None] for x in (first, second))
     found = [(a.mean() - b.mean())[None], ((a > b).float().mean())[None]]
     for scale in (1, 2, 4, 8):

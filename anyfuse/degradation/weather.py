@@ -1,7 +1,8 @@
 """Haze, rain and snow in linear light, by depth. See `operation.operation` for what all of them take and return.
 
-depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the generator (`depth.plausible_depth`). Sizes are those of a picture with
-a shorter side of 480 pixels, and grow with it; frame: that side of the picture that the image is a part of, None: of the image.
+depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the generator (`depth.plausible_depth`). Sizes are
+those of a picture with a shorter side of 480 pixels, and grow with it; frame: that side of the picture that the image
+is a part of, None: of the image.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from .operation import Degraded, gaussian_taps, operation, separable, to_encoded
 
 @operation
 def haze(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None) -> Degraded:
-    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d) (Koschmieder 1924; Narasimhan, Nayar 2002); beta = 1.8 s.
+    """Atmospheric scattering I = J t + A (1 - t), t = exp(-beta d) (Koschmieder 1924; Narasimhan, Nayar 2002); beta =
+    1.8 s.
 
     The airlight A is drawn from 0.7 to 1 of white in linear light.
     """
@@ -36,8 +38,9 @@ def haze(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = 
 
 @dataclass(frozen=True)
 class Layer:
-    """Particles at one relative depth: how many in a picture of 480 x 640 at strength 1; in pixels there their path in the time of
-    exposure and their radius (one sigma); and how much of the background the middle of one hides."""
+    """Particles at one relative depth: how many in a picture of 480 x 640 at strength 1; in pixels there their path in
+    the time of exposure and their radius (one sigma); and how much of the background the middle of one hides.
+    """
 
     depth: float
     count: int
@@ -65,10 +68,12 @@ SNOW = (
 def rain(
     image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None, frame: int | None = None
 ) -> Degraded:
-    """Streaks in four layers, fewer, longer and wider the nearer, before what is farther than they are; and a veil of beta = 0.5 s.
+    """Streaks in four layers, fewer, longer and wider the nearer, before what is farther than they are; and a veil of
+    beta = 0.5 s.
 
-    A drop shows the light of the whole scene (Garg, Nayar 2007): streaks tend to the brightness that 5 % of the picture exceed, at
-    least 0.3 of white. The number of streaks and their opacity grow with s; their slant of up to 20 degrees is common to all.
+    A drop shows the light of the whole scene (Garg, Nayar 2007): streaks tend to the brightness that 5 % of the picture
+    exceed, at least 0.3 of white. The number of streaks and their opacity grow with s; their slant of up to 20 degrees
+    is common to all.
     """
     return _fall(image, strength, gen, depth, frame, RAIN, slant=20, spread=2.0, clumps=1, veil=0.5, glow=1.0)
 
@@ -77,10 +82,11 @@ def rain(
 def snow(
     image: Tensor, strength: float, gen: Generator, depth: Tensor | None = None, frame: int | None = None
 ) -> Degraded:
-    """Flakes in five layers, fewer and larger the nearer and out of focus there, before what is farther; and a veil of beta = 0.6 s.
+    """Flakes in five layers, fewer and larger the nearer and out of focus there, before what is farther; and a veil of
+    beta = 0.6 s.
 
-    A flake is a clump of three soft blobs, drawn out by its fall; directions differ by some 30 degrees about a common slant; it is 1.6 times
-    as bright as a streak of rain.
+    A flake is a clump of three soft blobs, drawn out by its fall; directions differ by some 30 degrees about a common
+    slant; it is 1.6 times as bright as a streak of rain.
     """
     return _fall(image, strength, gen, depth, frame, SNOW, slant=35, spread=30.0, clumps=3, veil=0.6, glow=1.6)
 

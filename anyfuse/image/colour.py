@@ -1,7 +1,7 @@
 """One luma and chroma for the whole package, the merge of several chromas, and a join that stays inside the RGB cube.
 
-Luma and chroma are full-range BT.601 on sRGB-encoded values, as JPEG has them: Y in [0, 1], Cb and Cr in [-0.5, 0.5] with
-neutral at 0.
+Luma and chroma are full-range BT.601 on sRGB-encoded values, as JPEG has them: Y in [0, 1], Cb and Cr in [-0.5, 0.5]
+with neutral at 0.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def to_chroma(image: Tensor) -> Tensor:
 def merge_chroma(chroma: Tensor) -> Tensor:
     """Chroma of N sources (N, 2, H, W) -> (2, H, W): their mean weighted by saturation.
 
-    A grey source has no say, one coloured source gives its chroma unchanged, and where all are neutral the result is neutral.
+    A grey source has no say, one coloured source gives its chroma unchanged, and where all are neutral the result is
+    neutral.
     """
     saturation = chroma.square().sum(1, keepdim=True).sqrt()  # (N, 1, H, W)
     return (chroma * saturation).sum(0) / saturation.sum(0).clamp_min(1e-6)

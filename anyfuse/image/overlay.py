@@ -17,7 +17,8 @@ PAINTS: dict[str, tuple[float, float, float]] = {
 
 
 def paint(image: Tensor, mask: Tensor, colour: str | None = None, opacity: float = 0.5) -> Tensor:
-    """image (..., 1 or 3, H, W) and mask (..., H, W), both in [0, 1] -> RGB (..., 3, H, W) with a translucent overlay, blue if no colour is given.
+    """image (..., 1 or 3, H, W) and mask (..., H, W), both in [0, 1] -> RGB (..., 3, H, W) with a translucent overlay,
+    blue if no colour is given.
 
     Raises FusionError for a colour that is not in PAINTS.
     """
@@ -30,7 +31,9 @@ def paint(image: Tensor, mask: Tensor, colour: str | None = None, opacity: float
 
 
 def colours_of(segment: Mapping[str, str | None]) -> dict[str, str]:
-    """Class -> colour: as named; the others get blue and then the rest of PAINTS, each colour once as long as there are any."""
+    """Class -> colour: as named; the others get blue and then the rest of PAINTS, each colour once as long as there are
+    any.
+    """
     free = [name for name in ("blue", *PAINTS) if name not in segment.values()]
     free = list(dict.fromkeys(free)) or list(PAINTS)
     rest = iter(free * len(segment))
@@ -38,7 +41,9 @@ def colours_of(segment: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def assign_classes(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Class -> probability (H, W) becomes class -> whether a pixel is of it (H, W): above 0.5, and likelier than the other classes asked for."""
+    """Class -> probability (H, W) becomes class -> whether a pixel is of it (H, W): above 0.5, and likelier than the
+    other classes asked for.
+    """
     if not probabilities:
         return {}
     stacked = torch.stack(list(probabilities.values()))
@@ -47,7 +52,9 @@ def assign_classes(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def paint_classes(image: Tensor, masks: Mapping[str, Tensor], segment: Mapping[str, str | None]) -> Tensor:
-    """image (1 or 3, H, W) in [0, 1] with every class of `masks` (H, W, bool) in its colour; without masks the image itself."""
+    """image (1 or 3, H, W) in [0, 1] with every class of `masks` (H, W, bool) in its colour; without masks the image
+    itself.
+    """
     for name, colour in colours_of(segment).items():
         if name in masks:
             image = paint(image, masks[name].to(image), colour)

@@ -1,7 +1,7 @@
 """Laplacian pyramids on a half-pixel-centred grid (Burt and Adelson 1983, with an even filter).
 
-Level l of an image of H x W is exactly H/2^l x W/2^l, so pyramids line up with pixel-unshuffle and with tiles that start
-at multiples of 2^l. `reduce` filters with [1 3 3 1]/8 and takes every second sample; `expand` is its transpose
+Level l of an image of H x W is exactly H/2^l x W/2^l, so pyramids line up with pixel-unshuffle and with tiles that
+start at multiples of 2^l. `reduce` filters with [1 3 3 1]/8 and takes every second sample; `expand` is its transpose
 (bilinear interpolation). Borders replicate. Rebuilding an unchanged pyramid gives the image back.
 """
 

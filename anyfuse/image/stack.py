@@ -197,9 +197,11 @@ class Stack:
 
 
 def order_of_roles(frames: Sequence[Frame]) -> list[int]:
-    """Indices of `frames` in the order in which a model with roles gets them: grey before colour, then darker before brighter.
+    """Indices of `frames` in the order in which a model with roles gets them: grey before colour, then darker before
+    brighter.
 
-    So infrared comes before a visible image in colour, the underexposed before the overexposed; equals keep their order.
+    So infrared comes before a visible image in colour, the underexposed before the overexposed; equals keep their
+    order.
     """
     return sorted(range(len(frames)), key=lambda k: (not frames[k].is_grey, frames[k].brightness, k))
 

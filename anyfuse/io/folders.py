@@ -26,8 +26,8 @@ def list_images(folder: str | Path) -> list[Path]:
 def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
     """Files of several folders, grouped by file stem.
 
-    Returns the complete groups {stem: one path per folder} in order of the stems, and the stems that some folder lacks with the
-    folders they are missing from. Two files with the same stem in one folder are a FusionError.
+    Returns the complete groups {stem: one path per folder} in order of the stems, and the stems that some folder lacks
+    with the folders they are missing from. Two files with the same stem in one folder are a FusionError.
     """
     by_folder: list[dict[str, Path]] = []
     for folder in folders:

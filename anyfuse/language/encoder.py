@@ -57,10 +57,13 @@ class LanguageConfig:
 
 
 class LanguageModel(nn.Module):
-    """Letters of 2 to 5 in a row and whole words, hashed into one table; fixed vectors of English words; two convolutions over the words; two heads.
+    """Letters of 2 to 5 in a row and whole words, hashed into one table; fixed vectors of English words; two
+    convolutions over the words; two heads.
 
-    words: the fixed vectors (training/parts/word_vectors.py), word -> row of (N, 48). In training the table is left out for a share `forget` of the words that
-    have a vector, so that these are read by their meaning too. `tag_head` says what each word means (lexicon.tags), `label_head` what the whole text asks for (LABELS), from the vector of the text.
+    words: the fixed vectors (training/parts/word_vectors.py), word -> row of (N, 48). In training the table is left out
+    for a share `forget` of the words that have a vector, so that these are read by their meaning too. `tag_head` says
+    what each word means (lexicon.tags), `label_head` what the whole text asks for (LABELS), from the vector of the
+    text.
     """
 
     meanings: Tensor

@@ -1,9 +1,10 @@
 """Tagged words -> wishes: which repair, how strong, in which image; what is kept, what is shown, how bright.
 
-A sentence falls into segments at commas, conjunctions, full stops and further verbs. A segment without a verb of its own goes on with the last
-one ("remove the haze and the noise"); together they are a list. A source or colour at the end of a list holds for its members that have none
-("the rain and the haze in the first image"), and so does the subject of a statement ("the visible image is dark and noisy").
-A word of strength belongs to the next thing in its segment, or else to the one before.
+A sentence falls into segments at commas, conjunctions, full stops and further verbs. A segment without a verb of its
+own goes on with the last one ("remove the haze and the noise"); together they are a list. A source or colour at the end
+of a list holds for its members that have none ("the rain and the haze in the first image"), and so does the subject of
+a statement ("the visible image is dark and noisy"). A word of strength belongs to the next thing in its segment, or
+else to the one before.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def cannot(what: str) -> FusionError:
 
 
 def read(items: list[Item]) -> Wishes:
-    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is asked for."""
+    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is asked
+    for.
+    """
     segments = _segments(items)
     _actions(segments)
     _sources(segments)

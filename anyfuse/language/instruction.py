@@ -21,8 +21,9 @@ SECTIONS = ("FUSION", "CONTROL", "RESTORE", "KEEP", "SEG")
 def parse_instruction(text: str, *, learned: bool = True, words: str = "all") -> Control:
     """An instruction in plain English, in tags, or in both -> Control.
 
-    learned: whether the network reads words that are not in the lexicon. words: 'known' leaves out the phrases of the lexicon that are put aside
-    for testing. Raises FusionError for a wish that is not understood, with what can be asked for; empty text asks for nothing.
+    learned: whether the network reads words that are not in the lexicon. words: 'known' leaves out the phrases of the
+    lexicon that are put aside for testing. Raises FusionError for a wish that is not understood, with what can be asked
+    for; empty text asks for nothing.
     """
     if not text.strip():
         return Control(text=text)

@@ -1,10 +1,10 @@
 """The words of an instruction and what each one means: literal tables, the only place where words are listed.
 
-A phrase has a tag. Tags with a colon name a thing (`deg:rain`, `class:car`, `colour:blue`); the others are parts of a sentence (`remove`, `keep`).
-`fix:NAME` is a verb that holds its own repair ("dehaze").
+A phrase has a tag. Tags with a colon name a thing (`deg:rain`, `class:car`, `colour:blue`); the others are parts of a
+sentence (`remove`, `keep`). `fix:NAME` is a verb that holds its own repair ("dehaze").
 
-A quarter of the phrases of each row, chosen by a hash of their letters, is `held_out`: neither the network nor the grammar of the
-benchmark sees them, so that what it reports is reading of words never seen. What ships knows them all.
+A quarter of the phrases of each row, chosen by a hash of their letters, is `held_out`: neither the network nor the
+grammar of the benchmark sees them, so that what it reports is reading of words never seen. What ships knows them all.
 """
 
 from __future__ import annotations

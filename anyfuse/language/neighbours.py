@@ -1,4 +1,6 @@
-"""English words one letter away from a word of the lexicon: they are what they are and no slip of the fingers ('train' is no rain)."""
+"""English words one letter away from a word of the lexicon: they are what they are and no slip of the fingers ('train'
+is no rain).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A sentence -> wishes: words are looked up, mended where a letter is wrong, read by the network where they are not known; then the grammar."""
+"""A sentence -> wishes: words are looked up, mended where a letter is wrong, read by the network where they are not
+known; then the grammar.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,9 @@ def vocabulary(words: str) -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def mend(word: str, words: str) -> tuple[str, ...]:
-    """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is English of its own."""
+    """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is
+    English of its own.
+    """
     if len(word) < 3 or word in ENGLISH or not word[0].isalpha():
         return ()
     known = vocabulary(words)

@@ -3,9 +3,9 @@
     from anyfuse.metrics import score
     score(fused, [infrared, visible], metrics=["mi", "qabf", "vif", "halo"])   # {"mi": 4.18, ...}
 
-`METRICS` lists them: function, direction, range, family, source. Each function takes fused (B, H, W) and sources
-(B, N, H, W) in 0..255 and returns (B,); most are differentiable, their docstrings say so. docs/metrics.md has the formulas
-and which published tables used which variant.
+`METRICS` lists them: function, direction, range, family, source. Each function takes fused (B, H, W) and sources (B, N,
+H, W) in 0..255 and returns (B,); most are differentiable, their docstrings say so. docs/metrics.md has the formulas and
+which published tables used which variant.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ def score(
 ) -> dict[str, float]:
     """Metrics of one fused image and its sources: name -> value.
 
-    fused, sources, reference: arrays (H, W) or (H, W, C), tensors (H, W) or (C, H, W), C 1 or 3, values 0..255, all of one
-    size. Colour becomes grey levels by the rule `grey` (matlab, pil, opencv). metrics: names of METRICS, which images smaller
-    than their windows refuse (strict=False: NaN); None: all plain ones, "all": every one, both with NaN where the window does
-    not fit. reference: a known truth, adds psnr_truth and ssim_truth. Where a reference implementation returns NaN, so does this.
+    fused, sources, reference: arrays (H, W) or (H, W, C), tensors (H, W) or (C, H, W), C 1 or 3, values 0..255, all of
+    one size. Colour becomes grey levels by the rule `grey` (matlab, pil, opencv). metrics: names of METRICS, which
+    images smaller than their windows refuse (strict=False: NaN); None: all plain ones, "all": every one, both with NaN
+    where the window does not fit. reference: a known truth, adds psnr_truth and ssim_truth. Where a reference
+    implementation returns NaN, so does this.
     """
     batch = score_batch(
         to_grey(_chw(fused, "fused"), grey)[None],

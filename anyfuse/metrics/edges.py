@@ -41,9 +41,8 @@ def qabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
     """Gradient transfer Q^AB/F (Xydeas and Petrovic 2000; identical in VIFB, MEFB, TANG; right in CDD, UniFusion).
 
     sum_S Q_SF g_S / sum_S g_S over pixels and sources. Range 0..0.987, higher is better; N sources: the same sums.
-    Where strengths are equal the relative strength is g_F itself, as in the originals. Constant sources have an edge at the zero
-    border: not NaN unless they are 0.
-    Differentiable. On float32 within 1e-4 of float64.
+    Where strengths are equal the relative strength is g_F itself, as in the originals. Constant sources have an edge at
+    the zero border: not NaN unless they are 0. Differentiable. On float32 within 1e-4 of float64.
     """
     s = Shared.of(fused, sources, shared)
     gx, gy = sobel(s.images, "zeros")
@@ -71,7 +70,9 @@ def _liu_edges(s: Shared) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def qg(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Z. Liu's gradient metric (LIU metricXydeas; Liu et al. 2012, eq. 5): the mean of local ratios, not a ratio of sums,
+    """Z.
+
+    Liu's gradient metric (LIU metricXydeas; Liu et al. 2012, eq. 5): the mean of local ratios, not a ratio of sums,
     other sigmoids than `qabf`, no leading constants, orientation change folded at pi/2.
 
     Range 0..1, higher is better; .05 to .2 away from `qabf`. N sources: sums over the sources in each local ratio.
@@ -124,8 +125,8 @@ def _petrovic(s: Shared, fused: int, sources: list[int]) -> tuple[Tensor, Tensor
 def nabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Artefacts N^AB/F (Petrovic and Xydeas 2005, Kumar 2013): edges of F stronger than in every source.
 
-    Range 0..1, lower is better. Differentiable almost everywhere. Arguments in the order that the formula means; tables made with TANG's
-    analysis_Reference.m hold `nabf_tang`.
+    Range 0..1, lower is better. Differentiable almost everywhere. Arguments in the order that the formula means; tables
+    made with TANG's analysis_Reference.m hold `nabf_tang`.
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(2, 2, "nabf")
@@ -161,8 +162,9 @@ def _haar(x: Tensor) -> tuple[Tensor, list[Tensor]]:
 def qm(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Multiscale wavelet metric (Wang and Liu 2008; LIU metricPWW): two Haar levels, Q1^(2/3) Q2^(1/3).
 
-    Q_l = sum_S w_S (e^-|dH| + e^-|dV| + e^-|dD|) / sum_S w_S with d the difference of detail bands of S and F and w_S the
-    energy of those of S. Range 0..3 (the code has no division by 3), higher is better. Differentiable. Needs 4x4 pixels.
+    Q_l = sum_S w_S (e^-|dH| + e^-|dV| + e^-|dD|) / sum_S w_S with d the difference of detail bands of S and F and w_S
+    the energy of those of S. Range 0..3 (the code has no division by 3), higher is better. Differentiable. Needs 4x4
+    pixels.
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(4, 4, "qm")

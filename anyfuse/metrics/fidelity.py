@@ -99,8 +99,8 @@ def _scd_terms(s: Shared) -> Tensor:
 def scd(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Sum of the correlations of differences (Aslantas and Bendes 2015): corr(F - B, A) + corr(F - A, B).
 
-    Range -N..N for N sources, higher is better. NaN where F equals a source (as the reference returns). N > 2 sources: the
-    sum over i of corr(F - mean of the other sources, S_i). One source: NaN. Differentiable.
+    Range -N..N for N sources, higher is better. NaN where F equals a source (as the reference returns). N > 2 sources:
+    the sum over i of corr(F - mean of the other sources, S_i). One source: NaN. Differentiable.
     """
     return _scd_terms(Shared.of(fused, sources, shared)).sum(1)
 

@@ -1,9 +1,9 @@
 """Feature mutual information (Haghighat, Aghagolzadeh, Seyedarabi 2011; fast FMI, Haghighat and Razian 2014).
 
-On a feature map, every 3x3 window of a source and of the fused image becomes a distribution over its nine positions. Their
-joint distribution is built from the correlation of the two by Nelsen's mixture of independence with the upper (positive
-correlation) or lower (negative) Frechet bound; the window scores 2 I / (H + H'), the metric is the mean over windows and
-sources. All windows are handled at once, a few thousand at a time.
+On a feature map, every 3x3 window of a source and of the fused image becomes a distribution over its nine positions.
+Their joint distribution is built from the correlation of the two by Nelsen's mixture of independence with the upper
+(positive correlation) or lower (negative) Frechet bound; the window scores 2 I / (H + H'), the metric is the mean over
+windows and sources. All windows are handled at once, a few thousand at a time.
 
 Published code calls the 'edge' feature by default: "FMI" in MEFB and "FMI_pixel" of TANG are `fmi_edge` here.
 """
@@ -256,9 +256,9 @@ def fmi(
 ) -> Tensor:
     """Feature mutual information, (B,), mean over the sources; feature one of FEATURES.
 
-    Range 0..1 but for windows where the mixture leaves the Frechet bounds; higher is better. float64, not differentiable,
-    any number of sources, symmetric in them unless `as_published` (the original's comparison of the second source, see
-    `_pair_scores`; up to 2e-3 lower on nearly flat images). Needs 3x3 pixels.
+    Range 0..1 but for windows where the mixture leaves the Frechet bounds; higher is better. float64, not
+    differentiable, any number of sources, symmetric in them unless `as_published` (the original's comparison of the
+    second source, see `_pair_scores`; up to 2e-3 lower on nearly flat images). Needs 3x3 pixels.
     """
     s = Shared.of(fused, sources, shared).double()
     s.at_least(3, 3, f"fmi_{feature}")

@@ -1,5 +1,7 @@
-"""The three ways in which fusion code turns RGB into 8-bit grey. They differ by one level on some pixels, which moves every
-metric in its third or fourth digit, so results name the rule.
+"""The three ways in which fusion code turns RGB into 8-bit grey.
+
+They differ by one level on some pixels, which moves every metric in its third or fourth digit, so results name the
+rule.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ MATLAB_WEIGHTS = (0.2989360212937753, 0.5870430744511213, 0.1140209042551033)
 def to_grey(image: Tensor, rule: GreyRule = "matlab") -> Tensor:
     """Grey levels (..., H, W) float64 of an image (..., C, H, W) in 0..255 with C = 1 or 3; one channel stays as it is.
 
-    matlab: rgb2gray, rounded half up. pil: convert('L'). opencv: the Y of cvtColor's YCrCb, 14-bit weights; RGB2GRAY has
-    15-bit weights in today's OpenCV and differs by a level on about one pixel in 400. RGB values are rounded to levels
-    first, as all three work on 8-bit images.
+    matlab: rgb2gray, rounded half up. pil: convert('L'). opencv: the Y of cvtColor's YCrCb, 14-bit weights; RGB2GRAY
+    has 15-bit weights in today's OpenCV and differs by a level on about one pixel in 400. RGB values are rounded to
+    levels first, as all three work on 8-bit images.
     """
     if rule not in RULES:
         raise FusionError(f"unknown grey rule {rule!r}: use one of {', '.join(RULES)}")

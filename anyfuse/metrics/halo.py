@@ -4,8 +4,8 @@ Bright clouds round dark objects score well in Qabf, VIF and MI. They are what t
 
     halo_s(F) = sum max(0, |grad(G_s * F)| - max_i |grad(G_s * S_i)|) / sum max_i |grad(G_s * S_i)|
 
-with G_s a Gaussian of s pixels (mirrored border) and grad central differences. Copies and averages with constant weights
-have exactly 0: the gradient of a convex combination is no steeper than the steepest.
+with G_s a Gaussian of s pixels (mirrored border) and grad central differences. Copies and averages with constant
+weights have exactly 0: the gradient of a convex combination is no steeper than the steepest.
 """
 
 from __future__ import annotations

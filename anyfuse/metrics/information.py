@@ -79,7 +79,10 @@ def _source_indices(shared: Shared) -> range:
 
 
 def en(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Entropy of the fused image in bits (Roberts 2008; VIFB, MEFB, TANG). Range 0..8, higher is richer; noise raises it."""
+    """Entropy of the fused image in bits (Roberts 2008; VIFB, MEFB, TANG).
+
+    Range 0..8, higher is richer; noise raises it.
+    """
     s = Shared.of(fused, sources, shared)
     return shannon(histogram(s, 0))
 
@@ -101,8 +104,8 @@ def ce(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 def mi(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Mutual information in bits, summed over the sources, no normalisation (Qu et al. 2002).
 
-    Range 0..8 N, higher is better; best for copies. The definition behind most published tables (TANG, UniFusion, TITA),
-    without the saturation slip of `mi_tang`.
+    Range 0..8 N, higher is better; best for copies. The definition behind most published tables (TANG, UniFusion,
+    TITA), without the saturation slip of `mi_tang`.
     """
     s = Shared.of(fused, sources, shared)
     return torch.stack([_mutual(s, i, 0) for i in _source_indices(s)]).sum(0)
@@ -218,8 +221,9 @@ def te_nava(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Ten
 def ncie(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Nonlinear correlation information entropy (Wang et al. 2005; MEFB Qncie, LIU metricWang).
 
-    R has NCC(X, Y) = (H(X) + H(Y) - H(X, Y)) / 8 off the unit diagonal over fused and sources; with eigenvalues l_i of K
-    images NCIE = 1 + sum (l_i / K) log256(l_i / K). Range 0..1, in practice .80 to .87 for two sources; higher is better.
+    R has NCC(X, Y) = (H(X) + H(Y) - H(X, Y)) / 8 off the unit diagonal over fused and sources; with eigenvalues l_i of
+    K images NCIE = 1 + sum (l_i / K) log256(l_i / K). Range 0..1, in practice .80 to .87 for two sources; higher is
+    better.
     """
     s = Shared.of(fused, sources, shared)
     batch, count = s.images.shape[:2]

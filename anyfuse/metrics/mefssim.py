@@ -1,7 +1,7 @@
 """MEF-SSIM (Ma, Zeng, Wang 2015): structural fidelity to the patch that an ideal fusion of the sources would have.
 
-In each 11x11 window the ideal patch has the largest contrast of the sources and a weighted mean of their structures. All
-patches are handled at once through local means and covariances, so that the ideal patches never need to be formed.
+In each 11x11 window the ideal patch has the largest contrast of the sources and a weighted mean of their structures.
+All patches are handled at once through local means and covariances, so that the ideal patches never need to be formed.
 """
 
 from __future__ import annotations

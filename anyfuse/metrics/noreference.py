@@ -1,7 +1,7 @@
 """No-reference quality of the fused image alone: NIQE and BRISQUE, from their published parameters.
 
-Both describe the distribution of locally normalised luminance (MSCN) by generalised Gaussians at two scales. Parameters and
-their licences: data/SOURCES.txt. They know natural photographs, not thermal or medical images: use with care there.
+Both describe the distribution of locally normalised luminance (MSCN) by generalised Gaussians at two scales. Parameters
+and their licences: data/SOURCES.txt. They know natural photographs, not thermal or medical images: use with care there.
 """
 
 from __future__ import annotations

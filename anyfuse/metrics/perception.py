@@ -61,17 +61,20 @@ def _qcb(s: Shared, unit: bool) -> Tensor:
 
 
 def qcb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Chen and Blum's metric (2009; MEFB Qcb, LIU metricChenBlum): contrast preserved after a contrast-sensitivity filter
-    and masking, weighted by the sources' squared contrast.
+    """Chen and Blum's metric (2009; MEFB Qcb, LIU metricChenBlum): contrast preserved after a contrast-sensitivity
+    filter and masking, weighted by the sources' squared contrast.
 
-    Range 0..1, higher is better. float64, not differentiable (the images are stretched and rounded): no gradient flows. N sources: the same
-    weights over N. NaN for a constant image.
+    Range 0..1, higher is better. float64, not differentiable (the images are stretched and rounded): no gradient flows.
+    N sources: the same weights over N. NaN for a constant image.
     """
     return _qcb(Shared.of(fused, sources, shared), unit=True)
 
 
 def qcb_vifb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """`qcb` as VIFB runs it, stretched without the detour over 0..1: up to 2.8e-4 relative from `qcb`. Not differentiable."""
+    """`qcb` as VIFB runs it, stretched without the detour over 0..1: up to 2.8e-4 relative from `qcb`.
+
+    Not differentiable.
+    """
     return _qcb(Shared.of(fused, sources, shared), unit=False)
 
 
@@ -83,8 +86,8 @@ def _blocks(x: Tensor) -> Tensor:
 
 
 def qcv(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Chen and Varshney's metric (2007; VIFB, MEFB Qcv, LIU metricChen): CSF-filtered squared difference to each source in
-    16x16 blocks, weighted by the fifth power of the source's gradients.
+    """Chen and Varshney's metric (2007; VIFB, MEFB Qcv, LIU metricChen): CSF-filtered squared difference to each source
+    in 16x16 blocks, weighted by the fifth power of the source's gradients.
 
     Range 0.., lower is better. float64, not differentiable (images stretched and rounded): no gradient
     flows. N sources: the same sums. NaN

@@ -21,7 +21,9 @@ THRESHOLD, STABILISER = 0.1, 1e-4
 
 
 def _radius(size: tuple[int, int], odd_divisor: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Radial frequency (H, W), centred, with its axes y (H, 1) and x (1, W); odd sides n are divided by n - odd_divisor."""
+    """Radial frequency (H, W), centred, with its axes y (H, 1) and x (1, W); odd sides n are divided by n -
+    odd_divisor.
+    """
     axes = []
     for n in size:
         index = torch.arange(n, dtype=torch.float64, device=device) - n // 2
@@ -66,7 +68,9 @@ def _median(x: Tensor) -> Tensor:
 
 
 def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Phase congruency and its largest and smallest moment (edges, corners) of images (B, H, W), each (B, H, W) float64."""
+    """Phase congruency and its largest and smallest moment (edges, corners) of images (B, H, W), each (B, H, W)
+    float64.
+    """
     images = images.double()
     height, width = images.shape[-2], images.shape[-1]
     half = width // 2 + 1
@@ -145,12 +149,12 @@ def _agreement(fused: Tensor, candidates: Tensor) -> Tensor:
 
 
 def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Zhao, Laganiere and Liu's metric (2007; MEFB Qp, LIU metricZhao): product over phase congruency and its two moments
-    of the best local correlation of the fused map with a source's map or with the stronger of them, where a source has
-    congruency above .1.
+    """Zhao, Laganiere and Liu's metric (2007; MEFB Qp, LIU metricZhao): product over phase congruency and its two
+    moments of the best local correlation of the fused map with a source's map or with the stronger of them, where a
+    source has congruency above .1.
 
-    Range 0..1, higher is better. float64, not differentiable (thresholds): no gradient flows. N sources: the best of N, and of the map that
-    takes at each pixel the source of the largest congruency. NaN if no source has features.
+    Range 0..1, higher is better. float64, not differentiable (thresholds): no gradient flows. N sources: the best of N,
+    and of the map that takes at each pixel the source of the largest congruency. NaN if no source has features.
     """
     s = Shared.of(fused, sources, shared)
     batch, count = s.images.shape[:2]

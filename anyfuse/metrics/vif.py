@@ -49,8 +49,8 @@ def vif(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Sum over the sources of the pixel-domain VIF of the fused image (TANG; CDDFuse calls it VIFF).
 
     Four scales, Gaussian windows 17, 9, 5, 3, noise variance 2, values 0..255. Range 0.. (0.5 to 1.8 for two sources),
-    higher is better; above 1 per source after contrast enhancement. Differentiable. NaN for a constant source. Tables of
-    UniFusion and IVIF_ZOO use a shifted window and zero padding: 5 to 45 % higher. Needs 41x41 pixels.
+    higher is better; above 1 per source after contrast enhancement. Differentiable. NaN for a constant source. Tables
+    of UniFusion and IVIF_ZOO use a shifted window and zero padding: 5 to 45 % higher. Needs 41x41 pixels.
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(41, 41, "vif")
@@ -69,9 +69,9 @@ def vif(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 def viff(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """VIF for fusion (Han et al. 2013; MEFB VIF, VIFF_Public.m): each pixel asks the source that F amplifies least.
 
-    Noise variance .005 * 255^2; the four scales weighted 1, 0, .15, 1 over 2.15. Range 0..about 1, higher is better;
-    .4 to 1.02 measured. Differentiable. Needs 41x41 pixels. Equal gains (0 for several sources) take the last source, so that
-    the order of the sources matters: by 1.5e-3 relative at most as measured, on images with flat patches.
+    Noise variance .005 * 255^2; the four scales weighted 1, 0, .15, 1 over 2.15. Range 0..about 1, higher is better; .4
+    to 1.02 measured. Differentiable. Needs 41x41 pixels. Equal gains (0 for several sources) take the last source, so
+    that the order of the sources matters: by 1.5e-3 relative at most as measured, on images with flat patches.
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(41, 41, "viff")

@@ -1,8 +1,9 @@
 """SSIM-based metrics that weigh the sources locally: Piella's QS, QW, QE, Cvejic's QC, Yang's QY.
 
 QC and QY stabilise their quotients with 2e-16, so in flat windows the originals return the quotient of two rounding
-errors: their own value depends on the order of summation, by up to several units. The plain names here, and Piella's weights,
-take variances and covariances below 1e-6 as the zeros that they are for 8-bit images; `*_mefb`, `*_zl`, `*_liu` keep the original arithmetic.
+errors: their own value depends on the order of summation, by up to several units. The plain names here, and Piella's
+weights, take variances and covariances below 1e-6 as the zeros that they are for 8-bit images; `*_mefb`, `*_zl`,
+`*_liu` keep the original arithmetic.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def _gaussian_piella(s: Shared) -> tuple[Tensor, Tensor]:
 
 
 def qs(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Piella and Heijmans' Q_S (2003; LIU metricPeilla sw=1): mean of the local SSIM weighted by the sources' variances.
+    """Piella and Heijmans' Q_S (2003; LIU metricPeilla sw=1): mean of the local SSIM weighted by the sources'
+    variances.
 
     11x11 Gaussian of 1.5. Range -1..1, higher is better. Differentiable. Where all sources are flat
     they weigh the same.
@@ -167,8 +169,8 @@ def _maps(s: Shared, moments: Moments, guarded: bool, pairs: bool = True) -> _Ma
 class _DirectMoments(Moments):
     """Moments summed tap by tap over the whole window, columns first, without fused multiply-add.
 
-    That is how the originals sum. Separable or fused sums leave larger residues in flat windows, and there the residues are
-    the result.
+    That is how the originals sum. Separable or fused sums leave larger residues in flat windows, and there the residues
+    are the result.
     """
 
     def filter(self, x: Tensor) -> Tensor:
@@ -205,9 +207,9 @@ def _yang(maps: _Maps) -> Tensor:
 def qy(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Yang's structural metric (Yang et al. 2008), 7x7 Gaussian of 1.5, flat windows guarded.
 
-    Range -1..1, higher is better; N > 2 sources agree where their least similar pair does. float64. Equal to MEFB's Qy on
-    images without flat patches, within 1e-3 else (`qy_mefb` explains). Values near .98 for anything are UniFusion's and
-    IVIF_ZOO's window that sums to 7.
+    Range -1..1, higher is better; N > 2 sources agree where their least similar pair does. float64. Equal to MEFB's Qy
+    on images without flat patches, within 1e-3 else (`qy_mefb` explains). Values near .98 for anything are UniFusion's
+    and IVIF_ZOO's window that sums to 7.
     """
     maps = _window_maps(Shared.of(fused, sources, shared), True)
     alike = torch.stack(maps.fused, 1)
@@ -219,8 +221,8 @@ def qy(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 def qy_mefb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     """Yang's metric without guard, NaN windows left out of the mean (MEFB Qy).
 
-    Where flat patches exist the value is set by rounding: it differs between summation orders by 1e-4 typically, by more
-    than 10 at worst, in the original as well. There the gradient can be NaN.
+    Where flat patches exist the value is set by rounding: it differs between summation orders by 1e-4 typically, by
+    more than 10 at worst, in the original as well. There the gradient can be NaN.
     """
     s = Shared.of(fused, sources, shared)
     return s.keep_nan(_yang(_window_maps(s, False)).nanmean((-2, -1)))
@@ -263,7 +265,8 @@ def _clipped_cvejic(maps: _Maps) -> Tensor:
 
 
 def qc(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Cvejic's metric (Cvejic et al. 2005): local SSIM weighted by cov(F, S_i) / sum cov, clipped to 0..1; 7x7 Gaussian.
+    """Cvejic's metric (Cvejic et al. 2005): local SSIM weighted by cov(F, S_i) / sum cov, clipped to 0..1; 7x7
+    Gaussian.
 
     Flat windows guarded, 0 / 0 counts as equal weights. Range -1..1, higher is better, float64. N > 2 sources: negative
     shares become 0, the rest is normalised. Tables of MEFB and LIU hold `qc_mefb`, which clips the result instead.
@@ -272,8 +275,8 @@ def qc(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
 
 
 def qc_mefb(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """MEFB Qc: as `qc`, but a share of the first source below 0 or above 1 sets the local result to 0 or 1 (so the order
-    of the sources matters), no guard, NaN windows left out.
+    """MEFB Qc: as `qc`, but a share of the first source below 0 or above 1 sets the local result to 0 or 1 (so the
+    order of the sources matters), no guard, NaN windows left out.
 
     Set by rounding where flat patches exist: 1e-4 to 1e-2 between summation orders, in the original as well. There the
     gradient can be NaN.
@@ -288,7 +291,9 @@ def qc_zl(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tenso
 
 
 def qc_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Yu Liu's metricCvejic sw=2: `qc` with an 8x8 box window, no guard: the gradient can be NaN where flat patches exist."""
+    """Yu Liu's metricCvejic sw=2: `qc` with an 8x8 box window, no guard: the gradient can be NaN where flat patches
+    exist.
+    """
     s = Shared.of(fused, sources, shared).double()
     s.at_least(8, 8, "qc_liu")
     return _clipped_cvejic(_maps(s, _box(s), guarded=False, pairs=False)).mean((-2, -1))

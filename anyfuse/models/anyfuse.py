@@ -128,8 +128,9 @@ def halve(x: Tensor) -> Tensor:
 class Head(nn.Module):
     """Logits and residuals of each input: (B, N, C, h, w) -> two of (B, N, K, h, w).
 
-    It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal inputs get 0. A logit is
-    bounded softly: 6 is a share of 0.998 against one other input. normalised: features get unit size over inputs and channels first.
+    It sees how an input's features differ from the mean of all, so what the inputs share cannot drive it, and equal
+    inputs get 0. A logit is bounded softly: 6 is a share of 0.998 against one other input. normalised: features get
+    unit size over inputs and channels first.
     """
 
     def __init__(self, cin: int, maps: int = 1, normalised: bool = False) -> None:
@@ -259,7 +260,8 @@ class Anyfuse(FusionModel):
     def _blend(gauss: list[Tensor], bands: list[Tensor], weights: list[Tensor]) -> list[Tensor]:
         """Gaussian levels and bands (B*N, C, h, w), weights (B, N, 1, h, w) per level -> fused bands (B, C, h, w).
 
-        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours out.
+        Chroma takes the weights times the saturation, so that a source which is black or clipped does not wash colours
+        out.
         """
         out = []
         for level, band, w in zip(gauss, bands, weights, strict=True):
@@ -325,7 +327,9 @@ class Anyfuse(FusionModel):
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
     def _bound(self, fused: Tensor, sources: Tensor) -> Tensor:
-        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at or near each pixel."""
+        """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at or near each
+        pixel.
+        """
         parts = sources.unbind(1)
         high, low = reduce(torch.maximum, parts), reduce(torch.minimum, parts)
         if self.config.near:

@@ -40,22 +40,26 @@ class FusionModel(nn.Module):
     (chroma, centred at 0) may follow and are blended by the same weights.
 
     A model whose result at a pixel depends on the pixels within `halo` alone can be tiled as it is. A model with
-    `context_scale` = s has a global part: `global_features` turns sources into maps s times smaller (local, within `halo`),
-    `context` sees those maps of the whole image, and `forward` gets the crop of the context for its tile. Without a
-    given context, `forward` computes it from its own input, so a whole image needs one call.
+    `context_scale` = s has a global part: `global_features` turns sources into maps s times smaller (local, within
+    `halo`), `context` sees those maps of the whole image, and `forward` gets the crop of the context for its tile.
+    Without a given context, `forward` computes it from its own input, so a whole image needs one call.
     """
 
     config: Any
     stride: ClassVar[int] = 1
     halo: int | None = 0
     margin: ClassVar[int] = 0
-    """Pixels by which tiling surrounds an image, by reflection, for networks whose own padding with zeros would show at its border."""
+    """Pixels by which tiling surrounds an image, by reflection, for networks whose own padding with zeros would show at
+    its border.
+    """
     arity: tuple[int, int | None] = (2, None)
     channels: Literal[1, 3] = 1
     """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
     ordered: bool = False
-    """Whether the sources have roles: then they come as image.stack.order_of_roles says, grey before colour, darker before brighter."""
+    """Whether the sources have roles: then they come as image.stack.order_of_roles says, grey before colour, darker
+    before brighter.
+    """
     low_precision: ClassVar[bool] = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     restores: bool = False
@@ -83,7 +87,9 @@ class FusionModel(nn.Module):
         raise TypeError(f"{type(self).__name__} has no context")
 
     def condition(self, control: Control, order: Sequence[int]) -> Any:
-        """What a user asks for, as a value that `forward`, `weights` and `explain` take. The model keeps no state of it.
+        """What a user asks for, as a value that `forward`, `weights` and `explain` take.
+
+        The model keeps no state of it.
 
         order: for each source that the model gets, its place in the user's list.
         Raises FusionError for a request that the model cannot fulfil.
@@ -107,7 +113,9 @@ class FusionModel(nn.Module):
         return None
 
     def explain(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> dict[str, Tensor]:
-        """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has none."""
+        """How the result came about, by name: numbers of the whole image (B,) and maps (B, H, W); {} if the model has
+        none.
+        """
         return {}
 
     def check_explains(self, condition: Any = None) -> None:
@@ -121,7 +129,9 @@ class FusionModel(nn.Module):
         return type(self).masks is not FusionModel.masks
 
     def masks(self, sources: Tensor, classes: Iterable[str] = ()) -> dict[str, Tensor]:
-        """Probability (B, H, W) in [0, 1] of each of CamVid's `classes` at each pixel, by name; {} if the model has none."""
+        """Probability (B, H, W) in [0, 1] of each of CamVid's `classes` at each pixel, by name; {} if the model has
+        none.
+        """
         return {}
 
     def check_arity(self, n: int) -> None:
@@ -134,7 +144,9 @@ class FusionModel(nn.Module):
             )
 
     def prepare(self) -> None:
-        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not to be had."""
+        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not
+        to be had.
+        """
 
     # ------------------------------------------------------------------ saving and loading
 

@@ -2,8 +2,10 @@
 
 average, maximum: per pixel.
 laplacian: Laplacian pyramid, the strongest coefficient of every band, averaged base (Burt and Kolczynski 1993).
-mertens: exposure fusion (Mertens, Kautz, Van Reeth 2007, eq. 1 to 4): contrast, saturation and well-exposedness as weights of a full pyramid.
-guided: guided-filter fusion (Li, Kang, Hu 2013): saliency decides, the guided filter aligns the decision with the image.
+mertens: exposure fusion (Mertens, Kautz, Van Reeth 2007, eq. 1 to 4): contrast, saturation and well-exposedness as
+weights of a full pyramid.
+guided: guided-filter fusion (Li, Kang, Hu 2013): saliency decides, the guided filter aligns the decision with the
+image.
 
 Origin: written from the papers. Licence: Apache-2.0. The pyramids are those of pyramid.py.
 """
@@ -195,7 +197,9 @@ class Mertens(FusionModel):
 
 @dataclass(frozen=True)
 class GuidedConfig:
-    """Radius and regularisation of the guided filter for base and detail, size of the base's mean filter (the paper's values)."""
+    """Radius and regularisation of the guided filter for base and detail, size of the base's mean filter (the paper's
+    values).
+    """
 
     base_radius: int = 45
     base_eps: float = 0.3

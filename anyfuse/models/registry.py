@@ -39,9 +39,9 @@ from .unifusion.unifusion import UniFusion, UniFusionConfig
 class Spec:
     """A model that has a name: how to build it, where its weights are, and under which terms.
 
-    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a model without
-    parameters; where it is True and `weights` is None, none are shipped, and the model must be trained first (listed as "not shipped";
-    "not there" is a file that the package should have).
+    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a
+    model without parameters; where it is True and `weights` is None, none are shipped, and the model must be trained
+    first (listed as "not shipped"; "not there" is a file that the package should have).
     """
 
     cls: type[FusionModel]
@@ -192,8 +192,8 @@ def is_there(spec: Spec) -> bool:
 def load_model(name: str | Path) -> FusionModel:
     """The model of a name in MODELS or ALIASES, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
 
-    In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder without a
-    model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
+    In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder
+    without a model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
     """
     name = ALIASES.get(str(name), name)
     if str(name) in MODELS:

@@ -74,7 +74,9 @@ SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
 
 @torch.inference_mode()
 def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
-    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus pairs."""
+    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus
+    pairs.
+    """
     gen = torch.Generator().manual_seed(1)
 
     def whole(stack: np.ndarray) -> Tensor:

@@ -1,4 +1,6 @@
-"""What every training loop needs around its steps: going on from a checkpoint to the bit, averaged losses in a log, checkpoints that are whole."""
+"""What every training loop needs around its steps: going on from a checkpoint to the bit, averaged losses in a log,
+checkpoints that are whole.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +70,9 @@ class Stateful(Protocol):
 class Loop:
     """Steps of a run in folder `out`: `for step in loop.steps(): ...; loop.record(step, losses)`.
 
-    key: kept in the checkpoint, and must be there again to go on from it; same: says so instead, of a checkpoint. parts: model, optimiser or strategy, by
-    name. log_every: steps between lines of log.jsonl, which hold running means (0.98) of what `record` is given.
+    key: kept in the checkpoint, and must be there again to go on from it; same: says so instead, of a checkpoint.
+    parts: model, optimiser or strategy, by name. log_every: steps between lines of log.jsonl, which hold running means
+    (0.98) of what `record` is given.
     """
 
     def __init__(
@@ -118,7 +121,10 @@ class Loop:
         return time.monotonic() - self.clock
 
     def steps(self) -> Iterator[int]:
-        """The steps that are still to be done. Ctrl-C, or a request to end, lets the step end, saves and raises KeyboardInterrupt."""
+        """The steps that are still to be done.
+
+        Ctrl-C, or a request to end, lets the step end, saves and raises KeyboardInterrupt.
+        """
         with _interruptions() as asked:
             for step in range(self.first, self.total):
                 yield step
@@ -128,7 +134,9 @@ class Loop:
                     raise KeyboardInterrupt
 
     def record(self, step: int, values: Mapping[str, float], scores: Mapping[str, Any] | None = None) -> None:
-        """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on steps that have one."""
+        """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on
+        steps that have one.
+        """
         for name, value in values.items():
             self.means[name] = value if name not in self.means else 0.98 * self.means[name] + 0.02 * value
         done = step + 1 == self.total
@@ -158,7 +166,10 @@ class Loop:
 
 @contextmanager
 def _interruptions() -> Iterator[list[int]]:
-    """A list that gets the number of each SIGINT or SIGTERM; a second one interrupts at once. Outside the main thread it stays empty."""
+    """A list that gets the number of each SIGINT or SIGTERM; a second one interrupts at once.
+
+    Outside the main thread it stays empty.
+    """
     asked: list[int] = []
 
     def note(number: int, _: object) -> None:
@@ -178,7 +189,9 @@ def _interruptions() -> Iterator[list[int]]:
 
 
 def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where that cannot be told."""
+    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where that cannot be
+    told.
+    """
     try:
         before, now = json.loads(state["recipe"]), json.loads(key["recipe"])
     except (KeyError, TypeError, ValueError):

@@ -21,7 +21,8 @@ OF_FEATURES = "self_reconstruction"
 
 
 def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
-    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term out.
+    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term
+    out.
 
     Always in float32: differences of squares, as in SSIM, have nothing left in bfloat16.
     """
@@ -78,8 +79,9 @@ def split_losses(
 def make_optimiser(
     parameters: Iterable[nn.Parameter], recipe: Recipe, fused: bool | None = None
 ) -> torch.optim.Optimizer:
-    """adamw: betas 0.9 and 0.98, no decay of vectors; fused: in one pass, for models of many parameters. adam: PyTorch's, decay
-    (if any) as part of the gradient."""
+    """adamw: betas 0.9 and 0.98, no decay of vectors; fused: in one pass, for models of many parameters. adam:
+    PyTorch's, decay (if any) as part of the gradient.
+    """
     trained = [p for p in parameters if p.requires_grad]
     if recipe.optimiser == "adam":
         return torch.optim.Adam(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
@@ -119,7 +121,9 @@ def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
 
 
 class Descent:
-    """A strategy with one optimiser and one loss, which a subclass gives; its `__init__` sets model, recipe and optimiser."""
+    """A strategy with one optimiser and one loss, which a subclass gives; its `__init__` sets model, recipe and
+    optimiser.
+    """
 
     model: nn.Module
     recipe: Recipe
@@ -130,7 +134,9 @@ class Descent:
         raise NotImplementedError
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what `loss` logs."""
+        """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what
+        `loss` logs.
+        """
         set_rate(self.optimiser, lr)
         total, log = self.loss(batches)
         self.optimiser.zero_grad(set_to_none=True)

@@ -44,12 +44,14 @@ NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 @dataclass(frozen=True)
 class Recipe:
     """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all. `lr` warms up
-    over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest norm of the gradients, 0: any.
-    `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`: changes of the model's configuration.
-    `autocast`: the step runs in bfloat16, weights and optimiser stay float32 (quicker on GPUs and on CPUs with such instructions).
-    `varied`: data as other cameras would give them, with statistics of whole images (batches.TrainingData).
-    `start`: folder of a trained model of the same architecture whose weights it begins with; '': fresh ones."""
+    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all.
+    `lr` warms up over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest
+    norm of the gradients, 0: any. `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`:
+    changes of the model's configuration. `autocast`: the step runs in bfloat16, weights and optimiser stay float32
+    (quicker on GPUs and on CPUs with such instructions). `varied`: data as other cameras would give them, with
+    statistics of whole images (batches.TrainingData). `start`: folder of a trained model of the same architecture whose
+    weights it begins with; '': fresh ones.
+    """
 
     model: str
     tasks: dict[str, int]
@@ -88,8 +90,10 @@ UNIFIED_LOSSES = {
     "mef": {"intensity_mean": 20.0, "gradient": 20.0, "ssim": 10.0},
     "mff": {"intensity_mean": 20.0, "gradient": 20.0, "ssim_weighted": 10.0},
 }
-"""The table that SwinFusion, TITA and UniFusion share: maximum or mean intensity, largest gradient, SSIM weighted by mean gradients or, for
-exposures, evenly (`ssim` is the mean over the sources). TITA's text has the maximum for mff, its numbers come from the mean."""
+"""The table that SwinFusion, TITA and UniFusion share: maximum or mean intensity, largest gradient, SSIM weighted by
+mean gradients or, for exposures, evenly (`ssim` is the mean over the sources). TITA's text has the maximum for mff, its
+numbers come from the mean.
+"""
 
 UNIFUSION_LOSSES = {
     "ivf": {**UNIFIED_LOSSES["ivf"], "self_reconstruction": 5.0},
@@ -97,10 +101,14 @@ UNIFUSION_LOSSES = {
     "mff": {**UNIFIED_LOSSES["mff"], "self_reconstruction": 10.0},
     "mif": {"intensity": 20.0, "gradient": 100.0, "ssim": 50.0, "self_reconstruction": 20.0},
 }
-"""The four tasks of UniFusion: the same, with the reconstruction of the sources, which is the lower problem of strategy 'bilevel'."""
+"""The four tasks of UniFusion: the same, with the reconstruction of the sources, which is the lower problem of strategy
+'bilevel'.
+"""
 
 MMAIF_LOSSES = {task: {"reconstruction": 1.0, "closeness": 0.1} for task in ("ivf", "mef", "mff")}
-"""Of the decoded image: to the target, and MMAIF's auxiliary loss to the clean sources, small because it pulls to their median."""
+"""Of the decoded image: to the target, and MMAIF's auxiliary loss to the clean sources, small because it pulls to their
+median.
+"""
 
 RECIPES: dict[str, Recipe] = {
     "anyfuse": Recipe(
@@ -319,10 +327,11 @@ RECIPES["ditfuse-tiny-fast"] = replace(
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with 'key=value' settings, as 'lr=1e-4', 'tasks.ivf=2', 'losses.mff.intensity=20', 'config.phi=sigmoid'.
+    """The recipe with 'key=value' settings, as 'lr=1e-4', 'tasks.ivf=2', 'losses.mff.intensity=20',
+    'config.phi=sigmoid'.
 
-    Numbers in tasks, losses and options may be new; other names must exist. A task or a loss of 0 is left out, and lists have commas.
-    Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
+    Numbers in tasks, losses and options may be new; other names must exist. A task or a loss of 0 is left out, and
+    lists have commas. Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
     """
     for setting in settings:
         name, path, text = _split(setting)

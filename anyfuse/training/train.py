@@ -45,10 +45,11 @@ def train(
     validated: int = 16,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Trains `recipe` and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt to `out`.
+    """Trains `recipe` and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt to
+    `out`.
 
-    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError. `validated`: held-out
-    images of each set that the card's scores come from.
+    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError.
+    `validated`: held-out images of each set that the card's scores come from.
     """
     if recipe.steps < 1 or not recipe.tasks or min(recipe.tasks.values()) < 1:
         raise FusionError(

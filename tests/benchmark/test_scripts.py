@@ -1,4 +1,6 @@
-"""The scripts below experiments/ on images made here, with untrained models: what they measure, and that they run and go on."""
+"""The scripts below experiments/ on images made here, with untrained models: what they measure, and that they run and
+go on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is wrong with images: statistics, the shipped estimator on images that it never saw, its training, and who is told."""
+"""What is wrong with images: statistics, the shipped estimator on images that it never saw, its training, and who is
+told.
+"""
 
 from __future__ import annotations
 

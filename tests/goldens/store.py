@@ -59,9 +59,12 @@ class Tolerance:
 
 
 TRAINING = Tolerance(mean=0.02, far=0.1, share=0.01, numbers=5e-3, norms=0.1)
-"""Of three steps. Adam's first steps go by the signs of the gradients, and a gradient near zero has either sign. So a weight
-may be off by up to 2 x steps x rate = 9e-3, a tenth of what weights are. Where two sources tie, the largest is either of
-them, and the norm of the gradients follows."""
+"""Of three steps.
+
+Adam's first steps go by the signs of the gradients, and a gradient near zero has either sign. So a weight may be off by
+up to 2 x steps x rate = 9e-3, a tenth of what weights are. Where two sources tie, the largest is either of them, and
+the norm of the gradients follows.
+"""
 
 
 def instruction_set() -> str:

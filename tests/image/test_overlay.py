@@ -1,4 +1,6 @@
-"""Classes shown in a result: colours, which pixel belongs to which, `--mask-out` for files, several classes, folders, one image, and all that can't be."""
+"""Classes shown in a result: colours, which pixel belongs to which, `--mask-out` for files, several classes, folders,
+one image, and all that can't be.
+"""
 
 from __future__ import annotations
 

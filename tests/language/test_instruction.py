@@ -1,4 +1,6 @@
-"""Instructions in words: what they mean, that tags say the same, that what cannot be done is refused, and how well unseen ones are read."""
+"""Instructions in words: what they mean, that tags say the same, that what cannot be done is refused, and how well
+unseen ones are read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Slow re-implementations straight from the definitions: loops over pixels and windows, two sources, no code of anyfuse.
+"""Slow re-implementations straight from the definitions: loops over pixels and windows, two sources, no code of
+anyfuse.
 
 They exist to check the golden values of the generated triples by a second, independent way.
 """

@@ -1,7 +1,9 @@
-"""Every stored value of the original MATLAB code (VIFB, MEFB, TANG, Z. Liu, Yu Liu), run under Octave, on the real images.
+"""Every stored value of the original MATLAB code (VIFB, MEFB, TANG, Z.
 
-The values are in reference.json; the 26 image triples belong to the benchmarks and are not shipped. They are looked for in
-$ANYFUSE_DATA/metrics/triples or ../shared/data/metrics/triples beside the repository.
+Liu, Yu Liu), run under Octave, on the real images.
+
+The values are in reference.json; the 26 image triples belong to the benchmarks and are not shipped. They are looked for
+in $ANYFUSE_DATA/metrics/triples or ../shared/data/metrics/triples beside the repository.
 """
 
 from __future__ import annotations

@@ -28,7 +28,9 @@ def model(request: pytest.FixtureRequest) -> FusionModel:
 
 
 def ready(name: str) -> FusionModel:
-    """The model with its weights, or untrained where none are shipped (then on a random backbone or codec, if it has one)."""
+    """The model with its weights, or untrained where none are shipped (then on a random backbone or codec, if it has
+    one).
+    """
     spec = MODELS[name]
     if is_there(spec):
         return load_model(name)

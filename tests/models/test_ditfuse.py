@@ -93,7 +93,9 @@ def test_adapter_of_the_small_one() -> None:
 
 
 def test_mask_is_the_papers() -> None:
-    """Token by token: text is causal, an image is one piece, the condition never sees time or target, the target sees all."""
+    """Token by token: text is causal, an image is one piece, the condition never sees time or target, the target sees
+    all.
+    """
     pieces = [TEXT] * 2 + [FIRST] * 2 + [SECOND] * 2 + [TIME] + [TARGET] * 2
     expected = """
         1 0 0 0 0 0 0 0 0
@@ -129,7 +131,9 @@ def test_nothing_flows_where_the_mask_forbids() -> None:
 
 
 def test_fixed_positions() -> None:
-    """The window in the middle of a grid of 192 whose coordinates run over 64: the first half of the channels is the column's."""
+    """The window in the middle of a grid of 192 whose coordinates run over 64: the first half of the channels is the
+    column's.
+    """
     table = sincos(3, 4, 16).view(3, 4, 16)
     assert torch.equal(table[0, :, :8], table[2, :, :8])
     assert torch.equal(table[:, 0, 8:], table[:, 3, 8:])
@@ -213,7 +217,9 @@ def test_guidance_formula() -> None:
 
 
 def test_at_first_the_result_is_the_mean_of_the_sources() -> None:
-    """Shares are one half before training, whatever the noise and the number of steps; without images nothing is there to share."""
+    """Shares are one half before training, whatever the noise and the number of steps; without images nothing is there
+    to share.
+    """
     model, x = DiTFuse(replace(SMALL, branches=1)).eval(), textured()
     latents = model.encode_pair(x)
     with torch.no_grad():

@@ -351,7 +351,9 @@ def test_detail_path() -> None:
 
 
 def test_detail_path_with_restoration() -> None:
-    """Its third image is what the default model makes of the mended sources, or where nothing is mended of the sources themselves."""
+    """Its third image is what the default model makes of the mended sources, or where nothing is mended of the sources
+    themselves.
+    """
     torch.manual_seed(0)
     detail = Detail(1, 4, mended=True)
     assert (detail.images, detail.each) == (5, 7)

@@ -1,4 +1,6 @@
-"""The full system on a tiny OmniGen saved here: mask and cache against diffusers' own forward, adapter, guidance, sizes; counts at full size."""
+"""The full system on a tiny OmniGen saved here: mask and cache against diffusers' own forward, adapter, guidance,
+sizes; counts at full size.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,9 @@ def test_one_window_is_enough() -> None:
 
 
 def test_every_part_matters() -> None:
-    """Each parameter but the keys' bias changes the result, so that agreement with the reference says something of each."""
+    """Each parameter but the keys' bias changes the result, so that agreement with the reference says something of
+    each.
+    """
     model = perturbed()
     sources = textured(16, 24)
     plain = TITA(replace(TINY, drop_path=0.0))

@@ -81,7 +81,9 @@ def window_attention(q_from: Tensor, kv_from: Tensor, m: nn.Module, shift: int) 
 
 
 def pixel_attention(ipa: nn.Module, index: int, own: Tensor, other: Tensor, config: TITAConfig) -> Tensor:
-    """The two keys by the formula, through PyTorch's own multi-head attention, a sequence of 1 against 2 for each pixel."""
+    """The two keys by the formula, through PyTorch's own multi-head attention, a sequence of 1 against 2 for each
+    pixel.
+    """
     c = own.shape[-1]
     gate = mlp(torch.cat([own, other], -1), ipa.gate)
     phi = gate.softmax(-1) if config.phi == "softmax" else gate.sigmoid()

@@ -1,4 +1,6 @@
-"""Training of DiTFuse on images made here: the pool, its mixture and prompts, losses, adaptation, straightening, resuming to the bit."""
+"""Training of DiTFuse on images made here: the pool, its mixture and prompts, losses, adaptation, straightening,
+resuming to the bit.
+"""
 
 from __future__ import annotations
 
@@ -305,7 +307,9 @@ def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goals are the teacher's results from the noise that goes with them, and one Euler step of a perfect student ends there."""
+    """Goals are the teacher's results from the noise that goes with them, and one Euler step of a perfect student ends
+    there.
+    """
     monkeypatch.setattr(card, "validate", lambda *given: {})
     monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
     first = train.train(small(), folders, tmp_path / "first", log=quiet)

@@ -169,7 +169,9 @@ def test_ema_follows() -> None:
 
 
 def test_bfloat16_sees_weights_as_they_are(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inside one step, a strategy that has changed its weights must not get results of the old ones (autocast keeps copies)."""
+    """Inside one step, a strategy that has changed its weights must not get results of the old ones (autocast keeps
+    copies).
+    """
     seen: list[torch.Tensor] = []
 
     def step(self: Plain, batches: list[Batch], lr: float) -> dict[str, float]:

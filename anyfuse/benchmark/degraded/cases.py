@@ -1,10 +1,12 @@
-"""The recipe of the benchmark on degraded pairs: which pair of which data set is degraded how, with which seed, and the pairs that it makes.
+"""The recipe of the benchmark on degraded pairs: which pair of which data set is degraded how, with which seed, and the
+pairs that it makes.
 
     python -m anyfuse.benchmark.degraded DATA -o anyfuse/assets/degraded.json
 
-writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths STRENGTHS (on the first source that may have it, on the
-last, on all; weather on all visible ones), `COMBINED` combinations of two or three as data/degrade.py draws them, and clean pairs. Pictures are cut to
-their middle, WINDOW at most, so that a run takes minutes.
+writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths STRENGTHS (on the first source
+that may have it, on the last, on all; weather on all visible ones), `COMBINED` combinations of two or three as
+data/degrade.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
+minutes.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ SETS = {"ivif-roadscene": "ivf", "mef-mefb": "mef", "mff-mfifb": "mff"}
 
 @dataclass(frozen=True)
 class Case:
-    """One degraded pair. kind: the operation, 'combined' or 'clean'. plans: what is done to each source, infrared or the first folder first. wrong:
-    the same with other operations, for what a wrong instruction does."""
+    """One degraded pair. kind: the operation, 'combined' or 'clean'. plans: what is done to each source, infrared or
+    the first folder first. wrong: the same with other operations, for what a wrong instruction does.
+    """
 
     name: str
     data: str
@@ -56,7 +59,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Recipe:
-    """window: rows and columns at most. sources: data set -> pair -> sha256 of its files, the first 16 digits. made: the command's settings."""
+    """window: rows and columns at most. sources: data set -> pair -> sha256 of its files, the first 16 digits. made:
+    the command's settings.
+    """
 
     window: tuple[int, int]
     cases: tuple[Case, ...]
@@ -78,7 +83,9 @@ def dumps(recipe: Recipe) -> str:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """A recipe from a file, or the package's under the name 'built-in'; FusionError where it is none or names unknown operations."""
+    """A recipe from a file, or the package's under the name 'built-in'; FusionError where it is none or names unknown
+    operations.
+    """
     file = Path(str(files("anyfuse") / "assets" / "degraded.json")) if str(path) == BUILT_IN else Path(path)
     try:
         raw = json.loads(file.read_text())
@@ -115,7 +122,10 @@ def _plans(raw: Sequence[Sequence[Sequence[Any]]]) -> tuple[Plan, ...]:
 
 
 def clean_frames(case: Case, paths: Sequence[Path], recipe: Recipe) -> tuple[Frame, ...]:
-    """The middle of the pair's files, 8 bits. Raises FusionError where they are not the files that the recipe was made for."""
+    """The middle of the pair's files, 8 bits.
+
+    Raises FusionError where they are not the files that the recipe was made for.
+    """
     known = recipe.sources.get(case.data, {}).get(case.pair)
     found = [sha256(path.read_bytes()).hexdigest()[:16] for path in paths]
     if known is not None and known != found:
@@ -146,7 +156,10 @@ def as_frame(image: Tensor, name: str) -> Frame:
 
 
 def instruction(plans: Sequence[Plan], order: Sequence[int], exact: bool = False) -> Control:
-    """What a user who sees these faults says; the pair comes in this order. Strengths become 0.25, 0.5 or 1; exact: they stay."""
+    """What a user who sees these faults says; the pair comes in this order.
+
+    Strengths become 0.25, 0.5 or 1; exact: they stay.
+    """
     wished: dict[str, dict[str, float]] = {}
     for place, source in zip(("first", "second"), order, strict=True):
         for step in plans[source]:
@@ -211,7 +224,9 @@ def _combined(task: str, seed: int) -> list[tuple[str, tuple[Plan, ...]]]:
 
 
 def _wrong(task: str, plans: tuple[Plan, ...], gen: torch.Generator) -> tuple[Plan, ...]:
-    """As many steps on each source as there are and its menu allows, with operations that nothing in the pair is near to; of a clean pair, one."""
+    """As many steps on each source as there are and its menu allows, with operations that nothing in the pair is near
+    to; of a clean pair, one.
+    """
     near = dict.fromkeys(("gaussian_blur", "motion_blur", "downsample"), "blur")
     near |= dict.fromkeys(("haze", "rain", "snow"), "veil")
     there = {near.get(step.op, SAID.get(step.op, step.op)) for plan in plans for step in plan}

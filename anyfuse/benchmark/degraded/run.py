@@ -1,7 +1,8 @@
 """The benchmark on degraded pairs: how near is the fusion of a degraded pair to the fusion of the clean one.
 
-The goal of a case is what the default model makes of the clean pair. Rows: the default model on the degraded pair; classical restoration that is told what
-was done, then the default model; and the models asked for, those that repair once per way of telling them:
+The goal of a case is what the default model makes of the clean pair. Rows: the default model on the degraded pair;
+classical restoration that is told what was done, then the default model; and the models asked for, those that repair
+once per way of telling them:
 
     exact      every fault, where it is, and its strength
     oracle     the right words: every fault, where it is, and about how strong
@@ -61,7 +62,9 @@ class Score:
 
 @dataclass
 class DegradedBench:
-    """What a run gives. origins: method -> which weights. failures: case -> reason. told: case -> method -> tags of what it was told."""
+    """What a run gives. origins: method -> which weights. failures: case -> reason. told: case -> method -> tags of
+    what it was told.
+    """
 
     recipe: Recipe
     scores: list[Score] = field(default_factory=list)
@@ -108,9 +111,11 @@ def run_degraded(
     limit: int | None = None,
     step: Callable[[str], None] = lambda text: None,
 ) -> DegradedBench:
-    """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and OUT/fused.
+    """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and
+    OUT/fused.
 
-    limit: of each kind and task only the first so many. A case that fails is in `failures`. Raises FusionError where nothing can be run.
+    limit: of each kind and task only the first so many. A case that fails is in `failures`. Raises FusionError where
+    nothing can be run.
     """
     for way in say:
         if way not in SAYS:

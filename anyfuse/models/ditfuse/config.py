@@ -8,15 +8,17 @@ from . import prompt as ditfuse_prompt
 
 @dataclass(frozen=True)
 class DiTFuseConfig:
-    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of SwiGLU), patch: of the transformer.
-    vocabulary: rows of the table of words.
+    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of
+    SwiGLU), patch: of the transformer. vocabulary: rows of the table of words.
 
-    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and s_img. detail: mix the
-    sources' pyramids in; guide: channels that the transformer gives that path. mask: with the head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by
-    row, column and piece, 'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
-    apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours; it learns several times
-    faster). mix: the result is a share of each latent number of both images and of the noisy target, and what is added (ours); else the transformer gives
-    the velocity, as the paper's. random_codec: the untrained codec, for tests.
+    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and
+    s_img. detail: mix the sources' pyramids in; guide: channels that the transformer gives that path. mask: with the
+    head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by row, column and piece,
+    'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
+    apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours;
+    it learns several times faster). mix: the result is a share of each latent number of both images and of the noisy
+    target, and what is added (ours); else the transformer gives the velocity, as the paper's. random_codec: the
+    untrained codec, for tests.
     """
 
     codec: str = "tiny"

@@ -1,8 +1,9 @@
-"""DiTFuse (TPAMI 2025, arXiv 2512.07170): two images and an instruction in one sequence, the fused image denoised beside them by one transformer.
+"""DiTFuse (TPAMI 2025, arXiv 2512.07170): two images and an instruction in one sequence, the fused image denoised
+beside them by one transformer.
 
-Origin: written from the paper's description and the facts of its base, OmniGen (arXiv 2409.11340); no code was copied, and what is ours is said in
-docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is models/ditfuse/omnigen.py. Code and weights: Apache-2.0; codecs other than
-`tiny`: see latent/codec.py.
+Origin: written from the paper's description and the facts of its base, OmniGen (arXiv 2409.11340); no code was copied,
+and what is ours is said in docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is
+models/ditfuse/omnigen.py. Code and weights: Apache-2.0; codecs other than `tiny`: see latent/codec.py.
 
     codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for 16x16 pixels
     prompt       tags and words of a closed vocabulary (prompt.py)
@@ -12,7 +13,8 @@ docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is m
     detail       ours, as MMAIF's: the pyramids of the sources and of the default model's fusion are mixed into that of what the codec decodes
     mask         ours: a head on the target's tokens tells the class of each pixel, for those that the prompt names; colours are painted afterwards
 
-Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
+Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one
+piece or refused.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ from .transformer import Condition, Transformer, Velocity
 
 
 class MaskHead(nn.Module):
-    """Tokens of the target and both sources -> logits of CamVid's classes at full size: tokens unfold to 1/4, pixels of the sources guide them there."""
+    """Tokens of the target and both sources -> logits of CamVid's classes at full size: tokens unfold to 1/4, pixels of
+    the sources guide them there.
+    """
 
     def __init__(self, channels: int, width: int, patch: int, hidden: int = 32, fine: int = 12) -> None:
         super().__init__()
@@ -64,11 +68,13 @@ class Branch(NamedTuple):
 
 
 class DiTFuse(LatentModel):
-    """The whole system. Training takes it in its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
+    """The whole system.
+
+    Training takes it in its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
 
     Its condition is a Control; None: nothing beyond fusion. steps, branches, text_scale, image_scale: as in the
-    configuration, and may be set. cache: whether the condition's keys and values are computed once per image (else at each step: slower, and the
-    same result within rounding). seed: of the noise.
+    configuration, and may be set. cache: whether the condition's keys and values are computed once per image (else at
+    each step: slower, and the same result within rounding). seed: of the noise.
     """
 
     def __init__(self, config: DiTFuseConfig | None = None) -> None:
@@ -96,7 +102,10 @@ class DiTFuse(LatentModel):
     # ------------------------------------------------------------------ the flow
 
     def plan(self, control: Control | Sequence[Control] | None) -> list[tuple[float, Branch]]:
-        """Branches with their shares of the velocity, which sum to 1; the full one comes last. One Control for all images, or one for each."""
+        """Branches with their shares of the velocity, which sum to 1; the full one comes last.
+
+        One Control for all images, or one for each.
+        """
         text, image = self.text_scale, self.image_scale
         if self.branches == 1:
             text = 1.0
@@ -131,7 +140,8 @@ class DiTFuse(LatentModel):
     ) -> tuple[Tensor, Tensor | None]:
         """Latents of the sources (B, 2, 16, h, w) -> those of the result (B, 16, h, w), and the guide of the last step.
 
-        t = 0, 1/n, ..., (n - 1)/n; start: noise (B, 16, h, w) to begin with, else that of `seed`, the same for each image.
+        t = 0, 1/n, ..., (n - 1)/n; start: noise (B, 16, h, w) to begin with, else that of `seed`, the same for each
+        image.
         """
         x = noise(latents, self.seed) if start is None else start
         branches = self.plan(control)
@@ -154,7 +164,8 @@ class DiTFuse(LatentModel):
         return self.detail(decoded, sources, guide)
 
     def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
-        """sources (B, 2, C, H, W) in [0, 1], H and W multiples of 16 -> fused (B, C, H, W) in [0, 1]; classes are in `masks`.
+        """sources (B, 2, C, H, W) in [0, 1], H and W multiples of 16 -> fused (B, C, H, W) in [0, 1]; classes are in
+        `masks`.
 
         Raises FusionError for repairs, which DiTFuse does not do.
         """
@@ -165,10 +176,11 @@ class DiTFuse(LatentModel):
     # ------------------------------------------------------------------ segmentation
 
     def masks(self, sources: Tensor, classes: Iterable[str] = ()) -> dict[str, Tensor]:
-        """sources (B, 2, C, H, W) in [0, 1] -> probability of each pixel (B, H, W) for each of `classes`, among all that the head knows.
+        """sources (B, 2, C, H, W) in [0, 1] -> probability of each pixel (B, H, W) for each of `classes`, among all
+        that the head knows.
 
-        One pass for all, at t = 0: the target is noise, so what the tokens know of the classes comes from text and images. Raises FusionError for an
-        unknown class or a model without the head.
+        One pass for all, at t = 0: the target is noise, so what the tokens know of the classes comes from text and
+        images. Raises FusionError for an unknown class or a model without the head.
         """
         asked = Control(segment=dict.fromkeys(classes))
         if not asked.segment:

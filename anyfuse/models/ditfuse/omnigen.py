@@ -1,16 +1,20 @@
-"""DiTFuse at full size (TPAMI 2025, arXiv 2512.07170): OmniGen v1 (arXiv 2409.11340) with a low-rank adapter of its attention.
+"""DiTFuse at full size (TPAMI 2025, arXiv 2512.07170): OmniGen v1 (arXiv 2409.11340) with a low-rank adapter of its
+attention.
 
-Origin: OmniGen's transformer, the codec and the tokenizer are those of diffusers and transformers (Apache-2.0), which run them; prompts, mask, cache,
-flow and guidance here are written from the facts of the two papers. Weights: OmniGen v1 MIT, SDXL VAE MIT; see the adapter's own page for its terms.
+Origin: OmniGen's transformer, the codec and the tokenizer are those of diffusers and transformers (Apache-2.0), which
+run them; prompts, mask, cache, flow and guidance here are written from the facts of the two papers. Weights: OmniGen v1
+MIT, SDXL VAE MIT; see the adapter's own page for its terms.
 
     transformer  OmniGenTransformer2DModel, 3.76 B; tokens of 16x16 pixels, posterior mode of the codec, not a sample
     adapter      rank 8 on queries, keys and values together (one down map, 3 D x 8 up) and on the output: 4,718,592 numbers; the only weights that
-                 this model saves. `merge` puts it into diffusers' split projections: down shared, up cut into its three blocks of rows
+                 this model saves. `merge` puts it into diffusers' split projections: down shared, up cut into its three
+                 blocks of rows
     sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per image and branch
 
 A folder in diffusers' layout (transformer/, vae/, tokenizer/) is loaded as it is, `--model FOLDER`; with an adapter:
 
-    OmniGen(OmniGenConfig(source="Shitao/OmniGen-v1-diffusers", lora="adapter.safetensors")).save_pretrained("ditfuse-full")
+    OmniGen(OmniGenConfig(source="Shitao/OmniGen-v1-diffusers",
+    lora="adapter.safetensors")).save_pretrained("ditfuse-full")
 """
 
 from __future__ import annotations
@@ -44,11 +48,12 @@ PATCH = 16
 
 @dataclass(frozen=True)
 class OmniGenConfig:
-    """source: folder or hub id in diffusers' layout. lora: safetensors file of an adapter of OmniGen's fused projections, '' for none or for the saved
-    one; rank and alpha: of the adapter, 0 for none.
+    """source: folder or hub id in diffusers' layout. lora: safetensors file of an adapter of OmniGen's fused
+    projections, '' for none or for the saved one; rank and alpha: of the adapter, 0 for none.
 
-    steps, branches, text_scale, image_scale: as DiTFuseConfig. longest: pixels that the longer side is resized to for the network (the result comes
-    back at the input's size); 0: no resizing. negative: prompt of v_neg; '' takes OmniGen's own from diffusers. dtype: float32 or bfloat16.
+    steps, branches, text_scale, image_scale: as DiTFuseConfig. longest: pixels that the longer side is resized to for
+    the network (the result comes back at the input's size); 0: no resizing. negative: prompt of v_neg; '' takes
+    OmniGen's own from diffusers. dtype: float32 or bfloat16.
     """
 
     source: str = "Shitao/OmniGen-v1-diffusers"
@@ -80,7 +85,9 @@ class OmniGenConfig:
 
 
 class Adapter(nn.Module):
-    """Of one layer: delta (q, k, v) = s B A x with A (r, D), B (3 D, r), and the same of the output with B (D, r); B is 0 at first."""
+    """Of one layer: delta (q, k, v) = s B A x with A (r, D), B (3 D, r), and the same of the output with B (D, r); B is
+    0 at first.
+    """
 
     def __init__(self, width: int, rank: int, alpha: float) -> None:
         super().__init__()
@@ -112,7 +119,8 @@ FUSED = re.compile(r"layers\.(\d+)\.self_attn\.(qkv_proj|o_proj)\.lora_(A|B)(?:\
 
 
 def read_adapter(path: str | Path) -> dict[str, Tensor]:
-    """A safetensors file of an adapter of the fused projections, as peft names them -> names of `Adapter`, below the layer's number.
+    """A safetensors file of an adapter of the fused projections, as peft names them -> names of `Adapter`, below the
+    layer's number.
 
     Raises FusionError for a file without such keys, or with others.
     """
@@ -133,7 +141,9 @@ def read_adapter(path: str | Path) -> dict[str, Tensor]:
 
 
 def token_ids(tokenizer: Any, text: str, tokens: int) -> tuple[list[int], list[int]]:
-    """A wrapped prompt -> ids, and what each belongs to: 0 is text, 1 and 2 the images, whose spans have `tokens` ids of 0 each."""
+    """A wrapped prompt -> ids, and what each belongs to: 0 is text, 1 and 2 the images, whose spans have `tokens` ids
+    of 0 each.
+    """
     ids: list[int] = []
     pieces: list[int] = []
     for index, part in enumerate(re.split(r"(<\|image_[12]\|>)", HEAD + text + TAIL)):
@@ -178,7 +188,9 @@ class Frozen(FrozenModule):
 
 @dataclass
 class Known:
-    """Of one branch: ids (1, T), pieces (T + 1 + n,), cosines and sines of the whole sequence, keys and values of the condition or None."""
+    """Of one branch: ids (1, T), pieces (T + 1 + n,), cosines and sines of the whole sequence, keys and values of the
+    condition or None.
+    """
 
     ids: Tensor
     pieces: Tensor
@@ -187,8 +199,11 @@ class Known:
 
 
 class OmniGen(FusionModel):
-    """The full system. Its condition is a Control. steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are painted by the network
-    itself, as a translucent overlay in the result."""
+    """The full system.
+
+    Its condition is a Control. steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are
+    painted by the network itself, as a translucent overlay in the result.
+    """
 
     stride = PATCH
     halo = None
@@ -258,7 +273,9 @@ class OmniGen(FusionModel):
     # ------------------------------------------------------------------ the transformer, with a cache
 
     def know(self, text: str, latents: list[Tensor], size: tuple[int, int]) -> Known:
-        """A prompt and the latents of its images (1, C, h, w), none where it has no spans -> ids, turns, keys and values of the condition."""
+        """A prompt and the latents of its images (1, C, h, w), none where it has no spans -> ids, turns, keys and
+        values of the condition.
+        """
         net = self.frozen.transformer
         count = size[0] * size[1] // 4
         ids, parts = token_ids(self.tokenizer, text, count)
@@ -298,7 +315,9 @@ class OmniGen(FusionModel):
     def _layer(
         self, index: int, x: Tensor, turn: list[Tensor], mask: Tensor, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
-        """One of diffusers' blocks with the adapter beside its projections; keys and values of these tokens (1, heads, T, d)."""
+        """One of diffusers' blocks with the adapter beside its projections; keys and values of these tokens (1, heads,
+        T, d).
+        """
         layer = self.frozen.transformer.layers[index]
         attention: Any = layer.self_attn
         adapter: Any = self.adapters[index] if len(self.adapters) else None
@@ -332,7 +351,9 @@ class OmniGen(FusionModel):
 
     @torch.no_grad()
     def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
-        """sources (B, 2, 3, H, W) in [0, 1] -> fused (B, 3, H, W) in [0, 1], one pair at a time; each pair has the same noise."""
+        """sources (B, 2, 3, H, W) in [0, 1] -> fused (B, 3, H, W) in [0, 1], one pair at a time; each pair has the same
+        noise.
+        """
         batch, size = sources.shape[:2], sources.shape[-2:]
         images = flatten_set(sources.expand(-1, -1, 3, -1, -1))
         small = working_size(size[0], size[1], self.config.longest)
@@ -345,7 +366,9 @@ class OmniGen(FusionModel):
         return fused.clamp(0, 1).to(sources)
 
     def generate(self, pair: Tensor, control: Control | None = None) -> Tensor:
-        """Latents of the sources (2, C, h, w) -> those of the result (1, C, h, w): Euler steps at t = i / n from noise with a fixed seed."""
+        """Latents of the sources (2, C, h, w) -> those of the result (1, C, h, w): Euler steps at t = i / n from noise
+        with a fixed seed.
+        """
         net = self.frozen.transformer
         size = (pair.shape[-2], pair.shape[-1])
         x = torch.randn((1, *pair.shape[1:]), generator=torch.Generator().manual_seed(self.seed)).to(net.device)
@@ -371,7 +394,9 @@ def _rotate(x: Tensor, turn: list[Tensor]) -> Tensor:
 
 
 def working_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Sides for the network: the longer one `longest`, both rounded down to multiples of 16, at least 16; 0: as they are."""
+    """Sides for the network: the longer one `longest`, both rounded down to multiples of 16, at least 16; 0: as they
+    are.
+    """
     if not longest:
         return height, width
     scale = longest / max(height, width)

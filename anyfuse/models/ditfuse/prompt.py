@@ -1,6 +1,8 @@
-"""Prompts of DiTFuse (arXiv 2512.07170): tags and an English request, made of a Control; the closed vocabulary of the small models.
+"""Prompts of DiTFuse (arXiv 2512.07170): tags and an English request, made of a Control; the closed vocabulary of the
+small models.
 
-    [FUSION] <MULTI-MODALITIES> [CONTROL] <LIGHT++> [SEG] car . fuse the visible and infrared image , make it much brighter , highlight the car
+    [FUSION] <MULTI-MODALITIES> [CONTROL] <LIGHT++> [SEG] car . fuse the visible and infrared image , make it much
+    brighter , highlight the car
 
 Origin: the tags are the paper's; the wording is ours, and control.parse_instruction reads it back. Licence: Apache-2.0.
 """
@@ -51,7 +53,9 @@ def ignored(control: Control) -> list[str]:
 
 
 def tags(control: Control) -> str:
-    """'[FUSION] <MULTI-FOCUS> [CONTROL] <LIGHT+> [SEG] car road'; medical images are a fusion without a subtask, as M3 pairs."""
+    """'[FUSION] <MULTI-FOCUS> [CONTROL] <LIGHT+> [SEG] car road'; medical images are a fusion without a subtask, as M3
+    pairs.
+    """
     parts = ["[FUSION]", *(f"<{TAG_OF[t]}>" for t in (control.task,) if t in TAG_OF)]
     if control.tone:
         parts += ["[CONTROL]", *(f"<{tone}>" for tone in control.tone)]
@@ -73,7 +77,9 @@ def request(control: Control, rng: random.Random | None = None) -> str:
 
 
 def prompt(control: Control | None = None, rng: random.Random | None = None, tagged: bool = True) -> str:
-    """What the small models read; colours of classes are not said, as they are painted afterwards. tagged: with the line of tags."""
+    """What the small models read; colours of classes are not said, as they are painted afterwards. tagged: with the
+    line of tags.
+    """
     control = control or Control()
     check(control)
     return f"{tags(control)} . {request(control, rng)}" if tagged else request(control, rng)

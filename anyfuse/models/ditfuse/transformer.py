@@ -1,8 +1,9 @@
-"""The transformer of DiTFuse (arXiv 2512.07170), a decoder over one sequence: text, image 1, image 2, time token, target.
+"""The transformer of DiTFuse (arXiv 2512.07170), a decoder over one sequence: text, image 1, image 2, time token,
+target.
 
-Sources: OmniGen (Xiao et al. 2024, arXiv 2409.11340) for the sequence and the mask; RMSNorm (Zhang and Sennrich 2019), SwiGLU (Shazeer 2020), rotary
-positions (Su et al. 2021), AdaLN (DiT, Peebles and Xie 2023). Origin: written from their formulas and the paper's facts; no code was copied.
-Licence: Apache-2.0.
+Sources: OmniGen (Xiao et al. 2024, arXiv 2409.11340) for the sequence and the mask; RMSNorm (Zhang and Sennrich 2019),
+SwiGLU (Shazeer 2020), rotary positions (Su et al. 2021), AdaLN (DiT, Peebles and Xie 2023). Origin: written from their
+formulas and the paper's facts; no code was copied. Licence: Apache-2.0.
 
     mask   text is causal; tokens of one image see each other and all before; the time token sees the condition; the target sees everything
     cache  the condition (text and images) never sees time or target, so its keys and values are the same at each step
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
 
 TEXT, FIRST, SECOND, TIME, TARGET = range(5)
 TABLE, BASE = 192, 64
-"""The fixed positions: places of a grid of 192 x 192 tokens whose coordinates run over 64; an image has the middle of it."""
+"""The fixed positions: places of a grid of 192 x 192 tokens whose coordinates run over 64; an image has the middle of
+it.
+"""
 SHIFT = 40
-"""In training the window into the grid lies up to so many tokens off the middle, so that larger images have been seen."""
+"""In training the window into the grid lies up to so many tokens off the middle, so that larger images have been seen.
+"""
 
 KeysValues = tuple[Tensor, Tensor]
 
 
 def attention_mask(pieces: Tensor, valid: Tensor | None = None) -> Tensor:
-    """pieces (T,): what each token belongs to; valid (B, T) bool: not padding -> who sees whom, (1 or B, 1, T, T) bool, rows see columns.
+    """pieces (T,): what each token belongs to; valid (B, T) bool: not padding -> who sees whom, (1 or B, 1, T, T) bool,
+    rows see columns.
 
     A token that is padding sees itself alone of what is padding, so that no row is empty.
     """
@@ -48,7 +53,9 @@ def attention_mask(pieces: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def sincos(height: int, width: int, dim: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
-    """Fixed 2-D positions (h*w, dim): sines and cosines of the column, then of the row, of the window in the middle of the grid, shifted."""
+    """Fixed 2-D positions (h*w, dim): sines and cosines of the column, then of the row, of the window in the middle of
+    the grid, shifted.
+    """
 
     def along(count: int, off: int) -> Tensor:
         place = (torch.arange(count, dtype=torch.float64) + (TABLE - count) // 2 + off) * BASE / TABLE
@@ -61,9 +68,11 @@ def sincos(height: int, width: int, dim: int, shift: tuple[int, int] = (0, 0)) -
 
 
 def turns(places: Tensor, dim: int, line: bool) -> Rotary:
-    """Places (B, T, 3) of tokens in the sequence, the row and the column -> cosines and sines (B, 1, T, dim) for `rotate`.
+    """Places (B, T, 3) of tokens in the sequence, the row and the column -> cosines and sines (B, 1, T, dim) for
+    `rotate`.
 
-    line: all of a head's channels turn with the first, as in the paper; else a quarter does, and the rest with row and column evenly.
+    line: all of a head's channels turn with the first, as in the paper; else a quarter does, and the rest with row and
+    column evenly.
     """
     pairs = dim // 2
     if line:
@@ -94,7 +103,9 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, turn: Rotary, mask: Tensor | None, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
-        """x (B, T, D), keys and values of tokens before -> result (B, T, D), keys and values of these alone (B, heads, T, d)"""
+        """x (B, T, D), keys and values of tokens before -> result (B, T, D), keys and values of these alone (B, heads,
+        T, d)
+        """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         q, own = rotate(q, turn), (rotate(k, turn), v)
         k, v = own if before is None else (torch.cat([b, o], 2) for b, o in zip(before, own, strict=True))
@@ -135,8 +146,11 @@ class Layer(nn.Module):
 
 @dataclass
 class Condition:
-    """What the target needs of text and images: keys and values (B, heads, T, d) of each layer; valid (B, T) bool, None: all; start (B,): the
-    place of the time token; local (B, h*w, D): of `aligned`; latents (B, 2, 16, h, w): of the sources, for `mix`, 0 where there are none; grid: shift and stretch of the positions, drawn once per batch in training."""
+    """What the target needs of text and images: keys and values (B, heads, T, d) of each layer; valid (B, T) bool,
+    None: all; start (B,): the place of the time token; local (B, h*w, D): of `aligned`; latents (B, 2, 16, h, w): of
+    the sources, for `mix`, 0 where there are none; grid: shift and stretch of the positions, drawn once per batch in
+    training.
+    """
 
     cache: list[KeysValues]
     valid: Tensor | None
@@ -148,7 +162,9 @@ class Condition:
 
 @dataclass
 class Velocity:
-    """latents (B, 16, h, w): v = x_1 - x_0; guide (B, G, h, w) for the detail path, or None; tokens (B, D, h/2, w/2), normalised, for the mask."""
+    """latents (B, 16, h, w): v = x_1 - x_0; guide (B, G, h, w) for the detail path, or None; tokens (B, D, h/2, w/2),
+    normalised, for the mask.
+    """
 
     latents: Tensor
     guide: Tensor | None
@@ -156,7 +172,10 @@ class Velocity:
 
 
 class Transformer(nn.Module):
-    """Words, latents of two images, time and noisy latents -> velocity. `begin` and `proceed` go by the cache, `whole` in one sequence."""
+    """Words, latents of two images, time and noisy latents -> velocity.
+
+    `begin` and `proceed` go by the cache, `whole` in one sequence.
+    """
 
     def __init__(self, c: DiTFuseConfig) -> None:
         super().__init__()
@@ -207,8 +226,8 @@ class Transformer(nn.Module):
     def places(self, pieces: Tensor, size: tuple[int, int], words: int, valid: Tensor, stretch: float) -> Tensor:
         """(B, T, 3): place in the sequence, row, column of tokens (T,) of pieces, grids of `size`.
 
-        With rope 'grid', place is -1, -2 ... for words from the last one, 1 and 2 for the images, 3 and 4 for time and target; with 'line', the place
-        among tokens that are not padding.
+        With rope 'grid', place is -1, -2 ... for words from the last one, 1 and 2 for the images, 3 and 4 for time and
+        target; with 'line', the place among tokens that are not padding.
         """
         count, device = size[0] * size[1], pieces.device
         if self.config.rope == "line":
@@ -226,7 +245,9 @@ class Transformer(nn.Module):
     def sequence(
         self, ids: Tensor, latents: Tensor | None, size: tuple[int, int], there: Tensor | None, shift: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens of text and images (B, T, D), the pieces (T + 1 + h*w,) of the whole sequence, and which of it is valid (B, T + 1 + h*w)."""
+        """Tokens of text and images (B, T, D), the pieces (T + 1 + h*w,) of the whole sequence, and which of it is
+        valid (B, T + 1 + h*w).
+        """
         batch, words = ids.shape
         count = size[0] * size[1]
         tokens, valid = [self.words(ids)], [ids > 0]
@@ -259,7 +280,9 @@ class Transformer(nn.Module):
         return y if there is None else y * there[:, None, None].to(y)
 
     def finish(self, y: Tensor, x: Tensor, t: Tensor, sources: Tensor | None) -> Velocity:
-        """Target tokens after the last layer (B, h*w, D), noisy latents (B, 16, h, w), latents of the sources (B, 2, 16, h, w) -> what is predicted"""
+        """Target tokens after the last layer (B, h*w, D), noisy latents (B, 16, h, w), latents of the sources (B, 2,
+        16, h, w) -> what is predicted
+        """
         c = self.config
         size = (x.shape[-2] // c.patch, x.shape[-1] // c.patch)
         y = self.norm(y)
@@ -278,8 +301,9 @@ class Transformer(nn.Module):
     def begin(
         self, ids: Tensor, latents: Tensor | None, size: tuple[int, int], there: Tensor | None = None
     ) -> Condition:
-        """Words (B, T), latents of the sources (B, 2, 16, h, w) or None, size of a grid of tokens, there (B,) bool: whose images count ->
-        keys and values of the condition. The second source is image 1: visible, overexposed, far."""
+        """Words (B, T), latents of the sources (B, 2, 16, h, w) or None, size of a grid of tokens, there (B,) bool:
+        whose images count -> keys and values of the condition. The second source is image 1: visible, overexposed, far.
+        """
         shift, stretch = self.draw_grid()
         x, pieces, valid = self.sequence(ids, latents, size, there, shift)
         count = x.shape[1]

@@ -1,4 +1,5 @@
-"""What MMAIF and DiTFuse share: a frozen codec beside the network, the mark of that codec in the weights, noise with a fixed seed.
+"""What MMAIF and DiTFuse share: a frozen codec beside the network, the mark of that codec in the weights, noise with a
+fixed seed.
 
 Origin: ours. Licence: Apache-2.0.
 """
@@ -16,7 +17,10 @@ from .codec import LATENT, Codec
 
 
 class LatentModel(FusionModel):
-    """A pair of images in, by way of a codec's latents. The codec is in no weights file, but its fingerprint (`codec_print`) is."""
+    """A pair of images in, by way of a codec's latents.
+
+    The codec is in no weights file, but its fingerprint (`codec_print`) is.
+    """
 
     stride = 16
     halo = None

@@ -1,7 +1,7 @@
 """Image codecs behind one call: `encode(images) -> latents`, `decode(latents) -> images`, 8 times coarser, 16 channels.
 
-Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Licence of this code and of `tiny`: Apache-2.0. MMAIF (ICCV 2025,
-arXiv 2503.14944) compares such tokenizers and takes Cosmos.
+Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Licence of this code and of `tiny`:
+Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and takes Cosmos.
 
     name     what                                                     weights from
     tiny     luma, ours (training/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny FOLDER`
@@ -10,8 +10,9 @@ arXiv 2503.14944) compares such tokenizers and takes Cosmos.
     cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript and
              a video codec, used with one frame, 106 M                has no class in diffusers
 
-`tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for 64 RGB pixels.
-Everything is deterministic: the mode of a codec that has a distribution. Weights of a codec are never saved with a fusion model.
+`tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for
+64 RGB pixels. Everything is deterministic: the mode of a codec that has a distribution. Weights of a codec are never
+saved with a fusion model.
 """
 
 from __future__ import annotations
@@ -100,8 +101,9 @@ class Block(nn.Module):
 class TinyCodec(nn.Module):
     """Luma (or RGB) <-> latents at 1/8, all convolutions at 1/4 and 1/8: 7 and 10 GFLOP to encode and decode 480x640.
 
-    Beside the network runs a linear path that starts as the 16 lowest coefficients of the 8x8 cosine transform, scaled to unit variance by
-    `start`; what the network adds begins small. mean, std: of each channel of the raw latents, on training crops.
+    Beside the network runs a linear path that starts as the 16 lowest coefficients of the 8x8 cosine transform, scaled
+    to unit variance by `start`; what the network adds begins small. mean, std: of each channel of the raw latents, on
+    training crops.
     """
 
     mean: Tensor
@@ -129,7 +131,9 @@ class TinyCodec(nn.Module):
 
     @torch.no_grad()
     def start(self, spread: Tensor) -> None:
-        """Sets the linear path to cosines divided by `spread` (16,), the deviation of each coefficient; the network adds little."""
+        """Sets the linear path to cosines divided by `spread` (16,), the deviation of each coefficient; the network
+        adds little.
+        """
         basis = cosines(self.config.channels).to(spread)  # (16, 64 * channels)
         self.to_latent.weight.copy_((basis / spread[:, None])[..., None, None])
         self.to_pixels.weight.copy_((basis * spread[:, None]).T[..., None, None])
@@ -156,7 +160,9 @@ class TinyCodec(nn.Module):
 
 
 def cosines(channels: int) -> Tensor:
-    """(16, 64 * channels): the 16 lowest products of cosines over 8x8 pixels, orthonormal; of RGB, of the mean over colours."""
+    """(16, 64 * channels): the 16 lowest products of cosines over 8x8 pixels, orthonormal; of RGB, of the mean over
+    colours.
+    """
     place = torch.arange(8) + 0.5
     rows = torch.stack([torch.cos(math.pi / 8 * k * place) * math.sqrt((1 if k == 0 else 2) / 8) for k in range(8)])
     order = sorted(((u, v) for u in range(8) for v in range(8)), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))[:LATENT]
@@ -170,7 +176,8 @@ def cosines(channels: int) -> Tensor:
 class Codec(FrozenModule):
     """A frozen codec. Gradients pass through it.
 
-    name: one of CODECS, or a folder: ours, or one in diffusers' layout, or a hub id. Weights are read at the first use or by `load`.
+    name: one of CODECS, or a folder: ours, or one in diffusers' layout, or a hub id. Weights are read at the first use
+    or by `load`.
     random: of `tiny`, the untrained one (the linear path alone), for tests and ablations.
     """
 
@@ -236,7 +243,9 @@ class Codec(FrozenModule):
         return net.decode(latents).sample / 2 + 0.5
 
     def fingerprint(self) -> str:
-        """First 16 hexadecimal digits of the sha256 over weights and statistics, in float16 so that storage does not matter."""
+        """First 16 hexadecimal digits of the sha256 over weights and statistics, in float16 so that storage does not
+        matter.
+        """
         self.load()
         assert self.net is not None
         return fingerprint(value for _, value in sorted(nn.Module.state_dict(self.net).items()))
@@ -250,7 +259,9 @@ def untrained(config: TinyConfig) -> TinyCodec:
 
 
 def scaling(net: Any, like: Tensor) -> tuple[Any, Any]:
-    """(shift, scale) that a diffusers codec's latents have by its configuration: per channel where it lists them, else two numbers."""
+    """(shift, scale) that a diffusers codec's latents have by its configuration: per channel where it lists them, else
+    two numbers.
+    """
     means, stds = getattr(net.config, "latents_mean", None), getattr(net.config, "latents_std", None)
     if means is not None and stds is not None:  # of a video codec per channel and frame, the first frame counts
         return tuple(like.new_tensor(v).view(like.shape[1], -1)[:, :1, None] for v in (means, stds))  # type: ignore[return-value]

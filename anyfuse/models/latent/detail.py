@@ -33,7 +33,9 @@ class Reference(FrozenModule):
 
     @torch.no_grad()
     def forward(self, sources: Tensor) -> Tensor:
-        """sources (B, 2, 1 or 3, H, W) in [0, 1] -> fused (B, 1 or 3, H, W); sides are filled up to what the model takes and cut back"""
+        """sources (B, 2, 1 or 3, H, W) in [0, 1] -> fused (B, 1 or 3, H, W); sides are filled up to what the model
+        takes and cut back
+        """
         if not self.ready:
             self.net.load_weights(package_folder("anyfuse-first") / WEIGHTS_NAME)
             self.ready = True
@@ -46,11 +48,13 @@ class Reference(FrozenModule):
 
 
 class Detail(nn.Module):
-    """Mixes the Laplacian pyramids of the decoded image, of what the default model makes of the sources, and of both sources, by predicted weights.
+    """Mixes the Laplacian pyramids of the decoded image, of what the default model makes of the sources, and of both
+    sources, by predicted weights.
 
-    mended: and of what the default model makes of the sources after a classical restoration. `LEVELS` bands and the base; per pixel and level a softmax
-    over the images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read the images at half size and `guide`, coarser ones what is left of
-    that, `guide` and the level itself. At first gains are 1.
+    mended: and of what the default model makes of the sources after a classical restoration. `LEVELS` bands and the
+    base; per pixel and level a softmax over the images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read
+    the images at half size and `guide`, coarser ones what is left of that, `guide` and the level itself. At first gains
+    are 1.
     """
 
     def __init__(self, channels: int, guide: int, mended: bool = False, width: int = 16) -> None:
@@ -78,7 +82,9 @@ class Detail(nn.Module):
                 last.bias[places] = 1.0
 
     def shares(self, images: Tensor, levels: list[Tensor], guide: Tensor) -> list[Tensor]:
-        """images (B, I, C, H, W), their pyramid (B, I C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, I, 1, ., .)"""
+        """images (B, I, C, H, W), their pyramid (B, I C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, I, 1,
+        ., .)
+        """
         seen = [band / (band.abs() + BAND) for band in levels[:-1]] + [levels[-1] - 0.5]
         parts = [
             F.pixel_shuffle(self.fold(guide), 4),
@@ -101,7 +107,8 @@ class Detail(nn.Module):
         return found
 
     def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, mended: Tensor | None = None) -> Tensor:
-        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and W multiples of 16
+        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and
+        W multiples of 16
 
         mended: None where nothing was.
         """

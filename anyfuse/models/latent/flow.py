@@ -13,21 +13,27 @@ def velocity(x: Tensor, t: Tensor, result: Tensor) -> Tensor:
 
 
 def mix_latents(shares: Tensor, latents: Tensor) -> Tensor:
-    """Sum of n latents (B, n, 16, h, w), each number by its share (B, n * 16, h, w): what is given for the last two, the sources, is beside one half."""
+    """Sum of n latents (B, n, 16, h, w), each number by its share (B, n * 16, h, w): what is given for the last two,
+    the sources, is beside one half.
+    """
     start = torch.zeros(latents.shape[1], device=latents.device)
     start[-2:] = 0.5
     return ((shares.unflatten(1, (-1, LATENT)) + start[:, None, None, None].to(shares)) * latents).sum(1)
 
 
 def flow_loss(found: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, of_result: bool) -> Tensor:
-    """Squared error of velocities (B, 16, h, w) at times t (B,), each channel by its gain. of_result: times (1 - t)^2, which is the error of the result
-    that the velocity leads to."""
+    """Squared error of velocities (B, 16, h, w) at times t (B,), each channel by its gain. of_result: times (1 - t)^2,
+    which is the error of the result that the velocity leads to.
+    """
     weight = (1 - t).square()[:, None, None, None] if of_result else 1.0
     return (weight * gains * (found - wanted).square()).mean()
 
 
 def draw_times(like: Tensor, start: float) -> Tensor:
-    """Times (B,) for a batch: sigmoid of a normal number, and 0, where sampling begins, for a share `start`. FusionError where that is no share."""
+    """Times (B,) for a batch: sigmoid of a normal number, and 0, where sampling begins, for a share `start`.
+
+    FusionError where that is no share.
+    """
     if not 0 <= start <= 1:
         raise FusionError(f"options.at_start={start}: give a share from 0 to 1")
     t = torch.randn(len(like)).sigmoid()

@@ -15,7 +15,9 @@ from ...errors import FusionError
 
 
 class LoRA(nn.Module):
-    """A linear layer and its adapter: down (r, in), normal with deviation 1/r; up (out, r), zero at first. alpha: None is r."""
+    """A linear layer and its adapter: down (r, in), normal with deviation 1/r; up (out, r), zero at first. alpha: None
+    is r.
+    """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float | None = None) -> None:
         super().__init__()
@@ -39,7 +41,8 @@ class LoRA(nn.Module):
 
 
 def add_lora(model: nn.Module, rank: int, names: Sequence[str]) -> int:
-    """Freezes `model` and gives an adapter to each linear layer whose last name is one of `names`; returns how many numbers are trained.
+    """Freezes `model` and gives an adapter to each linear layer whose last name is one of `names`; returns how many
+    numbers are trained.
 
     Raises FusionError where there is no such layer.
     """

@@ -13,7 +13,9 @@ Rotary = tuple[Tensor, Tensor]
 
 
 def rotary(height: int, width: int, dim: int, stretch: float = 1.0, theta: float = 100.0) -> Rotary:
-    """Cosines and sines (h*w, dim): half of the dimensions turn with the row, half with the column; places in tokens times `stretch`."""
+    """Cosines and sines (h*w, dim): half of the dimensions turn with the row, half with the column; places in tokens
+    times `stretch`.
+    """
     frequency = theta ** -(torch.arange(0, dim, 4) / dim)  # (dim/4,)
     rows, cols = (torch.arange(n)[:, None] * stretch * frequency for n in (height, width))
     angles = torch.cat([rows[:, None].expand(-1, width, -1), cols[None].expand(height, -1, -1)], -1)

@@ -1,8 +1,9 @@
-"""Parts of transformers over latents: rotary positions, value-residual attention, mixture of experts, NAF block, low-rank AdaLN.
+"""Parts of transformers over latents: rotary positions, value-residual attention, mixture of experts, NAF block,
+low-rank AdaLN.
 
-Sources: RoPE (Su et al. 2021) along two axes; value residual (ResFormer, Zhou et al. 2024); GLU experts with one that is always on (DeepSeekMoE)
-and the balance loss of Switch (Fedus et al. 2021, eq. 4 to 6); NAFNet (Chen et al., ECCV 2022); AdaLN-zero (DiT, Peebles and Xie 2023). Written from
-their formulas; no code was copied. Licence: Apache-2.0.
+Sources: RoPE (Su et al. 2021) along two axes; value residual (ResFormer, Zhou et al. 2024); GLU experts with one that
+is always on (DeepSeekMoE) and the balance loss of Switch (Fedus et al. 2021, eq. 4 to 6); NAFNet (Chen et al., ECCV
+2022); AdaLN-zero (DiT, Peebles and Xie 2023). Written from their formulas; no code was copied. Licence: Apache-2.0.
 
 Tokens are maps with channels last, (B, h, w, D), unless a line says otherwise.
 """
@@ -41,7 +42,10 @@ class NAF(nn.Module):
 
 
 class Attention(nn.Module):
-    """Over all tokens. With `residual` the values are (1 - eta) own + eta of the block before, eta learned, 1/2 at first."""
+    """Over all tokens.
+
+    With `residual` the values are (1 - eta) own + eta of the block before, eta learned, 1/2 at first.
+    """
 
     def __init__(self, width: int, heads: int, residual: bool) -> None:
         super().__init__()
@@ -85,7 +89,9 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList([GLU(width, hidden) for _ in range(experts)])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (P, D) -> result (P, D), balance loss (1 where all experts get alike), share of the choices each expert got (experts,)"""
+        """x (P, D) -> result (P, D), balance loss (1 where all experts get alike), share of the choices each expert got
+        (experts,)
+        """
         probability = self.router(x).softmax(-1)
         weight, chosen = probability.topk(self.active, -1)  # (P, active)
         out = self.shared(x)
@@ -113,12 +119,16 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, condition: Tensor, shared: Tensor) -> tuple[Tensor, ...]:
-        """SiLU(c) (B, D), what all blocks share (B, 6D) -> gamma1, beta1, alpha1, gamma2, beta2, alpha2, (B, 1, 1, D) each"""
+        """SiLU(c) (B, D), what all blocks share (B, 6D) -> gamma1, beta1, alpha1, gamma2, beta2, alpha2, (B, 1, 1, D)
+        each
+        """
         return (shared + self.up(self.down(condition)))[:, None, None].chunk(6, -1)
 
 
 class Block(nn.Module):
-    """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig for the switches."""
+    """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig
+    for the switches.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """Classical restoration of what a wish names, for MMAIF's detail path: filters that know no more than the wish says.
 
-Strengths are those of the wish, so a fault is undone about; motion, whose direction nobody says, and JPEG are left. What the network makes of it is
-its own matter. Origin: ours; the filters' papers are named in restore.py. Licence: Apache-2.0.
+Strengths are those of the wish, so a fault is undone about; motion, whose direction nobody says, and JPEG are left.
+What the network makes of it is its own matter. Origin: ours; the filters' papers are named in restore.py. Licence:
+Apache-2.0.
 """
 
 from __future__ import annotations
@@ -41,13 +42,16 @@ MENDERS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
     "rain": lambda x, s, mean: without_rain(x),
     "haze": lambda x, s, mean: without_haze(x),
 }
-"""Per fault (channel (H, W), strength, mean luma) -> channel, in the order in which they are undone: the file, the sensor, the lens, the air."""
+"""Per fault (channel (H, W), strength, mean luma) -> channel, in the order in which they are undone: the file, the
+sensor, the lens, the air.
+"""
 
 
 @torch.no_grad()
 def mend(sources: Tensor, wishes: Tensor) -> Tensor | None:
-    """sources (B, 2, C, H, W) in [0, 1], sides 16 or more, wishes (B, 31) as instruction.wish_vector gives them -> the same, repaired as far as these
-    filters can; None where no wish names a fault that one of them undoes."""
+    """sources (B, 2, C, H, W) in [0, 1], sides 16 or more, wishes (B, 31) as instruction.wish_vector gives them -> the
+    same, repaired as far as these filters can; None where no wish names a fault that one of them undoes.
+    """
     faults = wishes[:, 1:WIDTH].unflatten(1, (2, len(DEGRADATIONS))).cpu()
     known = torch.tensor([name in MENDERS for name in DEGRADATIONS])
     places = (faults * known).amax(-1).nonzero().tolist()

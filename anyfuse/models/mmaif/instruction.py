@@ -1,7 +1,8 @@
 """What a model is asked to repair, as numbers: for each of two sources the strength of every degradation.
 
-The paper of MMAIF gives the network the vector of a sentence. A vector of ours tells two sentences of three apart at best (docs/language.md), and what
-was understood is a Control anyway, so its numbers go in: nothing is lost between the reader and the network.
+The paper of MMAIF gives the network the vector of a sentence. A vector of ours tells two sentences of three apart at
+best (docs/language.md), and what was understood is a Control anyway, so its numbers go in: nothing is lost between the
+reader and the network.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ WIDTH = 1 + 2 * len(DEGRADATIONS)
 
 
 def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
-    """(31,): the repairs that a Control asks of two sources, none where it asks for none. order: place in the user's list of the model's first and second source.
+    """(31,): the repairs that a Control asks of two sources, none where it asks for none. order: place in the user's
+    list of the model's first and second source.
 
     'infrared' is the model's first source and 'visible' its second, as image.stack.order_of_roles gives them.
     """

@@ -1,17 +1,22 @@
-"""MMAIF (ICCV 2025, arXiv 2503.14944): one transformer of latents that repairs and fuses degraded pairs of every task, told in words what to repair.
+"""MMAIF (ICCV 2025, arXiv 2503.14944): one transformer of latents that repairs and fuses degraded pairs of every task,
+told in words what to repair.
 
-Origin: the authors have released neither code nor weights; this is written from the paper's description, and what it leaves open is said in
-docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: see latent/codec.py.
+Origin: the authors have released neither code nor weights; this is written from the paper's description, and what it
+leaves open is said in docs/systems/mmaif.md. Code and weights: Apache-2.0; codecs other than `tiny`: see
+latent/codec.py.
 
     codec        frozen: each source -> 16 channels at 1/8; the result's latents -> image
     transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers: per-block position table, NAF
-                 block, value-residual attention with 2-D RoPE, experts (blocks.py); a text embedding and the time modulate (AdaLN)
+                 block, value-residual attention with 2-D RoPE, experts (blocks.py); a text embedding and the time
+                 modulate (AdaLN)
     regression   one pass gives the latents of the result
     flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
     detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py), and with that of
-                 the default model's fusion of them; config.mend: also of what the classical restoration that is asked for makes of them (classical_restore.py)
+                 the default model's fusion of them; config.mend: also of what the classical restoration that is asked
+                 for makes of them (classical_restore.py)
 
-Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one piece or refused.
+Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one
+piece or refused.
 """
 
 from __future__ import annotations
@@ -38,15 +43,17 @@ from .instruction import WIDTH, wish_vector
 
 @dataclass(frozen=True)
 class MMAIFConfig:
-    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the transformer. hidden: of an
-    expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's low-rank part. table: side of the position tables.
-    text: width of what is said (instruction.py), or of a sentence's vector.
+    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, patch: of the
+    transformer. hidden: of an expert; experts: routed ones, active: how many of them see a token. rank: of AdaLN's
+    low-rank part. table: side of the position tables. text: width of what is said (instruction.py), or of a sentence's
+    vector.
 
-    flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded image; guide: channels that the
-    transformer gives that path; mend: it has classical restoration too (with detail, and where wishes are numbers: text 31). mix: the result is a
-    share of each source's latents (flow: and of the noisy ones) and what is added, not what the transformer gives alone, which for flow is then the
-    velocity. moe (else one GLU of the same cost), rope, value_residual,
-    naf: the paper's ablations. stretch: in training, places turn up to so many times as far apart, for images larger than the crops.
+    flow: flow matching in `steps` Euler steps instead of regression. detail: mix the sources' bands into the decoded
+    image; guide: channels that the transformer gives that path; mend: it has classical restoration too (with detail,
+    and where wishes are numbers: text 31). mix: the result is a share of each source's latents (flow: and of the noisy
+    ones) and what is added, not what the transformer gives alone, which for flow is then the velocity. moe (else one
+    GLU of the same cost), rope, value_residual, naf: the paper's ablations. stretch: in training, places turn up to so
+    many times as far apart, for images larger than the crops.
     random_codec: the untrained codec, for tests.
     """
 
@@ -94,8 +101,10 @@ TINY = MMAIFConfig(width=192, layers=6, heads=6, hidden=192, rank=24, mend=True)
 
 @dataclass
 class Predicted:
-    """latents (B, 16, h, w): of the result, or with flow its velocity. guide (B, G, h, w) for the detail path, or None. balance: loss of the
-    router, mean over blocks, 1 where all experts get alike; load (blocks, experts): shares of the tokens. Both are empty without experts."""
+    """latents (B, 16, h, w): of the result, or with flow its velocity. guide (B, G, h, w) for the detail path, or None.
+    balance: loss of the router, mean over blocks, 1 where all experts get alike; load (blocks, experts): shares of the
+    tokens. Both are empty without experts.
+    """
 
     latents: Tensor
     guide: Tensor | None
@@ -134,7 +143,8 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor, time: Tensor | None = None, text: Tensor | None = None) -> Predicted:
-        """latents (B, 32, h, w), with flow (B, 48, h, w), h and w multiples of the patch; time (B,) in [0, 1), for flow; text (B, E) -> what is predicted.
+        """latents (B, 32, h, w), with flow (B, 48, h, w), h and w multiples of the patch; time (B,) in [0, 1), for
+        flow; text (B, E) -> what is predicted.
 
         A row of zeros in `text` means no instruction, as None does for all.
         """
@@ -210,20 +220,26 @@ class MMAIF(LatentModel):
         return self.encode_pair(sources).flatten(1, 2)
 
     def predict(self, latents: Tensor, text: Tensor | None = None) -> Predicted:
-        """Latents of both sources (B, 32, h, w) -> latents of the result: one pass, or the steps of the flow from fixed noise."""
+        """Latents of both sources (B, 32, h, w) -> latents of the result: one pass, or the steps of the flow from fixed
+        noise.
+        """
         if self.config.flow:
             return euler(self, latents, text)
         return self.dit(latents, None, text)
 
     def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor, text: Tensor | None = None) -> Tensor:
-        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w), text (B, E) -> image (B, C, 8h, 8w), not clamped"""
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w), text (B, E) -> image (B, C, 8h,
+        8w), not clamped
+        """
         decoded = self.codec.decode(latents)
         if self.detail is None or guide is None:
             return decoded
         return self.detail(decoded, sources, guide, mend(sources, text) if self.mends and text is not None else None)
 
     def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
-        """sources (B, 2, C, H, W) in [0, 1], condition (1 or B, E) or None -> fused (B, C, H, W), in [0, 1] outside of training"""
+        """sources (B, 2, C, H, W) in [0, 1], condition (1 or B, E) or None -> fused (B, C, H, W), in [0, 1] outside of
+        training
+        """
         text = None if condition is None else condition.to(sources).expand(len(sources), -1)
         sources = sources.expand(-1, -1, self.channels, -1, -1)
         found = self.predict(self.encode(sources), text)

@@ -1,11 +1,11 @@
 """TITA checkpoints in the layout of released code, read into our TITA and written back.
 
-The names are those of the SwinFusion family for what TITA takes over from it, and for IPA and OAF the words of the paper. They have not
-been checked against a released file. Loading is strict, so a checkpoint with other names is refused with the names in question, and `names`
-takes other ones: a dict from ours (left column of NAMES) to theirs.
+The names are those of the SwinFusion family for what TITA takes over from it, and for IPA and OAF the words of the
+paper. They have not been checked against a released file. Loading is strict, so a checkpoint with other names is
+refused with the names in question, and `names` takes other ones: a dict from ours (left column of NAMES) to theirs.
 
-Two things differ besides names. They keep index tables and masks, which are dropped here. Self attention has one `qkv` there as here; cross
-attention has `q` and `kv`, which are joined.
+Two things differ besides names. They keep index tables and masks, which are dropped here. Self attention has one `qkv`
+there as here; cross attention has `q` and `kv`, which are joined.
 """
 
 from __future__ import annotations
@@ -110,7 +110,10 @@ def to_released(model: TITA, names: Mapping[str, str] = NAMES) -> dict[str, Tens
 def from_released(
     state: Mapping[str, Tensor], config: TITAConfig | None = None, names: Mapping[str, str] = NAMES
 ) -> TITA:
-    """A TITA with released weights. Raises FusionError naming the first keys that are missing, left over or of another shape."""
+    """A TITA with released weights.
+
+    Raises FusionError naming the first keys that are missing, left over or of another shape.
+    """
     model = TITA(config or TITAConfig(second_stem=True))
     rest = {k: v for k, v in state.items() if not DROPPED.search(k)}
     expected = to_released(model, names)
@@ -136,7 +139,9 @@ def from_released(
 
 
 def load_released(path: str | Path, config: TITAConfig | None = None, names: Mapping[str, str] = NAMES) -> TITA:
-    """`from_released` for a file that torch.save wrote: a state dict, or one under `params`, `params_ema` or `state_dict`."""
+    """`from_released` for a file that torch.save wrote: a state dict, or one under `params`, `params_ema` or
+    `state_dict`.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -8,12 +8,14 @@ Origin: written from the paper's formulas and measured facts about its network; 
     adapt        OAF: high-pass, additive and multiplicative operands of each source, summed with six weights of the whole image
     rebuild      Swin blocks, three convolutions
 
-Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse gives grey before
-colour and darker before brighter (`ordered`, see stack.py), in training and in use, so sources[:, 0] is B and sources[:, 1] is A.
+Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse gives
+grey before colour and darker before brighter (`ordered`, see stack.py), in training and in use, so sources[:, 0] is B
+and sources[:, 1] is A.
 
-Tiling. The weights of OAF come from the mean of all features. `reduce` keeps the features' means over 8x8 pixels and `context` makes the
-weights of them, so tiles get those of the whole image, at the price of a second pass. Windows start at multiples of 8, as tiles do, and
-`halo` covers what a pixel can see, so tiled and whole results are the same up to rounding errors.
+Tiling. The weights of OAF come from the mean of all features. `reduce` keeps the features' means over 8x8 pixels and
+`context` makes the weights of them, so tiles get those of the whole image, at the price of a second pass. Windows start
+at multiples of 8, as tiles do, and `halo` covers what a pixel can see, so tiled and whole results are the same up to
+rounding errors.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ BRANCHES = ("hpf", "add", "mul")
 class TITAConfig:
     """Channels, blocks per stage, heads; then what an ablation switches.
 
-    phi: gate over channels as the paper has it, or a sigmoid per channel. noise: learned vectors added to IPA's keys. interaction: IPA
-    at all. branches: operands of OAF; with none the result is the mean of both sources. attention: of the interaction's blocks; inter:
-    each source asks the other (the paper's choice), intra: itself, mixed: two blocks intra, two inter, and so on.
-    second_stem: also builds the released network's stem for B, which nothing uses. bound: ours; outside training no pixel leaves the range between
-    the sources' pixels there, so equal images come back unchanged and black stays black.
+    phi: gate over channels as the paper has it, or a sigmoid per channel. noise: learned vectors added to IPA's keys.
+    interaction: IPA at all. branches: operands of OAF; with none the result is the mean of both sources. attention: of
+    the interaction's blocks; inter: each source asks the other (the paper's choice), intra: itself, mixed: two blocks
+    intra, two inter, and so on.
+    second_stem: also builds the released network's stem for B, which nothing uses. bound: ours; outside training no
+    pixel leaves the range between the sources' pixels there, so equal images come back unchanged and black stays black.
     """
 
     channels: int = 60
@@ -93,8 +96,8 @@ MEDIUM = TITAConfig(channels=36, extract=2, interact=(2, 2), rebuild=2, bound=Tr
 class PairAttention(nn.Module):
     """Multi-head attention of one query over two keys, for every pixel by itself.
 
-    A softmax over two is a sigmoid of the scores' difference, so the keys enter by their difference alone, and the bias of the keys (kept for
-    its place in checkpoints) cancels.
+    A softmax over two is a sigmoid of the scores' difference, so the keys enter by their difference alone, and the bias
+    of the keys (kept for its place in checkpoints) cancels.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -106,7 +109,9 @@ class PairAttention(nn.Module):
         nn.init.xavier_uniform_(self.in_proj_weight)
 
     def forward(self, query: Tensor, keys: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """query, keys (first less second), two values (..., C) -> result (..., C), share of the first value (..., heads)"""
+        """query, keys (first less second), two values (..., C) -> result (..., C), share of the first value (...,
+        heads)
+        """
         wq, wk, wv = self.in_proj_weight.chunk(3)
         bq, _, bv = self.in_proj_bias.chunk(3)
         score = F.linear(query, wq, bq) * F.linear(keys, wk)
@@ -119,7 +124,8 @@ class PairAttention(nn.Module):
 class PixelInteraction(nn.Module):
     """IPA: every pixel of a source attends to itself and to the same pixel of the other source.
 
-    phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added to own.
+    phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added
+    to own.
     """
 
     def __init__(self, config: TITAConfig) -> None:
@@ -237,7 +243,10 @@ def convolutions(*channels: int, last: bool) -> nn.Sequential:
 
 
 class TITA(FusionModel):
-    """See the module's text. Exactly two sources; luma only. The result is bound and clamped to [0, 1] except in training."""
+    """See the module's text.
+
+    Exactly two sources; luma only. The result is bound and clamped to [0, 1] except in training.
+    """
 
     stride = WINDOW
     margin = 8
@@ -288,7 +297,9 @@ class TITA(FusionModel):
         return x
 
     def _features(self, sources: Tensor, shown: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `shown` where it is given"""
+        """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `shown` where it is
+        given
+        """
         both = torch.cat([sources[:, 1], sources[:, 0]]).to(self.embed.weight.dtype)
         x, y = self.embed(self.stem(both).movedim(1, -1)).chunk(2)
         x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
@@ -337,8 +348,8 @@ class TITA(FusionModel):
     def explain(self, sources: Tensor, condition: None = None, context: Context | None = None) -> dict[str, Tensor]:
         """Weights of OAF, (B,) each, and two maps (B, H, W) for each block and source.
 
-        phi: the largest phi of a pixel (its mean if a sigmoid); cross: share of the other source in IPA's values, mean over heads.
-        `first` and `second` are the sources in the order they were given to the model.
+        phi: the largest phi of a pixel (its mean if a sigmoid); cross: share of the other source in IPA's values, mean
+        over heads. `first` and `second` are the sources in the order they were given to the model.
         """
         shown: list[Tensor] = []
         _, w = self._adapt(*self._features(sources, shown), context)
@@ -353,7 +364,9 @@ class TITA(FusionModel):
 
 
 def _initialise(module: nn.Module) -> None:
-    """Linear layers truncated normal with deviation 0.02, convolutions of OAF Xavier uniform, biases 0; other convolutions as PyTorch's."""
+    """Linear layers truncated normal with deviation 0.02, convolutions of OAF Xavier uniform, biases 0; other
+    convolutions as PyTorch's.
+    """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,7 +1,8 @@
-"""Attention inside windows of 8x8 pixels, every second time shifted by 4 (Swin), as networks of fusion use it, made for CPUs.
+"""Attention inside windows of 8x8 pixels, every second time shifted by 4 (Swin), as networks of fusion use it, made for
+CPUs.
 
-Everything in a block happens inside a window or a pixel, so a whole block runs on a few windows at a time and stays in the cache. Windows start at
-multiples of 8 from the top left corner of what they are given.
+Everything in a block happens inside a window or a pixel, so a whole block runs on a few windows at a time and stays in
+the cache. Windows start at multiples of 8 from the top left corner of what they are given.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ def from_windows(x: Tensor, shift: int) -> Tensor:
 
 
 def shift_masks() -> Tensor:
-    """(4, 64, 64): added to the scores of a shifted window inside, at the right, at the bottom, in the corner: 0 or -100.
+    """(4, 64, 64): added to the scores of a shifted window inside, at the right, at the bottom, in the corner: 0 or
+    -100.
 
-    The last window of a shifted row or column holds two bands from opposite sides of the image; they must not see each other.
+    The last window of a shifted row or column holds two bands from opposite sides of the image; they must not see each
+    other.
     """
     half = torch.arange(WINDOW) >= WINDOW - SHIFT
     right, below = half.repeat(WINDOW), half.repeat_interleave(WINDOW)
@@ -54,8 +57,8 @@ def over_windows(
 ) -> list[Tensor]:
     """Runs `block(*windows, mask)` over all windows of (B, H, W, C) tensors; windows are (B, n, 64, C).
 
-    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they came from. What a block
-    returns beyond its tensors, (B n, 64, K), comes after them as (B, H, W, K).
+    `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they
+    came from. What a block returns beyond its tensors, (B n, 64, K), comes after them as (B, H, W, K).
     """
     parts = [to_windows(x, shift) for x in tensors]
     nh, nw = parts[0].shape[1:3]
@@ -87,7 +90,9 @@ def over_windows(
 
 
 def drop(x: Tensor, rate: float, training: bool) -> Tensor:
-    """Drop path: zero for a share `rate` of the samples (first dimension), the others scaled up; nothing outside training."""
+    """Drop path: zero for a share `rate` of the samples (first dimension), the others scaled up; nothing outside
+    training.
+    """
     if not training or not rate:
         return x
     kept = torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate
@@ -129,7 +134,9 @@ class WindowAttention(nn.Module):
 
 
 class _Attend(Function):
-    """Softmax attention whose scores are written once and whose gradients need no copies; works in the precision of its inputs."""
+    """Softmax attention whose scores are written once and whose gradients need no copies; works in the precision of its
+    inputs.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
@@ -157,7 +164,8 @@ def _weights(q: Tensor, k: Tensor, added: Tensor, batch: int) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor:
-    """softmax(q^T k + added) of each window and head, applied to v: q, k, v (batch n heads, d, 64), added (heads, 64, 64) or (n, heads, 64, 64).
+    """softmax(q^T k + added) of each window and head, applied to v: q, k, v (batch n heads, d, 64), added (heads, 64,
+    64) or (n, heads, 64, 64).
 
     Under autocast all of it, the softmax too, is of the lower precision of q.
     """

@@ -1,7 +1,8 @@
 """Frozen vision transformers behind one call: `features(images) -> list of maps`.
 
 One small ViT of ours reads the weights of DINOv3 (Meta, arXiv 2508.10104; weights: DINOv3 licence, gated), of DINOv2
-(arXiv 2304.07193; code and weights Apache-2.0) and of our tiny one, distilled from DINOv2-S (training/distil.py; Apache-2.0).
+(arXiv 2304.07193; code and weights Apache-2.0) and of our tiny one, distilled from DINOv2-S (training/distil.py;
+Apache-2.0).
 
     name        blocks x width   positions                weights from
     dinov3-s    12 x 384         rotary, 4 registers      a folder or hub id in the Hugging Face layout
@@ -201,9 +202,10 @@ class Vit(nn.Module):
 class Backbone(FrozenModule):
     """A frozen ViT.
 
-    name: one of BACKBONES, 'none', or a folder or hub id in the Hugging Face layout (DINOv3, DINOv2 or ours). Weights are read at the first
-    use or by `load`. random: weights drawn from a fixed seed instead, for the ablation. scaled: images are normalised as the backbone was
-    trained (mean and deviation); otherwise the mean alone is taken off, as in UniFusion's code.
+    name: one of BACKBONES, 'none', or a folder or hub id in the Hugging Face layout (DINOv3, DINOv2 or ours). Weights
+    are read at the first use or by `load`. random: weights drawn from a fixed seed instead, for the ablation. scaled:
+    images are normalised as the backbone was trained (mean and deviation); otherwise the mean alone is taken off, as in
+    UniFusion's code.
     """
 
     mean: Tensor
@@ -247,7 +249,9 @@ class Backbone(FrozenModule):
         self.ready = True
 
     def fingerprint(self) -> str:
-        """First 16 hexadecimal digits of the sha256 over the weights, in float16 so that storage does not matter; '' for 'none'."""
+        """First 16 hexadecimal digits of the sha256 over the weights, in float16 so that storage does not matter; ''
+        for 'none'.
+        """
         return fingerprint(value for _, value in sorted(self.named_parameters())) if self.vit is not None else ""
 
     def _find(self) -> Path:
@@ -256,7 +260,9 @@ class Backbone(FrozenModule):
 
 
 def find_folder(name: str) -> Path:
-    """The folder with config.json and model.safetensors of a backbone: in the package, in the cache, a path, on the hub."""
+    """The folder with config.json and model.safetensors of a backbone: in the package, in the cache, a path, on the
+    hub.
+    """
     known = BACKBONES.get(name)
     if known is not None:
         for folder in (package_folder(f"{name}-vit"), cache_folder() / name):

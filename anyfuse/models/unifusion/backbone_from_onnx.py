@@ -40,10 +40,11 @@ def read_fields(data: memoryview) -> list[tuple[int, Any]]:
 
 
 def vit_from_onnx(data: bytes) -> Vit:
-    """The DINOv2 ViT-S/14 in an exported model whose nodes keep transformers' names (TensorProto and NodeProto of onnx.proto).
+    """The DINOv2 ViT-S/14 in an exported model whose nodes keep transformers' names (TensorProto and NodeProto of
+    onnx.proto).
 
-    Biases and norms are stored by name; the matrices of linear layers lost theirs and get them back from their nodes, the cls token's and the
-    table's positions likewise.
+    Biases and norms are stored by name; the matrices of linear layers lost theirs and get them back from their nodes,
+    the cls token's and the table's positions likewise.
     """
     (graph,) = (v for n, v in read_fields(memoryview(data)) if n == 7)
     tensors: dict[str, Tensor] = {}

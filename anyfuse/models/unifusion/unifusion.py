@@ -1,7 +1,8 @@
-"""UniFusion (CVPR 2026, arXiv 2603.14214): a frozen DINO backbone, adapters that reconstruct their inputs, and a fusion network.
+"""UniFusion (CVPR 2026, arXiv 2603.14214): a frozen DINO backbone, adapters that reconstruct their inputs, and a fusion
+network.
 
-Origin: rewritten from the paper and from facts about its released code; none of that code is here. Code: Apache-2.0. Weights of
-the trained part: Apache-2.0; of the backbone: see backbone.py.
+Origin: rewritten from the paper and from facts about its released code; none of that code is here. Code: Apache-2.0.
+Weights of the trained part: Apache-2.0; of the backbone: see backbone.py.
 
     features   one frozen ViT for all inputs: blocks 2, 5, 8, 11, final norm, patch tokens only
     adapter    one per input: a ladder from 1/16 to full size, joined by a 3x3 convolution of the image itself ("skip")
@@ -9,8 +10,8 @@ the trained part: Apache-2.0; of the backbone: see backbone.py.
     upper      four rounds of paired cross-attention blocks and a decoder (theta); attention is between channels and sums over all
                pixels, so a result at one pixel depends on the whole image: it cannot be tiled (halo None)
 
-Options beyond the paper: luma in and out, other norms, fusion at half size, one adapter for all, sets of any number of inputs.
-docs/systems/unifusion.md says what differs and why.
+Options beyond the paper: luma in and out, other norms, fusion at half size, one adapter for all, sets of any number of
+inputs. docs/systems/unifusion.md says what differs and why.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ CHOICES = {
 class UniFusionConfig:
     """backbone: see backbone.py. width: channels D of adapters and fusion. rounds: of paired cross blocks.
 
-    colour: 'rgb' as the paper, or 'luma' (chroma goes around the network). norm of the adapters: 'batch' as the paper; 'running': batch norm that
-    uses its running statistics in training too; 'group'. inputs: 'two' as the paper; 'shared': one adapter for both; 'set': everything is
-    shared, any number in any order. half: the fusion works at half size. adapter: False leaves the ladder out (ablation).
-    reconstructors: build them (training needs them, fusion does not). random_backbone: fixed random weights (ablation). scaled: the
-    backbone gets its own normalisation; the paper's code takes the mean off and no more.
+    colour: 'rgb' as the paper, or 'luma' (chroma goes around the network). norm of the adapters: 'batch' as the paper;
+    'running': batch norm that uses its running statistics in training too; 'group'. inputs: 'two' as the paper;
+    'shared': one adapter for both; 'set': everything is shared, any number in any order. half: the fusion works at half
+    size. adapter: False leaves the ladder out (ablation).
+    reconstructors: build them (training needs them, fusion does not). random_backbone: fixed random weights (ablation).
+    scaled: the backbone gets its own normalisation; the paper's code takes the mean off and no more.
     """
 
     backbone: str = "dinov3-s"
@@ -75,7 +77,8 @@ class UniFusionConfig:
 class RunningNorm(nn.BatchNorm2d):
     """Batch norm with running statistics in training as in use, so that small batches of mixed tasks do not disturb it.
 
-    Each pass in training updates the statistics first: their plain mean over the first 100 passes, then a moving average.
+    Each pass in training updates the statistics first: their plain mean over the first 100 passes, then a moving
+    average.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,7 +195,10 @@ class Attention(nn.Module):
         self.out = Pointwise(width, width)
 
     def forward(self, x: Tensor, y: Tensor, n: int = 1) -> Tensor:
-        """Queries from x, keys and values from y, both (B*N, C, H, W). With N > 1 each input looks at all the others of its set."""
+        """Queries from x, keys and values from y, both (B*N, C, H, W).
+
+        With N > 1 each input looks at all the others of its set.
+        """
         shape = x.shape
         q = pixels(self.q_near(self.q(x)), n)  # (B, N, HW, C)
         k, v = (pixels(t, n) for t in self.kv_near(self.kv(y)).chunk(2, 1))
@@ -303,7 +309,10 @@ class Fusion(nn.Module):
 
 
 class UniFusion(FusionModel):
-    """The whole system. Training takes it in its parts: observe, encode, reconstruct, decode; forward joins what fusion needs."""
+    """The whole system.
+
+    Training takes it in its parts: observe, encode, reconstruct, decode; forward joins what fusion needs.
+    """
 
     stride = 16
     margin = 8
@@ -385,7 +394,10 @@ class UniFusion(FusionModel):
         self.backbone.load()
 
     def load_weights(self, path: str | Path) -> None:
-        """As FusionModel; reconstructors in the file are passed over where this model has none. The backbone must be the one of training."""
+        """As FusionModel; reconstructors in the file are passed over where this model has none.
+
+        The backbone must be the one of training.
+        """
         super().load_weights(path)
         self.prepare()
         if self.backbone_print.any() and not torch.equal(self.backbone_print.cpu(), self._print()):

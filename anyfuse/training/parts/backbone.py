@@ -1,4 +1,5 @@
-"""Distillation of the tiny ViT from DINOv2-S: its maps at four depths learn to predict the teacher's, whatever camera took the image.
+"""Distillation of the tiny ViT from DINOv2-S: its maps at four depths learn to predict the teacher's, whatever camera
+took the image.
 
     pool       crops of natural images, fixed; the teacher's maps of them are computed once and kept on disk
     student    sees the crop itself, or the crop through another exposure, an inversion or a curve as of a thermal camera, while
@@ -6,7 +7,8 @@
     loss       per depth a linear map from the student's channels to the teacher's, which is thrown away after; 1 - cosine, plus
                smooth L1 on channels scaled to deviation 1
 
-A part of the pool has its curve before the teacher sees it: real thermal images are to have features as the teacher would give them.
+A part of the pool has its curve before the teacher sees it: real thermal images are to have features as the teacher
+would give them.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ from ..objectives import clip_gradients, decay_groups, set_rate
 
 @dataclass(frozen=True)
 class Distillation:
-    """`pool`: crops with the teacher's maps on disk (about 250 kB each). `folders`: below the data root; files of thermal and medical
-    images may be among them. `altered`: share of crops that the student sees through a curve that the teacher does not."""
+    """`pool`: crops with the teacher's maps on disk (about 250 kB each).
+
+    `folders`: below the data root; files of thermal and medical images may be among them. `altered`: share of crops
+    that the student sees through a curve that the teacher does not.
+    """
 
     student: str = "tiny"
     teacher: str = "dinov2-s"
@@ -64,7 +69,9 @@ DISTILLATIONS: dict[str, Distillation] = {"tiny-vit": Distillation()}
 
 
 def tone(image: Tensor, gen: Generator) -> Tensor:
-    """RGB (3, H, W) in [0, 1] -> the same scene as another camera would give it: exposure, inversion, thermal-like curve, or grey."""
+    """RGB (3, H, W) in [0, 1] -> the same scene as another camera would give it: exposure, inversion, thermal-like
+    curve, or grey.
+    """
     kind = integer(0, 3, gen)
     if kind == 0:  # exposure, clipped
         image = (image**2.2 * 2 ** uniform(-3, 2, gen)).clamp(0, 1) ** (1 / 2.2)
@@ -96,9 +103,11 @@ def draw_crop(images: list[np.ndarray], size: int, gen: Generator) -> Tensor:
 
 
 class Pool:
-    """Fixed crops (count, 3, S, S) uint8 and the teacher's maps of them (count, 4, E, S/16, S/16) float16, on disk in `folder`.
+    """Fixed crops (count, 3, S, S) uint8 and the teacher's maps of them (count, 4, E, S/16, S/16) float16, on disk in
+    `folder`.
 
-    Made at the first use, in parts, so that an interrupted making goes on; made anew where recipe, images or teacher changed.
+    Made at the first use, in parts, so that an interrupted making goes on; made anew where recipe, images or teacher
+    changed.
     """
 
     def __init__(
@@ -175,7 +184,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def linear_cka(a: Tensor, b: Tensor) -> float:
-    """Linear centred kernel alignment (Kornblith, ICML 2019) of two sets of vectors (P, C) and (P, D): 1 for equal up to rotation."""
+    """Linear centred kernel alignment (Kornblith, ICML 2019) of two sets of vectors (P, C) and (P, D): 1 for equal up
+    to rotation.
+    """
     a, b = a - a.mean(0), b - b.mean(0)
     cross = (a.T @ b).square().sum()
     return float(cross / ((a.T @ a).norm() * (b.T @ b).norm()).clamp_min(1e-20))
@@ -191,7 +202,8 @@ def distil(
     save_every: int = 200,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains the student and writes model.safetensors, config.json, README.md, log.jsonl and last.pt to `out`, the pool to OUT/pool.
+    """Trains the student and writes model.safetensors, config.json, README.md, log.jsonl and last.pt to `out`, the pool
+    to OUT/pool.
 
     Goes on from a last.pt of the same recipe and pool, to the bit.
     """
@@ -247,7 +259,9 @@ def distil(
 
 @torch.no_grad()
 def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) -> dict[str, list[float]]:
-    """On crops kept apart (other crops of the same images), per depth: cosine of the prediction and CKA of the own features, for the crop itself and through `tone`."""
+    """On crops kept apart (other crops of the same images), per depth: cosine of the prediction and CKA of the own
+    features, for the crop itself and through `tone`.
+    """
     index = np.arange(recipe.pool, recipe.pool + recipe.held_out)
     crops, maps = pool.get(index)
     gen = torch.Generator().manual_seed(1)

@@ -39,8 +39,12 @@ from .backbone import draw_crop, tone
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """`folders`: below the data root; those that are not there are left out. `altered`: share of crops with another tone. `jitter`: deviation
-    of noise on the latents, of their own. Weights of the losses: `squared` error, `bands`; reconstruction has 1. `autocast`: the network in bfloat16, the loss not. lr follows a cosine to lr/50."""
+    """`folders`: below the data root; those that are not there are left out.
+
+    `altered`: share of crops with another tone. `jitter`: deviation of noise on the latents, of their own. Weights of
+    the losses: `squared` error, `bands`; reconstruction has 1. `autocast`: the network in bfloat16, the loss not. lr
+    follows a cosine to lr/50.
+    """
 
     folders: tuple[str, ...] = (
         "natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over",
@@ -126,7 +130,8 @@ def train_codec(
     save_every: int = 200,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt to `out`.
+    """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt to
+    `out`.
 
     Goes on from a last.pt of the same plan and images, to the bit.
     Raises FusionError for a crop that the codec cannot take, and for a data root without images.

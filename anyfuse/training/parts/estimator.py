@@ -1,7 +1,9 @@
-"""Training of the estimator of faults: images are degraded, their statistics are taken once, a small network learns them.
+"""Training of the estimator of faults: images are degraded, their statistics are taken once, a small network learns
+them.
 
 rows        pairs of infrared and visible, of exposures (real and made), of focus planes (made), single visible images, and for the task alone
-            medical ones; a share `clean` of them as they are, the others by one to three operations drawn from the task's menu
+            medical ones; a share `clean` of them as they are, the others by one to three operations drawn from the
+            task's menu
 files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and thresholds, and trains nothing
 thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images are told that something is wrong
 """
@@ -39,8 +41,10 @@ from ..objectives import set_rate
 
 @dataclass(frozen=True)
 class EstimatePlan:
-    """`pairs`, `tuning`, `tests`: scenes to train on, to calibrate on and held out; of the latter two as many clean ones come on top. `clean`: share of
-    scenes that stay as they are. `least`, `most`: sides of the crops in pixels. `alarms`: largest share of clean images with an alarm."""
+    """`pairs`, `tuning`, `tests`: scenes to train on, to calibrate on and held out; of the latter two as many clean
+    ones come on top. `clean`: share of scenes that stay as they are. `least`, `most`: sides of the crops in pixels.
+    `alarms`: largest share of clean images with an alarm.
+    """
 
     pairs: int = 2600
     tuning: int = 350
@@ -74,8 +78,9 @@ KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "s
 
 @dataclass
 class Rows:
-    """Statistics and answers. x (R, F), role (R,), there and strength (R, faults), clean (R,) whether its scene is as it was; of pairs first and second
-    (Q,) places of rows, pair (Q, P), task (Q,)."""
+    """Statistics and answers. x (R, F), role (R,), there and strength (R, faults), clean (R,) whether its scene is as
+    it was; of pairs first and second (Q,) places of rows, pair (Q, P), task (Q,).
+    """
 
     x: Tensor
     role: Tensor
@@ -92,7 +97,9 @@ class Rows:
 
 
 class Scenes:
-    """Luma of all files of FOLDERS (1, H, W) uint8 in groups, in memory, apart in files for training, tuning and testing."""
+    """Luma of all files of FOLDERS (1, H, W) uint8 in groups, in memory, apart in files for training, tuning and
+    testing.
+    """
 
     def __init__(self, root: Path) -> None:
         self.groups: dict[str, dict[str, list[list[np.ndarray]]]] = {"train": {}, "tune": {}, "test": {}}
@@ -203,7 +210,9 @@ def make_rows(
 
 
 def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
-    """Statistics of the files of a part, clean and looked at as in use: pairs, and natural and street images as visible ones or focus planes."""
+    """Statistics of the files of a part, clean and looked at as in use: pairs, and natural and street images as visible
+    ones or focus planes.
+    """
     found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     nothing, start = torch.zeros(len(FAULTS)), time.process_time()
     for name, groups in scenes.groups[part].items():
@@ -280,7 +289,9 @@ def _loss(model: Estimator, rows: Rows, plan: EstimatePlan, gen: torch.Generator
 
 
 def calibrate(model: Estimator, rows: Rows, clean: Rows, alarms: float) -> None:
-    """Probabilities by a line through the logits of each fault, pulled to the identity; thresholds by the clean rows, in place."""
+    """Probabilities by a line through the logits of each fault, pulled to the identity; thresholds by the clean rows,
+    in place.
+    """
     with torch.no_grad():
         keep = rows.role >= 0
         role, there = rows.role[keep], rows.there[keep]
@@ -313,7 +324,9 @@ def calibrate(model: Estimator, rows: Rows, clean: Rows, alarms: float) -> None:
 
 @torch.no_grad()
 def measure(model: Estimator, rows: Rows, clean: Rows) -> dict[str, object]:
-    """Precision and recall of each fault over degraded scenes of the held-out files, strengths, alarms on clean images, and tasks."""
+    """Precision and recall of each fault over degraded scenes of the held-out files, strengths, alarms on clean images,
+    and tasks.
+    """
     keep = rows.role >= 0
     role, there = rows.role[keep], rows.there[keep].bool()
     logits, strengths = model(rows.x[keep], role)
@@ -383,7 +396,9 @@ VERSION = 1
 def _all_rows(
     scenes: Scenes, plan: EstimatePlan, path: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, Rows], float]:
-    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left in `path` are read."""
+    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left
+    in `path` are read.
+    """
     made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
     key = sha256(json.dumps([made_of, scenes.manifest, VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}

@@ -1,7 +1,8 @@
-"""Training of the built-in language model on the prompt bank: tags of words and labels of texts, with typos and sentences out of scope.
+"""Training of the built-in language model on the prompt bank: tags of words and labels of texts, with typos and
+sentences out of scope.
 
-Only 'known' templates and synonyms are drawn. A word's tag comes from the lexicon, so nobody labels anything; the network learns it from letters
-and neighbours, and so reads words that the lexicon does not hold.
+Only 'known' templates and synonyms are drawn. A word's tag comes from the lexicon, so nobody labels anything; the
+network learns it from letters and neighbours, and so reads words that the lexicon does not hold.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ from ..objectives import set_rate
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """typos: share of texts with slips, one per six words. others: share of texts out of scope. forget: share of words read by their
-    fixed vector alone."""
+    """typos: share of texts with slips, one per six words. others: share of texts out of scope. forget: share of words
+    read by their fixed vector alone.
+    """
 
     steps: int = 4000
     batch: int = 48

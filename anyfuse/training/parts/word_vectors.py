@@ -1,8 +1,9 @@
 """Word vectors for the built-in language model, from MiniLM: python -m anyfuse.training.words LIST OUT
 
-LIST holds English words, one a line (SCOWL's small list, Debian's wamerican-small, made what the package carries). MiniLM encodes each word alone.
-Kept are the commonest words and those nearest to the known part of the lexicon; their vectors are projected on the principal directions,
-half whitened, and stored as int8 in OUT/words.safetensors. So the network knows that smog is near haze before it is trained.
+LIST holds English words, one a line (SCOWL's small list, Debian's wamerican-small, made what the package carries).
+MiniLM encodes each word alone. Kept are the commonest words and those nearest to the known part of the lexicon; their
+vectors are projected on the principal directions, half whitened, and stored as int8 in OUT/words.safetensors. So the
+network knows that smog is near haze before it is trained.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ from ...language.encoder import WORDS_NAME, WORDS_WIDTH, TransformersEncoder, lo
 from ...language.lexicon import rows, split
 
 COUNT, COMMON, LETTERS = 9000, 8000, 10
-"""Words taken, the rank in MiniLM's vocabulary to which a word counts as common, and the letters of the longest word that is stored."""
+"""Words taken, the rank in MiniLM's vocabulary to which a word counts as common, and the letters of the longest word
+that is stored.
+"""
 
 
 def make_words(words: list[str], out: str | Path, count: int = COUNT) -> Path:
-    """Writes the words kept (`count` less the longest) and their vectors (N, 48) int8, a unit being 1/32; returns the file. Needs the encoder 'minilm'."""
+    """Writes the words kept (`count` less the longest) and their vectors (N, 48) int8, a unit being 1/32; returns the
+    file. Needs the encoder 'minilm'.
+    """
     encoder = load_encoder("minilm")
     if not isinstance(encoder, TransformersEncoder):
         raise FusionError("word vectors are made with the encoder minilm")

@@ -1,4 +1,5 @@
-"""Pools of training items on disk: made once, kept with the codec's latents, shared by all runs beside each other that ask for the same one.
+"""Pools of training items on disk: made once, kept with the codec's latents, shared by all runs beside each other that
+ask for the same one.
 
 PREFIX-KEY/pixels.npy           (count, planes, S, S) uint8
 PREFIX-KEY/NOTES.jsonl          per item what was done, a line of JSON
@@ -35,7 +36,9 @@ TOGETHER = 32
 
 
 class Pool(TrainingData):
-    """TrainingData whose batches come from a pool. A kind of pool says how many planes an item has, which of them get latents, and makes items.
+    """TrainingData whose batches come from a pool.
+
+    A kind of pool says how many planes an item has, which of them get latents, and makes items.
 
     held: task -> groups of the files held out for validation.
     """
@@ -57,7 +60,9 @@ class Pool(TrainingData):
                 self.held.setdefault(data_set.task, []).append(self.validation[name])
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, Any]:
-        """Planes (planes, S, S) in [0, 1] and what was done, to be kept as JSON; the same for each index whenever it is made."""
+        """Planes (planes, S, S) in [0, 1] and what was done, to be kept as JSON; the same for each index whenever it is
+        made.
+        """
         raise NotImplementedError
 
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
@@ -67,7 +72,9 @@ class Pool(TrainingData):
     def fill(
         self, key: list[Any], model: LatentModel, folder: Path, device: str, log: Callable[[str], None]
     ) -> list[Any]:
-        """Makes, or finds, the pool of `key` below `folder`; sets `folder`, `pixels` and `codes`, returns the notes of all items."""
+        """Makes, or finds, the pool of `key` below `folder`; sets `folder`, `pixels` and `codes`, returns the notes of
+        all items.
+        """
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +128,8 @@ class Pool(TrainingData):
         log: Callable[[str], None],
         count: int | None = None,
     ) -> np.ndarray:
-        """A file of latents (count, each, 16, h, w) float16 beside the pool; make(items) -> (items, each, 16, h, w) where it is not there yet.
+        """A file of latents (count, each, 16, h, w) float16 beside the pool; make(items) -> (items, each, 16, h, w)
+        where it is not there yet.
 
         count: of the first so many items; None: of all.
         """

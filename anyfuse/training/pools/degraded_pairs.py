@@ -29,15 +29,18 @@ DEFAULTS: dict[str, float] = {
     "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
     "even": 0.0, "at_start": 0.25, "pool_seed": -1,
 }  # fmt: skip
-"""pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance loss and (image) of the
-decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels count alike, 0 by what each does to the image; at_start: share of t = 0
-in flow; pool_seed: of the pairs, so that runs of several seeds share a pool; -1: the run's."""
+"""pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance
+loss and (image) of the decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels
+count alike, 0 by what each does to the image; at_start: share of t = 0 in flow; pool_seed: of the pairs, so that runs
+of several seeds share a pool; -1: the run's.
+"""
 
 
 @dataclass
 class LatentBatch(Batch):
-    """Batch of degraded sources: clean are the sources before, truth the target; latents (B, 32, h, w) of the sources, goal (B, 16, h, w)
-    of the target; plans: per pair what was done to each source."""
+    """Batch of degraded sources: clean are the sources before, truth the target; latents (B, 32, h, w) of the sources,
+    goal (B, 16, h, w) of the target; plans: per pair what was done to each source.
+    """
 
     latents: Tensor | None = None
     goal: Tensor | None = None
@@ -48,7 +51,9 @@ class Words(Protocol):
     """Tells a model of degradations."""
 
     def __call__(self, plans: Sequence[tuple[Plan, ...]]) -> Tensor:
-        """Per pair what was done to each source -> embeddings (B, E); what is drawn comes from torch's global generator."""
+        """Per pair what was done to each source -> embeddings (B, E); what is drawn comes from torch's global
+        generator.
+        """
 
 
 # ---------------------------------------------------------------------- the pool
@@ -57,7 +62,8 @@ class Words(Protocol):
 class DegradedPairs(Pool):
     """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
 
-    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in `scores`.
+    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in
+    `scores`.
     """
 
     prefix, notes, planes, coded = "pairs", "plans.jsonl", 5, (0, 1, 4)
@@ -127,7 +133,9 @@ class DegradedPairs(Pool):
 
     @torch.inference_mode()
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
-        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and of the default model."""
+        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and
+        of the default model.
+        """
         found: dict[str, dict[str, float]] = {}
         teacher, trained = load_model(TEACHER).to(device), self.train
         for turn, task in enumerate(self.tasks):

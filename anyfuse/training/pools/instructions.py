@@ -1,11 +1,13 @@
-"""The mixture of instructions that DiTFuse (arXiv 2512.07170) is trained on, from a pool on disk; instruct.py trains on it.
+"""The mixture of instructions that DiTFuse (arXiv 2512.07170) is trained on, from a pool on disk; instruct.py trains on
+it.
 
     m3        two degraded views of a natural image (degradation/masked_pairs.py); the target is the image; prompt [FUSION]
     pairs     infrared and visible, exposures, synthetic focus, medical images where the recipe has a set of them; the target is the truth where there is one, else what the default model makes of them
     control   an M3 or a real pair whose target has another tone (data/tones.py); prompt [CONTROL]
     segment   a street image of CamVid, twice, as an M3 pair or beside a version in other tones; the target is the image, the mask that of a class
 
-Origin: ours, from the paper's description; the shares of the mixture beside the 4.3 % of real pairs are ours. Licence: Apache-2.0.
+Origin: ours, from the paper's description; the shares of the mixture beside the 4.3 % of real pairs are ours. Licence:
+Apache-2.0.
 """
 
 from __future__ import annotations
@@ -63,12 +65,13 @@ DEFAULTS: dict[str, float] = {
     "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
     "even": 0.0, "at_start": 0.25, "pool_seed": -1,
 }  # fmt: skip
-"""pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views (paper's command: 0.25); complements: share of M3 pairs of
-which one view has other tones. drop: share without any condition; wordless: with the images alone; untold: share of
-real pairs whose subtask is not said, as most users do not say it.
-decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters, 0: everything is trained.
-even: 1 lets all latent channels count alike, 0 by what each does to the image. at_start: share of t = 0.
-pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's."""
+"""pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views
+(paper's command: 0.25); complements: share of M3 pairs of which one view has other tones. drop: share without any
+condition; wordless: with the images alone; untold: share of real pairs whose subtask is not said, as most users do not
+say it. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters,
+0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image. at_start:
+share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
+"""
 
 STRAIGHTEN = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
     "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0,
@@ -78,9 +81,10 @@ STRAIGHTEN = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
 
 @dataclass(kw_only=True)
 class InstructBatch(Batch):
-    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose images count; classes
-    (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a class, and some pixel has a known one; origin (B, 16, h, w): the noise that
-    goes with the goal, of 'straighten'."""
+    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose
+    images count; classes (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a
+    class, and some pixel has a known one; origin (B, 16, h, w): the noise that goes with the goal, of 'straighten'.
+    """
 
     latents: Tensor
     goal: Tensor
@@ -92,7 +96,9 @@ class InstructBatch(Batch):
 
 
 class InstructPairs(Pool):
-    """The mixture, from a pool in FOLDER/instruct-KEY with sources, target and classes of each item. scored: held-out items per kind in `scores`."""
+    """The mixture, from a pool in FOLDER/instruct-KEY with sources, target and classes of each item. scored: held-out
+    items per kind in `scores`.
+    """
 
     prefix, notes, planes, coded = "instruct", "items.jsonl", 4, (0, 1, 2)
     scored: ClassVar[int] = 8
@@ -128,7 +134,9 @@ class InstructPairs(Pool):
             self.members = {kind: [k for k in found if k < len(self.ends)] for kind, found in self.members.items()}
 
     def _streets(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """CamVid's images with their classes (2, H, W) uint8, to train on and, every tenth, to hold out; none where the share is 0."""
+        """CamVid's images with their classes (2, H, W) uint8, to train on and, every tenth, to hold out; none where the
+        share is 0.
+        """
         folders = [self.root / name for name in CAMVID]
         if not all(folder.is_dir() for folder in folders):
             if self.shares["segment"]:
@@ -200,7 +208,9 @@ class InstructPairs(Pool):
         return image.clamp(0, 1), classes
 
     def twins(self, image: Tensor, gen: Generator) -> Tensor:
-        """(S, S) -> a pair (2, S, S): the image twice, half of the time; else M3 views, or one in other tones, first as infrared is."""
+        """(S, S) -> a pair (2, S, S): the image twice, half of the time; else M3 views, or one in other tones, first as
+        infrared is.
+        """
         drawn = uniform(0, 1, gen)
         if drawn < 0.5:
             return torch.stack([image, image])
@@ -233,7 +243,10 @@ class InstructPairs(Pool):
         return batch
 
     def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, bool]:
-        """The prompt of an item, whether its images count, and whether it names classes. A tone is never asked for without words."""
+        """The prompt of an item, whether its images count, and whether it names classes.
+
+        A tone is never asked for without words.
+        """
         rng = random.Random(int(torch.randint(2**31 - 1, (), generator=gen)))
         if rng.random() < self.options["drop"]:
             return NOTHING, False, False
@@ -251,7 +264,9 @@ class InstructPairs(Pool):
         return prompt(control, rng, self.tagged), True, bool(control.segment)
 
     def _endpoints(self, recipe: Recipe, device: str, log: Callable[[str], None]) -> np.ndarray:
-        """(ends, 1, 16, h, w): what the model of `start` makes of the first items, in `teacher_steps` steps from noise of their own."""
+        """(ends, 1, 16, h, w): what the model of `start` makes of the first items, in `teacher_steps` steps from noise
+        of their own.
+        """
         teacher = load_model(recipe.start).to(device)
         assert isinstance(teacher, DiTFuse)
         teacher.steps = int(self.options["teacher_steps"])
@@ -269,8 +284,9 @@ class InstructPairs(Pool):
 
     @torch.inference_mode()
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
-        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model told as the item is and of the default model; of
-        segment also the mean IoU of the classes there at 0.5."""
+        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model told as the item is and of
+        the default model; of segment also the mean IoU of the classes there at 0.5.
+        """
         assert isinstance(model, DiTFuse)
         teacher, trained, streets = load_model(TEACHER).to(device), self.train, self.streets
         found: dict[str, dict[str, float]] = {}
@@ -296,13 +312,16 @@ class InstructPairs(Pool):
 
 
 def trained_streets(images: Sequence[Street]) -> list[Street]:
-    """Of all street images in the order of their names those that are trained on: without every tenth, which `scores` looks at."""
+    """Of all street images in the order of their names those that are trained on: without every tenth, which `scores`
+    looks at.
+    """
     return [image for k, image in enumerate(images) if k % 10 != 9]
 
 
 def drawn_tones(gen: Generator) -> tuple[str, ...]:
-    """Light alone and contrast alone three times in eight each, so that either of the two contrasts, which changes an image less than light does,
-    comes twice as often as each of the four lights; both together twice in eight."""
+    """Light alone and contrast alone three times in eight each, so that either of the two contrasts, which changes an
+    image less than light does, comes twice as often as each of the four lights; both together twice in eight.
+    """
     light, contrast = TONES[integer(0, 3, gen)], TONES[integer(4, 5, gen)]
     drawn = integer(0, 7, gen)
     return (light,) if drawn < 3 else (contrast,) if drawn < 6 else (light, contrast)

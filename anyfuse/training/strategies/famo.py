@@ -1,6 +1,7 @@
 """FAMO: fast adaptive multitask optimisation (Liu, Feng, Stone, Liu, NeurIPS 2023), as TITA uses it.
 
-Tasks whose loss falls fast lose weight, so that all fall at a similar rate; one backward pass a step, whatever the number of tasks.
+Tasks whose loss falls fast lose weight, so that all fall at a similar rate; one backward pass a step, whatever the
+number of tasks.
 
     z = softmax(xi)                              weights of the tasks, xi starts at 0
     D_i = l_i - b + eps                          losses above a bound b
@@ -83,7 +84,10 @@ class Balance:
 
 
 class Famo:
-    """FAMO behind the calls of strategies.Strategy; options as in `Balance`. The second evaluation is in training mode, without gradients."""
+    """FAMO behind the calls of strategies.Strategy; options as in `Balance`.
+
+    The second evaluation is in training mode, without gradients.
+    """
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe

@@ -1,4 +1,5 @@
-"""Training in latent space on degraded pairs: strategy 'latent', for models with the parts of MMAIF (ICCV 2025, arXiv 2503.14944).
+"""Training in latent space on degraded pairs: strategy 'latent', for models with the parts of MMAIF (ICCV 2025, arXiv
+2503.14944).
 
     pool        clean pairs of every task, their target, and the pair degraded by one to three operations (data/degrade.py); made once, kept on
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
@@ -39,7 +40,8 @@ from ..recipes import Recipe
 class Latent(Descent):
     """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
 
-    words: makes vectors of what was done to a pair; None: the numbers of models/mmaif/instruction.py where they fit the model, else no instructions.
+    words: makes vectors of what was done to a pair; None: the numbers of models/mmaif/instruction.py where they fit the
+    model, else no instructions.
     """
 
     model: MMAIF
@@ -118,8 +120,8 @@ class Latent(Descent):
 def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
     """(B, 31): what was done to the sources of B pairs, as a user would say it.
 
-    A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a user who names none. Of some pairs
-    the sources are not told apart. Draws from torch's global generator.
+    A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a
+    user who names none. Of some pairs the sources are not told apart. Draws from torch's global generator.
     """
     out = torch.zeros(len(plans), WIDTH)
     for row, pair in zip(out, plans, strict=True):

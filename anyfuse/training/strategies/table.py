@@ -1,6 +1,7 @@
 """Optimisation strategies: how one update is made from the batches of all tasks.
 
-Every strategy has the same three calls, so each can train every model that meets its needs, and an ablation is a flag of the recipe.
+Every strategy has the same three calls, so each can train every model that meets its needs, and an ablation is a flag
+of the recipe.
 """
 
 from __future__ import annotations

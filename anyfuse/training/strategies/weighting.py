@@ -35,10 +35,11 @@ class Plain(Descent):
 
 
 class Uncertainty:
-    """Learned weights by homoscedastic uncertainty (Kendall, Gal, Cipolla, CVPR 2018, eq. 7): sum of exp(-s) L / 2 + s / 2.
+    """Learned weights by homoscedastic uncertainty (Kendall, Gal, Cipolla, CVPR 2018, eq. 7): sum of exp(-s) L / 2 + s
+    / 2.
 
-    s is the logarithm of a task's variance, learned with the network at a rate of its own. Losses may have any sign, but a task whose
-    loss stays negative gains weight without bound, so s is kept above -10.
+    s is the logarithm of a task's variance, learned with the network at a rate of its own. Losses may have any sign,
+    but a task whose loss stays negative gains weight without bound, so s is kept above -10.
     """
 
     DEFAULTS: ClassVar[dict[str, float]] = {"rate": 1e-2}
