@@ -1,4 +1,4 @@
-"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | train | score | bench | datasets | degrade."""
+"""The command line: anyfuse fuse | say | estimate | models | backbone | codec | data | train | score | bench | datasets | degrade."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from . import __version__
+from .data.pack_command import app as data_app
 from .degrade import degrade
 from .errors import FusionError
 from .estimate_files import estimate
@@ -31,6 +32,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
+app.add_typer(data_app, name="data")
 app.command()(degrade)
 app.command()(say)
 app.command()(estimate)

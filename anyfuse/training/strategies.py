@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data.batches import Batch, TrainingData
+from ..data.pack import PackedData
 from ..errors import FusionError
 from ..models.base import FusionModel
 from ..models.ditfuse import DiTFuse
@@ -23,14 +24,14 @@ from .instruct import Instruct, Straighten
 from .instruct_pool import InstructPairs
 from .latent import DegradedPairs, Latent
 from .recipes import Recipe
-from .tasks import Descent, clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from .tasks import Descent, clipped_step, make_optimiser, read_options, set_rate, task_losses
 
 
 class Strategy(Protocol):
     """One update of a model from a list of batches, one per task, all with the same number of inputs."""
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging."""
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging: numbers or tensors."""
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -44,7 +45,7 @@ class Plain(Descent):
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
-    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         each, log = task_losses(self.model, batches, self.recipe.losses)
         return each.sum(), log
 
@@ -66,20 +67,19 @@ class Uncertainty:
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
         self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         set_rate(self.optimiser, lr)
         each, log = task_losses(self.model, batches, self.recipe.losses)
         s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
         self.optimiser.zero_grad(set_to_none=True)
         self.own.zero_grad(set_to_none=True)
         (0.5 * (torch.exp(-s) * each + s).sum()).backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
+        norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
         self.own.step()
         with torch.no_grad():
             self.log_variance.clamp_(min=-10)
         weights = {f"weight/{t}": 0.5 * w for t, w in zip(self.tasks, (-self.log_variance).exp().tolist(), strict=True)}
-        return {"loss": float(each.detach().sum()), "norm": norm, **log, **weights}
+        return {"loss": each.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -116,9 +116,11 @@ def build_strategy(model: FusionModel, recipe: Recipe) -> Strategy:
 def build_data(
     model: FusionModel, recipe: Recipe, root: str | Path, out: Path, device: str, log: Callable[[str], None]
 ) -> TrainingData:
-    """What the strategy of a recipe draws its batches from; a pool goes beside the folder `out`."""
+    """What the strategy of a recipe draws its batches from: below the folder `root`, or in the packed file `root`; a pool goes beside `out`."""
     if isinstance(model, DiTFuse) and recipe.strategy in ("instruct", "straighten"):
         return InstructPairs(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
+    if Path(root).is_file():
+        return PackedData(root, recipe.sets)
     return TrainingData(root, recipe.sets, ordered=model.ordered)
