@@ -17,7 +17,6 @@ from ..image.colour import to_luma
 from ..image.random import integer, uniform
 from ..image.stack import Frame, order_of_roles
 from ..io.folders import list_images, pair_by_stem
-from ..io.read import read_image
 from .synthetic import exposure_stack, focus_scene
 
 
@@ -25,10 +24,14 @@ from .synthetic import exposure_stack, focus_scene
 class DataSet:
     """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural
     images.
+
+    A single folder NAME/* holds a folder for each scene, whose images 1, 2, 3 ... are a sequence. share: how often the
+    set is drawn, against the others of its task.
     """
 
     task: str
     folders: tuple[str, ...]
+    share: float = 1.0
 
 
 @dataclass
@@ -44,25 +47,33 @@ class Batch:
 
 
 class TrainingData:
-    """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
+    """Loads the sets of a recipe once.
+
+    Every `holdout`-th file (or scene) of each set is kept for validation and never trained on.
 
     ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files;
     synthetic ones darker first.
     """
 
     def __init__(self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False) -> None:
+        from ..io import read_image  # here, so that packed data need no reader of images
+
         self.root, self.ordered = Path(root), ordered
+        self.set_shares: dict[str, list[float]] = {}
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
         self.validation: dict[str, list[np.ndarray]] = {}  # folder of the set -> held-out groups
         digest = hashlib.sha256()
         self.files = 0
         for data_set in sets:
-            folders = [self.root / f for f in data_set.folders]
+            sequences = data_set.folders[0].endswith("/*")
+            folders = [self.root / f.removesuffix("/*") for f in data_set.folders]
             absent = [f for f in folders if not f.is_dir()]
             if absent:
                 raise FusionError(f"{absent[0]}: the training data of '{data_set.task}' is not there; see --data")
-            if len(folders) == 1:
-                groups: list[tuple[Path, ...]] = [(p,) for p in list_images(folders[0])]
+            if sequences:
+                groups: list[tuple[Path, ...]] = [numbered(d) for d in sorted(folders[0].iterdir()) if d.is_dir()]
+            elif len(folders) == 1:
+                groups = [(p,) for p in list_images(folders[0])]
             else:
                 groups = list(pair_by_stem(folders)[0].values())
             kept: list[np.ndarray] = []
@@ -76,19 +87,30 @@ class TrainingData:
                 order = order_of_roles(frames) if ordered else range(len(frames))
                 stack = np.stack([_luma8(frames[k]) for k in order])
                 if index % holdout == holdout - 1:
-                    self.validation.setdefault(
-                        data_set.folders[0].rpartition("/")[0] or data_set.folders[0], []
-                    ).append(stack)
+                    self.validation.setdefault(set_name(data_set), []).append(stack)
                 else:
                     kept.append(stack)
-            self.train.setdefault(data_set.task, []).append(kept)
+            self.add(data_set, kept)
         self.manifest = digest.hexdigest()
 
-    def crop(self, task: str, size: int, gen: Generator) -> Tensor:
-        """Random group, place, flip and rotation: (N, size, size) in [0, 1]. Sets of one task are drawn evenly."""
-        sets = self.train[task]
-        groups = sets[integer(0, len(sets) - 1, gen)]
+    def add(self, data_set: DataSet, groups: list[np.ndarray]) -> None:
+        """Takes in what a set has to train on."""
+        self.train.setdefault(data_set.task, []).append(groups)
+        self.set_shares.setdefault(data_set.task, []).append(data_set.share)
+
+    def crop(self, task: str, size: int, gen: Generator, n: int = 2) -> Tensor:
+        """Random group, place, flip and rotation: (N, size, size) in [0, 1].
+
+        Sets of one task are drawn by their shares, n images of a longer sequence evenly, in its order.
+        """
+        sets, shares = self.train[task], self.set_shares[task]
+        if len(set(shares)) == 1:
+            groups = sets[integer(0, len(sets) - 1, gen)]
+        else:
+            groups = sets[int(torch.multinomial(torch.tensor(shares), 1, generator=gen))]
         stack = groups[integer(0, len(groups) - 1, gen)]
+        if len(stack) > n:
+            stack = stack[torch.randperm(len(stack), generator=gen)[:n].sort().values.numpy()]
         h, w = stack.shape[1:]
         scale = 1.0
         if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
@@ -124,7 +146,7 @@ class TrainingData:
                 sources.append(observed[order])
                 cleans.append(clean[order])
             else:
-                sources.append(self.crop(task, size, gen))
+                sources.append(self.crop(task, size, gen, n))
                 cleans.append(sources[-1])
         return Batch(
             task,
@@ -141,6 +163,17 @@ def darkness(stack: Tensor) -> Tensor:
 
 def darker_first(stack: Tensor) -> Tensor:
     return stack[darkness(stack)]
+
+
+def numbered(folder: Path) -> tuple[Path, ...]:
+    """The images of a sequence, whose stems are numbers, in their order."""
+    return tuple(sorted((p for p in list_images(folder) if p.stem.isdecimal()), key=lambda p: int(p.stem)))
+
+
+def set_name(data_set: DataSet) -> str:
+    """What scores of a set are told under: its folder."""
+    first = data_set.folders[0]
+    return first.rpartition("/")[0] or first
 
 
 def _luma8(frame: Frame) -> np.ndarray:
