@@ -232,7 +232,8 @@ def load_state(folder: Path, model: FusionModel, strategy: Strategy) -> dict[str
     """Reads what `save_state` wrote into model and strategy; returns the facts."""
     parts = sorted(folder.glob("state.*"), key=lambda p: int(p.suffix[1:]))
     data = b"".join(p.read_bytes() for p in parts)
-    tensors = load(data)
+    place = next(model.parameters()).device  # a rate that is a tensor belongs there too
+    tensors = {k: v.to(place) for k, v in load(data).items()}
     plain = _plain(data)
 
     def restore(node: dict[str, Any]) -> Any:
