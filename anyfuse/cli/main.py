@@ -15,6 +15,7 @@ from ..io.atomic import one_line
 from ..runtime import keep_memory
 from ..version import __version__
 from .bench import bench
+from .data import app as data
 from .datasets import datasets
 from .degrade import degrade
 from .estimate import estimate
@@ -39,6 +40,7 @@ for command in (fuse, say, estimate, models, train, score, bench, datasets, degr
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
+app.add_typer(data, name="data")
 
 Version = Annotated[bool, typer.Option("--version", help="Print the version and stop.")]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +17,23 @@ from ..image.colour import to_luma
 from ..image.random import integer, uniform
 from ..image.stack import Frame, order_of_roles
 from ..io.folders import list_images, pair_by_stem
-from ..io.read import read_image
 from .synthetic import exposure_stack, focus_scene
 from .thermal import augment_pair, dead_pixels, pseudo_thermal
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set of a recipe.
+    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural
+    images.
 
-    task: ivf, mef, mif or natural. folders: below the data root, paired by stem; one folder means natural images.
-    kind: pairs; scenes: one folder with a folder per exposure sequence; streets: images and class maps, from which
-    thermal images are made.
+    A single folder NAME/* holds a folder for each scene, whose images 1, 2, 3 ... are a sequence. share: how often the
+    set is drawn, against the others of its task. kind: 'streets' are images and class maps (CamVid), from which thermal
+    images are made; else 'pairs'.
     """
 
     task: str
     folders: tuple[str, ...]
+    share: float = 1.0
     kind: str = "pairs"
 
 
@@ -48,11 +49,13 @@ class Batch:
     sources: Tensor
     clean: Tensor
     truth: Tensor | None = None
-    statistics: Tensor | None = None
+    statistics: Tensor | None = field(default=None, kw_only=True)
 
 
 class TrainingData:
-    """Loads the sets of a recipe once. Every `holdout`-th file of each set is kept for validation and never trained on.
+    """Loads the sets of a recipe once.
+
+    Every `holdout`-th file (or scene) of each set is kept for validation and never trained on.
 
     ordered: the sources have roles, so each group comes as in use, by image.stack.order_of_roles over the whole files;
     synthetic ones come darker first.
@@ -63,20 +66,23 @@ class TrainingData:
     def __init__(
         self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False, varied: bool = False
     ) -> None:
+        from ..io import read_image  # here, so that packed data need no reader of images
+
         self.root, self.ordered, self.varied = Path(root), ordered, varied
+        self.set_shares: dict[str, list[float]] = {}
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
         self.kinds: dict[str, list[str]] = {}  # task -> kind per set
         self.validation: dict[str, list[np.ndarray]] = {}  # folder of the set -> held-out groups
         digest = hashlib.sha256()
         self.files = 0
         for data_set in sets:
-            folders = [self.root / f for f in data_set.folders]
+            sequences = data_set.folders[0].endswith("/*")
+            folders = [self.root / f.removesuffix("/*") for f in data_set.folders]
             absent = [f for f in folders if not f.is_dir()]
             if absent:
                 raise FusionError(f"{absent[0]}: the training data of '{data_set.task}' is not there; see --data")
-            if data_set.kind == "scenes":
-                scenes = sorted(p for p in folders[0].iterdir() if p.is_dir())
-                groups: list[tuple[Path, ...]] = [tuple(_frames(scene)) for scene in scenes]
+            if sequences:
+                groups: list[tuple[Path, ...]] = [numbered(d) for d in sorted(folders[0].iterdir()) if d.is_dir()]
             elif len(folders) == 1:
                 groups = [(p,) for p in list_images(folders[0])]
             else:
@@ -94,22 +100,32 @@ class TrainingData:
                 if data_set.kind == "streets":
                     stack = np.stack([stack[0], frames[1].pixels[..., 0]])
                 if index % holdout == holdout - 1:
-                    if data_set.kind == "streets":
-                        continue
-                    self.validation.setdefault(
-                        data_set.folders[0].rpartition("/")[0] or data_set.folders[0], []
-                    ).append(stack)
+                    if data_set.kind != "streets":
+                        self.validation.setdefault(set_name(data_set), []).append(stack)
                 else:
                     kept.append(stack)
-            self.train.setdefault(data_set.task, []).append(kept)
-            self.kinds.setdefault(data_set.task, []).append(data_set.kind)
+            self.add(data_set, kept)
         self.manifest = digest.hexdigest()
 
-    def crop(self, task: str, size: int, gen: Generator) -> Tensor:
-        """Random group, place, flip and rotation: (N, size, size) in [0, 1]. Sets of one task are drawn evenly."""
-        sets = self.train[task]
-        groups = sets[integer(0, len(sets) - 1, gen)]
+    def add(self, data_set: DataSet, groups: list[np.ndarray]) -> None:
+        """Takes in what a set has to train on."""
+        self.train.setdefault(data_set.task, []).append(groups)
+        self.set_shares.setdefault(data_set.task, []).append(data_set.share)
+        self.kinds.setdefault(data_set.task, []).append(data_set.kind)
+
+    def crop(self, task: str, size: int, gen: Generator, n: int = 2) -> Tensor:
+        """Random group, place, flip and rotation: (N, size, size) in [0, 1].
+
+        Sets of one task are drawn by their shares, n images of a longer sequence evenly, in its order.
+        """
+        sets, shares = self.train[task], self.set_shares[task]
+        if len(set(shares)) == 1:
+            groups = sets[integer(0, len(sets) - 1, gen)]
+        else:
+            groups = sets[int(torch.multinomial(torch.tensor(shares), 1, generator=gen))]
         stack = groups[integer(0, len(groups) - 1, gen)]
+        if len(stack) > n:
+            stack = stack[torch.randperm(len(stack), generator=gen)[:n].sort().values.numpy()]
         h, w = stack.shape[1:]
         scale = 1.0
         if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
@@ -126,7 +142,7 @@ class TrainingData:
 
     def varied_pair(self, size: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """An infrared-visible pair as some camera would give it: observed and clean (2, size, size), statistics (2, 2)."""
-        which = integer(0, len(self.train["ivf"]) - 1, gen)
+        which = int(torch.multinomial(torch.tensor(self.set_shares["ivf"]), 1, generator=gen))
         groups = self.train["ivf"][which]
         stack = groups[integer(0, len(groups) - 1, gen)]
         if self.kinds["ivf"][which] == "streets":
@@ -197,7 +213,7 @@ class TrainingData:
             torch.stack(sources)[:, :, None],
             torch.stack(cleans),
             torch.stack(truths) if truths[0] is not None else None,
-            torch.stack(statistics_of),
+            statistics=torch.stack(statistics_of),
         )
 
     def _natural(self, gen: Generator) -> np.ndarray:
@@ -227,7 +243,7 @@ class TrainingData:
                 sources.append(observed[order])
                 cleans.append(clean[order])
             else:
-                sources.append(self.crop(task, size, gen))
+                sources.append(self.crop(task, size, gen, n))
                 cleans.append(sources[-1])
         return Batch(
             task,
@@ -259,11 +275,6 @@ def uneven_focus(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor,
     return (clean + noise).clamp(0, 1), clean, sharp * float(gains.mean()) * room
 
 
-def _frames(scene: Path) -> list[Path]:
-    """The exposures of a sequence in the order of their numbers; a 'label' is none."""
-    return sorted((p for p in list_images(scene) if p.stem.isdigit()), key=lambda p: int(p.stem))
-
-
 def darkness(stack: Tensor) -> Tensor:
     """Indices of the images of a stack (N, H, W), darker first."""
     return stack.mean((1, 2)).sort(stable=True).indices
@@ -271,6 +282,17 @@ def darkness(stack: Tensor) -> Tensor:
 
 def darker_first(stack: Tensor) -> Tensor:
     return stack[darkness(stack)]
+
+
+def numbered(folder: Path) -> tuple[Path, ...]:
+    """The images of a sequence, whose stems are numbers, in their order."""
+    return tuple(sorted((p for p in list_images(folder) if p.stem.isdecimal()), key=lambda p: int(p.stem)))
+
+
+def set_name(data_set: DataSet) -> str:
+    """What scores of a set are told under: its folder."""
+    first = data_set.folders[0]
+    return first.rpartition("/")[0] or first
 
 
 def _luma8(frame: Frame) -> np.ndarray:

@@ -21,7 +21,6 @@ import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
-import OpenImageIO as oiio
 from PIL import BmpImagePlugin, JpegImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from ..errors import FusionError
@@ -158,6 +157,8 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
 
 def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Pixels (H, W, 1 | 3) and alpha (H, W) as stored, and warnings."""
+    import OpenImageIO as oiio  # here, so that what reads no PNG and no TIFF runs without it
+
     config = oiio.ImageSpec()
     config["oiio:UnassociatedAlpha"] = 1
     source = oiio.ImageInput.open(name, config)

@@ -63,6 +63,7 @@ class Spec:
 
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
 TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
+MORE_PLACES = f"{NO_MEDICAL}, LLVIP samples, SICE, Fairchild's survey, EMPA and Merianos exposures"
 WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
 MODELS: dict[str, Spec] = {
@@ -81,7 +82,15 @@ MODELS: dict[str, Spec] = {
         sha256="dc801c640364d94d00b3c63dc46281524d6356781cc5d151b8ea524e786cd5d6",
         trained_on=TRAINED_ON,
     ),
-    "tita": Spec(TITA, TITAConfig(), "TITA (ICCV 2025), size of the paper", needs_weights=True),
+    "tita": Spec(
+        TITA,
+        TITAConfig(),
+        "TITA (ICCV 2025), size of the paper",
+        weights="tita",
+        needs_weights=True,
+        sha256="1eff9673132aa7c81bec4c4fe5a74b5e8cb761ebab3ada7aeee57f4b3c007491",
+        trained_on=MORE_PLACES,
+    ),
     "tita-small": Spec(
         TITA,
         SMALL,

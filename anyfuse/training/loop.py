@@ -133,11 +133,12 @@ class Loop:
                     self.log(f"interrupted: step {step + 1} is in {self.last}, and the same command goes on")
                     raise KeyboardInterrupt
 
-    def record(self, step: int, values: Mapping[str, float], scores: Mapping[str, Any] | None = None) -> None:
+    def record(self, step: int, values: Mapping[str, Any], scores: Mapping[str, Any] | None = None) -> None:
         """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on
         steps that have one.
         """
-        for name, value in values.items():
+        for name, number in values.items():
+            value = float(number)
             self.means[name] = value if name not in self.means else 0.98 * self.means[name] + 0.02 * value
         done = step + 1 == self.total
         if (step + 1) % self.log_every == 0 or done:

@@ -20,17 +20,18 @@ OF_FEATURES = "self_reconstruction"
 """A loss of features, not of the fused image: bilevel.py has what it needs."""
 
 
-def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
+def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term
     out.
 
-    Always in float32: differences of squares, as in SSIM, have nothing left in bfloat16.
+    Always in float32: differences of squares, as in SSIM, have nothing left in bfloat16. Values stay where they are:
+    reading a number waits for the device, so whoever logs reads.
     """
     with torch.autocast(fused.device.type, enabled=False):
         return _task_loss(fused.float(), batch, weights)
 
 
-def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, float]]:
+def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
     total, terms = fused.new_zeros(()), {}
     for name, weight in weights.items():
         if not weight:
@@ -44,14 +45,14 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
             raise FusionError(f"loss '{name}' needs what task '{batch.task}' has not")
         known = (batch.statistics,) if name in REGIONAL else ()
         value = getattr(losses, name)(fused, target, *known)
-        terms[name] = float(value.detach())
+        terms[name] = value.detach()
         total = total + weight * value
     return total, terms
 
 
 def task_losses(
     model: nn.Module, batches: list[Batch], weights: dict[str, dict[str, float]]
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """One pass over the batches of all tasks: losses (tasks,) in their order, and 'task/loss' -> value."""
     sources = torch.cat([b.sources for b in batches])
     whole = [b.statistics for b in batches if b.statistics is not None]
@@ -61,15 +62,17 @@ def task_losses(
 
 def split_losses(
     fused: Tensor, batches: list[Batch], weights: dict[str, dict[str, float]]
-) -> tuple[Tensor, dict[str, float]]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """`task_losses` for a result (B, C, H, W) that is there already. Each colour channel counts as an image."""
     totals: list[Tensor] = []
-    log: dict[str, float] = {}
+    log: dict[str, Tensor] = {}
     channels = fused.shape[1]
     for batch, part in zip(batches, fused.split([len(b.sources) for b in batches]), strict=True):
-        clean = batch.clean.repeat_interleave(channels, 0)
-        truth = None if batch.truth is None else batch.truth.repeat_interleave(channels, 0)
-        seen = Batch(batch.task, batch.sources, clean, truth, batch.statistics)
+        clean, truth = batch.clean, batch.truth
+        if channels > 1:
+            clean = clean.repeat_interleave(channels, 0)
+            truth = None if truth is None else truth.repeat_interleave(channels, 0)
+        seen = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics)
         loss, terms = task_loss(part.flatten(0, 1), seen, weights[batch.task])
         totals.append(loss)
         log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
@@ -84,6 +87,11 @@ def make_optimiser(
     """
     trained = [p for p in parameters if p.requires_grad]
     if recipe.optimiser == "adam":
+        if (
+            trained and trained[0].is_cuda
+        ):  # one kernel for all, the rate on the device: a step can be captured in a graph
+            rate = torch.tensor(recipe.lr, device=trained[0].device)
+            return torch.optim.Adam(trained, lr=rate, weight_decay=recipe.weight_decay, fused=True, capturable=True)
         return torch.optim.Adam(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimiser != "adamw":
         raise FusionError(f"unknown optimiser '{recipe.optimiser}'; known: adamw, adam")
@@ -100,14 +108,32 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float) -> lis
     ]
 
 
-def set_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+def set_rate(optimiser: torch.optim.Optimizer, lr: float | Tensor) -> None:
+    """The rate of all groups; one that is a tensor stays the same tensor."""
     for group in optimiser.param_groups:
-        group["lr"] = lr
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = lr
+        elif isinstance(lr, Tensor):
+            group["lr"].copy_(lr)
+        else:
+            group["lr"].fill_(lr)
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> float:
+def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """Norm of all gradients before clipping to `largest`; 0 does not clip."""
-    return float(nn.utils.clip_grad_norm_(parameters, largest or float("inf")))
+    return nn.utils.clip_grad_norm_(parameters, largest or float("inf")).detach()
+
+
+def clipped_step(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
+    """Clips and takes a step; returns the norm.
+
+    A fused optimiser, as on GPUs, leaves out a step whose gradients are not finite.
+    """
+    norm = clip_gradients(parameters, largest)
+    if optimiser.defaults.get("fused"):
+        optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+    optimiser.step()
+    return norm
 
 
 def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
@@ -129,11 +155,11 @@ class Descent:
     recipe: Recipe
     optimiser: torch.optim.Optimizer
 
-    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """What is to become small, and what is worth logging."""
         raise NotImplementedError
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what
         `loss` logs.
         """
@@ -141,9 +167,8 @@ class Descent:
         total, log = self.loss(batches)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        return {"loss": float(total.detach()), "norm": norm, **log}
+        norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
+        return {"loss": total.detach(), "norm": norm, **log}
 
     def state_dict(self) -> dict[str, Any]:
         return self.optimiser.state_dict()

@@ -27,16 +27,32 @@ REAL_AND_NATURAL = (
     DataSet("natural", ("natural",)),
 )
 
+WIDE = (
+    DataSet("ivf", ("ivif/ir", "ivif/vis"), 6.0),
+    DataSet("ivf", ("ivif-llvip/ir", "ivif-llvip/vis"), 3.0),
+    DataSet("ivf", ("ivif-misc/ir", "ivif-misc/vis"), 1.0),
+    DataSet("mef", ("mef/under", "mef/over"), 3.0),
+    DataSet("mef", ("mef-sice/*",), 2.0),
+    DataSet("mef", ("mef-hdrps/*",), 3.0),
+    DataSet("mef", ("mef-empa/*",), 2.0),
+    DataSet("mef", ("mef-merianos/*",), 1.0),
+    DataSet("mif", ("mif/ct-mri/ct", "mif/ct-mri/mri")),
+    DataSet("mif", ("mif/pet-mri/pet", "mif/pet-mri/mri")),
+    DataSet("mif", ("mif/spect-mri/spect", "mif/spect-mri/mri")),
+    DataSet("natural", ("natural",)),
+)
+"""Real pairs of more places: also LLVIP and snapshots, and sequences of exposures (SICE, Fairchild's survey, EMPA, Merianos)."""
+
 VARIED = (
-    DataSet("ivf", ("ivif/ir", "ivif/vis")),
-    DataSet("ivf", ("ivif-llvip/ir", "ivif-llvip/vis")),
-    DataSet("ivf", ("nir-epfl/ir", "nir-epfl/vis")),
-    DataSet("ivf", ("camvid/images", "camvid/labels"), "streets"),
-    DataSet("mef", ("mef/under", "mef/over")),
-    *(DataSet("mef", (f"mef-{name}",), "scenes") for name in ("sice", "hdrps", "empa", "merianos")),
+    DataSet("ivf", ("ivif/ir", "ivif/vis"), 3.0),
+    DataSet("ivf", ("ivif-llvip/ir", "ivif-llvip/vis"), 3.0),
+    DataSet("ivf", ("nir-epfl/ir", "nir-epfl/vis"), 2.0),
+    DataSet("ivf", ("camvid/images", "camvid/labels"), 2.0, "streets"),
+    DataSet("mef", ("mef/under", "mef/over"), 3.0),
+    *(DataSet("mef", (f"mef-{name}/*",), 2.0) for name in ("sice", "hdrps", "empa", "merianos")),
     *REAL_AND_NATURAL[2:],
 )
-"""All that the default model learns from."""
+"""What the default model learns from."""
 
 NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 

@@ -95,7 +95,9 @@ def train(
 def same_recipe(before: str, now: str) -> bool:
     """Whether two recipes, as JSON, are the same; fields that an older one lacks have their defaults."""
     defaults = asdict(Recipe("", {}, {}))
-    return json.loads(json.dumps(defaults)) | json.loads(before) == json.loads(now)
+    old = json.loads(json.dumps(defaults)) | json.loads(before)
+    old["sets"] = [{"share": 1.0, **s} for s in old["sets"]]
+    return old == json.loads(now)
 
 
 def _to(batch: Batch, device: str) -> Batch:

@@ -160,7 +160,7 @@ def test_regression_loss(pool: DegradedPairs) -> None:
     assert log["latent"] == pytest.approx(float((model.gains().flatten() * each).mean()), rel=1e-4)
     even = Latent(model, small(options={"pool": 9, "even": 1.0})).loss(given)[1]
     assert even["latent"] == pytest.approx(float(each.mean()), rel=1e-4)
-    images = sum(log[f"{t}/reconstruction"] + 0.1 * log[f"{t}/closeness"] for t in ("ivf", "mef", "mff")) / 3
+    images = float(sum(log[f"{t}/reconstruction"] + 0.1 * log[f"{t}/closeness"] for t in ("ivf", "mef", "mff"))) / 3
     assert float(total.detach()) == pytest.approx(log["latent"] + 0.01 * log["balance"] + images, rel=1e-4)
     assert 0.25 <= log["busiest"] <= 1
     total.backward()

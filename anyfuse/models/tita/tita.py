@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from ...errors import FusionError
 from ..base import Context, FusionModel
-from .windows import SHIFT, WINDOW, Mlp, SwinBlock, WindowAttention, drop, over_windows, shift_masks
+from .windows import SHIFT, WINDOW, Mlp, SwinBlock, WindowAttention, drop_scale, over_windows, scaled, shift_masks
 
 BRANCHES = ("hpf", "add", "mul")
 
@@ -176,6 +176,12 @@ class InteractionBlock(nn.Module):
         self.ipa = PixelInteraction(config) if config.interaction else None
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool = False) -> tuple[Tensor, ...]:
+        return self.body(x, y, mask, show, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
+
+    def body(
+        self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool, *factors: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """The block with given factors of drop path: the part that is worth compiling."""
         nx, ny = self.norm1[0](x), self.norm1[1](y)
         xa = self.attn[0](nx, None if self.intra else ny, mask)
         ya = self.attn[1](ny, None if self.intra else nx, mask)
@@ -183,10 +189,10 @@ class InteractionBlock(nn.Module):
         if self.ipa is not None:
             xa, ya, *maps = self.ipa(xa, ya, show)
             shown = tuple(maps)
-        x = x + drop(xa, self.rate, self.training)
-        y = y + drop(ya, self.rate, self.training)
-        x = x + drop(self.mlp[0](self.norm2[0](x)), self.rate, self.training)
-        y = y + drop(self.mlp[1](self.norm2[1](y)), self.rate, self.training)
+        x = x + scaled(xa, factors[0])
+        y = y + scaled(ya, factors[1])
+        x = x + scaled(self.mlp[0](self.norm2[0](x)), factors[2])
+        y = y + scaled(self.mlp[1](self.norm2[1](y)), factors[3])
         return (x, y, *shown)
 
 

@@ -89,14 +89,18 @@ def over_windows(
     return [from_windows(x, shift) for x in [*parts, *extra]]
 
 
-def drop(x: Tensor, rate: float, training: bool) -> Tensor:
-    """Drop path: zero for a share `rate` of the samples (first dimension), the others scaled up; nothing outside
-    training.
+def drop_scale(x: Tensor, rate: float, training: bool) -> Tensor | None:
+    """Drop path: a factor per sample (first dimension of x), 0 for a share `rate` of them, 1 / (1 - rate) for the
+    others; None outside training.
     """
     if not training or not rate:
-        return x
-    kept = torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate
-    return x * kept / (1 - rate)
+        return None
+    return (torch.rand((len(x), *[1] * (x.ndim - 1)), device=x.device) >= rate) / (1 - rate)
+
+
+def scaled(x: Tensor, factor: Tensor | None) -> Tensor:
+    """x times what `drop_scale` gave, in the precision of x."""
+    return x if factor is None else x * factor.to(x.dtype)
 
 
 class WindowAttention(nn.Module):
@@ -171,6 +175,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, added: Tensor, batch: int) -> Tensor
     """
     if not torch.is_grad_enabled() and not torch.is_autocast_enabled(q.device.type):
         return v @ _weights(q, k, added, batch).transpose(1, 2)
+    if torch.compiler.is_compiling():  # the compiler joins the steps itself
+        with torch.autocast(q.device.type, enabled=False):
+            score = (q.transpose(1, 2) @ k).view(batch, -1, *added.shape[-3:]) + added.to(q.dtype)
+            return v @ score.softmax(-1).view(-1, CELLS, CELLS).transpose(1, 2)
     with torch.autocast(q.device.type, enabled=False):
         return _Attend.apply(q, k, v, added.to(q.dtype), batch)
 
@@ -197,5 +205,10 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(channels, 2 * channels, channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor]:
-        x = x + drop(self.attn(self.norm1(x), None, mask), self.rate, self.training)
-        return (x + drop(self.mlp(self.norm2(x)), self.rate, self.training),)
+        factors = [drop_scale(x, self.rate, self.training) for _ in range(2)]
+        return (self.body(x, mask, *factors),)
+
+    def body(self, x: Tensor, mask: Tensor | None, first: Tensor | None, second: Tensor | None) -> Tensor:
+        """The block with given factors of drop path: the part that is worth compiling."""
+        x = x + scaled(self.attn(self.norm1(x), None, mask), first)
+        return x + scaled(self.mlp(self.norm2(x)), second)

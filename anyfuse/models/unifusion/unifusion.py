@@ -31,6 +31,8 @@ from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
 from .backbone import PAPER_MEAN, Backbone
 
+SHIFTED = True
+"""Whether compiled blocks make their 3x3 convolutions per channel of shifted products."""
 CHOICES = {
     "colour": ("rgb", "luma"),
     "norm": ("batch", "running", "group"),
@@ -87,7 +89,7 @@ class RunningNorm(nn.BatchNorm2d):
             assert self.running_var is not None
             assert self.num_batches_tracked is not None
             with torch.no_grad():
-                share = max(0.01, 1 / (1 + int(self.num_batches_tracked)))
+                share = (1 / (1 + self.num_batches_tracked)).clamp_min(0.01)
                 var, mean = torch.var_mean(x.float(), (0, 2, 3))
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(var, share)
@@ -200,8 +202,8 @@ class Attention(nn.Module):
         With N > 1 each input looks at all the others of its set.
         """
         shape = x.shape
-        q = pixels(self.q_near(self.q(x)), n)  # (B, N, HW, C)
-        k, v = (pixels(t, n) for t in self.kv_near(self.kv(y)).chunk(2, 1))
+        q = pixels(near(self.q_near, self.q(x)), n)  # (B, N, HW, C)
+        k, v = (pixels(t, n) for t in near(self.kv_near, self.kv(y)).chunk(2, 1))
         q_size, k_size = ((t * t).sum(2).clamp_min(1e-24).sqrt() for t in (q, k))  # (B, N, C)
         gram = q[:, :, None].transpose(-1, -2) @ k[:, None]  # (B, Nq, Nk, C, C)
         gram = gram / (q_size[:, :, None, :, None] * k_size[:, None, :, None, :])
@@ -219,6 +221,19 @@ class Attention(nn.Module):
         return result.flatten(0, 1).transpose(1, 2).view(shape)
 
 
+def near(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 3x3 convolution per channel; when compiled, as nine shifted products, which the compiler joins with what is around them."""
+    if not (torch.compiler.is_compiling() and SHIFTED):
+        return layer(x)
+    h, w = x.shape[-2:]
+    padded = F.pad(x, (1, 1, 1, 1))
+    taps = layer.weight.flatten(1).to(x.dtype)  # (C, 9)
+    out = padded[..., :h, :w] * taps[:, 0, None, None]
+    for i in range(1, 9):
+        out = out + padded[..., i // 3 : i // 3 + h, i % 3 : i % 3 + w] * taps[:, i, None, None]
+    return out
+
+
 def pixels(x: Tensor, n: int) -> Tensor:
     """(B*N, C, H, W) -> (B, N, HW, C); without a copy where memory is channels_last."""
     return unflatten_set(x.permute(0, 2, 3, 1).flatten(1, 2), n)
@@ -234,7 +249,7 @@ class FeedForward(nn.Module):
         self.down = Pointwise(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.near(self.up(x)).chunk(2, 1)
+        gate, value = near(self.near, self.up(x)).chunk(2, 1)
         return self.down(F.gelu(gate) * value)
 
 
@@ -339,6 +354,7 @@ class UniFusion(FusionModel):
         self.reconstructors = nn.ModuleList([Reconstructor(c) for _ in range(copies)] if c.reconstructors else [])
         self.register_buffer("mean", torch.tensor(PAPER_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("backbone_print", torch.zeros(8, dtype=torch.uint8))
+        self.printed = False
         self.register_load_state_dict_post_hook(_without_backbone)
 
     # ------------------------------------------------------------------ the parts
@@ -354,8 +370,9 @@ class UniFusion(FusionModel):
     def observe(self, sources: Tensor) -> list[Tensor]:
         """sources (B, N, 1 or 3, H, W) -> what the frozen backbone sees in them, four times (B, N, E, H/16, W/16)"""
         maps = self.backbone.features(flatten_set(sources).expand(-1, 3, -1, -1))
-        if self.training and not self.backbone_print.any():
+        if self.training and not self.printed:  # once: looking at a value on a GPU waits for it
             self.backbone_print.copy_(self._print())
+            self.printed = True
         return [unflatten_set(m, sources.shape[1]) for m in maps]
 
     def encode(self, sources: Tensor, maps: list[Tensor]) -> list[Tensor]:

@@ -20,7 +20,7 @@ from ...data.batches import Batch
 from ...errors import FusionError
 from ...losses import self_reconstruction
 from ...models.base import FusionModel
-from ..objectives import OF_FEATURES, clip_gradients, make_optimiser, read_options, set_rate, split_losses
+from ..objectives import OF_FEATURES, clipped_step, make_optimiser, read_options, set_rate, split_losses
 from ..recipes import Recipe
 
 
@@ -76,7 +76,7 @@ class Bilevel:
 
     # ------------------------------------------------------------------ the two losses
 
-    def lower_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def lower_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """Weighted reconstruction, and its peak signal-to-noise ratio."""
         restored = self.model.reconstruct(features).float()
         sources = torch.cat([b.sources for b in batches]).expand_as(restored)
@@ -84,9 +84,9 @@ class Bilevel:
         for batch, part, own in zip(batches, restored.split(sizes), sources.split(sizes), strict=True):
             total = total + self.recipe.losses[batch.task].get(OF_FEATURES, 0.0) * self_reconstruction(part, own)
         error = (restored.detach() - sources).square().mean()
-        return total, {"reconstruction_psnr": -10 * math.log10(max(float(error), 1e-10))}
+        return total, {"reconstruction_psnr": -10 * error.clamp_min(1e-10).log10()}
 
-    def upper_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def upper_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """Sum of the tasks' fusion losses."""
         weights = {task: {k: v for k, v in w.items() if k != OF_FEATURES} for task, w in self.recipe.losses.items()}
         each, log = split_losses(self.model.decode(features), batches, weights)
@@ -94,14 +94,14 @@ class Bilevel:
 
     # ------------------------------------------------------------------ one update
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in degrees."""
         ratio = float(self.options["ratio"])
         for optimiser, rate in zip(self.optimisers, [lr] if self.joint else [ratio * lr, lr], strict=True):
             set_rate(optimiser, rate)
         sources = torch.cat([b.sources for b in batches])
         maps = self.model.observe(sources)
-        log: dict[str, float] = {}
+        log: dict[str, Any] = {}
         every = int(self.options["angle_every"])
         if every and self.steps % every == 0:
             log["angle"] = self.angle(sources, maps, batches)
@@ -109,13 +109,13 @@ class Bilevel:
         self.steps += 1
         return {"loss": log["fusion"] + log["reconstruction"], **log}
 
-    def _alternate(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, float]:
-        log: dict[str, float] = {}
+    def _alternate(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, Any]:
+        log: dict[str, Any] = {}
         leak = float(self.options["leak"])
         for _ in range(int(self.options["lower_steps"])):
             features = self.model.encode(sources, maps)
             loss, terms = self.lower_loss(features, batches)
-            log |= {"reconstruction": float(loss.detach()), **terms}
+            log |= {"reconstruction": loss.detach(), **terms}
             if leak:
                 loss = loss + leak * self.upper_loss(features, batches)[0]
             self._update(self.optimisers[0], self.lower, loss)
@@ -124,23 +124,23 @@ class Bilevel:
         for _ in range(int(self.options["upper_steps"])):
             loss, terms = self.upper_loss(features, batches)
             self._update(self.optimisers[-1], self.upper, loss)
-            log |= {"fusion": float(loss.detach()), **terms}
+            log |= {"fusion": loss.detach(), **terms}
         return log
 
-    def _joint(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, float]:
+    def _joint(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, Any]:
         features = self.model.encode(sources, maps)
         restored, quality = self.lower_loss(features, batches)
         fused, terms = self.upper_loss(features, batches)
         self._update(self.optimisers[0], self.lower + self.upper, restored + fused)
-        return {"reconstruction": float(restored.detach()), "fusion": float(fused.detach()), **quality, **terms}
+        return {"reconstruction": restored.detach(), "fusion": fused.detach(), **quality, **terms}
 
     def _update(self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
         """One step of `parameters` down `loss`; gradients of the others are not kept."""
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, found, strict=True):
-            parameter.grad = gradient
-        clip_gradients(parameters, self.recipe.clip)
-        optimiser.step()
+            odd = gradient is not None and gradient.stride() != parameter.stride()  # a fused optimiser wants one layout
+            parameter.grad = torch.empty_like(parameter).copy_(gradient) if odd else gradient
+        clipped_step(optimiser, parameters, self.recipe.clip)
         optimiser.zero_grad(set_to_none=True)
 
     def angle(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> float:

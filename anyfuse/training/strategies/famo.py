@@ -21,14 +21,15 @@ from torch import Tensor
 from ...data.batches import Batch
 from ...errors import FusionError
 from ...models.base import FusionModel
-from ..objectives import clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from ..objectives import clipped_step, make_optimiser, read_options, set_rate, task_losses
 from ..recipes import Recipe
 
 
 class Balance:
     """The logits and what moves them, for any tasks and any losses; the network's step is the caller's.
 
-    options: rate of the logits' Adam, gamma (its weight decay), bound b below every loss, eps.
+    options: rate of the logits' Adam, gamma (its weight decay), bound b below every loss, eps. `checked` False leaves
+    losses unread, which a graph of the device needs; then losses that are not finite leave the logits as they are.
     """
 
     DEFAULTS: ClassVar[dict[str, float]] = {"rate": 0.025, "gamma": 1e-3, "bound": 0.0, "eps": 1e-8}
@@ -37,8 +38,11 @@ class Balance:
         if options["rate"] <= 0:
             raise FusionError(f"options.rate={options['rate']:g}: give a rate above 0")
         self.tasks, self.bound, self.eps = tasks, options["bound"], options["eps"]
+        self.checked = True
         self.logits = torch.zeros(len(tasks), device=device, requires_grad=True)
-        self.optimiser = torch.optim.Adam([self.logits], lr=options["rate"], weight_decay=options["gamma"])
+        self.optimiser = torch.optim.Adam(
+            [self.logits], lr=options["rate"], weight_decay=options["gamma"], capturable=self.logits.is_cuda
+        )
 
     def weights(self) -> Tensor:
         """(tasks,) that sum to 1"""
@@ -47,6 +51,8 @@ class Balance:
     def above(self, losses: Tensor) -> Tensor:
         """losses (tasks,) less the bound, of which logarithms are taken; FusionError where one is not above it."""
         above = losses - self.bound + self.eps
+        if not self.checked:
+            return above
         if not bool(losses.isfinite().all()):
             worst = int(losses.isfinite().int().argmin())
             raise FusionError(
@@ -71,7 +77,8 @@ class Balance:
         """Moves the logits by what the step has done to the losses, (tasks,) each."""
         delta = self.above(before.detach()).log() - self.above(after.detach()).log()
         z = self.weights()
-        self.logits.grad = z * (delta - (z * delta).sum())
+        grad = z * (delta - (z * delta).sum())
+        self.logits.grad = grad if self.checked else grad.nan_to_num(0.0, 0.0, 0.0)
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,7 +102,7 @@ class Famo:
         options = read_options(recipe, Balance.DEFAULTS)
         self.balance = Balance(tuple(recipe.tasks), options, next(model.parameters()).device)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         tasks = self.balance.tasks
         if tuple(b.task for b in batches) != tasks:
             raise FusionError(
@@ -105,13 +112,12 @@ class Famo:
         before, log = task_losses(self.model, batches, self.recipe.losses)
         self.optimiser.zero_grad(set_to_none=True)
         self.balance.combine(before).backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
+        norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
         with torch.no_grad():
             after, _ = task_losses(self.model, batches, self.recipe.losses)
         self.balance.update(before, after)
-        weights = {f"weight/{t}": w for t, w in zip(tasks, self.balance.weights().tolist(), strict=True)}
-        return {"loss": float(before.detach().sum()), "norm": norm, **log, **weights}
+        weights = {f"weight/{t}": w for t, w in zip(tasks, self.balance.weights().unbind(), strict=True)}
+        return {"loss": before.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimiser": self.optimiser.state_dict(), "balance": self.balance.state_dict()}

@@ -15,7 +15,7 @@ Origin: ours, from the paper's description and the formulas. Licence: Apache-2.0
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +66,7 @@ class Instruct(Descent):
         """x_0 (B, 16, h, w)"""
         return torch.randn(batch.goal.shape).to(batch.goal)
 
-    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """The sum of all losses, and each for the log."""
         if len(batches) != 1 or not isinstance(batches[0], InstructBatch):
             raise FusionError(
@@ -81,7 +81,7 @@ class Instruct(Descent):
         condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
         found = model.dit.proceed(now, t, condition)
         total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
-        log = {"velocity": float(total.detach())}
+        log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
         chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
         if self.options["image"] and self.options["decoded"] and len(chosen):

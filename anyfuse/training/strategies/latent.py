@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ class Latent(Descent):
         self.gains = 1.0 if self.options["even"] else model.gains()
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
-    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """The sum of all losses, and each for the log."""
         given = [b for b in batches if isinstance(b, LatentBatch) and b.latents is not None and b.goal is not None]
         if len(given) != len(batches):
@@ -93,7 +93,7 @@ class Latent(Descent):
 
     def _decoded(
         self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None, text: Tensor | None
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """The recipe's losses (tasks,) of a share of each batch, decoded."""
         chosen: list[int] = []
         parts: list[Batch] = []
@@ -113,7 +113,7 @@ class Latent(Descent):
             truth = torch.cat([b.truth for b in parts if b.truth is not None])
             wrong = (fused.clamp(0, 1).mean(1) - truth).square().mean((1, 2))
             each = (-10 * wrong.clamp_min(1e-8).log10()).split([len(b.sources) for b in parts])
-            log |= {f"{b.task}/psnr": float(p.mean()) for b, p in zip(parts, each, strict=True)}
+            log |= {f"{b.task}/psnr": p.mean() for b, p in zip(parts, each, strict=True)}
         return losses, log
 
 

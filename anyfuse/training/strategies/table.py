@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...data.batches import TrainingData
+from ...data.pack import PackedData
 from ...errors import FusionError
 from ...models.base import FusionModel
 from ...models.ditfuse.ditfuse import DiTFuse
@@ -49,4 +50,6 @@ def build_data(
         return InstructPairs(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
+    if Path(root).is_file():
+        return PackedData(root, recipe.sets)
     return TrainingData(root, recipe.sets, ordered=model.ordered, varied=recipe.varied)

@@ -7,15 +7,17 @@ from torch import Tensor
 
 from ...data.batches import Batch
 from ...models.base import FusionModel
-from ..objectives import Descent, clip_gradients, make_optimiser, read_options, set_rate, task_losses
+from ..objectives import Descent, clipped_step, make_optimiser, read_options, set_rate, task_losses
 from ..recipes import Recipe
 
 
 class Strategy(Protocol):
     """One update of a model from a list of batches, one per task, all with the same number of inputs."""
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
-        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging."""
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging:
+        numbers or tensors.
+        """
 
     def state_dict(self) -> dict[str, Any]: ...
 
@@ -29,7 +31,7 @@ class Plain(Descent):
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
-    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         each, log = task_losses(self.model, batches, self.recipe.losses)
         return each.sum(), log
 
@@ -52,20 +54,19 @@ class Uncertainty:
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
         self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, float]:
+    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         set_rate(self.optimiser, lr)
         each, log = task_losses(self.model, batches, self.recipe.losses)
         s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
         self.optimiser.zero_grad(set_to_none=True)
         self.own.zero_grad(set_to_none=True)
         (0.5 * (torch.exp(-s) * each + s).sum()).backward()
-        norm = clip_gradients(self.model.parameters(), self.recipe.clip)
-        self.optimiser.step()
+        norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
         self.own.step()
         with torch.no_grad():
             self.log_variance.clamp_(min=-10)
         weights = {f"weight/{t}": 0.5 * w for t, w in zip(self.tasks, (-self.log_variance).exp().tolist(), strict=True)}
-        return {"loss": float(each.detach().sum()), "norm": norm, **log, **weights}
+        return {"loss": each.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
         return {

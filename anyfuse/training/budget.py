@@ -1,0 +1,406 @@
+"""Training for a number of seconds on one device, kept busy: worker processes make batches, steps become CUDA graphs.
+
+The strategies are those of every other run; what is different is around them. The rate warms up, then follows a cosine
+over the seconds, so a run ends well whatever number of steps it reached. Nothing in a step reads a number from the
+device. A run leaves the averaged weights, their configuration and card, a log, and the state of weights and optimisers
+in parts of a size that is easy to carry, from which the next run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, load_file, save
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..data.batches import Batch, TrainingData, darker_first
+from ..data.synthetic import focus_stack
+from ..image.random import integer
+from ..models.base import FusionModel, parameter_counts
+from ..models.registry import build_model
+from ..models.tita.tita import InteractionBlock, Operands
+from ..models.tita.windows import SwinBlock
+from ..models.unifusion.unifusion import Block
+from ..weights import WEIGHTS_NAME
+from .recipes import Recipe
+from .strategies.famo import Famo
+from .strategies.table import build_data, build_strategy
+from .strategies.weighting import Strategy
+
+PART = 15_500_000
+"""Bytes of a part of the state."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """seconds: of training, all runs of a chain together. stop: seconds from its start after which a run takes no more
+    steps, 0: any. workers: processes that make batches. graph: steps become CUDA graphs. compiled: blocks are compiled;
+    both on GPUs alone. steps: of this run at most, 0: any number.
+    """
+
+    seconds: float
+    stop: float = 0.0
+    workers: int = 12
+    graph: bool = True
+    compiled: bool = True
+    steps: int = 0
+
+
+# ---------------------------------------------------------------------- batches
+
+
+class Made(Dataset[Any]):
+    """Batches of a recipe by the number of the step, which seeds them; arrays pass between processes as bytes."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
+        self.data, self.recipe = data, recipe
+
+    def __getitem__(self, step: int) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
+        torch.set_num_threads(1)
+        gen = torch.Generator().manual_seed((self.recipe.seed << 32) + step)
+        tasks = self.recipe.tasks
+        if self.recipe.one_task:
+            drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
+            tasks = {drawn: tasks[drawn]}
+        made = []
+        for task, count in tasks.items():
+            batch = self.data.batch(task, count, 2, self.recipe.crop, gen)
+            same = torch.equal(batch.sources[:, :, 0], batch.clean)
+            made.append((task, batch.sources.numpy(), None if same else batch.clean.numpy()))
+        return made
+
+
+def as_they_are(x: Any) -> Any:
+    """A collate function that does nothing."""
+    return x
+
+
+def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -> Iterator[list[Batch]]:
+    """Batches of step `first`, `first` + 1, ... without end, in pinned memory where there is a GPU."""
+    more: dict[str, Any] = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
+    loader = DataLoader(
+        Made(data, recipe), batch_size=None, sampler=range(first, first + 10**7), num_workers=workers,
+        collate_fn=as_they_are, **more,
+    )  # fmt: skip
+    pin = torch.cuda.is_available()
+    for made in loader:
+        batches = []
+        for task, sources, clean in made:
+            both = (torch.from_numpy(x) for x in (sources, sources[:, :, 0] if clean is None else clean))
+            batches.append(Batch(task, *(x.pin_memory() if pin else x for x in both)))
+        yield batches
+
+
+# ---------------------------------------------------------------------- steps
+
+
+@dataclass
+class Slot:
+    """What belongs to one combination of tasks: inputs at a fixed place, the graph, its results."""
+
+    inputs: list[Batch]
+    seen: int = 0
+    graph: Any = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Stepper:
+    """Calls `strategy.step`; with `graph`, as a CUDA graph once it has seen a combination of tasks three times."""
+
+    def __init__(self, strategy: Strategy, recipe: Recipe, device: torch.device, graph: bool) -> None:
+        self.strategy, self.recipe, self.device = strategy, recipe, device
+        self.graph = graph and device.type == "cuda"
+        self.rate = torch.tensor(0.0, device=device)
+        self.slots: dict[tuple[str, ...], Slot] = {}
+        self.side = torch.cuda.Stream() if self.graph else None
+        if isinstance(strategy, Famo):
+            strategy.balance.checked = False
+
+    def __call__(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+        if not self.graph:
+            return self._run([_to(b, self.device) for b in batches], lr)
+        self.rate.fill_(lr)
+        key = tuple(b.task for b in batches)
+        slot = self.slots.setdefault(key, Slot([]))
+        if not slot.inputs:
+            slot.inputs = [_to(b, self.device) for b in batches]
+        for own, new in zip(slot.inputs, batches, strict=True):
+            own.sources.copy_(new.sources, non_blocking=True)
+            own.clean.copy_(new.clean, non_blocking=True)
+        if slot.seen < 3:
+            assert self.side is not None
+            self.side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.side):
+                slot.values = self._run(slot.inputs, self.rate)
+            torch.cuda.current_stream().wait_stream(self.side)
+            slot.seen += 1
+            return slot.values
+        if slot.graph is None:
+            slot.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(slot.graph):
+                slot.values = self._run(slot.inputs, self.rate)
+        slot.graph.replay()
+        return slot.values
+
+    def _run(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        # no cache: a strategy looks at its weights again after it has changed them
+        with torch.autocast(self.device.type, torch.bfloat16, self.recipe.autocast, cache_enabled=False):
+            return self.strategy.step(batches, lr)  # type: ignore[arg-type]
+
+
+def compile_blocks(model: FusionModel) -> None:
+    """Compiles the blocks of TITA and UniFusion, once for all blocks of a kind; other models stay as they are."""
+    torch._dynamo.config.cache_size_limit = 64
+    for module in model.modules():
+        if isinstance(module, SwinBlock | InteractionBlock):
+            module.rate = max(module.rate, 1e-7)  # 0 would be a graph of its own
+    for cls, name in ((SwinBlock, "body"), (InteractionBlock, "body"), (Operands, "forward"), (Block, "forward")):
+        if any(isinstance(m, cls) for m in model.modules()) and not hasattr(
+            getattr(cls, name), "_torchdynamo_orig_callable"
+        ):
+            setattr(cls, name, torch.compile(getattr(cls, name), dynamic=False))
+
+
+class FastEma:
+    """As loop.Ema, in a few kernels for all tensors."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.state = decay, model.state_dict()
+        self.shadow = {k: v.detach().clone() for k, v in self.state.items()}
+        self.moving = [k for k, v in self.state.items() if v.is_floating_point()]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        decay = min(self.decay, (step + 1) / (step + 10))
+        torch._foreach_lerp_([self.shadow[k] for k in self.moving], [self.state[k] for k in self.moving], 1 - decay)
+
+    def whole(self) -> dict[str, Tensor]:
+        """All of the averaged state; what is no floating-point number is the model's own."""
+        return {k: v if k in self.moving else self.state[k] for k, v in self.shadow.items()}
+
+
+# ---------------------------------------------------------------------- state in parts
+
+
+def save_state(folder: Path, model: FusionModel, strategy: Strategy, facts: Mapping[str, Any]) -> list[Path]:
+    """Writes folder/state.0, state.1, ...: weights in float32, moments in bfloat16, plain `facts`."""
+    tensors = {f"model.{k}": v.detach().cpu() for k, v in model.state_dict().items()}
+    plain: dict[str, Any] = {}
+
+    def flatten(value: Any, path: str) -> Any:
+        if isinstance(value, Tensor):
+            moment = value.ndim > 0 and value.is_floating_point() and value.numel() > 64
+            tensors[path] = value.detach().cpu().to(torch.bfloat16) if moment else value.detach().cpu()
+            return {"tensor": path}
+        if isinstance(value, dict):
+            return {"items": [[k, flatten(v, f"{path}.{k}")] for k, v in value.items()]}
+        if isinstance(value, list | tuple):
+            return {"list": [flatten(v, f"{path}.{i}") for i, v in enumerate(value)]}
+        return {"plain": value}
+
+    plain = {"strategy": flatten(strategy.state_dict(), "strategy"), "facts": dict(facts)}
+    data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"plain": json.dumps(plain)})
+    paths = []
+    for index, start in enumerate(range(0, len(data), PART)):
+        paths.append(folder / f"state.{index}")
+        paths[-1].write_bytes(data[start : start + PART])
+    return paths
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The facts that `save_state` was given."""
+    return dict(_plain((folder / "state.0").read_bytes())["facts"])
+
+
+def _plain(data: bytes) -> dict[str, Any]:
+    """What the header of the state holds beside tensors."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return dict(json.loads(header["__metadata__"]["plain"]))
+
+
+def load_state(folder: Path, model: FusionModel, strategy: Strategy) -> dict[str, Any]:
+    """Reads what `save_state` wrote into model and strategy; returns the facts."""
+    parts = sorted(folder.glob("state.*"), key=lambda p: int(p.suffix[1:]))
+    data = b"".join(p.read_bytes() for p in parts)
+    place = next(model.parameters()).device  # a rate that is a tensor belongs there too
+    tensors = {k: v.to(place) for k, v in load(data).items()}
+    plain = _plain(data)
+
+    def restore(node: dict[str, Any]) -> Any:
+        if "tensor" in node:
+            value = tensors[node["tensor"]]
+            return value.float() if value.dtype == torch.bfloat16 else value
+        if "items" in node:
+            return {k: restore(v) for k, v in node["items"]}
+        return [restore(v) for v in node["list"]] if "list" in node else node["plain"]
+
+    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    strategy.load_state_dict(restore(plain["strategy"]))
+    return dict(plain["facts"])
+
+
+# ---------------------------------------------------------------------- the run
+
+
+def rate_at(recipe: Recipe, step: int, progress: float) -> float:
+    """Linear warm-up over the recipe's steps, times a cosine to lr/50 over the share of time passed, or times 1."""
+    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
+    if recipe.schedule == "constant":
+        return recipe.lr * warm
+    return recipe.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def train_for(
+    recipe: Recipe,
+    data_root: str | Path,
+    out: str | Path,
+    budget: Budget,
+    *,
+    device: str = "cuda",
+    resume: str | Path | None = None,
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Trains for the budget's seconds and writes everything to `out`; returns the facts of the run.
+
+    resume: folder with the weights and the parts of an earlier run, from which this one goes on.
+    """
+    began = time.monotonic()
+    out, place = Path(out), torch.device(device)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
+    model = build_model(recipe.model, recipe.config, training=True)
+    data = build_data(model, recipe, data_root, out, device, log)
+    log(f"{data.files} files read after {time.monotonic() - began:.1f} s")
+    resume = Path(resume) if resume and (Path(resume) / "state.0").exists() else None
+    first = read_facts(resume)["steps"] if resume else 0
+    feed = batches_from(data, recipe, first, budget.workers)
+    waiting = next(feed)  # processes start before the device is used
+    model.to(place).train()
+    if budget.compiled and place.type == "cuda":
+        compile_blocks(model)
+    strategy = build_strategy(model, recipe)
+    facts: dict[str, Any] = {"steps": 0, "seconds": 0.0}
+    ema = FastEma(model, recipe.ema)
+    if resume:
+        facts |= load_state(resume, model, strategy)
+        ema = FastEma(model, recipe.ema)
+        averaged = load_file(resume / WEIGHTS_NAME)
+        ema.shadow = {k: averaged[k].to(v) if k in averaged else v for k, v in ema.shadow.items()}
+        log(f"goes on from step {facts['steps']}, {facts['seconds']:.0f} s spent")
+    first, spent = facts["steps"], facts["seconds"]
+    stepper = Stepper(strategy, recipe, place, budget.graph)
+    rows, step, seconds = [], first, spent
+    started = shown = time.monotonic()
+    shown_at, bad = first, 0
+    while True:
+        seconds = spent + time.monotonic() - started
+        over = budget.stop and time.monotonic() - began > budget.stop
+        if seconds >= budget.seconds or over or (budget.steps and step - first >= budget.steps):
+            break
+        values = stepper(waiting, rate_at(recipe, step, seconds / budget.seconds))
+        ema.update(step)
+        step += 1
+        waiting = next(feed)
+        now = time.monotonic()
+        if step - first == 20 or (step % 10 == 0 and now - shown >= 10) or step - first in (1, 5):
+            row = {k: round(float(v), 5) for k, v in values.items()}
+            now = time.monotonic()
+            row |= {
+                "step": step,
+                "seconds": round(spent + now - started, 1),
+                "rate": round((step - shown_at) / (now - shown), 2),
+            }
+            rows.append(row)
+            bad = 0 if math.isfinite(row["loss"]) else bad + 1
+            log(" ".join(f"{k} {v}" for k, v in row.items()))
+            shown, shown_at = now, step
+            if bad >= 3:
+                log("the loss is not finite: ends here")
+                break
+    if place.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = spent + time.monotonic() - started
+    facts |= {
+        "steps": step, "seconds": round(seconds, 1), "manifest": data.manifest, "files": data.files,
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU ({platform.machine()})",
+        "torch": torch.__version__, "budget": asdict(budget), "recipe": asdict(recipe),
+    }  # fmt: skip
+    log(f"{step - first} steps in {seconds - spent:.1f} s, {(step - first) / max(1e-9, seconds - spent):.2f} a second")
+    save_state(out, model, strategy, facts)
+    with (out / "log.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    model.load_state_dict(ema.whole())
+    model.half().save_pretrained(out)
+    (out / "README.md").write_text(card(model, recipe, facts, rows))
+    model.float().eval()
+    log(f"weights written after {time.monotonic() - began:.1f} s")
+    with torch.compiler.set_stance(
+        "force_eager"
+    ):  # whole images have shapes of their own, each of which would be compiled
+        sample(model, data, out / "sample.png", place)
+    return facts
+
+
+def card(model: FusionModel, recipe: Recipe, facts: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
+    """The model card, without scores."""
+    budget = facts["budget"]
+    lines = [
+        f"# {recipe.model}",
+        "",
+        f"Trained with `experiments/gpu_train.sh {recipe.model}`; {parameter_counts(model)[0]:,} parameters; "
+        "licence Apache-2.0.",
+        "",
+        f"- data: {facts['files']} files, manifest sha256 `{facts['manifest']}`; "
+        + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- steps {facts['steps']}, crop {recipe.crop}, seed {recipe.seed}, {facts['seconds']:.0f} seconds",
+        f"- hardware: one {facts['device']}, torch {facts['torch']}",
+        f"- schedule: warm-up of {recipe.warmup} steps to {recipe.lr:g}, {recipe.schedule} over {budget['seconds']:g} "
+        f"seconds; gradients clipped to {recipe.clip:g}; {'bfloat16' if recipe.autocast else 'float32'}",
+    ]
+    lines += (
+        [f"- loss {rows[0]['loss']:.3f} at step {rows[0]['step']}, {rows[-1]['loss']:.3f} at step {rows[-1]['step']}"]
+        if rows
+        else []
+    )
+    return "\n".join([*lines, "", "```json", json.dumps(asdict(recipe), indent=1), "```"]) + "\n"
+
+
+@torch.no_grad()
+def sample(model: FusionModel, data: TrainingData, path: Path, device: torch.device) -> None:
+    """A picture with a held-out group of each set a row: both sources and the result, cut to 256x256."""
+    from PIL import Image
+
+    gen, rows = torch.Generator().manual_seed(1), []
+    for stacks in data.validation.values():
+        stack = torch.from_numpy(stacks[0][:, :256, :256]).float() / 255
+        pair = focus_stack(stack[0], 2, gen) if len(stack) == 1 else stack[[0, -1]]
+        pair = darker_first(pair) if len(stack) == 1 else pair
+        h, w = (side - side % model.stride for side in pair.shape[1:])
+        pair = pair[:, :h, :w]
+        fused = model(pair[None, :, None].to(device))[0, :1].float().cpu()
+        row = torch.zeros(256, 768)
+        for k, image in enumerate((*pair, fused[0])):
+            row[:h, 256 * k : 256 * k + w] = image
+        rows.append(row)
+    Image.fromarray((torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()).save(path)
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in parts.items() if isinstance(v, Tensor)}
+    return replace(batch, **moved)
+
+
+__all__ = ["Budget", "load_state", "rate_at", "save_state", "train_for"]
