@@ -155,7 +155,7 @@ def hot_mask(sources: Tensor, statistics: Tensor) -> Tensor:
 def lit_mask(sources: Tensor) -> Tensor:
     """Soft mask (B, H, W) of lamps, skies, markings: visible (source 1) bright, and brighter than infrared."""
     infrared, visible = sources.unbind(1)
-    return ((visible - infrared - 0.08) / 0.15).clamp(0, 1) * ((visible - 0.5) / 0.2).clamp(0, 1)
+    return ((visible - infrared - 0.08) / 0.15).clamp(0, 1) * ((visible - 0.58) / 0.16).clamp(0, 1)
 
 
 def _regional(fused: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def _regional(fused: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         total = total + share * (levels[level] * wrong[level].abs()).mean() / (levels[level].mean() + 0.01)
     around = F.interpolate(wrong[4], wrong[1].shape[-2:], mode="bilinear", align_corners=False)
     contrast = F.relu(around - wrong[1])  # less contrast than the target has
-    return total / 3 + (levels[1] * contrast).mean() / (levels[1].mean() + 0.01)
+    return total / 3 + 2 * (levels[1] * contrast).mean() / (levels[1].mean() + 0.01)
 
 
 def hot(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
