@@ -275,8 +275,16 @@ def _wish(d: Draw, kind: str) -> tuple[str, Control]:
 
 
 def _fill(
-    d: Draw, template: str, *, degradation: str = "", source: str = "", cls: str = "", colour: str = "", quality: str = "", aspect: str = ""
-) -> str:  # fmt: skip
+    d: Draw,
+    template: str,
+    *,
+    degradation: str = "",
+    source: str = "",
+    cls: str = "",
+    colour: str = "",
+    quality: str = "",
+    aspect: str = "",
+) -> str:
     """Words for every slot."""
 
     def word(match: re.Match[str]) -> str:
@@ -286,10 +294,16 @@ def _fill(
         if slot in ("strong", "slight"):
             return d.word((STRONG if slot == "strong" else SLIGHT)[form])
         table: dict[str, str] = {
-            "source": SOURCE_WORDS.get(source, ""), "class": CLASS_WORDS.get(cls, ""), "colour": COLOUR_WORDS.get(colour, ""),
-            "quality": PART_WORDS.get(f"quality:{quality}", ""), "aspect": PART_WORDS.get(f"aspect:{aspect}", ""),
-            "infrared": SOURCE_WORDS["infrared"], "visible": SOURCE_WORDS["visible"], "thing": OTHER_THINGS, "style": OTHER_STYLES,
-        }  # fmt: skip
+            "source": SOURCE_WORDS.get(source, ""),
+            "class": CLASS_WORDS.get(cls, ""),
+            "colour": COLOUR_WORDS.get(colour, ""),
+            "quality": PART_WORDS.get(f"quality:{quality}", ""),
+            "aspect": PART_WORDS.get(f"aspect:{aspect}", ""),
+            "infrared": SOURCE_WORDS["infrared"],
+            "visible": SOURCE_WORDS["visible"],
+            "thing": OTHER_THINGS,
+            "style": OTHER_STYLES,
+        }
         return d.word(table.get(slot) or VERBS.get(slot) or TASK_WORDS[slot])
 
     return re.sub(r"\{([a-z:]+)\}", word, template)

@@ -39,8 +39,11 @@ WINDOW = (384, 448)
 def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
     """Faults that a source of a role may have; a visible image of no known task may have those of all tasks."""
     menus = {
-        "infrared": MENUS["ivf"]["infrared"], "visible": MENUS["ivf"]["visible"], "exposure": MENUS["mef"]["visible"], "focus": MENUS["mff"]["visible"],
-    }  # fmt: skip
+        "infrared": MENUS["ivf"]["infrared"],
+        "visible": MENUS["ivf"]["visible"],
+        "exposure": MENUS["mef"]["visible"],
+        "focus": MENUS["mff"]["visible"],
+    }
     ops = menus[role] + (menus["focus"] if role == "visible" and task is None else ())
     names = {SAID.get(op, op) for op in ops}
     return tuple(name for name in FAULTS if name in names)
@@ -74,13 +77,20 @@ class Estimate:
     images: tuple[Mapping[str, Fault], ...]
 
     def assumed(self) -> list[dict[str, Any]]:
-        """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability, strength."""
+        """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability,
+        strength.
+        """
         found = [
-            {"image": place, "fault": name, "probability": round(fault.probability, 3), "strength": round(fault.strength, 2)}
+            {
+                "image": place,
+                "fault": name,
+                "probability": round(fault.probability, 3),
+                "strength": round(fault.strength, 2),
+            }
             for place, faults in enumerate(self.images)
             for name, fault in faults.items()
             if fault.assumed
-        ]  # fmt: skip
+        ]
         return sorted(found, key=lambda one: -float(one["probability"]))
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
@@ -134,9 +144,14 @@ class Estimator(nn.Module):
         self.register_buffer("offset", torch.zeros(n))
         self.register_buffer("thresholds", torch.full((len(ROLES), n), 0.5))
         self.faults = nn.Sequential(
-            nn.Linear(c.statistics + len(ROLES), c.hidden[0]), nn.SiLU(), nn.Dropout(c.dropout),
-            nn.Linear(c.hidden[0], c.hidden[1]), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(c.hidden[1], 2 * n),
-        )  # fmt: skip
+            nn.Linear(c.statistics + len(ROLES), c.hidden[0]),
+            nn.SiLU(),
+            nn.Dropout(c.dropout),
+            nn.Linear(c.hidden[0], c.hidden[1]),
+            nn.SiLU(),
+            nn.Dropout(c.dropout),
+            nn.Linear(c.hidden[1], 2 * n),
+        )
         self.glance = nn.Linear(c.statistics, c.glance)
         self.task = nn.Sequential(
             nn.Linear(2 * c.glance + c.pairs, 48), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(48, len(TASKS))

@@ -77,8 +77,10 @@ class Segment:
 def cannot(what: str) -> FusionError:
     """The error for a wish that nothing here fulfils."""
     return FusionError(
-        f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, more or less contrast, "
-        f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical images"
+        f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
+        "more or less contrast, "
+        f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical "
+        "images"
     )
 
 
@@ -240,9 +242,17 @@ def _read_segment(segment: Segment, wishes: Wishes, following: Segment | None) -
     if segment.has("region"):
         raise FusionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
     made = {
-        "keep": _keep, "segment": _show, "up": _tone, "down": _tone, "brighter": _tone, "darker": _tone, "fuse": _repair,
-        "remove": _repair, "state": _repair, "touch": _never,
-    }[action](segment, wishes)  # fmt: skip
+        "keep": _keep,
+        "segment": _show,
+        "up": _tone,
+        "down": _tone,
+        "brighter": _tone,
+        "darker": _tone,
+        "fuse": _repair,
+        "remove": _repair,
+        "state": _repair,
+        "touch": _never,
+    }[action](segment, wishes)
     for item in segment.of("task"):
         if wishes.task not in (None, item.name):
             raise FusionError(

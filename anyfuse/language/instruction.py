@@ -41,7 +41,8 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
 
 _REPAIR = "repair|restore|remove|fix|correct|change|mend|clean up|enhance"
 _NOTHING = re.compile(
-    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|(without|no) (repair|repairs|restoration)|"
+    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|"
+    rf"(without|no) (repair|repairs|restoration)|"
     rf"((there is )?nothing to ({_REPAIR})))( please)?"
 )
 """What says that nothing is to be repaired; elsewhere silence may mean that a model looks for itself."""

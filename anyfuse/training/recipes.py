@@ -41,7 +41,9 @@ WIDE = (
     DataSet("mif", ("mif/spect-mri/spect", "mif/spect-mri/mri")),
     DataSet("natural", ("natural",)),
 )
-"""Real pairs of more places: also LLVIP and snapshots, and sequences of exposures (SICE, Fairchild's survey, EMPA, Merianos)."""
+"""Real pairs of more places: also LLVIP and snapshots, and sequences of exposures (SICE, Fairchild's survey, EMPA,
+Merianos).
+"""
 
 NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 

@@ -141,8 +141,13 @@ def test_faults_of_a_visible_image_are_found_and_no_other_image_is_blamed(ops: s
 
 @pytest.mark.parametrize(
     ("ops", "fault"),
-    [("dark_stripes:0.8", "stripes"), ("bright_stripes:0.8", "stripes"), ("dead_pixels:0.7", "dead_pixels"), ("noise:0.6", "noise")],
-)  # fmt: skip
+    [
+        ("dark_stripes:0.8", "stripes"),
+        ("bright_stripes:0.8", "stripes"),
+        ("dead_pixels:0.7", "dead_pixels"),
+        ("noise:0.6", "noise"),
+    ],
+)
 def test_faults_of_an_infrared_image_are_found(ops: str, fault: str) -> None:
     pair = [example("infrared/visible.jpg"), worse(example("infrared/thermal.png"), ops)]
     found = estimate(pair, "ivf")

@@ -27,9 +27,7 @@ from anyfuse.models.latent.lora import LoRA, add_lora, merge_lora
 from anyfuse.models.latent.positions import rotate
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
 
-SMALL = DiTFuseConfig(
-    width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True
-)  # fmt: skip
+SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 BRIGHT = Control("ivf", tone=("LIGHT++",))
 
 

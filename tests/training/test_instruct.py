@@ -149,7 +149,15 @@ def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
     for text, there in zip(given.prompts, given.there.tolist(), strict=True):
         assert there == (text != NOTHING)
         control = control_of(text)
-        kinds["none" if text in (NOTHING, IMAGES) else "segment" if control.segment else "tone" if control.tone else "plain"] += 1  # fmt: skip
+        kinds[
+            "none"
+            if text in (NOTHING, IMAGES)
+            else "segment"
+            if control.segment
+            else "tone"
+            if control.tone
+            else "plain"
+        ] += 1
     assert kinds["none"] == pytest.approx(75, abs=35)
     assert kinds["segment"] == pytest.approx(81, abs=35)
     assert kinds["tone"] == pytest.approx(90, abs=35)

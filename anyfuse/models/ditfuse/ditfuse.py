@@ -5,13 +5,18 @@ Origin: written from the paper's description and the facts of its base, OmniGen 
 and what is ours is said in docs/systems/ditfuse.md. The full system, which is OmniGen with an adapter, is
 models/ditfuse/omnigen.py. Code and weights: Apache-2.0; codecs other than `tiny`: see latent/codec.py.
 
-    codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for 16x16 pixels
+    codec        frozen, deterministic: each source -> 16 channels at 1/8; patches of 2, so that a token stands for
+                 16x16 pixels
     prompt       tags and words of a closed vocabulary (prompt.py)
-    transformer  [text | image 1 | image 2 | time | target] (transformer.py); image 1 is the second source: visible, overexposed, far
-    flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler steps from noise with a fixed seed
+    transformer  [text | image 1 | image 2 | time | target] (transformer.py); image 1 is the second source: visible,
+                 overexposed, far
+    flow         x_t = t x_1 + (1 - t) x_0; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); Euler
+                 steps from noise with a fixed seed
     guidance     v = v_neg + s_img (v_img - v_neg) + s_txt (v_full - v_img), of no condition, images alone, all
-    detail       ours, as MMAIF's: the pyramids of the sources and of the default model's fusion are mixed into that of what the codec decodes
-    mask         ours: a head on the target's tokens tells the class of each pixel, for those that the prompt names; colours are painted afterwards
+    detail       ours, as MMAIF's: the pyramids of the sources and of the default model's fusion are mixed into that of
+                 what the codec decodes
+    mask         ours: a head on the target's tokens tells the class of each pixel, for those that the prompt names;
+                 colours are painted afterwards
 
 Attention runs over all tokens of the image, so the model cannot be tiled (halo None): a large image is done in one
 piece or refused.
@@ -157,7 +162,9 @@ class DiTFuse(LatentModel):
         return x, guide
 
     def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
-        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not
+        clamped
+        """
         decoded = self.codec.decode(latents)
         if self.detail is None or guide is None:
             return decoded

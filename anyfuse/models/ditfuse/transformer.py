@@ -5,7 +5,8 @@ Sources: OmniGen (Xiao et al. 2024, arXiv 2409.11340) for the sequence and the m
 SwiGLU (Shazeer 2020), rotary positions (Su et al. 2021), AdaLN (DiT, Peebles and Xie 2023). Origin: written from their
 formulas and the paper's facts; no code was copied. Licence: Apache-2.0.
 
-    mask   text is causal; tokens of one image see each other and all before; the time token sees the condition; the target sees everything
+    mask   text is causal; tokens of one image see each other and all before; the time token sees the condition; the
+           target sees everything
     cache  the condition (text and images) never sees time or target, so its keys and values are the same at each step
 """
 

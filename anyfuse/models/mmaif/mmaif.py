@@ -6,12 +6,15 @@ leaves open is said in docs/systems/mmaif.md. Code and weights: Apache-2.0; code
 latent/codec.py.
 
     codec        frozen: each source -> 16 channels at 1/8; the result's latents -> image
-    transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers: per-block position table, NAF
+    transformer  latents of both sources (flow: and the noisy result), concatenated on channels, patches of 2, L layers:
+                 per-block position table, NAF
                  block, value-residual attention with 2-D RoPE, experts (blocks.py); a text embedding and the time
                  modulate (AdaLN)
     regression   one pass gives the latents of the result
-    flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few Euler steps from fixed noise
-    detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights (detail.py), and with that of
+    flow         x_t = (1 - t) noise + t x_1; the transformer gives x_1, and with it v = (x_1 - x_t) / (1 - t); a few
+                 Euler steps from fixed noise
+    detail       ours: the decoded image's Laplacian pyramid is mixed with those of the sources by predicted weights
+                 (detail.py), and with that of
                  the default model's fusion of them; config.mend: also of what the classical restoration that is asked
                  for makes of them (classical_restore.py)
 
@@ -128,12 +131,19 @@ class DiT(nn.Module):
         self.blocks = nn.ModuleList(
             [
                 Block(
-                    c.width, c.heads, c.hidden, c.rank, c.table, c.experts if c.moe else 0, c.active, c.naf,
+                    c.width,
+                    c.heads,
+                    c.hidden,
+                    c.rank,
+                    c.table,
+                    c.experts if c.moe else 0,
+                    c.active,
+                    c.naf,
                     c.value_residual and index > 0,
                 )
                 for index in range(c.layers)
             ]
-        )  # fmt: skip
+        )
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.last = nn.Linear(c.width, 2 * c.width)
         self.out = nn.Linear(c.width, self.gives * c.patch**2)

@@ -5,7 +5,8 @@ Origin: written from the paper's formulas and measured facts about its network; 
     stem         two convolutions, the same for both sources; one LayerNorm, used again before each following stage
     extract      Swin blocks, own ones for each source
     interact     windowed cross attention between the sources, then per-pixel attention over two keys (IPA), then an MLP
-    adapt        OAF: high-pass, additive and multiplicative operands of each source, summed with six weights of the whole image
+    adapt        OAF: high-pass, additive and multiplicative operands of each source, summed with six weights of the
+                 whole image
     rebuild      Swin blocks, three convolutions
 
 Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse gives
@@ -74,7 +75,8 @@ class TITAConfig:
             raise FusionError(f"heads {self.heads}: give 1 or more")
         if min(self.extract, self.rebuild, *self.interact, 0) < 0 or not self.interact:
             raise FusionError(
-                f"extract {self.extract}, interact {self.interact}, rebuild {self.rebuild}: give numbers of blocks, 0 or more"
+                f"extract {self.extract}, interact {self.interact}, rebuild {self.rebuild}: give numbers of blocks, "
+                "0 or more"
             )
         if self.channels < 4 or self.channels % 4 or self.channels % self.heads:
             raise FusionError(f"channels {self.channels} must divide by 4 and by the {self.heads} heads")
@@ -145,7 +147,9 @@ class PixelInteraction(nn.Module):
         return gate.sigmoid() if self.sigmoid else gate.softmax(-1)
 
     def _direction(self, index: int, own: Tensor, other: Tensor, show: bool) -> tuple[Tensor, ...]:
-        """-> own after the interaction (..., C); if `show`, also (..., 2): strength of phi, share of the other source"""
+        """-> own after the interaction (..., C); if `show`, also (..., 2): strength of phi, share of the other
+        source
+        """
         phi = self._phi(own, other)
         keys = own * phi * -2
         if self.noise_k is not None and self.noise_v is not None:
@@ -289,7 +293,8 @@ class TITA(FusionModel):
         self.head = convolutions(c, c // 2, c // 4, 1, last=False)
         self.register_buffer("hidden", shift_masks(), persistent=False)
         self.apply(_initialise)
-        # what a pixel can see: 4 per block, up to 7 more for the first block of the way back and after OAF, six convolutions
+        # what a pixel can see: 4 per block, up to 7 more for the first block of the way back and after OAF, six
+        # convolutions
         self.halo = 4 * (cfg.extract + sum(cfg.interact) + cfg.rebuild) + 12
         self.working_bytes = 28 * c + 250
         self.stored_bytes = 4 * c + 8

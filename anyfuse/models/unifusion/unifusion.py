@@ -7,7 +7,8 @@ Weights of the trained part: Apache-2.0; of the backbone: see backbone.py.
     features   one frozen ViT for all inputs: blocks 2, 5, 8, 11, final norm, patch tokens only
     adapter    one per input: a ladder from 1/16 to full size, joined by a 3x3 convolution of the image itself ("skip")
     lower      reconstruction of each input from its adapter's output; trains adapters and reconstructors (phi)
-    upper      four rounds of paired cross-attention blocks and a decoder (theta); attention is between channels and sums over all
+    upper      four rounds of paired cross-attention blocks and a decoder (theta); attention is between channels and
+               sums over all
                pixels, so a result at one pixel depends on the whole image: it cannot be tiled (halo None)
 
 Options beyond the paper: luma in and out, other norms, fusion at half size, one adapter for all, sets of any number of
@@ -222,7 +223,9 @@ class Attention(nn.Module):
 
 
 def near(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 3x3 convolution per channel; when compiled, as nine shifted products, which the compiler joins with what is around them."""
+    """A 3x3 convolution per channel; when compiled, as nine shifted products, which the compiler joins with what is
+    around them.
+    """
     if not (torch.compiler.is_compiling() and SHIFTED):
         return layer(x)
     h, w = x.shape[-2:]
@@ -265,7 +268,9 @@ class Block(nn.Module):
         self.feed = FeedForward(width)
 
     def forward(self, x: Tensor, other: Tensor | None = None, n: int = 1) -> Tensor:
-        """(B*N, C, H, W) -> the same; `other`: what a cross block looks at, N: inputs of a set that look at each other."""
+        """(B*N, C, H, W) -> the same; `other`: what a cross block looks at, N: inputs of a set that look at
+        each other.
+        """
         y = self.norm(x)
         x = x + self.attention(y, y if self.norm_other is None or other is None else self.norm_other(other), n)
         return x + self.feed(self.norm_feed(x))

@@ -1,7 +1,8 @@
 """Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and
 'straighten'.
 
-    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without config.mix: of v = x_1 - x_0), each channel by
+    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without
+                config.mix: of v = x_1 - x_0), each channel by
                 what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t)
                 v, and cross entropy of the classes; options.lora adapts with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in

@@ -1,13 +1,17 @@
 """Training in latent space on degraded pairs: strategy 'latent', for models with the parts of MMAIF (ICCV 2025, arXiv
 2503.14944).
 
-    pool        clean pairs of every task, their target, and the pair degraded by one to three operations (data/degrade.py); made once, kept on
+    pool        clean pairs of every task, their target, and the pair degraded by one to three operations
+                (data/degrade.py); made once, kept on
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
-    target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the paper takes SwinFusion's
+    target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the
+                paper takes SwinFusion's
                 and DeFuse's results
     regression  L1 in latent space, each channel by what it does to the image
-    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number, or 0; without config.mix that of v
-    decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients pass through it
+    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal
+                number, or 0; without config.mix that of v
+    decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients
+                pass through it
     balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
 
 What a pair needs at each step is read, not computed: a step costs the transformer and one decoder.
