@@ -19,9 +19,9 @@ from .errors import FusionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEVELS = (0.25, 0.5, 1.0)
+STRENGTHS = (0.25, 0.5, 1.0)
 
-STRENGTHS = {"slight": 0.25, "strong": 1.0}
+STRENGTH_WORDS = {"slight": 0.25, "strong": 1.0}
 USUAL = 0.5
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyfuse.degradation.plan import Plan, Step, apply
+from anyfuse.degradation.plan import DegradationPlan, Step, apply
 from anyfuse.losses import ssim_map
 from anyfuse.models.mmaif.mmaif import MMAIF
 from anyfuse.models.registry import load_model
@@ -34,7 +34,7 @@ from anyfuse.training.recipes import RECIPES
 from anyfuse.training.strategies.latent import plan_vectors
 
 SIDE = 128
-FAULTS: Plan = (Step("gaussian_noise", 0.5), Step("low_contrast", 0.5))
+FAULTS: DegradationPlan = (Step("gaussian_noise", 0.5), Step("low_contrast", 0.5))
 
 
 class HeldOut(DegradedPairs):
@@ -43,7 +43,7 @@ class HeldOut(DegradedPairs):
     def fill(self, key: list[Any], model: Any, folder: Path, device: str, log: Callable[[str], None]) -> list[Any]:
         return []
 
-    def made(self, each: int, clean: bool) -> tuple[Tensor, list[tuple[Plan, ...]]]:
+    def made(self, each: int, clean: bool) -> tuple[Tensor, list[tuple[DegradationPlan, ...]]]:
         """`each` pairs per task: planes as `pair` has them (P, 5, S, S), rounded to 8 bits, and what was done
         to them
         """

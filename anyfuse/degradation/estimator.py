@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..control import DEGRADATIONS, LEVELS, TASKS, Control
+from ..control import DEGRADATIONS, STRENGTHS, TASKS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Stack, Window
 from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, read_config, save_folder
-from .plan import MENUS, SAID
+from .plan import FAULT_OF, MENUS
 from .statistics import pair_statistics, statistics
 
 SHA256 = "461f6812656567490c8d1f6cd853364452e8080c5741477d66536b2b85668017"
@@ -45,7 +45,7 @@ def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
         "focus": MENUS["mff"]["visible"],
     }
     ops = menus[role] + (menus["focus"] if role == "visible" and task is None else ())
-    names = {SAID.get(op, op) for op in ops}
+    names = {FAULT_OF.get(op, op) for op in ops}
     return tuple(name for name in FAULTS if name in names)
 
 
@@ -105,11 +105,11 @@ class Estimate:
         """
         if len(self.images) > 2:
             raise FusionError(f"an instruction speaks of two images at most, not of {len(self.images)}")
-        wished: dict[str, dict[str, float]] = {}
+        degradations: dict[str, dict[str, float]] = {}
         for one in self.assumed():
-            level = min(LEVELS, key=lambda v: abs(v - one["strength"]))
-            wished.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
-        return Control(degradations=wished)
+            level = min(STRENGTHS, key=lambda v: abs(v - one["strength"]))
+            degradations.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
+        return Control(degradations=degradations)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ..io.write import WRITES, writable, write_image
 from ..version import __version__
 from .depth import estimated_depth
 from .masked_pairs import M3, m3_pair
-from .plan import OPERATIONS, Plan, Step, apply, derive, draw, find, generator
+from .plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, find, generator
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -45,7 +45,7 @@ class Settings:
     """
 
     seed: int = 0
-    ops: Plan | None = None
+    ops: DegradationPlan | None = None
     task: str | None = None
     m3: M3 | None = None
     source: str = "auto"
@@ -95,7 +95,7 @@ def read_manifest(path: str | Path) -> Manifest:
     return Manifest(Settings(**values), files)
 
 
-def _plan(steps: Sequence[Sequence[Any]]) -> Plan:
+def _plan(steps: Sequence[Sequence[Any]]) -> DegradationPlan:
     return tuple(Step(find(name), float(strength)) for name, strength in steps)
 
 

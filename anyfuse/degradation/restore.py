@@ -54,12 +54,12 @@ def deblurred(image: Tensor, strength: float) -> Tensor:
     return in_light(image, gaussian_kernel(3 * strength))
 
 
-def finer(image: Tensor, factor: float) -> Tensor:
+def deblur_downsampling(image: Tensor, factor: float) -> Tensor:
     """Of a resolution that was `factor` times lower."""
     return in_light(image, gaussian_kernel(0.3 * factor), ALIASED)
 
 
-def exposed(image: Tensor, stops: float) -> Tensor:
+def adjust_exposure(image: Tensor, stops: float) -> Tensor:
     """Light times 2^stops."""
     return to_encoded(to_linear(image) * 2.0**stops)
 
@@ -220,7 +220,7 @@ def without_stripes(image: Tensor) -> Tensor:
     return torch.where(bad, near, image)
 
 
-def even_columns(image: Tensor) -> Tensor:
+def correct_columns(image: Tensor) -> Tensor:
     """Each column less what its median of differences to the surrounding 17 columns is."""
     around = box(image[None, None], 8)[0, 0]
     line = (image - around).median(0).values

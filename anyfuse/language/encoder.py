@@ -22,17 +22,16 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from ..control import CLASSES, DEGRADATIONS, TASKS, TONES, Control
+from ..control import CLASSES, DEGRADATIONS, STRENGTHS, TASKS, TONES, Control
 from ..errors import FusionError
 from ..weights import WEIGHTS_NAME, is_hub_id, load_state, package_folder, read_config, read_tensors, save_folder
 from .lexicon import tags
 from .tokens import tokenise
 
 WORDS_NAME, WORDS_WIDTH = "words.safetensors", 48
-LEVELS = (0.25, 0.5, 1.0)
 LABELS = (
     *TASKS,
-    *(f"{name} {level}" for name in DEGRADATIONS for level in LEVELS),
+    *(f"{name} {level}" for name in DEGRADATIONS for level in STRENGTHS),
     *TONES,
     *(f"segment {name}" for name in CLASSES),
     *(f"keep {name}" for name in (*DEGRADATIONS, *CLASSES)),
@@ -153,7 +152,7 @@ def labels_of(control: Control | None) -> list[float]:
         return [float(label == "unknown") for label in LABELS]
     on = {control.task, *control.tone, *(f"segment {name}" for name in control.segment)}
     for name, where in control.degradations.items():
-        on |= {f"{name} {min(LEVELS, key=lambda level: abs(level - max(where.values())))}"}
+        on |= {f"{name} {min(STRENGTHS, key=lambda level: abs(level - max(where.values())))}"}
     on |= {f"keep {wish.split()[0]}" for wish in control.keep}
     return [float(label in on) for label in LABELS]
 

@@ -32,7 +32,7 @@ from anyfuse.degradation.estimator import (
     menu_of,
     windows,
 )
-from anyfuse.degradation.plan import MENUS, SAID, apply, parse
+from anyfuse.degradation.plan import FAULT_OF, MENUS, apply, parse
 from anyfuse.degradation.statistics import _smallest, pair_statistics, statistics
 from anyfuse.errors import FusionError
 from anyfuse.image.colour import to_luma
@@ -192,7 +192,7 @@ def test_medical_images_have_no_faults_and_colours_say_what_is_possible() -> Non
 
 
 def test_menus_are_those_of_the_tasks_in_words() -> None:
-    assert set(menu_of("infrared", "ivf")) == {SAID.get(op, op) for op in MENUS["ivf"]["infrared"]}
+    assert set(menu_of("infrared", "ivf")) == {FAULT_OF.get(op, op) for op in MENUS["ivf"]["infrared"]}
     assert "high_exposure" in menu_of("visible")
     assert "high_exposure" not in menu_of("visible", "ivf")
     assert set().union(*(menu_of(role) for role in ROLES)) == set(FAULTS)

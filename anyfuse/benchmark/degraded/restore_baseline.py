@@ -15,11 +15,11 @@ from typing import Any
 from torch import Tensor
 
 from ...degradation.restore import (
+    adjust_exposure,
     clahe,
+    correct_columns,
+    deblur_downsampling,
     deblurred,
-    even_columns,
-    exposed,
-    finer,
     in_light,
     line_kernel,
     recompress,
@@ -44,17 +44,17 @@ RESTORERS: dict[str, Callable[[Tensor, float, Record], Tensor]] = {
     "jpeg": lambda x, s, record: recompress(x, s),
     "gaussian_blur": lambda x, s, record: deblurred(x, s),
     "motion_blur": lambda x, s, record: in_light(x, line_kernel(21 * s, float(record["angle_degrees"])), BENT),
-    "downsample": lambda x, s, record: finer(x, float(record["factor"])),
+    "downsample": lambda x, s, record: deblur_downsampling(x, float(record["factor"])),
     "haze": lambda x, s, record: without_haze(x),
     "rain": lambda x, s, record: without_rain(x),
     "snow": lambda x, s, record: without_snow(x),
     "low_exposure": lambda x, s, record: clahe(x),
     "low_contrast": lambda x, s, record: clahe(x),
-    "high_exposure": lambda x, s, record: exposed(x, -2.5 * s),
+    "high_exposure": lambda x, s, record: adjust_exposure(x, -2.5 * s),
     "dead_pixels": lambda x, s, record: without_dead_pixels(x),
     "dark_stripes": lambda x, s, record: without_stripes(x),
     "bright_stripes": lambda x, s, record: without_stripes(x),
-    "fixed_pattern": lambda x, s, record: even_columns(x),
+    "fixed_pattern": lambda x, s, record: correct_columns(x),
 }
 """Operation -> (luma (H, W), strength, record of what was done) -> luma."""
 

@@ -189,10 +189,10 @@ def _run_case(
         for way in say:
             result.origins.setdefault(f"{label} ({way})", result.origins[label])
     start = time.perf_counter()
-    mended = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
+    restored = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
     spent[CLASSICAL] = time.perf_counter() - start
     result.origins[CLASSICAL] = result.origins[DEFAULT]
-    jobs.insert(1, (CLASSICAL, base, mended, Control()))
+    jobs.insert(1, (CLASSICAL, base, restored, Control()))
     truth = levels(Frame(goal), "opencv")[None].double()
     scores: list[Score] = []
     heard: dict[str, str] = {}

@@ -29,7 +29,7 @@ from torch import Generator, Tensor
 from ...control import TASKS
 from ...data.synthetic import exposure_stack, focus_scene
 from ...degradation.estimator import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of, windows
-from ...degradation.plan import SAID, Plan, apply, derive, draw, generator
+from ...degradation.plan import FAULT_OF, DegradationPlan, apply, derive, draw, generator
 from ...degradation.statistics import pair_statistics, statistics
 from ...errors import FusionError
 from ...image.colour import to_luma
@@ -180,7 +180,7 @@ def make_rows(
         task = "mif" if kind == "mif" else kind
         x = scenes.scene(part, kind, plan, gen)
         pure = kind == "mif" or uniform(0, 1, gen) < clean
-        plans: tuple[Plan, ...] = ((),) * len(x)
+        plans: tuple[DegradationPlan, ...] = ((),) * len(x)
         if kind == "single":
             task = "ivf" if uniform(0, 1, gen) < 0.6 else "mff"
         if not pure:
@@ -200,7 +200,7 @@ def make_rows(
         for k, row in enumerate(rows):
             there, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
             for step in plans[k]:
-                c = FAULTS.index(SAID.get(step.op, step.op))
+                c = FAULTS.index(FAULT_OF.get(step.op, step.op))
                 there[c], strength[c] = 1, max(step.strength, float(strength[c]))
             found["x"].append(row)
             found["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))

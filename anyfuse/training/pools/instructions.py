@@ -108,7 +108,7 @@ say it. decoded: share of each batch that is decoded; image, mask: weights of th
 share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
 """
 
-STRAIGHTEN = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
+REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
     "drop": 0.0,
     "wordless": 0.0,
     "teacher_steps": 20.0,
@@ -150,7 +150,7 @@ class InstructPairs(Pool):
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
-        o = read_options(recipe, STRAIGHTEN if recipe.strategy == "straighten" else DEFAULTS)
+        o = read_options(recipe, REFLOW if recipe.strategy == "straighten" else DEFAULTS)
         super().__init__(root, recipe.sets, recipe.crop, int(o["pool"]), model.stride)
         if tuple(recipe.tasks) != (TASK,):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")

@@ -29,12 +29,12 @@ from ...models.ditfuse.ditfuse import DiTFuse
 from ...models.ditfuse.prompt import encode
 from ...models.latent.flow import draw_times, flow_loss
 from ...models.latent.lora import add_lora
-from ..objectives import Descent, make_optimiser, read_options, split_losses
-from ..pools.instructions import DEFAULTS, STRAIGHTEN, InstructBatch
+from ..objectives import SingleLossStrategy, make_optimiser, read_options, split_losses
+from ..pools.instructions import DEFAULTS, REFLOW, InstructBatch
 from ..recipes import Recipe
 
 
-class Instruct(Descent):
+class Instruct(SingleLossStrategy):
     """One AdamW step on the velocity, the decoded losses and the classes; options as in DEFAULTS."""
 
     model: DiTFuse
@@ -79,8 +79,8 @@ class Instruct(Descent):
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
-        condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
-        found = model.dit.proceed(now, t, condition)
+        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, there)
+        found = model.dit.velocity_cached(now, t, condition)
         total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
@@ -103,7 +103,7 @@ class Instruct(Descent):
         return total, log
 
 
-class Straighten(Instruct):
+class Reflow(Instruct):
     """The student of a trained model: velocity x_1 - x_0 between a noise and what the teacher makes of it, at the times
     that few steps visit.
 
@@ -111,7 +111,7 @@ class Straighten(Instruct):
     configuration.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = STRAIGHTEN
+    DEFAULTS: ClassVar[dict[str, float]] = REFLOW
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not recipe.start:
