@@ -22,7 +22,7 @@ from anyfuse.models.base import parameter_counts
 from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.latent.detail import PYRAMID_LEVELS, Detail
 from anyfuse.models.latent.positions import resize_table, rotary, rotate
-from anyfuse.models.mmaif import mmaif
+from anyfuse.models.latent.flow import noise
 from anyfuse.models.mmaif.blocks import GLU, NAF, Attention, Block, Experts, balance_loss
 from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted
@@ -311,7 +311,7 @@ def test_flow_noise_is_the_same_for_each_image() -> None:
         once = model(x)
         model.steps = 5
         assert (once - model(x)).abs().max() > 1e-4
-    assert torch.equal(mmaif.noise(torch.zeros(1, 32, 3, 5)), mmaif.noise(torch.zeros(1, 1, 3, 5)))
+    assert torch.equal(noise(torch.zeros(1, 32, 3, 5)), noise(torch.zeros(1, 1, 3, 5)))
 
 
 def test_detail_path() -> None:
