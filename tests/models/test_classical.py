@@ -41,7 +41,7 @@ def test_the_sharp_half_wins(name: str) -> None:
 
 
 def test_mertens_prefers_what_is_well_exposed() -> None:
-    """Equation 3 of the paper: exp(-(v - 0.5)^2 / 0.08); flat images have no contrast to decide by but the texture's."""
+    """Equation 3 of the paper: exp(-(v - 0.5)^2 / 0.08)."""
     texture = 0.05 * (noise(1)[0] - 0.5)
     x = torch.stack([0.5 + texture, 0.02 + texture.clamp_min(-0.02), 0.98 + texture.clamp_max(0.02)])
     weights = load_model("mertens").weights(x[None])
