@@ -19,9 +19,9 @@ from .errors import FusionError
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEVELS = (0.25, 0.5, 1.0)
+STRENGTHS = (0.25, 0.5, 1.0)
 
-STRENGTHS = {"slight": 0.25, "strong": 1.0}
+STRENGTH_WORDS = {"slight": 0.25, "strong": 1.0}
 USUAL = 0.5
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
@@ -30,9 +30,22 @@ COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white
 TASKS = ("ivf", "mef", "mff", "mif")
 SOURCES = ("visible", "infrared", "first", "second", "all")
 DEGRADATIONS = (
-    "blur", "motion_blur", "downsample", "noise", "sensor_noise", "jpeg", "rain", "haze", "snow", "low_exposure", "high_exposure",
-    "low_contrast", "stripes", "fixed_pattern", "dead_pixels",
-)  # fmt: skip
+    "blur",
+    "motion_blur",
+    "downsample",
+    "noise",
+    "sensor_noise",
+    "jpeg",
+    "rain",
+    "haze",
+    "snow",
+    "low_exposure",
+    "high_exposure",
+    "low_contrast",
+    "stripes",
+    "fixed_pattern",
+    "dead_pixels",
+)
 QUALITIES = ("bright", "dark", "sharp", "visible", "natural")
 ASPECTS = ("colours", "details", "texture", "edges", "brightness", "contrast", "shadows", "highlights", "targets")
 

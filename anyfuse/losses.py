@@ -26,7 +26,9 @@ def gaussian_taps(size: int, sigma: float, like: Tensor) -> Tensor:
 
 
 def window_mean(x: Tensor, taps: Tensor) -> Tensor:
-    """Separable window over (..., H, W), valid part only; a banded matrix product, whose backward pass is fast on CPUs."""
+    """Separable window over (..., H, W), valid part only; a banded matrix product, whose backward pass is fast
+    on CPUs.
+    """
     rows = _band(taps, x.shape[-2])
     return rows @ x @ (rows if x.shape[-1] == x.shape[-2] else _band(taps, x.shape[-1])).T
 

@@ -92,30 +92,43 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
-
     shown = 1 if single else stack.n
     report = Report(
-        model=engine.name,
-        device=str(engine.device),
-        dtype=str(engine.dtype).removeprefix("torch."),
-        threads=torch.get_num_threads(),
-        inputs=[f.facts for f in stack.frames[:shown]],
-        width=stack.width,
-        height=stack.height,
-        depth=str(stack.depth),
+        **engine_facts(engine),
+        **stack_facts(stack, shown),
         channels=canvas.pixels.shape[2],
         colour_rule=rule,
         tiles=grid.count,
         seconds=round(seconds, 4),
         order=[stack.frames[k].name for k in order[:shown]] if model.ordered or single else None,
         shown=canvas.shares(masks),
-        reference=stack.frames[options.reference].name,
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
         warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes,
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
     )
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks)
+
+
+def engine_facts(engine: Engine) -> dict[str, Any]:
+    """The report's entries about model and device."""
+    return {
+        "model": engine.name,
+        "device": str(engine.device),
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
+    """The report's entries about the first `shown` images and their common size and depth."""
+    return {
+        "inputs": [f.facts for f in stack.frames[:shown]],
+        "width": stack.width,
+        "height": stack.height,
+        "depth": str(stack.depth),
+        "reference": stack.frames[stack.reference].name,
+    }
 
 
 def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> Stack:

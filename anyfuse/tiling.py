@@ -119,7 +119,8 @@ def plan_tiles(
     least = min_bytes(model, n, planes, height, width)
     if budget is not None and least > budget:
         raise FusionError(
-            f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at least, "
+            f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at "
+            "least, "
             f"and --max-memory leaves {budget / 2**20:.0f} MiB"
         )
     return TileGrid(height, width, *padded, side, halo, model.margin)

@@ -51,7 +51,10 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "no adapter": ["config.adapter=false"],
         "random ViT": ["config.random_backbone=true"],
         "image alone": ["config.backbone=none"],
-        "no reconstruction": ["strategy=plain", *[f"losses.{t}.self_reconstruction=0" for t in ("ivf", "mef", "mff", "mif")]],
+        "no reconstruction": [
+            "strategy=plain",
+            *[f"losses.{t}.self_reconstruction=0" for t in ("ivf", "mef", "mff", "mif")],
+        ],
         "no bilevel": ["options.joint=1"],
     },
     "mmaif-tiny": {
@@ -71,7 +74,7 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "velocity": ["config.mix=false"],
         "no detail path": ["config.detail=false"],
     },
-}  # fmt: skip
+}
 POOLED = ("latent", "instruct")
 """Strategies that learn from a pool."""
 Scores = dict[str, dict[str, float]]

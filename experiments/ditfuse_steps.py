@@ -3,7 +3,8 @@
 
 Of any DiTFuse, for each number of branches and steps, as Markdown:
 
-    s          seconds for one pair of 640x480 with codec and detail path, condition cached; and computed at each step, for --uncached
+    s          seconds for one pair of 640x480 with codec and detail path, condition cached; and computed at each step,
+               for --uncached
     PSNR       of the result to the one with most steps and branches of the lists, in dB, mean over the pairs
     Qabf, SSIM against the sources, as `anyfuse bench` has them, mean over the pairs
 
@@ -92,7 +93,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     best = quality(fuser, pairs, max(steps), max(branches))
     rows: list[dict[str, Any]] = []
     print(
-        f"{args.model}, {fuser.device}, {torch.get_num_threads()} thread(s); {len(pairs)} pairs of up to {args.size} pixels\n"
+        f"{args.model}, {fuser.device}, {torch.get_num_threads()} thread(s); {len(pairs)} pairs of up to {args.size} "
+        "pixels\n"
     )
     print(f"| branches | steps | s | s without cache | PSNR to {max(steps)} steps | " + " | ".join(METRICS) + " |")
     print("| --- |" + " --- |" * (4 + len(METRICS)))

@@ -17,7 +17,7 @@ import torch
 from anyfuse.benchmark.datasets import find_groups
 from anyfuse.benchmark.degraded.cases import BUILT_IN, SETS, clean_frames, degraded_frames, read_recipe
 from anyfuse.degradation.estimator import estimate_stack
-from anyfuse.degradation.plan import SAID
+from anyfuse.degradation.plan import FAULT_OF
 from anyfuse.image.stack import Stack
 from anyfuse.io.read import read_image
 
@@ -48,7 +48,7 @@ def main() -> None:
         row[3] += found.task == case.task
         row.append(1)
         said = {(one["image"], one["fault"]) for one in found.assumed()}
-        there = {(k, SAID.get(step.op, step.op)) for k, plan in enumerate(case.plans) for step in plan}
+        there = {(k, FAULT_OF.get(step.op, step.op)) for k, plan in enumerate(case.plans) for step in plan}
         for at, value in enumerate((len(there), len(said & there), len(said - there))):
             row[at] += value
     print("\n| recipe | there | found | assumed, but not there | task right |\n| --- | ---: | ---: | ---: | ---: |")

@@ -23,14 +23,25 @@ from anyfuse.training.recipes import RECIPES, WIDE, Recipe
 
 PLANS: dict[str, Recipe] = {
     "tita": replace(
-        RECIPES["tita"], lr=4e-4, warmup=200, schedule="cosine", clip=1.0, autocast=True,
+        RECIPES["tita"],
+        lr=4e-4,
+        warmup=200,
+        schedule="cosine",
+        clip=1.0,
+        autocast=True,
         sets=tuple(s for s in WIDE if s.task != "mif"),
     ),
     "unifusion-dinov2": replace(
-        RECIPES["unifusion-dinov2"], lr=5e-4, warmup=200, schedule="cosine", clip=1.0, autocast=True, sets=WIDE,
+        RECIPES["unifusion-dinov2"],
+        lr=5e-4,
+        warmup=200,
+        schedule="cosine",
+        clip=1.0,
+        autocast=True,
+        sets=WIDE,
         options={"ratio": 2.0, "angle_every": 0},
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ was trained on.
 
     templates   sentences from held-out templates, words of the lexicon: what a user of the package meets
     typos       the same with one slip of the fingers, in texts of six words and more
-    one word    known templates, one word of the text a held-out synonym; the reader has the known part of the lexicon only
+    one word    known templates, one word of the text a held-out synonym; the reader has the known part of the lexicon
+    only
     all words   every word that has held-out synonyms is one of them; the same reader
 
 Row 'other': out of scope, held-out templates and sentences; there 'exact' is 'refused'. Second table: instructions
@@ -65,7 +66,8 @@ def drawn(name: str, kind: str, count: int) -> list[Prompt]:
 def table_of_kinds(count: int) -> None:
     for learned in (True, False):
         print(
-            f"\n{'built-in reader' if learned else 'the same without the network'}: exact / refused in %, {count} texts a cell\n"
+            f"\n{'built-in reader' if learned else 'the same without the network'}: exact / refused in %, {count} "
+            "texts a cell\n"
         )
         print("| kind | " + " | ".join(SETS) + " |\n| --- |" + " ---: |" * len(SETS))
         sums = {name: [0.0, 0.0] for name in SETS}
@@ -97,9 +99,8 @@ def table_of_hand() -> None:
 
 def table_of_vectors(encoders: list[str], count: int) -> None:
     print(
-        "\nvectors, linear map to labels: exact in %\n\n| encoder | D | ms a text | known | templates | typos | all words |\n"
-        + "| --- |"
-        + " ---: |" * 6
+        "\nvectors, linear map to labels: exact in %\n\n| encoder | D | ms a text | known | templates | typos | all "
+        "words |\n" + "| --- |" + " ---: |" * 6
     )
     for name in encoders:
         try:

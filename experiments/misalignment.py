@@ -93,8 +93,10 @@ def main() -> None:
                 found = score_batch(fused[cut][None], reference[None], metrics)
                 table.setdefault((kind, value, name), []).append([float(found[m][0]) for m in metrics])
     rows = [[k, f"{v:g}", name, *np.nanmean(scores, 0)] for (k, v, name), scores in table.items()]
-    print(f"{len(pairs)} pairs of {args.data[0]} and {args.data[1]}, scores against the second image as it "
-          + ("was given" if args.against == "given" else "should lie"))  # fmt: skip
+    print(
+        f"{len(pairs)} pairs of {args.data[0]} and {args.data[1]}, scores against the second image as it "
+        + ("was given" if args.against == "given" else "should lie")
+    )
     print(f"\n| | by | model | {' | '.join(metrics)} |\n|{' --- |' * (3 + len(metrics))}")
     for kind, value, name, *scores in rows:
         print(f"| {kind} | {value} | {name} | {' | '.join(f'{s:.3f}' for s in scores)} |")

@@ -3,12 +3,15 @@ mmaif-tiny,mmaif-tiny-flow
 
 As Markdown, for names or folders of trained models:
 
-    quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus), told what was done, mean over
+    quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus),
+               told what was done, mean over
                --pairs degraded pairs of 128x128 per task; and of clean pairs, told nothing. A flow for each number of
                --steps. Seconds: one pair of 640x480, as many threads as torch has, after a run of one step
-    size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out pairs of 320 pixels or
+    size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out
+               pairs of 320 pixels or
                more: the same degradation, cut from the whole degraded image
-    experts    smallest and largest share of the tokens that an expert of each layer gets, over all degraded pairs; even is 1 / experts
+    experts    smallest and largest share of the tokens that an expert of each layer gets, over all degraded pairs; even
+               is 1 / experts
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyfuse.degradation.plan import Plan, Step, apply
+from anyfuse.degradation.plan import DegradationPlan, Step, apply
 from anyfuse.losses import ssim_map
 from anyfuse.models.mmaif.mmaif import MMAIF
 from anyfuse.models.registry import load_model
@@ -31,7 +34,7 @@ from anyfuse.training.recipes import RECIPES
 from anyfuse.training.strategies.latent import plan_vectors
 
 SIDE = 128
-FAULTS: Plan = (Step("gaussian_noise", 0.5), Step("low_contrast", 0.5))
+FAULTS: DegradationPlan = (Step("gaussian_noise", 0.5), Step("low_contrast", 0.5))
 
 
 class HeldOut(DegradedPairs):
@@ -40,8 +43,10 @@ class HeldOut(DegradedPairs):
     def fill(self, key: list[Any], model: Any, folder: Path, device: str, log: Callable[[str], None]) -> list[Any]:
         return []
 
-    def made(self, each: int, clean: bool) -> tuple[Tensor, list[tuple[Plan, ...]]]:
-        """`each` pairs per task: planes as `pair` has them (P, 5, S, S), rounded to 8 bits, and what was done to them"""
+    def made(self, each: int, clean: bool) -> tuple[Tensor, list[tuple[DegradationPlan, ...]]]:
+        """`each` pairs per task: planes as `pair` has them (P, 5, S, S), rounded to 8 bits, and what was done
+        to them
+        """
         self.train, self.clean = self.held, 1.1 if clean else 0.0
         teacher = load_model("anyfuse")
         first = self.count // len(self.tasks) + 1  # past the pool, so other draws
@@ -79,7 +84,8 @@ def quality(models: dict[str, MMAIF], data: HeldOut, each: int, steps: list[int]
     torch.manual_seed(0)  # for how the faults are told
     told = plan_vectors(plans)
     print(
-        f"| model | steps | degraded, of {len(bad)} | clean, of {len(good)} | seconds |\n| --- | ---: | ---: | ---: | ---: |"
+        f"| model | steps | degraded, of {len(bad)} | clean, of {len(good)} | seconds |\n| --- | ---: | ---: | ---: "
+        "| ---: |"
     )
     for name, model in models.items():
         for count in steps if model.config.flow else [1]:

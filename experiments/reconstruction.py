@@ -103,7 +103,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     data = TrainingData(args.data, RECIPES["unifusion-small"].sets, ordered=True)
     print(
-        "| model | reconstructor | pairs of | PSNR first, second | SSIM first, second |\n| --- | --- | --- | --- | --- |"
+        "| model | reconstructor | pairs of | PSNR first, second | SSIM first, second |\n| --- | --- | --- | --- | "
+        "--- |"
     )
     for run in args.runs:
         for kind in ("own", "fresh"):

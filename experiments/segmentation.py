@@ -93,7 +93,9 @@ def views_of(recipe: str) -> int:
 
 
 def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Tensor, Tensor]:
-    """(size, size) both: a place at random, half of the time made smaller, half of the time mirrored, as DiTFuse's are."""
+    """(size, size) both: a place at random, half of the time made smaller, half of the time mirrored, as
+    DiTFuse's are.
+    """
     h, w = image.shape
     scale = uniform(1.0, max(1.0, min(h, w) / size), gen) if uniform(0, 1, gen) < 0.5 else 1.0
     take = min(int(size * scale), h, w)

@@ -49,7 +49,9 @@ print(sorted(times[1:])[repeats // 2], peak() - before)
 
 
 def equal(preset: str, h: int, w: int) -> bool:
-    """Whether fusion with reconstructors built is fusion without them, to the bit, with the preset's shipped weights."""
+    """Whether fusion with reconstructors built is fusion without them, to the bit, with the preset's shipped
+    weights.
+    """
     path = MODELS[preset].weights_path
     if path is None:
         raise SystemExit(f"{preset} has no weights in the package")

@@ -42,14 +42,7 @@ def run_bench(
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures."""
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
-    given: dict[str, Path] = {}
-    for pair in fused:
-        name, sign, folder = pair.partition("=")
-        if not sign or not name or not Path(folder).is_dir():
-            raise FusionError(f"--fused {pair}: give NAME=FOLDER with the fused images")
-        if name in given:
-            raise FusionError(f"--fused {pair}: another row has this name; give another one")
-        given[name] = Path(folder)
+    given = _folders(fused)
     if Path(out).exists() and not Path(out).is_dir():
         raise FusionError(f"{out}: is a file; name a folder for the results")
     if peers is not None and (grey != "opencv" or inputs != "luma"):
@@ -66,9 +59,20 @@ def run_bench(
 
     with Console(stderr=True).status("") as status:
         result = bench(
-            data, task, [m for m in models.split(",") if m], out, fused=given, metrics=names, strict=strict, grey=grey, inputs=inputs,
-            device=device, limit=limit, step=(lambda text: None) if quiet else status.update, check=check,
-        )  # fmt: skip
+            data,
+            task,
+            [m for m in models.split(",") if m],
+            out,
+            fused=given,
+            metrics=names,
+            strict=strict,
+            grey=grey,
+            inputs=inputs,
+            device=device,
+            limit=limit,
+            step=(lambda text: None) if quiet else status.update,
+            check=check,
+        )
     rows = list(result.rows)
     for path, (_, more) in zip(compare, others, strict=True):
         file = Path(path).resolve()
@@ -81,6 +85,19 @@ def run_bench(
     for stem, reason in result.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
     return len(result.failures)
+
+
+def _folders(fused: Sequence[str]) -> dict[str, Path]:
+    """Folders of other methods' results by name, from NAME=FOLDER."""
+    given: dict[str, Path] = {}
+    for pair in fused:
+        name, sign, folder = pair.partition("=")
+        if not sign or not name or not Path(folder).is_dir():
+            raise FusionError(f"--fused {pair}: give NAME=FOLDER with the fused images")
+        if name in given:
+            raise FusionError(f"--fused {pair}: another row has this name; give another one")
+        given[name] = Path(folder)
+    return given
 
 
 def run_bench_degraded(
@@ -103,9 +120,15 @@ def run_bench_degraded(
     ways = [way.strip() for way in say.split(",") if way.strip()]
     with Console(stderr=True).status("") as status:
         result = run_degraded(
-            read_recipe(recipe), data, [m for m in models.split(",") if m], out, say=ways, device=device, limit=limit,
+            read_recipe(recipe),
+            data,
+            [m for m in models.split(",") if m],
+            out,
+            say=ways,
+            device=device,
+            limit=limit,
             step=(lambda text: None) if quiet else status.update,
-        )  # fmt: skip
+        )
     write_results(result, out, images)
     head, *rows = table(result)
     shown = RichTable(box=box.SIMPLE_HEAD)
@@ -115,7 +138,8 @@ def run_bench_degraded(
         shown.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 200).print(shown)
     print(
-        f"{out}/scores.csv, {out}/report.html: {len({s.case for s in result.scores})} cases, {len(result.methods)} methods"
+        f"{out}/scores.csv, {out}/report.html: {len({s.case for s in result.scores})} cases, {len(result.methods)} "
+        "methods"
     )
     for case, reason in result.failures.items():
         print(f"anyfuse: {case}: {reason}", file=sys.stderr)

@@ -50,7 +50,9 @@ class Row:
 
 
 def differences(a: Protocol, b: Protocol) -> list[str]:
-    """Why two tables cannot be compared, one sentence each; shared metrics must be of one version, others don't matter."""
+    """Why two tables cannot be compared, one sentence each; shared metrics must be of one version, others don't
+    matter.
+    """
     out = []
     for name in ("data", "task", "sources", "grey", "inputs", "saving"):
         left, right = getattr(a, name), getattr(b, name)
@@ -138,8 +140,17 @@ def _lines(path: Path) -> list[str]:
 
 
 PEER_COLUMNS = {
-    "MI": "mi", "VIF": "vif", "Qabf": "qabf", "SSIM": "ssim", "CC": "cc", "PSNR": "psnr", "SCD": "scd", "EN": "en", "SD": "sd", "SF": "sf",
-}  # fmt: skip
+    "MI": "mi",
+    "VIF": "vif",
+    "Qabf": "qabf",
+    "SSIM": "ssim",
+    "CC": "cc",
+    "PSNR": "psnr",
+    "SCD": "scd",
+    "EN": "en",
+    "SD": "sd",
+    "SF": "sf",
+}
 # AG is left out: such tables divide by H W, our `ag` as its reference by (H - 1)(W - 1).
 PEER_TRIVIAL = {"Average": "average", "PixelMax": "maximum", "CopyA": "copy 1", "CopyB": "copy 2"}
 
@@ -187,11 +198,13 @@ def check_peers(path: Path, peers: list[Row], ours: list[Row]) -> list[Row]:
                 tested.add(name)
                 if abs(a - b) > 1e-3 * max(abs(a), abs(b)) + 1e-6:
                     raise FusionError(
-                        f"{path}: another protocol: {name} of {row.method} on {row.image} is {a:.5g} there and {b:.5g} here"
+                        f"{path}: another protocol: {name} of {row.method} on {row.image} is {a:.5g} there and "
+                        f"{b:.5g} here"
                     )
     if not tested:
         raise FusionError(
-            f"{path}: no trivial row (Average, PixelMax, CopyA, CopyB) of an image and a metric of ours, so the protocol cannot be checked"
+            f"{path}: no trivial row (Average, PixelMax, CopyA, CopyB) of an image and a metric of ours, so the "
+            "protocol cannot be checked"
         )
     images = {row.image for row in ours}
     return [

@@ -1,4 +1,6 @@
-"""One HTML file with everything in it: protocol, means with intervals, ranks, win rates, plots, pictures to zoom into."""
+"""One HTML file with everything in it: protocol, means with intervals, ranks, win rates, plots, pictures to
+zoom into.
+"""
 
 from __future__ import annotations
 
@@ -22,29 +24,44 @@ PNG_BYTES = 1_500_000
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:min(96vw,2400px);padding:0 1rem;color:#222;background:#fff}
-h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
-th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}th:first-child,td:first-child{text-align:left}
-td small{color:#777}tr.trivial td{color:#888;font-style:italic}td.best{font-weight:700;background:#e9f5ec}td.second{background:#f5faf6}
+body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:min(96vw,2400px);padding:0 1rem;color:#222;
+background:#fff}
+h1{font-size:1.5rem}
+h2{font-size:1.15rem;margin-top:2.2rem}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}
+th,td{padding:.25rem .55rem;text-align:right;border-bottom:1px solid #e4e4e4;white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
+td small{color:#777}
+tr.trivial td{color:#888;font-style:italic}
+td.best{font-weight:700;background:#e9f5ec}
+td.second{background:#f5faf6}
 td.beaten,b.beaten{font-weight:400;background:#eee}
-.scroll{overflow-x:auto;scrollbar-width:auto;scrollbar-color:#888 #eee}.scroll td:first-child,.scroll th:first-child{position:sticky;left:0;background:#fff}
+.scroll{overflow-x:auto;scrollbar-width:auto;scrollbar-color:#888 #eee}
+.scroll td:first-child,.scroll th:first-child{position:sticky;left:0;background:#fff}
 .pictures{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:10px}
-figure{margin:0;overflow:hidden}figure div{overflow:hidden}figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
-.zoomed img{cursor:zoom-out;image-rendering:pixelated}figcaption{font-size:12px;color:#555}pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
+figure{margin:0;overflow:hidden}
+figure div{overflow:hidden}
+figure img{width:100%;display:block;cursor:zoom-in;image-rendering:auto}
+.zoomed img{cursor:zoom-out;image-rendering:pixelated}
+figcaption{font-size:12px;color:#555}
+pre{background:#f6f6f6;padding:.7rem;overflow:auto;font-size:12px}
 .note{color:#555;max-width:70rem}
 """
 
 SCRIPT = """
 document.querySelectorAll('.pictures').forEach(box=>{let on=false;
- const move=e=>{const r=e.currentTarget.getBoundingClientRect();const x=(e.clientX-r.left)/r.width*100,y=(e.clientY-r.top)/r.height*100;
+ const move=e=>{const r=e.currentTarget.getBoundingClientRect();
+  const x=(e.clientX-r.left)/r.width*100,y=(e.clientY-r.top)/r.height*100;
   if(on)box.querySelectorAll('img').forEach(i=>{i.style.transformOrigin=x+'% '+y+'%';i.style.transform='scale(4)'})};
- box.querySelectorAll('figure div').forEach(d=>{d.onmousemove=move;d.onclick=e=>{on=!on;box.classList.toggle('zoomed',on);
+ box.querySelectorAll('figure div').forEach(d=>{d.onmousemove=move;
+ d.onclick=e=>{on=!on;box.classList.toggle('zoomed',on);
   if(on)move(e);else box.querySelectorAll('img').forEach(i=>i.style.transform='')}})});
 """
 
 LEGEND = (
     "<b>Bold on green</b>: the best method of the column, trivial rows not counted; light green: the second best. "
-    "<b class='beaten'>Grey instead of green</b>: the best method, but a trivial row is better still, so it does not win the column."
+    "<b class='beaten'>Grey instead of green</b>: the best method, but a trivial row is better still, so it does not "
+    "win the column."
 )
 
 
@@ -135,13 +152,15 @@ def plot(table: Table, metric: str, width: int = 430) -> str:
         )
         parts.append(f'<text x="0" y="{y + 4}" fill="{colour}">{html.escape(method)}</text>')
         parts.append(
-            f'<line x1="{x(mean.low):.1f}" x2="{x(mean.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+            f'<line x1="{x(mean.low):.1f}" x2="{x(mean.high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" '
+            'stroke-width="2"/>'
         )
         parts.append(f'<circle cx="{x(mean.value):.1f}" cy="{y}" r="4" fill="{colour}"/>')
     height = 40 + len(order) * step
     parts.append(f'<text x="{left}" y="{height - 2}" fill="#777">{number(low)}</text>')
     parts.append(f'<text x="{width - 60}" y="{height - 2}" fill="#777">{number(high)}</text>')
-    return f'<svg style="vertical-align:top" width="{width}" height="{height}" font-size="12" font-family="sans-serif">{"".join(parts)}</svg>'
+    head = f'<svg style="vertical-align:top" width="{width}" height="{height}" font-size="12" font-family="sans-serif">'
+    return f"{head}{''.join(parts)}</svg>"
 
 
 def data_uri(path: Path) -> str:
@@ -166,7 +185,8 @@ def pictures(result: Bench, count: int) -> str:
         figures = [(f"source {k + 1}", p) for k, p in enumerate(result.groups[stem])]
         figures += [(method, found[stem]) for method, found in result.fused.items() if stem in found]
         inner = "".join(
-            f'<figure><div><img src="{data_uri(p)}" alt="{html.escape(n)}"></div><figcaption>{html.escape(n)}</figcaption></figure>'
+            f'<figure><div><img src="{data_uri(p)}" '
+            f'alt="{html.escape(n)}"></div><figcaption>{html.escape(n)}</figcaption></figure>'
             for n, p in figures
         )
         out.append(f'<h3>{html.escape(stem)}</h3><div class="pictures">{inner}</div>')
@@ -191,24 +211,31 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     protocol: Protocol = result.protocol
     failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
     definitions = "".join(
-        f"<tr><td>{m}</td><td>{ARROW[table.better[m]]}</td><td style='text-align:left'>{html.escape(METRICS[m].source)}</td></tr>"
+        f"<tr><td>{m}</td><td>{ARROW[table.better[m]]}</td><td "
+        f"style='text-align:left'>{html.escape(METRICS[m].source)}</td></tr>"
         for m in table.metrics
     )
-    page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>anyfuse benchmark: {html.escape(protocol.data)}</title>
+    page = f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<title>anyfuse benchmark: {html.escape(protocol.data)}</title>
 <style>{STYLE}</style><h1>anyfuse benchmark: {html.escape(protocol.data)}, {html.escape(protocol.task)}</h1>
-<p class="note">{len(table.images)} images, {len(table.methods)} methods; ranks are over the {len(table.common)} images common to the methods
-that have at least half of them.
-Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual information and VIF, an average
-wins PSNR and CC. Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
+<p class="note">{len(table.images)} images, {len(table.methods)} methods; ranks are over the {len(table.common)} images
+common to the methods that have at least half of them.
+Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual
+information and VIF, an average wins PSNR and CC.
+Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
 <h2>Means</h2>{means_table(table)}
 <p class="note">Mean rank over {", ".join(table.counted(ranked)) or "no metric: none was scored for all methods"}.
 {html.escape(" ".join(table.rank_notes(ranked)))}</p>
 <p class="note">{LEGEND}</p>
-<h2>Win rates</h2><p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent, over {", ".join(ranked)}.</p>
+<h2>Win rates</h2>
+<p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent,
+over {", ".join(ranked)}.</p>
 {wins_table(table, ranked)}
 <h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
-<h2>Pictures</h2><p class="note">Click to zoom all pictures of a row to 400 % at the same place.</p>{pictures(result, images)}
-<h2>Time</h2><p class="note">Seconds an image, without reading and writing, {result.threads} thread(s); peak memory of the process
+<h2>Pictures</h2>
+<p class="note">Click to zoom all pictures of a row to 400 % at the same place.</p>{pictures(result, images)}
+<h2>Time</h2>
+<p class="note">Seconds an image, without reading and writing, {result.threads} thread(s); peak memory of the process
 {result.peak_mib:.0f} MiB, scoring included.</p>{timing_table(result)}
 <h2>Protocol</h2><pre>{html.escape(_json(protocol))}</pre>
 <table><tr><th>metric</th><th></th><th style="text-align:left">definition</th></tr>{definitions}</table>

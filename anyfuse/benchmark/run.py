@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,6 +106,68 @@ class _Job:
     image: Path | None = None
 
 
+@dataclass
+class _Methods:
+    """The methods of a run: models by label, and files of other methods by label and image."""
+
+    fusers: dict[str, Fuser]
+    given: dict[str, dict[str, Path]]
+
+    def __post_init__(self) -> None:
+        self.origins = {name: identity(fuser) for name, fuser in self.fusers.items()}
+        self.contents = {
+            (name, stem): _content(path) for name, files in self.given.items() for stem, path in files.items()
+        }
+
+    def current(self, row: Row) -> bool:
+        """Whether a stored row is of these weights and these files, or of a method that is not in this run."""
+        if row.method in self.origins:
+            return row.origin == self.origins[row.method]
+        return row.method not in self.given or row.origin == self.contents.get((row.method, row.image))
+
+    def jobs(self, stem: str, scene: _Scene, result: Bench, out: Path, grey: str) -> list[_Job]:
+        """The rows of one image: models, given files, trivial rows."""
+        jobs = []
+        for name, fuser in self.fusers.items():
+            target = out / "fused" / name / f"{stem}.png"
+            seconds = result.seconds.setdefault(name, [])
+            make = partial(_fuse, fuser, scene.stack, scene.roles, target, grey, seconds)
+            jobs.append(_Job(name, self.origins[name], make, target))
+        for name, files in self.given.items():
+            path = files.get(stem)
+            make = partial(_given, path, f"{name} has no {stem}", scene.lumas[0], grey)
+            jobs.append(_Job(name, self.contents.get((name, stem), ""), make, path))
+        return jobs + [_Job(name, "trivial", make) for name, make in _trivial(scene.lumas) if name not in self.fusers]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """The sources of one image: what the models see, the order of their roles, and their grey levels (H, W)."""
+
+    stack: Stack
+    roles: list[int]
+    lumas: list[Tensor]
+
+
+def _read_scene(paths: Sequence[Path], grey: str, inputs: str) -> _Scene:
+    stack = Stack(tuple(read_image(p) for p in paths))
+    lumas = [levels(f, grey) for f in stack.frames]
+    roles = order_of_roles(stack.frames)  # of the files: their colour tells the roles, and luma has none
+    if inputs == "luma":
+        pixels = [luma.to(torch.uint8).numpy()[..., None] for luma in lumas]
+        stack = Stack(tuple(Frame(x, name=p.name) for x, p in zip(pixels, paths, strict=True)))
+    return _Scene(stack, roles, lumas)
+
+
+def _check_choice(task: str, grey: str, inputs: str) -> None:
+    if task not in ROLES:
+        raise FusionError(f"--task {task or repr(task)}: give one of {', '.join(ROLES)}")
+    if grey not in RULES:
+        raise FusionError(f"--grey {grey}: give one of {', '.join(RULES)}")
+    if inputs not in ("luma", "colour"):
+        raise FusionError(f"--inputs {inputs}: give luma or colour")
+
+
 def bench(
     data: str | Path,
     task: str,
@@ -129,80 +192,55 @@ def bench(
     the sources before anything is fused.
     """
     out, fused = Path(out), fused or {}
-    if task not in ROLES:
-        raise FusionError(f"--task {task or repr(task)}: give one of {', '.join(ROLES)}")
-    if grey not in RULES:
-        raise FusionError(f"--grey {grey}: give one of {', '.join(RULES)}")
-    if inputs not in ("luma", "colour"):
-        raise FusionError(f"--inputs {inputs}: give luma or colour")
+    _check_choice(task, grey, inputs)
     chosen = labels(models)
     check_given(list(fused), list(chosen))
     given = {name: {p.stem: p for p in list_images(folder)} for name, folder in fused.items()}
     every, lacking = find_groups(data, task)
     groups = dict(list(every.items())[:limit])
     names = known_names(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()))
-    protocol = Protocol(
-        Path(data).resolve().name, task, hash_files(every), grey, inputs, metrics=metric_versions(names)
-    )
+    sources = hash_files(every)
+    protocol = Protocol(Path(data).resolve().name, task, sources, grey, inputs, metrics=metric_versions(names))
     store = Store(out / "scores.csv", protocol, list(every))
     check(protocol, groups)
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.failures = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
-    fusers = {label: Fuser(name, device=device) for label, name in chosen.items()}
-    origins = {name: identity(fuser) for name, fuser in fusers.items()}
-    contents = {(name, stem): _content(path) for name, files in given.items() for stem, path in files.items()}
-    store.keep(
-        lambda row: (
-            row.origin == origins[row.method]
-            if row.method in origins
-            else row.method not in given or row.origin == contents.get((row.method, row.image))
-        )
-    )
+    methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
+    store.keep(methods.current)
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")
         try:
-            stack = Stack(tuple(read_image(p) for p in paths))
-            lumas = [levels(f, grey) for f in stack.frames]
+            scene = _read_scene(paths, grey, inputs)
         except FusionError as error:
             result.failures[stem] = str(error)
             continue
-        roles = order_of_roles(stack.frames)  # of the files: their colour tells the roles, and luma has none
-        if inputs == "luma":
-            stack = Stack(
-                tuple(
-                    Frame(t.to(torch.uint8).numpy()[..., None], name=p.name) for t, p in zip(lumas, paths, strict=True)
-                )
-            )
-        jobs = []
-        for name, fuser in fusers.items():
-            target = out / "fused" / name / f"{stem}.png"
-            seconds = result.seconds.setdefault(name, [])
-            make = partial(_fuse, fuser, stack, roles, target, grey, seconds)
-            jobs.append(_Job(name, origins[name], make, target))
-        for name, files in given.items():
-            path = files.get(stem)
-            make = partial(_given, path, f"{name} has no {stem}", lumas[0], grey)
-            jobs.append(_Job(name, contents.get((name, stem), ""), make, path))
-        jobs += [_Job(name, "trivial", make) for name, make in _trivial(lumas) if name not in chosen]
-        for job in jobs:
-            row = store.find(stem, job.method, job.origin, names)
-            if row is None or (job.image is not None and not job.image.exists()):
-                try:
-                    values = score_images(job.make(), lumas, names, grey, strict=strict and bool(metrics))  # type: ignore[arg-type]
-                except FusionError as error:
-                    result.failures[f"{stem} ({job.method})"] = str(error)
-                    continue
-                row = Row(stem, job.method, job.origin, values)
-                store.add(row)
-            result.rows.append(row)
-            if job.image is not None:
-                result.fused.setdefault(job.method, {})[stem] = job.image
+        for job in methods.jobs(stem, scene, result, out, grey):
+            _score_job(job, stem, scene, store, result, names, strict=strict and bool(metrics))
         store.save()
     result.peak_mib = peak_bytes() / 2**20
     if not result.rows:
         first = next(iter(result.failures.items()), ("", "no images"))
         raise FusionError(f"{data}: nothing could be scored; {first[0]}: {first[1]}")
     return result
+
+
+def _score_job(
+    job: _Job, stem: str, scene: _Scene, store: Store, result: Bench, names: list[str], *, strict: bool
+) -> None:
+    """Adds one row to the result, from the store where it is there already; a failure is noted instead."""
+    row = store.find(stem, job.method, job.origin, names)
+    if row is None or (job.image is not None and not job.image.exists()):
+        try:
+            grey: Any = result.protocol.grey
+            values = score_images(job.make(), scene.lumas, names, grey, strict=strict)
+        except FusionError as error:
+            result.failures[f"{stem} ({job.method})"] = str(error)
+            return
+        row = Row(stem, job.method, job.origin, values)
+        store.add(row)
+    result.rows.append(row)
+    if job.image is not None:
+        result.fused.setdefault(job.method, {})[stem] = job.image
 
 
 def trivial_rows(stem: str, paths: Sequence[Path], metrics: Sequence[str], grey: str) -> list[Row]:

@@ -46,7 +46,8 @@ def score_one(
     for frame in frames[1:]:
         if (frame.height, frame.width) != (frames[0].height, frames[0].width):
             raise FusionError(
-                f"{frame.name} is {frame.width}x{frame.height} but {frames[0].name} is {frames[0].width}x{frames[0].height}; "
+                f"{frame.name} is {frame.width}x{frame.height} but {frames[0].name} is "
+                f"{frames[0].width}x{frames[0].height}; "
                 "metrics need images of one size"
             )
     grey_levels = [levels(f, grey) for f in frames]

@@ -60,7 +60,9 @@ def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.de
 
 
 def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> tuple[dict[str, Any], list[str]]:
-    """IoU per class, their mean and the confusion, as numbers and as Markdown. Classes that do not occur count nowhere."""
+    """IoU per class, their mean and the confusion, as numbers and as Markdown. Classes that do not occur count
+    nowhere.
+    """
     truth = sum(counts(torch.ones_like(classes, dtype=torch.bool), classes) for _, classes in data)
     assert isinstance(truth, Tensor)
     right = table.diag()
@@ -70,7 +72,8 @@ def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> tuple
     share = table / table.sum(1, keepdim=True).clamp_min(1)
     chosen = share.argmax(1)[there].eq(torch.arange(len(CLASSES))[there]).sum()
     lines = [
-        f"\n{name}: mean IoU {mean:.3f} over {int(there.sum())} classes; {int(chosen)} words mark their own class most\n",
+        f"\n{name}: mean IoU {mean:.3f} over {int(there.sum())} classes; {int(chosen)} words mark their own class "
+        "most\n",
         "| asked for | IoU | is there | marked | " + " | ".join(CLASSES) + " |",
         "| --- |" + " --- |" * (3 + len(CLASSES)),
     ]

@@ -3,9 +3,11 @@
 On pairs of the test folders, each fused as it is and with each tone asked for:
 
     sign    share of pairs whose mean luma (LIGHT) or RMS contrast (CONTRAST) moved the way that was asked
-    order   share of pairs with LIGHT++ > LIGHT+ > none > LIGHT- > LIGHT-- in mean luma, and CONTRAST+ > none > CONTRAST- in RMS contrast
+    order   share of pairs with LIGHT++ > LIGHT+ > none > LIGHT- > LIGHT-- in mean luma, and CONTRAST+ > none >
+            CONTRAST- in RMS contrast
     change  mean of the change, in 1/255
-    kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2; also the share of pairs above 0.85
+    kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2; also the
+            share of pairs above 0.85
 
 Seven results a pair. The numbers of every pair are kept, a line of JSON each; run again, it goes on where it stopped,
 and pairs measured with other options are measured anew.
@@ -127,7 +129,8 @@ def summary(title: str, rows: list[dict[str, Any]]) -> list[str]:
         lines.append(f"| {tone} | {sign:.3f} | {change:+.1f} | {kept:.3f} | {above:.3f} |")
     every = [(row["sign"][tone], row["kept"][tone]) for row in rows for tone in TONES]
     lines.append(
-        f"| all | {mean([s for s, _ in every]):.3f} | | {mean([k for _, k in every]):.3f} | {mean([k > KEPT for _, k in every]):.3f} |"
+        f"| all | {mean([s for s, _ in every]):.3f} | | {mean([k for _, k in every]):.3f} | "
+        f"{mean([k > KEPT for _, k in every]):.3f} |"
     )
     orders = [mean([row[f"{kind} order"] for row in rows]) for kind in ("light", "contrast")]
     return [*lines, f"\norder of light {orders[0]:.3f}, of contrast {orders[1]:.3f}"]
@@ -160,9 +163,13 @@ def run_tones(
     assert isinstance(model, DiTFuse | OmniGen)
     weights = Path(fuser.name) / WEIGHTS_NAME
     settings = {
-        "model": fuser.name, "written": int(weights.stat().st_mtime) if weights.exists() else 0, "size": size,
-        "steps": model.steps, "branches": model.branches, "untold": untold,
-    }  # fmt: skip
+        "model": fuser.name,
+        "written": int(weights.stat().st_mtime) if weights.exists() else 0,
+        "size": size,
+        "steps": model.steps,
+        "branches": model.branches,
+        "untold": untold,
+    }
     done, rows = known(out, settings), []
     for folder, stem, paths in choose(data, pairs):
         row = done.get((folder, stem))

@@ -73,15 +73,11 @@ def bench(
     from ..benchmark.bench import run_bench, run_bench_degraded
     from ..benchmark.sections import USUAL, run_section
 
-    foreign = bool(task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma")
-    if section is not None and foreign:
-        raise FusionError(
-            "--section has its own tasks and scores: give --data, --models, --output, --limit and --device alone"
-        )
-    if degraded is not None and foreign:
-        raise FusionError(
-            "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, --peers, --compare"
-        )
+    _check_belongs(
+        section,
+        degraded,
+        bool(task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma"),
+    )
     if section is None and degraded is not None:
         failed = run_bench_degraded(
             degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
@@ -111,3 +107,16 @@ def bench(
         quiet=quiet,
     )
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -> None:
+    """of_tables: options are given that only the plain benchmark has."""
+    if section is not None and of_tables:
+        raise FusionError(
+            "--section has its own tasks and scores: give --data, --models, --output, --limit and --device alone"
+        )
+    if degraded is not None and of_tables:
+        raise FusionError(
+            "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, "
+            "--peers, --compare"
+        )

@@ -90,7 +90,7 @@ def degrade(
     missing.
     """
     from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
-    from ..degradation.masked_pairs import M3, PAPER_TILES
+    from ..degradation.masked_pairs import M3
     from ..degradation.plan import kinds_of, parse
 
     if show:
@@ -98,32 +98,23 @@ def degrade(
         return
     if not path or not output:
         raise FusionError("give an image or a folder and -o OUTPUT, or --list for the operations")
-    if not Path(path).exists():
-        raise FusionError(f"{path}: no such file or folder; check the path")
-    chosen = {"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest}
-    _check_choice([name for name, value in chosen.items() if value is not None])
-    if not m3 and (tiles is not None or both is not None or complements or local_blur):
-        raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
-    if source is not None and task != "ivf":
-        raise FusionError("--source is for --task ivf; leave it out")
+    is_folder = _is_folder(path, suffix)
+    _check_choice({"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest})
+    _check_belongs(m3, bool(tiles is not None or both is not None or complements or local_blur), task, source)
     _check_depth(depth, depth_model)
     if manifest is not None and not (seed is white is quality is None):
         raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
-    is_folder = Path(path).is_dir()
-    if suffix is not None and not is_folder:
-        raise FusionError(f"--format {suffix} is for folders; name the output with the suffix that you want")
     replay = None if manifest is None else read_manifest(manifest)
     if replay is not None:
         settings = replayed(replay, depth, depth_model)
     else:
         if task is not None:
             kinds_of(task, 1)
-        sizes = PAPER_TILES if tiles is None else _sizes(tiles)
         settings = Settings(
             seed=seed or 0,
             ops=parse(ops) if ops is not None else None,
             task=task,
-            m3=M3(sizes, both or 0.0, local_blur, complements) if m3 else None,
+            m3=M3(_sizes(tiles), both or 0.0, local_blur, complements) if m3 else None,
             source=(source or Source.auto).value,
             depth=depth,
             depth_model=depth_model,
@@ -136,10 +127,26 @@ def degrade(
         raise typer.Exit(1)
 
 
-def _check_choice(given: list[str]) -> None:
+def _is_folder(path: str, suffix: str | None) -> bool:
+    if not Path(path).exists():
+        raise FusionError(f"{path}: no such file or folder; check the path")
+    if suffix is not None and not Path(path).is_dir():
+        raise FusionError(f"--format {suffix} is for folders; name the output with the suffix that you want")
+    return Path(path).is_dir()
+
+
+def _check_choice(chosen: dict[str, object]) -> None:
+    given = [name for name, value in chosen.items() if value is not None]
     if len(given) != 1:
         both = " and ".join(given) or "none of them"
         raise FusionError(f"give one of --ops, --task, --m3 and --manifest, not {both}")
+
+
+def _check_belongs(m3: bool, of_m3: bool, task: str | None, source: Source | None) -> None:
+    if of_m3 and not m3:
+        raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
+    if source is not None and task != "ivf":
+        raise FusionError("--source is for --task ivf; leave it out")
 
 
 def _check_depth(depth: str | None, depth_model: str | None) -> None:
@@ -149,8 +156,12 @@ def _check_depth(depth: str | None, depth_model: str | None) -> None:
         raise FusionError(f"{depth}: no such depth map or folder; check the path")
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    """Tile sizes in pixels, from '16,32,64'."""
+def _sizes(text: str | None) -> tuple[int, ...]:
+    """Tile sizes in pixels, from '16,32,64'; None: the paper's."""
+    from ..degradation.masked_pairs import PAPER_TILES
+
+    if text is None:
+        return PAPER_TILES
     try:
         sizes = tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -26,7 +26,8 @@ Scene = Annotated[
 Task = Annotated[
     str | None,
     typer.Option(
-        help="What the files are for: ivf (infrared + visible), mef (multi-exposure), mff (multi-focus) or mif (medical)."
+        help="What the files are for: ivf (infrared + visible), mef (multi-exposure), mff (multi-focus) "
+        "or mif (medical)."
     ),
 ]
 SourceKind = Annotated[

@@ -215,21 +215,21 @@ def _draw(d: Draw, rng: random.Random, kind: str) -> Prompt:
     if kind == "other":
         return Prompt(_finish(_other(d), rng), None, kind)
     if kind != "mixed":
-        text, control = _wish(d, kind)
+        text, control = _request(d, kind)
         return Prompt(_finish(text, rng), control, kind)
-    wishes: list[tuple[str, Control]] = []
+    requests: list[tuple[str, Control]] = []
     together = None
     while together is None:
-        wishes = [_wish(d, k) for k in rng.sample(KINDS[:-1], rng.choice((2, 2, 3)))]
-        together = _together([c for _, c in wishes])
-    text = wishes[0][0].rstrip(" ?")
-    for part, _ in wishes[1:]:
+        requests = [_request(d, k) for k in rng.sample(KINDS[:-1], rng.choice((2, 2, 3)))]
+        together = _together([c for _, c in requests])
+    text = requests[0][0].rstrip(" ?")
+    for part, _ in requests[1:]:
         text += rng.choice(CONNECTORS) + part.rstrip(" ?")
     return Prompt(_finish(text, rng), together, kind)
 
 
 def _together(controls: list[Control]) -> Control | None:
-    """All wishes in one; None where two of them speak of one thing."""
+    """All requests in one; None where two of them speak of one thing."""
     names = [n for c in controls for n in (*c.degradations, *(k.split()[0] for k in c.keep), *c.segment)]
     kinds = [t.rstrip("+-") for c in controls for t in c.tone] + [c.task for c in controls if c.task]
     if len(set(names)) < len(names) or len(set(kinds)) < len(kinds):
@@ -243,7 +243,7 @@ def _together(controls: list[Control]) -> Control | None:
     )
 
 
-def _wish(d: Draw, kind: str) -> tuple[str, Control]:
+def _request(d: Draw, kind: str) -> tuple[str, Control]:
     """A sentence of a kind and its Control."""
     if kind in ("repair", "strength", "source"):
         options = {"repair": REPAIR, "strength": STRENGTH, "source": SOURCE}[kind]
@@ -275,8 +275,16 @@ def _wish(d: Draw, kind: str) -> tuple[str, Control]:
 
 
 def _fill(
-    d: Draw, template: str, *, degradation: str = "", source: str = "", cls: str = "", colour: str = "", quality: str = "", aspect: str = ""
-) -> str:  # fmt: skip
+    d: Draw,
+    template: str,
+    *,
+    degradation: str = "",
+    source: str = "",
+    cls: str = "",
+    colour: str = "",
+    quality: str = "",
+    aspect: str = "",
+) -> str:
     """Words for every slot."""
 
     def word(match: re.Match[str]) -> str:
@@ -286,10 +294,16 @@ def _fill(
         if slot in ("strong", "slight"):
             return d.word((STRONG if slot == "strong" else SLIGHT)[form])
         table: dict[str, str] = {
-            "source": SOURCE_WORDS.get(source, ""), "class": CLASS_WORDS.get(cls, ""), "colour": COLOUR_WORDS.get(colour, ""),
-            "quality": PART_WORDS.get(f"quality:{quality}", ""), "aspect": PART_WORDS.get(f"aspect:{aspect}", ""),
-            "infrared": SOURCE_WORDS["infrared"], "visible": SOURCE_WORDS["visible"], "thing": OTHER_THINGS, "style": OTHER_STYLES,
-        }  # fmt: skip
+            "source": SOURCE_WORDS.get(source, ""),
+            "class": CLASS_WORDS.get(cls, ""),
+            "colour": COLOUR_WORDS.get(colour, ""),
+            "quality": PART_WORDS.get(f"quality:{quality}", ""),
+            "aspect": PART_WORDS.get(f"aspect:{aspect}", ""),
+            "infrared": SOURCE_WORDS["infrared"],
+            "visible": SOURCE_WORDS["visible"],
+            "thing": OTHER_THINGS,
+            "style": OTHER_STYLES,
+        }
         return d.word(table.get(slot) or VERBS.get(slot) or TASK_WORDS[slot])
 
     return re.sub(r"\{([a-z:]+)\}", word, template)
@@ -308,7 +322,7 @@ def _other(d: Draw) -> str:
             colour=d.name(COLOUR_WORDS),
         )
     if d.rng.random() < 0.25:
-        known = _wish(d, d.rng.choice(("repair", "tone", "segment")))[0].rstrip(" ?")
+        known = _request(d, d.rng.choice(("repair", "tone", "segment")))[0].rstrip(" ?")
         text = (
             f"{known}{d.rng.choice(CONNECTORS)}{text}" if d.rng.random() < 0.7 else f"{text.rstrip(' ?')} and {known}"
         )

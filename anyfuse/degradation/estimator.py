@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..control import DEGRADATIONS, LEVELS, TASKS, Control
+from ..control import DEGRADATIONS, STRENGTHS, TASKS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Stack, Window
 from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, read_config, save_folder
-from .plan import MENUS, SAID
+from .plan import FAULT_OF, MENUS
 from .statistics import pair_statistics, statistics
 
 SHA256 = "461f6812656567490c8d1f6cd853364452e8080c5741477d66536b2b85668017"
@@ -39,10 +39,13 @@ WINDOW = (384, 448)
 def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
     """Faults that a source of a role may have; a visible image of no known task may have those of all tasks."""
     menus = {
-        "infrared": MENUS["ivf"]["infrared"], "visible": MENUS["ivf"]["visible"], "exposure": MENUS["mef"]["visible"], "focus": MENUS["mff"]["visible"],
-    }  # fmt: skip
+        "infrared": MENUS["ivf"]["infrared"],
+        "visible": MENUS["ivf"]["visible"],
+        "exposure": MENUS["mef"]["visible"],
+        "focus": MENUS["mff"]["visible"],
+    }
     ops = menus[role] + (menus["focus"] if role == "visible" and task is None else ())
-    names = {SAID.get(op, op) for op in ops}
+    names = {FAULT_OF.get(op, op) for op in ops}
     return tuple(name for name in FAULTS if name in names)
 
 
@@ -74,13 +77,20 @@ class Estimate:
     images: tuple[Mapping[str, Fault], ...]
 
     def assumed(self) -> list[dict[str, Any]]:
-        """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability, strength."""
+        """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability,
+        strength.
+        """
         found = [
-            {"image": place, "fault": name, "probability": round(fault.probability, 3), "strength": round(fault.strength, 2)}
+            {
+                "image": place,
+                "fault": name,
+                "probability": round(fault.probability, 3),
+                "strength": round(fault.strength, 2),
+            }
             for place, faults in enumerate(self.images)
             for name, fault in faults.items()
             if fault.assumed
-        ]  # fmt: skip
+        ]
         return sorted(found, key=lambda one: -float(one["probability"]))
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
@@ -95,11 +105,11 @@ class Estimate:
         """
         if len(self.images) > 2:
             raise FusionError(f"an instruction speaks of two images at most, not of {len(self.images)}")
-        wished: dict[str, dict[str, float]] = {}
+        degradations: dict[str, dict[str, float]] = {}
         for one in self.assumed():
-            level = min(LEVELS, key=lambda v: abs(v - one["strength"]))
-            wished.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
-        return Control(degradations=wished)
+            level = min(STRENGTHS, key=lambda v: abs(v - one["strength"]))
+            degradations.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
+        return Control(degradations=degradations)
 
 
 @dataclass(frozen=True)
@@ -134,9 +144,14 @@ class Estimator(nn.Module):
         self.register_buffer("offset", torch.zeros(n))
         self.register_buffer("thresholds", torch.full((len(ROLES), n), 0.5))
         self.faults = nn.Sequential(
-            nn.Linear(c.statistics + len(ROLES), c.hidden[0]), nn.SiLU(), nn.Dropout(c.dropout),
-            nn.Linear(c.hidden[0], c.hidden[1]), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(c.hidden[1], 2 * n),
-        )  # fmt: skip
+            nn.Linear(c.statistics + len(ROLES), c.hidden[0]),
+            nn.SiLU(),
+            nn.Dropout(c.dropout),
+            nn.Linear(c.hidden[0], c.hidden[1]),
+            nn.SiLU(),
+            nn.Dropout(c.dropout),
+            nn.Linear(c.hidden[1], 2 * n),
+        )
         self.glance = nn.Linear(c.statistics, c.glance)
         self.task = nn.Sequential(
             nn.Linear(2 * c.glance + c.pairs, 48), nn.SiLU(), nn.Dropout(c.dropout), nn.Linear(48, len(TASKS))

@@ -1,4 +1,6 @@
-"""Files and folders through degradations, with a manifest that makes the same files again: what `anyfuse degrade` does."""
+"""Files and folders through degradations, with a manifest that makes the same files again: what `anyfuse
+degrade` does.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from ..io.write import WRITES, writable, write_image
 from ..version import __version__
 from .depth import estimated_depth
 from .masked_pairs import M3, m3_pair
-from .plan import OPERATIONS, Plan, Step, apply, derive, draw, find, generator
+from .plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, find, generator
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -43,7 +45,7 @@ class Settings:
     """
 
     seed: int = 0
-    ops: Plan | None = None
+    ops: DegradationPlan | None = None
     task: str | None = None
     m3: M3 | None = None
     source: str = "auto"
@@ -93,7 +95,7 @@ def read_manifest(path: str | Path) -> Manifest:
     return Manifest(Settings(**values), files)
 
 
-def _plan(steps: Sequence[Sequence[Any]]) -> Plan:
+def _plan(steps: Sequence[Sequence[Any]]) -> DegradationPlan:
     return tuple(Step(find(name), float(strength)) for name, strength in steps)
 
 
@@ -142,12 +144,7 @@ def degrade_folder(
     Each failure is a line on stderr. Files that are there already are left unless `overwrite`, so that a second run
     does what is missing.
     """
-    if os.path.lexists(output) and not Path(output).is_dir():
-        raise FusionError(f"{output}: is a file; name a folder for the results")
-    if Path(output).exists() and Path(output).samefile(folder):
-        raise FusionError(f"{output}: is the input folder too; name another one for the results")
-    if suffix is not None and f".{suffix.lower().lstrip('.')}" not in WRITES:
-        raise FusionError(f"--format {suffix}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
+    _check_folder(folder, output, suffix)
     inputs = list_images(folder)
     target = Path(output) / MANIFEST
     done = Manifest(settings, {})
@@ -162,10 +159,7 @@ def degrade_folder(
         try:
             for path in inputs:
                 try:
-                    names = _names(path, settings, replay, suffix)
-                    for name in names:
-                        if claimed.setdefault(name, path.name) != path.name:
-                            raise FusionError(f"{name} would be the result of {claimed[name]} too; leave --format out")
+                    names = _claim(path, _names(path, settings, replay, suffix), claimed)
                     targets = [str(Path(output) / name) for name in names]
                     if not overwrite and all(map(os.path.exists, targets)):
                         skipped += 1
@@ -183,6 +177,23 @@ def degrade_folder(
     if not quiet:
         print(f"{output}: {degraded} degraded, {skipped} already there, {failed} failed; {target}")
     return failed
+
+
+def _check_folder(folder: str, output: str, suffix: str | None) -> None:
+    if os.path.lexists(output) and not Path(output).is_dir():
+        raise FusionError(f"{output}: is a file; name a folder for the results")
+    if Path(output).exists() and Path(output).samefile(folder):
+        raise FusionError(f"{output}: is the input folder too; name another one for the results")
+    if suffix is not None and f".{suffix.lower().lstrip('.')}" not in WRITES:
+        raise FusionError(f"--format {suffix}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
+
+
+def _claim(path: Path, names: list[str], claimed: dict[str, str]) -> list[str]:
+    """The names, noted as the results of `path`; FusionError where another input has one of them already."""
+    for name in names:
+        if claimed.setdefault(name, path.name) != path.name:
+            raise FusionError(f"{name} would be the result of {claimed[name]} too; leave --format out")
+    return names
 
 
 def _names(path: Path, settings: Settings, replay: Manifest | None, suffix: str | None) -> list[str]:
@@ -259,9 +270,17 @@ def _one_thread() -> Iterator[None]:
 
 def _write(target: str, frame: Frame, pixels: np.ndarray, settings: Settings, overwrite: bool) -> list[str]:
     return write_image(
-        target, pixels, alpha=frame.alpha, exif=frame.exif, icc=frame.icc, dpi=frame.dpi, white=frame.white,
-        quality=settings.quality, overwrite=overwrite, inputs=[frame.name],
-    )  # fmt: skip
+        target,
+        pixels,
+        alpha=frame.alpha,
+        exif=frame.exif,
+        icc=frame.icc,
+        dpi=frame.dpi,
+        white=frame.white,
+        quality=settings.quality,
+        overwrite=overwrite,
+        inputs=[frame.name],
+    )
 
 
 def _depth(path: Path, frame: Frame, settings: Settings) -> Tensor | None:
@@ -284,9 +303,13 @@ def _words(entry: dict[str, Any]) -> str:
 
 def _progress(quiet: bool) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True), disable=quiet,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
 
 
 def listing() -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Degradations by lens, motion, resampling and codec. See `operation.operation` for what all of them take and return."""
+"""Degradations by lens, motion, resampling and codec. See `operation.operation` for what all of them take and
+return.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def motion_blur(image: Tensor, strength: float, gen: Generator) -> Degraded:
 
 
 def path_kernel(path: Tensor) -> Tensor:
-    """Points (2, T) of rows and columns about the origin -> how long the path stays over each pixel: odd square, sum 1."""
+    """Points (2, T) of rows and columns about the origin -> how long the path stays over each pixel: odd
+    square, sum 1.
+    """
     margin = math.ceil(float(path.abs().max())) + 1
     kernel = torch.zeros((2 * margin + 1) ** 2, dtype=path.dtype)
     base = path.floor()

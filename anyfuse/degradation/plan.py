@@ -24,9 +24,9 @@ from . import optics, sensor, weather
 from .depth import plausible_depth
 from .operation import Degraded
 
-SAID = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
+FAULT_OF = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
 """Operations of data/degrade.py that go by another name in words."""
-MEANT = {"noise": ("noise", "sensor_noise")}
+COVERED_BY = {"noise": ("noise", "sensor_noise")}
 """Repairs that go under the first one's number: the menus of training have no sensor noise."""
 
 Kind = Literal["infrared", "visible"]
@@ -91,7 +91,8 @@ class Step(NamedTuple):
     strength: float
 
 
-Plan = tuple[Step, ...]
+DegradationPlan = tuple[Step, ...]
+Plan = DegradationPlan
 
 
 def find(name: str) -> str:
@@ -105,7 +106,7 @@ def find(name: str) -> str:
     return key
 
 
-def parse(text: str) -> Plan:
+def parse(text: str) -> DegradationPlan:
     """ "haze:0.5,noise:0.3" -> a plan, in the order given; a name alone means 0.5.
 
     Raises FusionError for names and strengths.
@@ -138,7 +139,7 @@ def kinds_of(task: str, n_sources: int) -> tuple[Kind, ...]:
     return (first, *rest)
 
 
-def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[Plan, ...]:
+def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[DegradationPlan, ...]:
     """One to three operations for the sources of one scene, as one plan per source; some plans may be empty.
 
     An operation is drawn evenly from those that any source may have, with a strength from 0.3 to 1, none twice. Weather

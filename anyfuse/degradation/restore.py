@@ -1,10 +1,12 @@
 """Classical restoration: filters that undo one fault of an image each.
 
-    noise             non-local means (Buades, Coll, Morel 2005), the deviation taken from the finest diagonal differences (Donoho 1994)
+    noise             non-local means (Buades, Coll, Morel 2005), the deviation taken from the finest diagonal
+                      differences (Donoho 1994)
     blur              Wiener deconvolution in linear light
     haze              dark-channel prior (He, Sun, Tang 2009), the transmission refined by the guided filter
     dull or dark      CLAHE (Zuiderveld 1994)
-    dead pixels, stripes, fixed pattern   median where a pixel or column leaves its neighbours; columns shifted to their neighbours
+    dead pixels, stripes, fixed pattern   median where a pixel or column leaves its neighbours; columns shifted to their
+    neighbours
     JPEG              the mean of what the same compression makes of shifted copies (Nosratinia 2001)
 
 All functions take and give luma (H, W) float32 in [0, 1]. Origin: ours, after the papers. Licence: Apache-2.0.
@@ -52,12 +54,12 @@ def deblurred(image: Tensor, strength: float) -> Tensor:
     return in_light(image, gaussian_kernel(3 * strength))
 
 
-def finer(image: Tensor, factor: float) -> Tensor:
+def deblur_downsampling(image: Tensor, factor: float) -> Tensor:
     """Of a resolution that was `factor` times lower."""
     return in_light(image, gaussian_kernel(0.3 * factor), ALIASED)
 
 
-def exposed(image: Tensor, stops: float) -> Tensor:
+def adjust_exposure(image: Tensor, stops: float) -> Tensor:
     """Light times 2^stops."""
     return to_encoded(to_linear(image) * 2.0**stops)
 
@@ -218,7 +220,7 @@ def without_stripes(image: Tensor) -> Tensor:
     return torch.where(bad, near, image)
 
 
-def even_columns(image: Tensor) -> Tensor:
+def correct_columns(image: Tensor) -> Tensor:
     """Each column less what its median of differences to the surrounding 17 columns is."""
     around = box(image[None, None], 8)[0, 0]
     line = (image - around).median(0).values

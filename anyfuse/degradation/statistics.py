@@ -5,12 +5,16 @@ of one scene have in common. anyfuse/degradation/estimator.py learns from them w
 large the image is, only how well it is known.
 
     levels     percentiles, mean, deviation, how many values are black or white
-    spectrum   log power of tiles of 64 pixels in 8 rings of frequency by 8 directions: blur, its direction, low resolution
-    residuals  second differences at four scales: mean, quantiles, heaviness of tails, lean; correlation with shifts of themselves; noise in flat
+    spectrum   log power of tiles of 64 pixels in 8 rings of frequency by 8 directions: blur, its direction, low
+               resolution
+    residuals  second differences at four scales: mean, quantiles, heaviness of tails, lean; correlation with shifts of
+               themselves; noise in flat
                places, dark and bright
-    blocks     steps at each of the 8 phases of columns and rows; empty cosine coefficients at the phase of a JPEG file and between
+    blocks     steps at each of the 8 phases of columns and rows; empty cosine coefficients at the phase of a JPEG file
+               and between
     columns    medians along columns of what differs from the neighbours, compared with rows: stripes, fixed pattern
-    spots      single pixels far from their neighbours; small bright and dark things upright, level and round: rain, snow
+    spots      single pixels far from their neighbours; small bright and dark things upright, level and round: rain,
+               snow
     veil       smallest value around a pixel, local contrast, above and below: haze
 
 Origin: ours. Licence: Apache-2.0.
@@ -105,10 +109,17 @@ def _levels(y: Tensor) -> Tensor:
     q = _quantiles(y, at)
     numbers = torch.stack(
         [
-            y.mean(), y.std(correction=0), (y <= 0.5 / 255).float().mean().sqrt(), (y >= 254.5 / 255).float().mean().sqrt(),
-            (y > 0.9).float().mean(), (y < 0.1).float().mean(), _log(y.mean()), _log(q[10] - q[2]), _log(q[7] - q[5]),
+            y.mean(),
+            y.std(correction=0),
+            (y <= 0.5 / 255).float().mean().sqrt(),
+            (y >= 254.5 / 255).float().mean().sqrt(),
+            (y > 0.9).float().mean(),
+            (y < 0.1).float().mean(),
+            _log(y.mean()),
+            _log(q[10] - q[2]),
+            _log(q[7] - q[5]),
         ]
-    )  # fmt: skip
+    )
     return torch.cat([q, q.clamp_min(1 / 512).log2() / 4, numbers])
 
 

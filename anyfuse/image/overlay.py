@@ -10,9 +10,15 @@ from torch import Tensor
 from ..errors import FusionError
 
 PAINTS: dict[str, tuple[float, float, float]] = {
-    "red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0), "cyan": (0, 1, 1), "magenta": (1, 0, 1),
-    "orange": (1, 0.5, 0), "white": (1, 1, 1),
-}  # fmt: skip
+    "red": (1, 0, 0),
+    "green": (0, 1, 0),
+    "blue": (0, 0, 1),
+    "yellow": (1, 1, 0),
+    "cyan": (0, 1, 1),
+    "magenta": (1, 0, 1),
+    "orange": (1, 0.5, 0),
+    "white": (1, 1, 1),
+}
 """RGB of the colours that a Control may name; blue is DiTFuse's."""
 
 

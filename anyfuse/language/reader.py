@@ -1,4 +1,4 @@
-"""A sentence -> wishes: words are looked up, mended where a letter is wrong, read by the network where they are not
+"""A sentence -> request: words are looked up, spelled where a letter is wrong, read by the network where they are not
 known; then the grammar.
 """
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .grammar import Item, Wishes, read
+from .grammar import Item, Request, read
 from .lexicon import lexicon
 from .neighbours import ENGLISH
 from .tokens import tokenise
@@ -17,7 +17,7 @@ SURE = 0.7
 """Probability from which the network's reading of a word that is not in the lexicon counts."""
 
 
-def wishes_of(text: str, *, learned: bool = True, words: str = "all") -> Wishes:
+def read_request(text: str, *, learned: bool = True, words: str = "all") -> Request:
     """Raises FusionError; see grammar.read."""
     return read(tag_words(text, learned=learned, words=words))
 
@@ -33,23 +33,23 @@ def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[It
         from .encoder import built_in
 
         guesses = built_in().tag_probabilities(raw, unknown)
-    mended = list(raw)
+    spelled = list(raw)
     for k in unknown:
-        near = mend(raw[k], words)
+        near = spelling_candidates(raw[k], words)
         if near:
             likely = guesses.get(k, {})
-            mended[k] = max(near, key=lambda w: (likely.get(table.get((w,), "?"), 0.0), w[0] == raw[k][0], -len(w), w))
+            spelled[k] = max(near, key=lambda w: (likely.get(table.get((w,), "?"), 0.0), w[0] == raw[k][0], -len(w), w))
     items: list[Item] = []
     k = 0
-    while k < len(mended):
-        for length in range(min(LONGEST, len(mended) - k), 0, -1):
-            tag = table.get(tuple(mended[k : k + length]))
+    while k < len(spelled):
+        for length in range(min(LONGEST, len(spelled) - k), 0, -1):
+            tag = table.get(tuple(spelled[k : k + length]))
             if tag is not None:
-                items.append(Item(tag, " ".join(mended[k : k + length])))
+                items.append(Item(tag, " ".join(spelled[k : k + length])))
                 k += length
                 break
         else:
-            items.append(Item(_guess(guesses.get(k, {}), mended[k]), mended[k]))
+            items.append(Item(_guess(guesses.get(k, {}), spelled[k]), spelled[k]))
             k += 1
     return _join(items)
 
@@ -79,7 +79,7 @@ def vocabulary(words: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def mend(word: str, words: str) -> tuple[str, ...]:
+def spelling_candidates(word: str, words: str) -> tuple[str, ...]:
     """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is
     English of its own.
     """

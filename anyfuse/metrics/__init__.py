@@ -114,7 +114,8 @@ def score_batch(
         if reference is not None:
             if reference.shape != fused.shape:
                 raise FusionError(
-                    f"reference {tuple(reference.shape)} and fused {tuple(fused.shape)} differ in size: bring them to one size"
+                    f"reference {tuple(reference.shape)} and fused {tuple(fused.shape)} differ in size: bring them "
+                    "to one size"
                 )
             _check_values(reference, "reference")
             out["psnr_truth"] = psnr_truth(fused.double(), reference.double())
@@ -123,7 +124,9 @@ def score_batch(
 
 
 def known_names(metrics: Iterable[str]) -> list[str]:
-    """Names of METRICS without repeats, or all of them for "all" or ["all"]; a FusionError suggests the nearest name."""
+    """Names of METRICS without repeats, or all of them for "all" or ["all"]; a FusionError suggests the nearest
+    name.
+    """
     names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     if names == ["all"]:
         return list(METRICS)

@@ -134,7 +134,9 @@ def nabf(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor
 
 
 def nabf_tang(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """`nabf` as TANG calls it, analysis_nabf(A, B, F): the first source plays the fused image. Depends on source order."""
+    """`nabf` as TANG calls it, analysis_nabf(A, B, F): the first source plays the fused image. Depends on
+    source order.
+    """
     s = Shared.of(fused, sources, shared)
     s.at_least(2, 2, "nabf_tang")
     return _petrovic(s, 1, [*range(2, s.images.shape[1]), 0])[0]

@@ -22,7 +22,9 @@ def _mean_squared(s: Shared) -> Tensor:
 
 
 def mse(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """Mean squared error, mean over the sources, 0..255 scale (CDD). Range 0..65025, lower is closer. Differentiable."""
+    """Mean squared error, mean over the sources, 0..255 scale (CDD). Range 0..65025, lower is closer.
+    Differentiable.
+    """
     return _mean_squared(Shared.of(fused, sources, shared)).mean(1)
 
 
@@ -115,5 +117,7 @@ def scd_liu(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Ten
 
 
 def psnr_truth(fused: Tensor, truth: Tensor) -> Tensor:
-    """Full-reference PSNR in dB against a known truth, both (B, H, W) in 0..255. Infinite when equal. Differentiable."""
+    """Full-reference PSNR in dB against a known truth, both (B, H, W) in 0..255. Infinite when equal.
+    Differentiable.
+    """
     return psnr(fused, truth[:, None])

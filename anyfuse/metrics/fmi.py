@@ -296,7 +296,9 @@ def fmi_gradient_tang(fused: Tensor, sources: Tensor, shared: Shared | None = No
 
 
 def fmi_edge(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
-    """FMI of thinned Sobel edges: what MEFB calls FMI, TANG FMI_pixel, and TITA's tables (.896); .75 to .92 measured."""
+    """FMI of thinned Sobel edges: what MEFB calls FMI, TANG FMI_pixel, and TITA's tables (.896); .75 to .92
+    measured.
+    """
     return fmi(fused, sources, shared, "edge")
 
 

@@ -21,7 +21,9 @@ SCALES = (4, 8, 16)
 
 
 def slow_gradient(images: Tensor, sigma: float) -> Tensor:
-    """Length of the gradient of the images (..., H, W) blurred by a Gaussian of `sigma` pixels; grey levels per pixel."""
+    """Length of the gradient of the images (..., H, W) blurred by a Gaussian of `sigma` pixels; grey levels per
+    pixel.
+    """
     radius = math.ceil(4 * sigma)
     taps = gaussian_taps(2 * radius + 1, sigma)
     smooth = separable(images, taps, taps, "symmetric")

@@ -172,7 +172,9 @@ def _tsallis(shared: Shared, i: int, j: int, q: float, *, crossed: bool = False)
 
 
 def _stretched(p: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Levels and histogram p (256,) after the stretch round(255 (x - min) / (max - min)); a constant image becomes 0."""
+    """Levels and histogram p (256,) after the stretch round(255 (x - min) / (max - min)); a constant image
+    becomes 0.
+    """
     occupied = p.nonzero().flatten()
     low, high = int(occupied[0]), int(occupied[-1])
     to = torch.arange(256, device=p.device)

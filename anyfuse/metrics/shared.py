@@ -103,7 +103,8 @@ def check_shapes(fused: Tensor, sources: Tensor) -> None:
     """Raises FusionError unless fused is (B, H, W) and sources (B, N, H, W) with N >= 1."""
     if fused.ndim != 3 or sources.ndim != 4:
         raise FusionError(
-            f"metrics take fused (B, H, W) and sources (B, N, H, W), got {tuple(fused.shape)} and {tuple(sources.shape)}"
+            f"metrics take fused (B, H, W) and sources (B, N, H, W), got {tuple(fused.shape)} and "
+            f"{tuple(sources.shape)}"
         )
     if fused.shape[0] != sources.shape[0] or fused.shape[1:] != sources.shape[2:]:
         raise FusionError(

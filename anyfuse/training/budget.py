@@ -89,9 +89,13 @@ def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -
     """Batches of step `first`, `first` + 1, ... without end, in pinned memory where there is a GPU."""
     more: dict[str, Any] = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
     loader = DataLoader(
-        Made(data, recipe), batch_size=None, sampler=range(first, first + 10**7), num_workers=workers,
-        collate_fn=as_they_are, **more,
-    )  # fmt: skip
+        Made(data, recipe),
+        batch_size=None,
+        sampler=range(first, first + 10**7),
+        num_workers=workers,
+        collate_fn=as_they_are,
+        **more,
+    )
     pin = torch.cuda.is_available()
     for made in loader:
         batches = []
@@ -284,8 +288,7 @@ def train_for(
     data = build_data(model, recipe, data_root, out, device, log)
     log(f"{data.files} files read after {time.monotonic() - began:.1f} s")
     resume = Path(resume) if resume and (Path(resume) / "state.0").exists() else None
-    first = read_facts(resume)["steps"] if resume else 0
-    feed = batches_from(data, recipe, first, budget.workers)
+    feed = batches_from(data, recipe, read_facts(resume)["steps"] if resume else 0, budget.workers)
     waiting = next(feed)  # processes start before the device is used
     model.to(place).train()
     if budget.compiled and place.type == "cuda":
@@ -299,45 +302,98 @@ def train_for(
         averaged = load_file(resume / WEIGHTS_NAME)
         ema.shadow = {k: averaged[k].to(v) if k in averaged else v for k, v in ema.shadow.items()}
         log(f"goes on from step {facts['steps']}, {facts['seconds']:.0f} s spent")
-    first, spent = facts["steps"], facts["seconds"]
+    progress = Progress(facts["steps"], facts["seconds"], log)
     stepper = Stepper(strategy, recipe, place, budget.graph)
-    rows, step, seconds = [], first, spent
-    started = shown = time.monotonic()
-    shown_at, bad = first, 0
-    while True:
-        seconds = spent + time.monotonic() - started
-        over = budget.stop and time.monotonic() - began > budget.stop
-        if seconds >= budget.seconds or over or (budget.steps and step - first >= budget.steps):
-            break
-        values = stepper(waiting, rate_at(recipe, step, seconds / budget.seconds))
-        ema.update(step)
-        step += 1
+    while not progress.over(budget, began):
+        values = stepper(waiting, rate_at(recipe, progress.step, progress.seconds / budget.seconds))
+        ema.update(progress.step)
         waiting = next(feed)
-        now = time.monotonic()
-        if step - first == 20 or (step % 10 == 0 and now - shown >= 10) or step - first in (1, 5):
-            row = {k: round(float(v), 5) for k, v in values.items()}
-            now = time.monotonic()
-            row |= {
-                "step": step,
-                "seconds": round(spent + now - started, 1),
-                "rate": round((step - shown_at) / (now - shown), 2),
-            }
-            rows.append(row)
-            bad = 0 if math.isfinite(row["loss"]) else bad + 1
-            log(" ".join(f"{k} {v}" for k, v in row.items()))
-            shown, shown_at = now, step
-            if bad >= 3:
-                log("the loss is not finite: ends here")
-                break
+        if not progress.advance(values):
+            log("the loss is not finite: ends here")
+            break
     if place.type == "cuda":
         torch.cuda.synchronize()
-    seconds = spent + time.monotonic() - started
-    facts |= {
-        "steps": step, "seconds": round(seconds, 1), "manifest": data.manifest, "files": data.files,
+    facts |= progress.finish() | facts_of(data, place, budget, recipe)
+    write_run(out, model, strategy, ema, recipe, facts, progress.rows)
+    log(f"weights written after {time.monotonic() - began:.1f} s")
+    with torch.compiler.set_stance("force_eager"):  # whole images have shapes of their own: no compilation for each
+        sample(model, data, out / "sample.png", place)
+    return facts
+
+
+class Progress:
+    """Steps and seconds of a run, and a row of the log now and then.
+
+    first, spent: steps and seconds of the earlier run that this one goes on from.
+    """
+
+    def __init__(self, first: int, spent: float, log: Callable[[str], None]) -> None:
+        self.first, self.spent, self.log = first, spent, log
+        self.step, self.seconds = first, spent
+        self.rows: list[dict[str, Any]] = []
+        self.started = self.logged_at = time.monotonic()
+        self.logged_step, self.bad = first, 0
+
+    def over(self, budget: Budget, began: float) -> bool:
+        """Whether the budget's seconds, its steps or its last moment, counted from `began`, are reached."""
+        now = time.monotonic()
+        self.seconds = self.spent + now - self.started
+        late = bool(budget.stop) and now - began > budget.stop
+        done = bool(budget.steps) and self.step - self.first >= budget.steps
+        return self.seconds >= budget.seconds or late or done
+
+    def advance(self, values: Mapping[str, Tensor | float]) -> bool:
+        """Counts a step; False after three log rows in a row without a finite loss."""
+        self.step += 1
+        count = self.step - self.first
+        due = self.step % 10 == 0 and time.monotonic() - self.logged_at >= 10
+        if count == 20 or due or count in (1, 5):
+            self._record(values)
+        return self.bad < 3
+
+    def _record(self, values: Mapping[str, Tensor | float]) -> None:
+        row = {k: round(float(v), 5) for k, v in values.items()}  # waits for the device
+        now = time.monotonic()
+        row |= {
+            "step": self.step,
+            "seconds": round(self.spent + now - self.started, 1),
+            "rate": round((self.step - self.logged_step) / (now - self.logged_at), 2),
+        }
+        self.rows.append(row)
+        self.bad = 0 if math.isfinite(row["loss"]) else self.bad + 1
+        self.log(" ".join(f"{k} {v}" for k, v in row.items()))
+        self.logged_at, self.logged_step = now, self.step
+
+    def finish(self) -> dict[str, Any]:
+        """Steps and seconds, for the facts."""
+        self.seconds = self.spent + time.monotonic() - self.started
+        count, seconds = self.step - self.first, self.seconds - self.spent
+        self.log(f"{count} steps in {seconds:.1f} s, {count / max(1e-9, seconds):.2f} a second")
+        return {"steps": self.step, "seconds": round(self.seconds, 1)}
+
+
+def facts_of(data: Any, place: torch.device, budget: Budget, recipe: Recipe) -> dict[str, Any]:
+    """What a run was made with: data, device, torch, budget, recipe."""
+    return {
+        "manifest": data.manifest,
+        "files": data.files,
         "device": torch.cuda.get_device_name(place) if place.type == "cuda" else f"CPU ({platform.machine()})",
-        "torch": torch.__version__, "budget": asdict(budget), "recipe": asdict(recipe),
-    }  # fmt: skip
-    log(f"{step - first} steps in {seconds - spent:.1f} s, {(step - first) / max(1e-9, seconds - spent):.2f} a second")
+        "torch": torch.__version__,
+        "budget": asdict(budget),
+        "recipe": asdict(recipe),
+    }
+
+
+def write_run(
+    out: Path,
+    model: FusionModel,
+    strategy: Strategy,
+    ema: FastEma,
+    recipe: Recipe,
+    facts: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+) -> None:
+    """Writes state, log, averaged weights as float16 and the card; the model then holds the averaged weights."""
     save_state(out, model, strategy, facts)
     with (out / "log.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
@@ -345,12 +401,6 @@ def train_for(
     model.half().save_pretrained(out)
     (out / "README.md").write_text(card(model, recipe, facts, rows))
     model.float().eval()
-    log(f"weights written after {time.monotonic() - began:.1f} s")
-    with torch.compiler.set_stance(
-        "force_eager"
-    ):  # whole images have shapes of their own, each of which would be compiled
-        sample(model, data, out / "sample.png", place)
-    return facts
 
 
 def card(model: FusionModel, recipe: Recipe, facts: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:

@@ -99,7 +99,8 @@ class Loop:
             state = torch.load(self.last, map_location=device, weights_only=True)
             if not (same(state) if same else all(state[name] == value for name, value in key.items())):
                 raise FusionError(
-                    f"{self.last}: belongs to another recipe or other data{difference(state, key)}; give another --out or --no-resume"
+                    f"{self.last}: belongs to another recipe or other data{difference(state, key)}; give another "
+                    "--out or --no-resume"
                 )
             for name, part in parts.items():
                 part.load_state_dict(state[name])

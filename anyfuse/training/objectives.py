@@ -146,7 +146,7 @@ def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
     return defaults | recipe.options
 
 
-class Descent:
+class SingleLossStrategy:
     """A strategy with one optimiser and one loss, which a subclass gives; its `__init__` sets model, recipe and
     optimiser.
     """

@@ -16,7 +16,7 @@ from ..models.registry import MODELS
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Plan = TypeVar("Plan", bound="DataclassInstance")
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 REAL_AND_NATURAL = (
     DataSet("ivf", ("ivif/ir", "ivif/vis")),
@@ -41,7 +41,9 @@ WIDE = (
     DataSet("mif", ("mif/spect-mri/spect", "mif/spect-mri/mri")),
     DataSet("natural", ("natural",)),
 )
-"""Real pairs of more places: also LLVIP and snapshots, and sequences of exposures (SICE, Fairchild's survey, EMPA, Merianos)."""
+"""Real pairs of more places: also LLVIP and snapshots, and sequences of exposures (SICE, Fairchild's survey, EMPA,
+Merianos).
+"""
 
 VARIED = (
     DataSet("ivf", ("ivif/ir", "ivif/vis"), 3.0),
@@ -422,7 +424,7 @@ def _settings(plan: Recipe, recipe: Recipe) -> list[str]:
     return found
 
 
-def override_fields(plan: Plan, settings: Sequence[str]) -> Plan:
+def override_fields(plan: Settings, settings: Sequence[str]) -> Settings:
     """Any frozen dataclass of plain values with 'key=value' settings; errors as `override`."""
     for setting in settings:
         value = _plain(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})

@@ -71,16 +71,20 @@ def train(
     strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
     fingerprint = json.dumps(asdict(recipe), sort_keys=True)
     loop = Loop(
-        out, {"recipe": fingerprint, "manifest": data.manifest}, {"model": model, "strategy": strategy}, ema, gen,
-        steps=recipe.steps, device=device, resume=resume, save_every=save_every, log=log,
+        out,
+        {"recipe": fingerprint, "manifest": data.manifest},
+        {"model": model, "strategy": strategy},
+        ema,
+        gen,
+        steps=recipe.steps,
+        device=device,
+        resume=resume,
+        save_every=save_every,
+        log=log,
         same=lambda state: same_recipe(state["recipe"], fingerprint) and state["manifest"] == data.manifest,
-    )  # fmt: skip
+    )
     for step in loop.steps():
-        n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
-        tasks = recipe.tasks if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
-        if recipe.one_task:
-            drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
-            tasks = {drawn: tasks[drawn]}
+        n, tasks = draw_tasks(recipe, step, gen)
         batches = [_to(data.batch(task, count, n, recipe.crop, gen), device) for task, count in tasks.items()]
         # no cache: a strategy looks at its weights again after it has changed them
         with torch.autocast(torch.device(device).type, torch.bfloat16, recipe.autocast, cache_enabled=False):
@@ -90,6 +94,16 @@ def train(
     model.load_state_dict(ema.shadow)
     merge_lora(model)
     return export(model, recipe, data, out, loop.seconds, validated, log)
+
+
+def draw_tasks(recipe: Recipe, step: int, gen: torch.Generator) -> tuple[int, dict[str, int]]:
+    """Images a set and sets a task of one step: now and then a stack of three to five, and one task alone if so set."""
+    n = 2 if not recipe.stacks or (step + 1) % recipe.stacks else integer(3, 5, gen)
+    tasks = dict(recipe.tasks) if n == 2 else {t: c for t, c in recipe.tasks.items() if t in ("mef", "mff")}
+    if recipe.one_task:
+        drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
+        tasks = {drawn: tasks[drawn]}
+    return n, tasks
 
 
 def same_recipe(before: str, now: str) -> bool:

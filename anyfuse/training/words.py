@@ -1,4 +1,6 @@
-"""The earlier place of `anyfuse.training.parts.word_vectors`: `python -m anyfuse.training.words LIST OUT` still works."""
+"""The earlier place of `anyfuse.training.parts.word_vectors`: `python -m anyfuse.training.words LIST OUT` still
+works.
+"""
 
 from __future__ import annotations
 

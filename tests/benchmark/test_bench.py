@@ -80,8 +80,11 @@ def test_models_have_labels(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     folder = str(tmp_path / "mine")
     assert labels(["anyfuse", folder, f"old={folder}", "somebody/model"]) == {
-        "anyfuse": "anyfuse", "mine": folder, "old": folder, "somebody-model": "somebody/model",
-    }  # fmt: skip
+        "anyfuse": "anyfuse",
+        "mine": folder,
+        "old": folder,
+        "somebody-model": "somebody/model",
+    }
     for wrong, reason in (
         (["average", "average"], "two models"),
         (["=average"], "LABEL=MODEL"),

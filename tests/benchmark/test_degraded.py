@@ -155,10 +155,10 @@ def test_restoration_brings_an_image_nearer(op: str) -> None:
     name = "infrared/thermal.png" if OPERATIONS[op].suits == "infrared" else "infrared/visible.jpg"
     clean = to_luma(read_image(EXAMPLES / name).read())[:, :160, :200]
     bad, done = apply(clean, [Step(op, 0.8)], 1)
-    mended = restore.restore(bad[0], done)
-    assert mended.shape == clean.shape[1:]
-    assert 0 <= mended.min() <= mended.max() <= 1
-    before, after = ((x - clean[0]).square().mean() for x in (bad[0], mended))
+    restored = restore.restore(bad[0], done)
+    assert restored.shape == clean.shape[1:]
+    assert 0 <= restored.min() <= restored.max() <= 1
+    before, after = ((x - clean[0]).square().mean() for x in (bad[0], restored))
     assert after < before
 
 
@@ -175,8 +175,8 @@ def test_motion_along_a_known_path_is_undone() -> None:
     r = kernel.shape[0] // 2
     padded = torch.nn.functional.pad(clean[None, None], (r,) * 4, mode="reflect")
     blurred = torch.nn.functional.conv2d(padded, kernel.flip(0, 1)[None, None])[0, 0]
-    mended = restoration.wiener(blurred, kernel, 0.01)
-    assert (mended - clean).square().mean() < 0.6 * (blurred - clean).square().mean()
+    restored = restoration.wiener(blurred, kernel, 0.01)
+    assert (restored - clean).square().mean() < 0.6 * (blurred - clean).square().mean()
 
 
 def test_noise_is_measured_and_an_image_without_any_stays() -> None:

@@ -139,9 +139,22 @@ def test_rows_of_others_get_names_of_their_own(capsys: pytest.CaptureFixture[str
     assert [r.method for r in beside(ours, more, "peers")] == ["net (peers 2)", "new"]
     bench(data, "ivf", ["m=laplacian"], tmp_path / "old", metrics=["mi"])
     code, _, _ = run(
-        capsys, "bench", "--data", data, "--task", "ivf", "--models", "m=average", "-o", tmp_path / "out", "-q",
-        "--metrics", "mi", "--compare", tmp_path / "old" / "scores.csv",
-    )  # fmt: skip
+        capsys,
+        "bench",
+        "--data",
+        data,
+        "--task",
+        "ivf",
+        "--models",
+        "m=average",
+        "-o",
+        tmp_path / "out",
+        "-q",
+        "--metrics",
+        "mi",
+        "--compare",
+        tmp_path / "old" / "scores.csv",
+    )
     assert code == 0
     page = (tmp_path / "out" / "report.html").read_text()
     assert "m (old)" in page

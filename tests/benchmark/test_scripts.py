@@ -73,7 +73,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TINY = {
     "mmaif-tiny": ["config.hidden=16", "config.rank=4", "tasks.ivf=1", "tasks.mef=1", "tasks.mff=1", "options.pool=12"],
     "ditfuse-tiny": ["config.hidden=48", "config.steps=1", "tasks.instruct=4", "options.pool=20"],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("preset", TINY)

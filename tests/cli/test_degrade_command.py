@@ -148,8 +148,16 @@ def test_depth_maps(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert after[:, :, -1].std() < 0.5 * before[:, :, -1].std()
     write_image(tmp_path / "small.png", ramp[:, :20])
     text = fails(
-        capsys, "degrade", folder / "colour.png", "-o", tmp_path / "x.png", "--ops", "haze", "--depth", tmp_path / "small.png"
-    )  # fmt: skip
+        capsys,
+        "degrade",
+        folder / "colour.png",
+        "-o",
+        tmp_path / "x.png",
+        "--ops",
+        "haze",
+        "--depth",
+        tmp_path / "small.png",
+    )
     assert "20x40" in text
     assert "50x40" in text
 

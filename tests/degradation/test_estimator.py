@@ -32,7 +32,7 @@ from anyfuse.degradation.estimator import (
     menu_of,
     windows,
 )
-from anyfuse.degradation.plan import MENUS, SAID, apply, parse
+from anyfuse.degradation.plan import FAULT_OF, MENUS, apply, parse
 from anyfuse.degradation.statistics import _smallest, pair_statistics, statistics
 from anyfuse.errors import FusionError
 from anyfuse.image.colour import to_luma
@@ -141,8 +141,13 @@ def test_faults_of_a_visible_image_are_found_and_no_other_image_is_blamed(ops: s
 
 @pytest.mark.parametrize(
     ("ops", "fault"),
-    [("dark_stripes:0.8", "stripes"), ("bright_stripes:0.8", "stripes"), ("dead_pixels:0.7", "dead_pixels"), ("noise:0.6", "noise")],
-)  # fmt: skip
+    [
+        ("dark_stripes:0.8", "stripes"),
+        ("bright_stripes:0.8", "stripes"),
+        ("dead_pixels:0.7", "dead_pixels"),
+        ("noise:0.6", "noise"),
+    ],
+)
 def test_faults_of_an_infrared_image_are_found(ops: str, fault: str) -> None:
     pair = [example("infrared/visible.jpg"), worse(example("infrared/thermal.png"), ops)]
     found = estimate(pair, "ivf")
@@ -187,7 +192,7 @@ def test_medical_images_have_no_faults_and_colours_say_what_is_possible() -> Non
 
 
 def test_menus_are_those_of_the_tasks_in_words() -> None:
-    assert set(menu_of("infrared", "ivf")) == {SAID.get(op, op) for op in MENUS["ivf"]["infrared"]}
+    assert set(menu_of("infrared", "ivf")) == {FAULT_OF.get(op, op) for op in MENUS["ivf"]["infrared"]}
     assert "high_exposure" in menu_of("visible")
     assert "high_exposure" not in menu_of("visible", "ivf")
     assert set().union(*(menu_of(role) for role in ROLES)) == set(FAULTS)

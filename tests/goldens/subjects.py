@@ -536,6 +536,85 @@ def shape_of(value: Any) -> Any:
     return type(value).__name__
 
 
+def command_lines(root: Path, x: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+    """Arguments by case; what starts with 'out' is below a folder of the case."""
+    a, b = root / "thermal.png", root / "visible.png"
+    return {
+        "fuse": ["fuse", a, b, "-o", "out/a.png", "--report", "out/a.json", "--weights-out", "out/weights"],
+        "fuse, explain": [
+            "fuse",
+            a,
+            b,
+            "-o",
+            "out/a.tif",
+            "--model",
+            "tita-small",
+            "--explain",
+            "out/explain",
+            "--report",
+            "out/a.json",
+        ],
+        "fuse, assumed": ["fuse", a, b, "-o", "out/a.png", "--model", "mmaif-tiny", "--report", "out/a.json"],
+        "fuse, masks": [
+            "fuse",
+            b,
+            "-o",
+            "out/a.png",
+            "--model",
+            "ditfuse",
+            "--say",
+            SINGLE,
+            "--mask-out",
+            "out/m.png",
+            "--report",
+            "out/a.json",
+        ],
+        "fuse, folders": [
+            "fuse",
+            root / "thermal",
+            root / "visible",
+            "-o",
+            "out",
+            "--report",
+            "out/a.json",
+            "--weights-out",
+            "out/weights",
+        ],
+        "fuse, nothing there": ["fuse", a, root / "nowhere.png", "-o", "out/a.png"],
+        "fuse, one image": ["fuse", a, "-o", "out/a.png"],
+        "fuse, unknown model": ["fuse", a, b, "-o", "out/a.png", "--model", "anyfuze"],
+        "fuse, unknown flag": ["fuse", a, b, "--outt", "out/a.png"],
+        "fuse, bad ending": ["fuse", a, b, "-o", "out/a.xyz"],
+        "say": ["say", "much brighter, keep the haze", "--json"],
+        "say, not understood": ["say", "segment the giraffes"],
+        "estimate": ["estimate", a, b, "--json"],
+        "models": ["models", "--json"],
+        "datasets": ["datasets"],
+        "score": ["score", a, "--sources", a, grey_file(root, x), "--json"],
+        "degrade": ["degrade", root / "visible", "-o", "out", "--task", "ivf", "--seed", "3"],
+        "degrade, m3": ["degrade", b, "-o", "out/v.png", "--m3"],
+        "degrade, list": ["degrade", "--list"],
+        "bench": [
+            "bench",
+            "--data",
+            root / "bench",
+            "--models",
+            "average,maximum",
+            "-o",
+            "out",
+            "--limit",
+            "1",
+            "--metrics",
+            "mi,qabf,vif",
+            "--quiet",
+            "--task",
+            "ivf",
+        ],
+        "train, unknown": ["train", "anyfuze", "--data", root],
+        "train, no data": ["train", "anyfuse"],
+    }
+
+
 def written_files() -> Any:
     """What commands write: exit codes, names of files, keys of reports, columns of tables."""
     x, found = inputs(), {}
@@ -546,82 +625,7 @@ def written_files() -> Any:
         for index, kind in ((i, k) for i in range(2) for k in ("thermal", "visible")):
             write_image(root / kind / f"{index}.png", np.roll(x[kind], index, 0))
             write_image(root / "bench" / kind / f"{index}.png", x[kind])
-        a, b = root / "thermal.png", root / "visible.png"
-        runs: dict[str, list[Any]] = {
-            "fuse": ["fuse", a, b, "-o", "out/a.png", "--report", "out/a.json", "--weights-out", "out/weights"],
-            "fuse, explain": [
-                "fuse",
-                a,
-                b,
-                "-o",
-                "out/a.tif",
-                "--model",
-                "tita-small",
-                "--explain",
-                "out/explain",
-                "--report",
-                "out/a.json",
-            ],
-            "fuse, assumed": ["fuse", a, b, "-o", "out/a.png", "--model", "mmaif-tiny", "--report", "out/a.json"],
-            "fuse, masks": [
-                "fuse",
-                b,
-                "-o",
-                "out/a.png",
-                "--model",
-                "ditfuse",
-                "--say",
-                SINGLE,
-                "--mask-out",
-                "out/m.png",
-                "--report",
-                "out/a.json",
-            ],
-            "fuse, folders": [
-                "fuse",
-                root / "thermal",
-                root / "visible",
-                "-o",
-                "out",
-                "--report",
-                "out/a.json",
-                "--weights-out",
-                "out/weights",
-            ],
-            "fuse, nothing there": ["fuse", a, root / "nowhere.png", "-o", "out/a.png"],
-            "fuse, one image": ["fuse", a, "-o", "out/a.png"],
-            "fuse, unknown model": ["fuse", a, b, "-o", "out/a.png", "--model", "anyfuze"],
-            "fuse, unknown flag": ["fuse", a, b, "--outt", "out/a.png"],
-            "fuse, bad ending": ["fuse", a, b, "-o", "out/a.xyz"],
-            "say": ["say", "much brighter, keep the haze", "--json"],
-            "say, not understood": ["say", "segment the giraffes"],
-            "estimate": ["estimate", a, b, "--json"],
-            "models": ["models", "--json"],
-            "datasets": ["datasets"],
-            "score": ["score", a, "--sources", a, grey_file(root, x), "--json"],
-            "degrade": ["degrade", root / "visible", "-o", "out", "--task", "ivf", "--seed", "3"],
-            "degrade, m3": ["degrade", b, "-o", "out/v.png", "--m3"],
-            "degrade, list": ["degrade", "--list"],
-            "bench": [
-                "bench",
-                "--data",
-                root / "bench",
-                "--models",
-                "average,maximum",
-                "-o",
-                "out",
-                "--limit",
-                "1",
-                "--metrics",
-                "mi,qabf,vif",
-                "--quiet",
-                "--task",
-                "ivf",
-            ],
-            "train, unknown": ["train", "anyfuze", "--data", root],
-            "train, no data": ["train", "anyfuse"],
-        }
-        for case, arguments in runs.items():
+        for case, arguments in command_lines(root, x).items():
             home = root / "runs" / case.replace(",", "").replace(" ", "-")
             home.mkdir(parents=True)
             code, out, err = called(*(home / v if str(v).startswith("out") else v for v in arguments))

@@ -108,9 +108,9 @@ def test_overlay_and_mask_of_a_pair(
     plain, told, mask = tmp_path / "plain.png", tmp_path / "told.png", tmp_path / "new" / "cars.png"
     bright = ["--model", folder, "-q", "--say"]
     assert run(capsys, "fuse", *pair, "-o", plain, *bright, "brighter")[0] == 0
-    wish = "brighter, and highlight the cars in red"
+    instruction = "brighter, and highlight the cars in red"
     report = tmp_path / "r.json"
-    code, _, _ = run(capsys, "fuse", *pair, "-o", told, *bright, wish, "--mask-out", mask, "--report", report)
+    code, _, _ = run(capsys, "fuse", *pair, "-o", told, *bright, instruction, "--mask-out", mask, "--report", report)
     assert code == 0
     where = np.asarray(Image.open(mask))
     assert Image.open(mask).mode == "L"
@@ -125,14 +125,14 @@ def test_overlay_and_mask_of_a_pair(
     content = json.loads(report.read_text())
     assert content["shown"]["car"] == {"colour": "red", "share": pytest.approx((where == 255).mean(), abs=1e-3)}
     assert content["masks"] == [str(mask)]
-    assert "already" in fails(capsys, "fuse", *pair, "-o", tmp_path / "x.png", *bright, wish, "--mask-out", mask)
+    assert "already" in fails(capsys, "fuse", *pair, "-o", tmp_path / "x.png", *bright, instruction, "--mask-out", mask)
 
 
 def test_several_classes(
     capsys: pytest.CaptureFixture[str], folder: Path, pair: tuple[str, str], tmp_path: Path
 ) -> None:
-    wish = ["--model", folder, "--say", "show the cars, the sky and the road", "--mask-out", tmp_path / "m.png"]
-    code, _, err = run(capsys, "fuse", *pair, "-o", tmp_path / "f.png", *wish)
+    instruction = ["--model", folder, "--say", "show the cars, the sky and the road", "--mask-out", tmp_path / "m.png"]
+    code, _, err = run(capsys, "fuse", *pair, "-o", tmp_path / "f.png", *instruction)
     assert code == 0
     found = {name: np.asarray(Image.open(tmp_path / f"m-{name}.png")) for name in ("car", "sky", "road")}
     assert not (tmp_path / "m.png").exists()
@@ -195,8 +195,8 @@ def test_what_cannot_be(
 ) -> None:
     out, mask = tmp_path / "f.png", tmp_path / "m.png"
     call = ["fuse", *pair, "-o", out, "--mask-out", mask, "--model"]
-    for wish in ([], ["--say", "brighter"]):
-        text = fails(capsys, *call, folder, *wish)
+    for instruction in ([], ["--say", "brighter"]):
+        text = fails(capsys, *call, folder, *instruction)
         assert "needs a class to segment" in text
         assert "sky, building, pole" in text
     text = fails(capsys, *call, folder, "--say", "[SEG] zebra")

@@ -135,9 +135,7 @@ def test_profile_comes_from_a_frame_that_fits_the_result() -> None:
 
 
 @settings(deadline=None)
-@given(
-    st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]), st.sampled_from(DTYPES), st.data()
-)  # fmt: skip
+@given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]), st.sampled_from(DTYPES), st.data())
 def test_a_window_is_a_part_of_the_whole(h: int, w: int, channels: int, dtype: str, data: st.DataObject) -> None:
     stack = Stack((frame(h, w, channels, dtype=dtype), frame(h, w, 1, seed=1)))
     top, left = data.draw(st.integers(0, h - 1)), data.draw(st.integers(0, w - 1))

@@ -74,10 +74,19 @@ def test_hand_written_instructions() -> None:
         ("blend the visible image and the thermal one. it was hazy", Control("ivf", {"haze": 0.5})),
         ("dim the image a little", Control(tone=("LIGHT-",))),
         ("no noise please", Control(degradations={"noise": 0.5})),
-        ("remove the rain and the noise in the infrared", Control(degradations={n: {"infrared": 0.5} for n in ("rain", "noise")})),
+        (
+            "remove the rain and the noise in the infrared",
+            Control(degradations={n: {"infrared": 0.5} for n in ("rain", "noise")}),
+        ),
         ("remove noise from the infrared and visible images", Control(degradations={"noise": 0.5})),
-        ("the visible image is dark and hazy", Control(degradations={n: {"visible": 0.5} for n in ("low_exposure", "haze")})),
-        ("visible: hazy, infrared: noisy", Control(degradations={"haze": {"visible": 0.5}, "noise": {"infrared": 0.5}})),
+        (
+            "the visible image is dark and hazy",
+            Control(degradations={n: {"visible": 0.5} for n in ("low_exposure", "haze")}),
+        ),
+        (
+            "visible: hazy, infrared: noisy",
+            Control(degradations={"haze": {"visible": 0.5}, "noise": {"infrared": 0.5}}),
+        ),
         ("brighten the infrared image", Control(degradations={"low_exposure": {"infrared": 0.5}})),
         ("much darker with less contrast", Control(tone=("LIGHT--", "CONTRAST-"))),
         ("highlight the cars and people in red", Control(segment={"car": "red", "pedestrian": "red"})),
@@ -85,7 +94,7 @@ def test_hand_written_instructions() -> None:
         ("make sure the people stay bright", Control(keep=("pedestrian bright",))),
         ("Infrared and visible, fuse", Control("ivf")),
     ],
-)  # fmt: skip
+)
 def test_meaning(say: str, want: Control) -> None:
     assert parse_instruction(say) == want
 
@@ -120,11 +129,15 @@ strengths = st.floats(0, 1)
 controls = st.builds(
     Control,
     st.sampled_from((None, *TASKS)),
-    st.dictionaries(st.sampled_from(DEGRADATIONS), st.dictionaries(st.sampled_from(SOURCES), strengths, min_size=1), max_size=4),
-    st.tuples(st.sampled_from(TONES[:4]), st.sampled_from(TONES[4:])).flatmap(lambda t: st.sampled_from(((), t[:1], t[1:], t))),
+    st.dictionaries(
+        st.sampled_from(DEGRADATIONS), st.dictionaries(st.sampled_from(SOURCES), strengths, min_size=1), max_size=4
+    ),
+    st.tuples(st.sampled_from(TONES[:4]), st.sampled_from(TONES[4:])).flatmap(
+        lambda t: st.sampled_from(((), t[:1], t[1:], t))
+    ),
     st.dictionaries(st.sampled_from(CLASSES), st.sampled_from((None, *COLOURS)), max_size=4),
     st.just(()),
-)  # fmt: skip
+)
 
 
 @settings(deadline=None, max_examples=100)

@@ -1,4 +1,6 @@
-"""Codecs: the small one's shapes, linear path, storage and errors; diffusers' ones on tiny configurations saved here."""
+"""Codecs: the small one's shapes, linear path, storage and errors; diffusers' ones on tiny configurations saved
+here.
+"""
 
 from __future__ import annotations
 
@@ -125,18 +127,31 @@ def saved(folder: Path, kind: str) -> Path:
     torch.manual_seed(0)
     if kind == "AutoencoderKL":
         net = diffusers.AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, block_out_channels=(8, 8, 8, 8),
-            layers_per_block=1, norm_num_groups=4, latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159,
-        )  # fmt: skip
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            layers_per_block=1,
+            norm_num_groups=4,
+            latent_channels=16,
+            scaling_factor=0.3611,
+            shift_factor=0.1159,
+        )
     elif kind == "AutoencoderTiny":
         net = diffusers.AutoencoderTiny(
-            latent_channels=16, encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4,
-            num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1),
-        )  # fmt: skip
+            latent_channels=16,
+            encoder_block_out_channels=(8,) * 4,
+            decoder_block_out_channels=(8,) * 4,
+            num_encoder_blocks=(1, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 1),
+        )
     else:
         net = diffusers.AutoencoderKLCosmos(
-            encoder_block_out_channels=(8,) * 4, decode_block_out_channels=(8,) * 4, num_layers=1, attention_resolutions=(32,), resolution=64,
-        )  # fmt: skip
+            encoder_block_out_channels=(8,) * 4,
+            decode_block_out_channels=(8,) * 4,
+            num_layers=1,
+            attention_resolutions=(32,),
+            resolution=64,
+        )
     net.save_pretrained(folder)
     return folder
 
@@ -167,8 +182,11 @@ def test_diffusers_codecs(tmp_path: Path, kind: str) -> None:
 def test_diffusers_codec_of_another_shape(tmp_path: Path) -> None:
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
     diffusers.AutoencoderTiny(
-        encoder_block_out_channels=(8,) * 4, decoder_block_out_channels=(8,) * 4, num_encoder_blocks=(1,) * 4, num_decoder_blocks=(1,) * 4
-    ).save_pretrained(tmp_path)  # fmt: skip
+        encoder_block_out_channels=(8,) * 4,
+        decoder_block_out_channels=(8,) * 4,
+        num_encoder_blocks=(1,) * 4,
+        num_decoder_blocks=(1,) * 4,
+    ).save_pretrained(tmp_path)
     with pytest.raises(FusionError, match="4 channels at 1/8"):
         Codec(str(tmp_path)).load()
     with pytest.raises(FusionError, match="unknown codec 'nothing'"):

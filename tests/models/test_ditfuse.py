@@ -19,17 +19,26 @@ from anyfuse.errors import FusionError
 from anyfuse.language.instruction import parse_instruction
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.ditfuse import prompt as ditfuse_prompt
+from anyfuse.models.ditfuse.additions import grid_angles
 from anyfuse.models.ditfuse.config import DiTFuseConfig
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
-from anyfuse.models.ditfuse.transformer import FIRST, SECOND, TARGET, TEXT, TIME, attention_mask, sincos, turns
+from anyfuse.models.ditfuse.sequence import (
+    FIRST,
+    SECOND,
+    TARGET,
+    TEXT,
+    TIME,
+    attention_mask,
+    line_angles,
+    rotary,
+    sincos,
+)
 from anyfuse.models.latent.flow import noise
 from anyfuse.models.latent.lora import LoRA, add_lora, merge_lora
 from anyfuse.models.latent.positions import rotate
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
 
-SMALL = DiTFuseConfig(
-    width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True
-)  # fmt: skip
+SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 BRIGHT = Control("ivf", tone=("LIGHT++",))
 
 
@@ -125,7 +134,7 @@ def test_nothing_flows_where_the_mask_forbids() -> None:
     ids = ids_of(ditfuse_prompt.prompt(BRIGHT))
     words = ids.shape[1]
     with torch.no_grad():
-        a, b = (model.dit.begin(ids, each, (3, 4)).cache[-1][0] for each in (latents, other))
+        a, b = (model.dit.encode_condition(ids, each, (3, 4)).cache[-1][0] for each in (latents, other))
     assert torch.equal(a[:, :, : words + 12], b[:, :, : words + 12])
     assert (a[:, :, words + 12 :] - b[:, :, words + 12 :]).abs().max() > 1e-3
 
@@ -150,7 +159,9 @@ def test_rotary_depends_on_differences_alone(line: bool) -> None:
     q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0)).unbind(0)
 
     def score(a: list[float], b: list[float]) -> Tensor:
-        return (rotate(q, turns(torch.tensor([[a]]), 16, line)) * rotate(k, turns(torch.tensor([[b]]), 16, line))).sum()
+        angles = line_angles if line else grid_angles
+        turned = (rotate(x, rotary(angles(torch.tensor([[place]]), 16))) for x, place in ((q, a), (k, b)))
+        return (next(turned) * next(turned)).sum()
 
     near = score([4, 1, 2], [1, 3, 1])
     assert (near - score([6, 5, 7], [3, 7, 6])).abs() < 1e-4
@@ -183,13 +194,15 @@ def test_padding_and_absent_images_change_nothing(rope: str) -> None:
     texts = [ditfuse_prompt.prompt(BRIGHT), ditfuse_prompt.IMAGES, ditfuse_prompt.NOTHING]
     there = torch.tensor([True, True, False])
     with torch.no_grad():
-        together = model.dit.proceed(x, t, model.dit.begin(ids_of(*texts), latents, (3, 4), there)).latents
-        whole = model.dit.whole(ids_of(*texts), latents, x, t, there).latents
+        together = model.dit.velocity_cached(
+            x, t, model.dit.encode_condition(ids_of(*texts), latents, (3, 4), there)
+        ).latents
+        whole = model.dit.velocity_full(ids_of(*texts), latents, x, t, there).latents
         assert (together - whole).abs().max() < 1e-4
         for k, text in enumerate(texts):
             given = latents[k : k + 1] if there[k] else None
-            condition = model.dit.begin(ids_of(text), given, (3, 4))
-            alone = model.dit.proceed(x[k : k + 1], t[k : k + 1], condition).latents
+            condition = model.dit.encode_condition(ids_of(text), given, (3, 4))
+            alone = model.dit.velocity_cached(x[k : k + 1], t[k : k + 1], condition).latents
             assert (together[k] - alone[0]).abs().max() < 1e-4
 
 
@@ -201,8 +214,8 @@ def test_guidance_formula() -> None:
     with torch.no_grad():
 
         def branch(text: str, images: bool) -> Tensor:
-            condition = model.dit.begin(ids_of(text), latents if images else None, (3, 4))
-            return model.dit.proceed(start, t, condition).latents
+            condition = model.dit.encode_condition(ids_of(text), latents if images else None, (3, 4))
+            return model.dit.velocity_cached(start, t, condition).latents
 
         bad, seen = branch(ditfuse_prompt.NOTHING, False), branch(ditfuse_prompt.IMAGES, True)
         full = branch(ditfuse_prompt.prompt(BRIGHT), True)
@@ -226,7 +239,9 @@ def test_at_first_the_result_is_the_mean_of_the_sources() -> None:
         for model.steps in (1, 3):
             assert (model.generate(latents)[0] - latents.mean(1)).abs().max() < 1e-5
         start, t = noise(latents), torch.full((1,), 0.5)
-        blind = model.dit.proceed(start, t, model.dit.begin(ids_of(ditfuse_prompt.NOTHING), None, (3, 4))).latents
+        blind = model.dit.velocity_cached(
+            start, t, model.dit.encode_condition(ids_of(ditfuse_prompt.NOTHING), None, (3, 4))
+        ).latents
         assert (start + 0.5 * blind).abs().max() < 1e-5
 
 
@@ -243,7 +258,7 @@ def test_euler_follows_a_known_field(monkeypatch: pytest.MonkeyPatch) -> None:
         share = t[:, None, None, None]
         return Velocity(goal - (x - share * goal) / (1 - share), None, torch.zeros(()))
 
-    monkeypatch.setattr(model.dit, "proceed", field)
+    monkeypatch.setattr(model.dit, "velocity_cached", field)
     for model.steps in (1, 4):
         assert (model.generate(latents)[0] - goal).abs().max() < 1e-4
     assert times == [0, 0, 0.25, 0.5, 0.75]

@@ -10,10 +10,10 @@ import torch
 
 from anyfuse import Fuser
 from anyfuse.control import DEGRADATIONS, Control
-from anyfuse.degradation.plan import MENUS, OPERATIONS, SAID, Step
+from anyfuse.degradation.plan import FAULT_OF, MENUS, OPERATIONS, Step
 from anyfuse.errors import FusionError
 from anyfuse.language.instruction import parse_instruction
-from anyfuse.models.mmaif.instruction import WIDTH, wish_vector
+from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.training.strategies.latent import plan_vectors
 
@@ -39,33 +39,33 @@ def test_sources_find_their_places() -> None:
         degradations={"haze": {"visible": 1.0}, "noise": {"infrared": 0.25}, "rain": 0.5, "jpeg": {"first": 0.5}}
     )
     for order in ((0, 1), (1, 0)):
-        found = wish_vector(said, order)
+        found = instruction_vector(said, order)
         expected = torch.zeros(WIDTH)
         expected[0] = 1
         expected[place("haze", 1)], expected[place("noise", 0)] = 1.0, 0.25
         expected[place("rain", 0)] = expected[place("rain", 1)] = 0.5
         expected[place("jpeg", order.index(0))] = 0.5
         assert torch.equal(found, expected)
-    assert wish_vector(Control(), (0, 1)).nonzero().tolist() == [[0]]  # known: nothing to repair
+    assert instruction_vector(Control(), (0, 1)).nonzero().tolist() == [[0]]  # known: nothing to repair
 
 
 def test_whatever_users_can_ask_for_was_there_in_training() -> None:
     trained = {op for menus in MENUS.values() for menu in menus.values() for op in menu}
-    known = {0} | {place(SAID.get(op, op), source) for op in trained for source in (0, 1)}
+    known = {0} | {place(FAULT_OF.get(op, op), source) for op in trained for source in (0, 1)}
     for name in DEGRADATIONS:
-        found = wish_vector(Control(degradations={name: 1.0}), (0, 1)).nonzero().flatten().tolist()
+        found = instruction_vector(Control(degradations={name: 1.0}), (0, 1)).nonzero().flatten().tolist()
         assert len(found) == 3
         assert set(found) <= known, name
     assert torch.equal(
-        wish_vector(Control(degradations={"sensor_noise": 0.5, "noise": 0.25}), (0, 1)),
-        wish_vector(Control(degradations={"noise": 0.5}), (0, 1)),
+        instruction_vector(Control(degradations={"sensor_noise": 0.5, "noise": 0.25}), (0, 1)),
+        instruction_vector(Control(degradations={"noise": 0.5}), (0, 1)),
     )
 
 
 def test_every_operation_of_the_menus_can_be_said() -> None:
     names = {op for menus in MENUS.values() for menu in menus.values() for op in menu}
-    assert {SAID.get(op, op) for op in names} <= set(DEGRADATIONS)
-    assert set(SAID) <= set(OPERATIONS)
+    assert {FAULT_OF.get(op, op) for op in names} <= set(DEGRADATIONS)
+    assert set(FAULT_OF) <= set(OPERATIONS)
 
 
 def test_plans_are_told_as_users_would() -> None:

@@ -20,11 +20,11 @@ from anyfuse.image.colour import to_chroma
 from anyfuse.image.pyramid import collapse, laplacian_pyramid
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
-from anyfuse.models.latent.detail import LEVELS, Detail
+from anyfuse.models.latent.detail import PYRAMID_LEVELS, Detail
+from anyfuse.models.latent.flow import noise
 from anyfuse.models.latent.positions import resize_table, rotary, rotate
-from anyfuse.models.mmaif import mmaif
 from anyfuse.models.mmaif.blocks import GLU, NAF, Attention, Block, Experts, balance_loss
-from anyfuse.models.mmaif.instruction import WIDTH, wish_vector
+from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
 
@@ -311,7 +311,7 @@ def test_flow_noise_is_the_same_for_each_image() -> None:
         once = model(x)
         model.steps = 5
         assert (once - model(x)).abs().max() > 1e-4
-    assert torch.equal(mmaif.noise(torch.zeros(1, 32, 3, 5)), mmaif.noise(torch.zeros(1, 1, 3, 5)))
+    assert torch.equal(noise(torch.zeros(1, 32, 3, 5)), noise(torch.zeros(1, 1, 3, 5)))
 
 
 def test_detail_path() -> None:
@@ -335,50 +335,50 @@ def test_detail_path() -> None:
         fused = load_model("anyfuse")(F.pad(x[None, :2, 0], (0, 0, 0, 16), mode="replicate")[:, :, None])[..., :48, :]
         assert (detail.reference(x[None, :2]) - fused).abs().max() < 1e-3
         assert (detail(x[:1], same, guide) - x[:1]).abs().max() < 1e-3  # equal images come back
-        pyramids = [laplacian_pyramid(image, LEVELS) for image in (x[2:], fused, x[:1], x[1:2])]
+        pyramids = [laplacian_pyramid(image, PYRAMID_LEVELS) for image in (x[2:], fused, x[:1], x[1:2])]
         for image, pyramid in enumerate(pyramids):  # two bands of one image on the others' lower levels
             other = (image + 1) % 4
-            choose([0, 1, 2, 3], range(LEVELS + 1), -30.0)
+            choose([0, 1, 2, 3], range(PYRAMID_LEVELS + 1), -30.0)
             choose([image], [0, 1], 30.0)
-            choose([other], range(2, LEVELS + 1), 30.0)
+            choose([other], range(2, PYRAMID_LEVELS + 1), 30.0)
             plain = collapse([*pyramid[:2], *pyramids[other][2:]])
             assert (detail(x[2:], x[None, :2], guide) - plain).abs().max() < 1e-3, image
-        choose([0, 1, 2, 3], range(LEVELS + 1), -30.0)
-        choose([2], range(LEVELS + 1), 30.0)
-        choose([4], [LEVELS], 30.0)  # a gain of 4 on the base of the first source
+        choose([0, 1, 2, 3], range(PYRAMID_LEVELS + 1), -30.0)
+        choose([2], range(PYRAMID_LEVELS + 1), 30.0)
+        choose([4], [PYRAMID_LEVELS], 30.0)  # a gain of 4 on the base of the first source
         lighter = collapse([*pyramids[2][:-1], 4 * pyramids[2][-1]])
         assert (detail(x[2:], x[None, :2], guide) - lighter).abs().max() < 1e-4
 
 
 def test_detail_path_with_restoration() -> None:
-    """Its third image is what the default model makes of the mended sources, or where nothing is mended of the sources
-    themselves.
+    """Its third image is what the default model makes of the restored sources, or where nothing is restored of the
+    sources themselves.
     """
     torch.manual_seed(0)
-    detail = Detail(1, 4, mended=True)
+    detail = Detail(1, 4, restored=True)
     assert (detail.images, detail.each) == (5, 7)
     x, guide = textured(5, 1, 48, 64)[0], torch.randn(1, 4, 6, 8)
-    sources, mended = x[None, :2], x[None, 2:4]
+    sources, restored = x[None, :2], x[None, 2:4]
     with torch.no_grad():
         for bias in (detail.out.bias, *(last.bias for last in detail.coarse)):
             bias.fill_(-30.0)
             start = 8 if bias is detail.out.bias else 2
             bias[start : start + (4 if start == 8 else 1)] = 30.0
         detail.out.bias[4 * detail.each + 2] = 30.0
-        assert (detail(x[4:], sources, guide, mended) - detail.reference(mended)).abs().max() < 1e-3
+        assert (detail(x[4:], sources, guide, restored) - detail.reference(restored)).abs().max() < 1e-3
         assert (detail(x[4:], sources, guide) - detail.reference(sources)).abs().max() < 1e-3
 
 
 @pytest.mark.parametrize("flow", [False, True])
 def test_mending_reaches_the_result(flow: bool) -> None:
     model, x = build(replace(SMALL, mend=True, text=WIDTH, flow=flow)), textured()
-    told = wish_vector(Control(degradations={"low_contrast": 1.0}), (0, 1))[None]
+    told = instruction_vector(Control(degradations={"low_contrast": 1.0}), (0, 1))[None]
     with torch.inference_mode():
         with_it = model(x, condition=told)
-        model.mends = False
+        model.uses_restored = False
         assert (with_it - model(x, condition=told)).abs().max() > 1e-2
         plain = model(x)
-        model.mends = True
+        model.uses_restored = True
         assert torch.equal(plain, model(x))
 
 

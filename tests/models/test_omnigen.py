@@ -38,22 +38,35 @@ FACTORS = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole pipeline in diffusers' layout: width 16, 2 layers, a codec of 4 channels at 1/8, a tokenizer of letters."""
+    """A whole pipeline in diffusers' layout: width 16, 2 layers, a codec of 4 channels at 1/8, a tokenizer of
+    letters.
+    """
     from transformers import PreTrainedTokenizerFast
 
     root = tmp_path_factory.mktemp("omnigen")
     torch.manual_seed(0)
     net = diffusers.OmniGenTransformer2DModel(
-        hidden_size=16, num_attention_heads=2, num_key_value_heads=2, intermediate_size=24, num_layers=2, vocab_size=300,
-        pad_token_id=2, rope_scaling=FACTORS, pos_embed_max_size=12,
-    )  # fmt: skip
+        hidden_size=16,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=24,
+        num_layers=2,
+        vocab_size=300,
+        pad_token_id=2,
+        rope_scaling=FACTORS,
+        pos_embed_max_size=12,
+    )
     for p in net.parameters():
         torch.nn.init.normal_(p, 0, 0.3)
     net.save_pretrained(root / "transformer")
     vae = diffusers.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, block_out_channels=(8,) * 4,
-        norm_num_groups=4, latent_channels=4, scaling_factor=0.13025,
-    )  # fmt: skip
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8,) * 4,
+        norm_num_groups=4,
+        latent_channels=4,
+        scaling_factor=0.13025,
+    )
     vae.save_pretrained(root / "vae")
     letters = {"<unk>": 0, "<s>": 1, "<pad>": 2} | {chr(k): k - 29 for k in range(32, 127)} | {"\n": 98}
     model = tokenizers.models.WordLevel(letters, unk_token="<unk>")
@@ -146,7 +159,12 @@ def test_fused_adapter_is_the_split_one(folder: Path, model: OmniGen) -> None:
 
 
 def test_released_names(folder: Path, model: OmniGen, tmp_path: Path) -> None:
-    names = {"qkv_down": "qkv_proj.lora_A", "qkv_up": "qkv_proj.lora_B", "out_down": "o_proj.lora_A", "out_up": "o_proj.lora_B"}  # fmt: skip
+    names = {
+        "qkv_down": "qkv_proj.lora_A",
+        "qkv_up": "qkv_proj.lora_B",
+        "out_down": "o_proj.lora_A",
+        "out_up": "o_proj.lora_B",
+    }
     state = {
         f"base_model.model.llm.layers.{k.split('.')[0]}.self_attn.{names[k.split('.')[1]]}.weight": v
         for k, v in model.adapters.state_dict().items()

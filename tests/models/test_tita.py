@@ -249,9 +249,18 @@ def test_explain(capsys: pytest.CaptureFixture[str], saved: Path, tmp_path: Path
         write_image(tmp_path / f"{k}.png", to8(scene(40, 48, k)))
     inputs = (tmp_path / "0.png", tmp_path / "1.png")
     code, _, err = call(
-        capsys, "fuse", *inputs, "-o", tmp_path / "f.png", "--model", saved, "--explain", tmp_path / "why",
-        "--report", tmp_path / "r.json",
-    )  # fmt: skip
+        capsys,
+        "fuse",
+        *inputs,
+        "-o",
+        tmp_path / "f.png",
+        "--model",
+        saved,
+        "--explain",
+        tmp_path / "why",
+        "--report",
+        tmp_path / "r.json",
+    )
     assert code == 0, err
     content = json.loads((tmp_path / "why" / "explain.json").read_text())
     assert sum(content["numbers"].values()) == pytest.approx(1, abs=1e-4)

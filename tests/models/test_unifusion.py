@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
+from anyfuse.image.colour import to_chroma
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
 from anyfuse.models.unifusion.backbone import Vit, VitConfig, save_vit
@@ -158,6 +159,9 @@ def test_luma_mode_keeps_colour(tmp_path: Path) -> None:
     grey, colour = textured()[0, 0, 0], textured(1, 3, seed=1)[0, 0]
     fused = Fuser(model)([grey[None], colour])
     assert fused.shape == (3, 48, 64)
+    inside = (fused > 0.02).all(0) & (fused < 0.98).all(0)  # where nothing had to be given up for the cube
+    assert inside.float().mean() > 0.05
+    assert (to_chroma(fused) - to_chroma(colour))[:, inside].abs().max() < 0.02
     again = Fuser(build(replace(SMALL, colour="rgb")))([grey[None], grey[None].flip(-1)])
     assert again.shape == (1, 48, 64)
 

@@ -124,8 +124,14 @@ def test_refusals() -> None:
 def test_settings_of_the_ablations() -> None:
     chosen = override(
         RECIPES["unifusion-small"],
-        ["config.adapter=false", "config.random_backbone=true", "options.joint=1", "losses.ivf.self_reconstruction=7", "one_task=no"],
-    )  # fmt: skip
+        [
+            "config.adapter=false",
+            "config.random_backbone=true",
+            "options.joint=1",
+            "losses.ivf.self_reconstruction=7",
+            "one_task=no",
+        ],
+    )
     assert chosen.config == {"adapter": False, "random_backbone": True}
     assert chosen.options == {"ratio": 2.0, "joint": 1.0}
     assert chosen.losses["ivf"]["self_reconstruction"] == 7

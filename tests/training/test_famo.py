@@ -344,9 +344,18 @@ def test_older_checkpoints_resume() -> None:
 def test_override() -> None:
     chosen = override(
         RECIPES["tita-small"],
-        ["lr=1e-3", "strategy=plain", "config.branches=hpf,mul", "config.noise=false", "losses.mff.intensity=20",
-         "losses.mff.intensity_mean=0", "tasks.ivf=5", "options.gamma=1e-5", "config.interact=2,1"],
-    )  # fmt: skip
+        [
+            "lr=1e-3",
+            "strategy=plain",
+            "config.branches=hpf,mul",
+            "config.noise=false",
+            "losses.mff.intensity=20",
+            "losses.mff.intensity_mean=0",
+            "tasks.ivf=5",
+            "options.gamma=1e-5",
+            "config.interact=2,1",
+        ],
+    )
     assert (chosen.lr, chosen.strategy, chosen.options) == (1e-3, "plain", {"gamma": 1e-5})
     assert chosen.config == {"branches": ("hpf", "mul"), "noise": False, "interact": (2, 1)}
     assert "intensity_mean" not in chosen.losses["mff"]

@@ -29,7 +29,7 @@ from anyfuse.models.registry import build_model, load_model
 from anyfuse.training import card, train
 from anyfuse.training.pools.instructions import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies.instruct import Instruct, Straighten
+from anyfuse.training.strategies.instruct import Instruct, Reflow
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 48, "steps": 2, "random_codec": True}
 SETS = (
@@ -149,7 +149,15 @@ def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
     for text, there in zip(given.prompts, given.there.tolist(), strict=True):
         assert there == (text != NOTHING)
         control = control_of(text)
-        kinds["none" if text in (NOTHING, IMAGES) else "segment" if control.segment else "tone" if control.tone else "plain"] += 1  # fmt: skip
+        kinds[
+            "none"
+            if text in (NOTHING, IMAGES)
+            else "segment"
+            if control.segment
+            else "tone"
+            if control.tone
+            else "plain"
+        ] += 1
     assert kinds["none"] == pytest.approx(75, abs=35)
     assert kinds["segment"] == pytest.approx(81, abs=35)
     assert kinds["tone"] == pytest.approx(90, abs=35)
@@ -219,7 +227,7 @@ def test_velocity_loss(mix: bool, pool: InstructPairs, monkeypatch: pytest.Monke
         share = t[:, None, None, None]
         return Velocity(given.goal - (x - share * given.goal) / (1 - share), None, torch.zeros(()))
 
-    monkeypatch.setattr(model.dit, "proceed", field)
+    monkeypatch.setattr(model.dit, "velocity_cached", field)
     _, log = Instruct(model, recipe).loss([given])
     assert log["velocity"] < 1e-5
     assert log["psnr"] > 20
@@ -330,10 +338,10 @@ def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, mo
         goal = teacher.generate(given.latents[k : k + 1], None, given.origin[k : k + 1])[0]
     assert (goal - given.goal[k]).abs().max() < 2e-2
     model = fresh(recipe)
-    strategy = Straighten(model, recipe)
+    strategy = Reflow(model, recipe)
     assert set(strategy.times(given).tolist()) <= {0.0, 0.25, 0.5, 0.75}
     monkeypatch.setattr(
-        model.dit, "proceed", lambda x, t, c: Velocity(given.goal - given.origin, None, torch.zeros(()))
+        model.dit, "velocity_cached", lambda x, t, c: Velocity(given.goal - given.origin, None, torch.zeros(()))
     )
     assert strategy.loss([given])[1]["velocity"] == pytest.approx(0, abs=1e-6)
 
@@ -350,7 +358,7 @@ def test_wrong_recipes(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="adapts a trained model"):
         Instruct(fresh(), small(options={"lora": 4}))
     with pytest.raises(FusionError, match="needs a trained model"):
-        Straighten(fresh(), small("ditfuse-tiny-fast"))
+        Reflow(fresh(), small("ditfuse-tiny-fast"))
     with pytest.raises(FusionError, match="needs a DiTFuse"):
         Instruct(build_model("tita-small"), small())
     with pytest.raises(FusionError, match="no option 'pol'"):

@@ -16,7 +16,7 @@ from conftest import scene, to8
 from torch import Tensor
 
 from anyfuse.data.batches import DataSet, TrainingData
-from anyfuse.degradation.plan import Plan
+from anyfuse.degradation.plan import DegradationPlan
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.losses import closeness, sobel
@@ -220,9 +220,9 @@ def mmaif_predicted(latents: Tensor) -> Any:
 
 def test_words_and_their_dropout(pool: DegradedPairs) -> None:
     """The hook sees the plans of the batch; the model learns of it, except where words are dropped."""
-    seen: list[Sequence[tuple[Plan, ...]]] = []
+    seen: list[Sequence[tuple[DegradationPlan, ...]]] = []
 
-    def words(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+    def words(plans: Sequence[tuple[DegradationPlan, ...]]) -> Tensor:
         seen.append(plans)
         return torch.ones(len(plans), 4)
 

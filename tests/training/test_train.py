@@ -9,9 +9,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import scene, to8
+from PIL import Image
 
 from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.errors import FusionError
@@ -144,10 +146,19 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
         train(small(), tmp_path, tmp_path / "run", log=lambda s: None)
 
 
-def test_holdout_is_never_drawn(folders: Path) -> None:
-    data = TrainingData(folders, small().sets)
+def test_holdout_is_never_drawn(folders: Path, tmp_path: Path) -> None:
+    """Its pixels are of one level that no other image has, and no crop of any task shows it."""
+    for path in sorted(folders.rglob("*.png")):
+        image = np.asarray(Image.open(path)) // 2
+        held = np.full_like(image, 255)
+        write_image(tmp_path / path.relative_to(folders), held if path.name == "9.png" else image)
+    data = TrainingData(tmp_path, small().sets)
     assert len(data.validation["natural"]) == 1
     assert len(data.train["natural"][0]) == 9
+    gen = torch.Generator().manual_seed(0)
+    for task in data.train:
+        for _ in range(200):
+            assert data.crop(task, 32, gen).max() < 0.51
 
 
 def test_schedule() -> None:

@@ -3,8 +3,8 @@ pairs that it makes.
 
     python -m anyfuse.benchmark.degraded DATA -o anyfuse/assets/degraded.json
 
-writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths STRENGTHS (on the first source
-that may have it, on the last, on all; weather on all visible ones), `COMBINED` combinations of two or three as
+writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths CASE_STRENGTHS (on the first
+source that may have it, on the last, on all; weather on all visible ones), `COMBINED` combinations of two or three as
 data/degrade.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
 minutes.
 """
@@ -24,8 +24,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...control import LEVELS, Control
-from ...degradation.plan import MENUS, OPERATIONS, SAID, Plan, Step, apply, derive, draw, find, generator, kinds_of
+from ...control import STRENGTHS, Control
+from ...degradation.plan import (
+    FAULT_OF,
+    MENUS,
+    OPERATIONS,
+    DegradationPlan,
+    Step,
+    apply,
+    derive,
+    draw,
+    find,
+    generator,
+    kinds_of,
+)
 from ...errors import FusionError
 from ...image.random import integer
 from ...image.stack import Frame
@@ -36,7 +48,7 @@ from ..datasets import find_groups
 BUILT_IN = "built-in"
 VERSION = 1
 WINDOW = (360, 480)
-STRENGTHS = (0.4, 0.7, 1.0)
+CASE_STRENGTHS = (0.4, 0.7, 1.0)
 COMBINED, CLEAN = 24, 6
 SETS = {"ivif-roadscene": "ivf", "mef-mefb": "mef", "mff-mfifb": "mff"}
 
@@ -53,8 +65,8 @@ class Case:
     pair: str
     kind: str
     seed: int
-    plans: tuple[Plan, ...]
-    wrong: tuple[Plan, ...]
+    plans: tuple[DegradationPlan, ...]
+    wrong: tuple[DegradationPlan, ...]
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe
 
 
-def _plans(raw: Sequence[Sequence[Sequence[Any]]]) -> tuple[Plan, ...]:
+def _plans(raw: Sequence[Sequence[Sequence[Any]]]) -> tuple[DegradationPlan, ...]:
     plans = tuple(tuple(Step(find(op), float(strength)) for op, strength in plan) for plan in raw)
     for plan in plans:
         for step in plan:
@@ -155,18 +167,18 @@ def as_frame(image: Tensor, name: str) -> Frame:
     return Frame(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()), name=name)
 
 
-def instruction(plans: Sequence[Plan], order: Sequence[int], exact: bool = False) -> Control:
+def instruction(plans: Sequence[DegradationPlan], order: Sequence[int], exact: bool = False) -> Control:
     """What a user who sees these faults says; the pair comes in this order.
 
     Strengths become 0.25, 0.5 or 1; exact: they stay.
     """
-    wished: dict[str, dict[str, float]] = {}
+    degradations: dict[str, dict[str, float]] = {}
     for place, source in zip(("first", "second"), order, strict=True):
         for step in plans[source]:
-            level = step.strength if exact else min(LEVELS, key=lambda v: abs(v - step.strength))
-            own = wished.setdefault(SAID.get(step.op, step.op), {})
+            level = step.strength if exact else min(STRENGTHS, key=lambda v: abs(v - step.strength))
+            own = degradations.setdefault(FAULT_OF.get(step.op, step.op), {})
             own[place] = max(level, own.get(place, 0.0))
-    return Control(degradations=wished)
+    return Control(degradations=degradations)
 
 
 # ---------------------------------------------------------------------- making one
@@ -192,7 +204,7 @@ def make_recipe(data: str | Path, seed: int = 0) -> Recipe:
             sources.setdefault(folder, {})[stem] = found
     if not cases:
         raise FusionError(f"{data}: holds none of {', '.join(SETS)}")
-    made = {"seed": seed, "strengths": STRENGTHS, "combined": COMBINED, "clean": CLEAN}
+    made = {"seed": seed, "strengths": CASE_STRENGTHS, "combined": COMBINED, "clean": CLEAN}
     return Recipe(WINDOW, tuple(cases), {k: dict(sorted(v.items())) for k, v in sources.items()}, made)
 
 
@@ -200,21 +212,21 @@ def _menus(task: str) -> list[tuple[str, ...]]:
     return [MENUS[task][kind] for kind in kinds_of(task, 2)]
 
 
-def _singles(task: str, seed: int) -> list[tuple[str, tuple[Plan, ...]]]:
+def _singles(task: str, seed: int) -> list[tuple[str, tuple[DegradationPlan, ...]]]:
     menus = _menus(task)
-    found: list[tuple[str, tuple[Plan, ...]]] = []
+    found: list[tuple[str, tuple[DegradationPlan, ...]]] = []
     for op in OPERATIONS:
         able = [k for k, menu in enumerate(menus) if op in menu]
         if not able:
             continue
-        for place, strength in zip(([able[0]], [able[-1]], able), STRENGTHS, strict=True):
+        for place, strength in zip(([able[0]], [able[-1]], able), CASE_STRENGTHS, strict=True):
             where = able if OPERATIONS[op].scene else place
             found.append((op, tuple((Step(op, strength),) if k in where else () for k in (0, 1))))
     return found
 
 
-def _combined(task: str, seed: int) -> list[tuple[str, tuple[Plan, ...]]]:
-    found: list[tuple[str, tuple[Plan, ...]]] = []
+def _combined(task: str, seed: int) -> list[tuple[str, tuple[DegradationPlan, ...]]]:
+    found: list[tuple[str, tuple[DegradationPlan, ...]]] = []
     gen = generator(seed, "combined", task)
     while len(found) < COMBINED:
         plans = draw(task, 2, gen)
@@ -223,19 +235,19 @@ def _combined(task: str, seed: int) -> list[tuple[str, tuple[Plan, ...]]]:
     return found
 
 
-def _wrong(task: str, plans: tuple[Plan, ...], gen: torch.Generator) -> tuple[Plan, ...]:
+def _wrong(task: str, plans: tuple[DegradationPlan, ...], gen: torch.Generator) -> tuple[DegradationPlan, ...]:
     """As many steps on each source as there are and its menu allows, with operations that nothing in the pair is near
     to; of a clean pair, one.
     """
     near = dict.fromkeys(("gaussian_blur", "motion_blur", "downsample"), "blur")
     near |= dict.fromkeys(("haze", "rain", "snow"), "veil")
-    there = {near.get(step.op, SAID.get(step.op, step.op)) for plan in plans for step in plan}
+    there = {near.get(step.op, FAULT_OF.get(step.op, step.op)) for plan in plans for step in plan}
     out = []
     counts = [len(plan) for plan in plans]
     if not any(counts):
         counts[integer(0, 1, gen)] = 1
     for menu, count in zip(_menus(task), counts, strict=True):
-        free = [op for op in menu if near.get(op, SAID.get(op, op)) not in there]
+        free = [op for op in menu if near.get(op, FAULT_OF.get(op, op)) not in there]
         out.append(tuple(Step(free.pop(integer(0, len(free) - 1, gen)), 0.5) for _ in range(min(count, len(free)))))
     return tuple(out)
 

@@ -9,17 +9,17 @@ Origin: ours. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ...degradation.restore import (
+    adjust_exposure,
     clahe,
+    correct_columns,
+    deblur_downsampling,
     deblurred,
-    even_columns,
-    exposed,
-    finer,
     in_light,
     line_kernel,
     recompress,
@@ -36,39 +36,39 @@ BENT = 0.06
 """Noise that motion deblurring assumes at least: the path was no straight line. Chosen on training images."""
 
 
-def restore(image: Tensor, done: Sequence[Mapping[str, Any]]) -> Tensor:
-    """Luma (H, W) in [0, 1] -> the same repaired. done: what `data.degrade.apply` says that it did, in that order."""
+Record = Mapping[str, Any]
+
+RESTORERS: dict[str, Callable[[Tensor, float, Record], Tensor]] = {
+    "gaussian_noise": lambda x, s, record: without_noise(x),
+    "sensor_noise": lambda x, s, record: without_noise(x),
+    "jpeg": lambda x, s, record: recompress(x, s),
+    "gaussian_blur": lambda x, s, record: deblurred(x, s),
+    "motion_blur": lambda x, s, record: in_light(x, line_kernel(21 * s, float(record["angle_degrees"])), BENT),
+    "downsample": lambda x, s, record: deblur_downsampling(x, float(record["factor"])),
+    "haze": lambda x, s, record: without_haze(x),
+    "rain": lambda x, s, record: without_rain(x),
+    "snow": lambda x, s, record: without_snow(x),
+    "low_exposure": lambda x, s, record: clahe(x),
+    "low_contrast": lambda x, s, record: clahe(x),
+    "high_exposure": lambda x, s, record: adjust_exposure(x, -2.5 * s),
+    "dead_pixels": lambda x, s, record: without_dead_pixels(x),
+    "dark_stripes": lambda x, s, record: without_stripes(x),
+    "bright_stripes": lambda x, s, record: without_stripes(x),
+    "fixed_pattern": lambda x, s, record: correct_columns(x),
+}
+"""Operation -> (luma (H, W), strength, record of what was done) -> luma."""
+
+
+def restore(image: Tensor, done: Sequence[Record]) -> Tensor:
+    """Luma (H, W) in [0, 1] -> the same, restored.
+
+    done: what `degradation.plan.apply` says that it did, in that order; it is undone from the last to the first.
+    """
     for record in reversed(list(done)):
         name, strength = record["op"], float(record["strength"])
         if strength == 0:
             continue
-        if name in ("gaussian_noise", "sensor_noise"):
-            image = without_noise(image)
-        elif name == "jpeg":
-            image = recompress(image, strength)
-        elif name == "gaussian_blur":
-            image = deblurred(image, strength)
-        elif name == "motion_blur":
-            image = in_light(image, line_kernel(21 * strength, float(record["angle_degrees"])), BENT)
-        elif name == "downsample":
-            image = finer(image, float(record["factor"]))
-        elif name == "haze":
-            image = without_haze(image)
-        elif name == "rain":
-            image = without_rain(image)
-        elif name == "snow":
-            image = without_snow(image)
-        elif name in ("low_exposure", "low_contrast"):
-            image = clahe(image)
-        elif name == "high_exposure":
-            image = exposed(image, -2.5 * strength)
-        elif name == "dead_pixels":
-            image = without_dead_pixels(image)
-        elif name in ("dark_stripes", "bright_stripes"):
-            image = without_stripes(image)
-        elif name == "fixed_pattern":
-            image = even_columns(image)
-        else:
+        if name not in RESTORERS:
             raise FusionError(f"no classical restoration for '{name}'")
-        image = image.clamp(0, 1)
+        image = RESTORERS[name](image, strength, record).clamp(0, 1)
     return image

@@ -79,9 +79,10 @@ class DegradedBench:
     def mean(self, method: str, kind: str = "", task: str = "") -> tuple[float, float, int]:
         """Mean PSNR, mean SSIM and number of cases; kind '': all that are not clean; task '': all."""
         chosen = [
-            s for s in self.scores
+            s
+            for s in self.scores
             if s.method == method and (s.kind == kind if kind else s.kind != "clean") and task in ("", s.task)
-        ]  # fmt: skip
+        ]
         if not chosen:
             return float("nan"), float("nan"), 0
         return float(np.mean([s.psnr for s in chosen])), float(np.mean([s.ssim for s in chosen])), len(chosen)
@@ -94,7 +95,9 @@ class DegradedBench:
         return [k for k in named if k not in last] + last
 
     def wins(self, method: str) -> tuple[int, int]:
-        """On how many single operations a method has the highest mean PSNR of it and both baselines, and of how many."""
+        """On how many single operations a method has the highest mean PSNR of it and both baselines, and of how
+        many.
+        """
         single = [k for k in self.kinds() if k not in ("combined", "clean")]
         rivals = [m for m in (DEFAULT, CLASSICAL) if m != method]
         return sum(all(self.mean(method, k)[0] > self.mean(m, k)[0] for m in rivals) for k in single), len(single)
@@ -186,10 +189,10 @@ def _run_case(
         for way in say:
             result.origins.setdefault(f"{label} ({way})", result.origins[label])
     start = time.perf_counter()
-    mended = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
+    restored = [_restored(frame, records) for frame, records in zip(lumas, done, strict=True)]
     spent[CLASSICAL] = time.perf_counter() - start
     result.origins[CLASSICAL] = result.origins[DEFAULT]
-    jobs.insert(1, (CLASSICAL, base, mended, Control()))
+    jobs.insert(1, (CLASSICAL, base, restored, Control()))
     truth = levels(Frame(goal), "opencv")[None].double()
     scores: list[Score] = []
     heard: dict[str, str] = {}
@@ -276,9 +279,14 @@ def write_results(result: DegradedBench, out: str | Path, images: int = 4) -> No
 def protocol(result: DegradedBench) -> dict[str, object]:
     """What the numbers were made with."""
     return {
-        "recipe": result.recipe.digest, "window": list(result.recipe.window), "cases": len({s.case for s in result.scores}), "goal": DEFAULT,
-        "levels": "8-bit luma by the opencv rule, rounded half up", "origins": result.origins, "threads": torch.get_num_threads(),
-    }  # fmt: skip
+        "recipe": result.recipe.digest,
+        "window": list(result.recipe.window),
+        "cases": len({s.case for s in result.scores}),
+        "goal": DEFAULT,
+        "levels": "8-bit luma by the opencv rule, rounded half up",
+        "origins": result.origins,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def table(result: DegradedBench) -> list[list[str]]:
@@ -307,10 +315,14 @@ def table(result: DegradedBench) -> list[list[str]]:
 
 
 NOTE = (
-    f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} counts as {HIGHEST:.0f}. "
-    f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) that is told what was done, with strengths and "
-    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: every fault with its strength (exact) or in words (oracle), what the "
-    "estimator finds (estimate), that there is nothing to repair (none), as many faults that are not there (wrong). 'Won': single operations on which a row "
+    f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} "
+    f"counts as {HIGHEST:.0f}. "
+    f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) that is told what "
+    "was done, with strengths and "
+    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: every "
+    "fault with its strength (exact) or in words (oracle), what the "
+    "estimator finds (estimate), that there is nothing to repair (none), as many faults that are not there (wrong). "
+    "'Won': single operations on which a row "
     "has more dB than both baselines."
 )
 
@@ -345,7 +357,8 @@ def _page(result: DegradedBench, out: Path, images: int) -> str:
     heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     names = list(dict.fromkeys(score.case for score in result.scores))
     shown = names[:: max(1, len(names) // max(1, images))][:images]
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>anyfuse on degraded pairs</title><style>{STYLE}</style>
+    return f"""<!doctype html><html lang="en"><meta charset="utf-8">
+<title>anyfuse on degraded pairs</title><style>{STYLE}</style>
 <h1>anyfuse on degraded pairs</h1><p class="note">{html.escape(NOTE)}</p>
 <div class="scroll"><table><tr>{heads}</tr>{"".join(body)}</table></div>
 <h2>Pictures</h2>{"".join(_pictures(result, out, name) for name in shown)}
@@ -364,7 +377,8 @@ def _pictures(result: DegradedBench, out: Path, name: str) -> str:
         for method, s in scores.items()
     ]
     inner = "".join(
-        f'<figure><div><img src="{data_uri(path)}" alt="{html.escape(text)}"></div><figcaption>{html.escape(text)}</figcaption></figure>'
+        f'<figure><div><img src="{data_uri(path)}" '
+        f'alt="{html.escape(text)}"></div><figcaption>{html.escape(text)}</figcaption></figure>'
         for text, path in figures
     )
     return f'<h3>{html.escape(name)}</h3><div class="pictures">{inner}</div>'

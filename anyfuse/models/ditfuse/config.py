@@ -1,3 +1,5 @@
+"""Configuration of DiTFuse (TPAMI 2025, arXiv 2512.07170)."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -8,39 +10,36 @@ from . import prompt as ditfuse_prompt
 
 @dataclass(frozen=True)
 class DiTFuseConfig:
-    """codec: see latent/codec.py; it decides whether the model takes luma or RGB. width, layers, heads, hidden (of
-    SwiGLU), patch: of the transformer. vocabulary: rows of the table of words.
+    """Fields marked 'ours' are not in the paper; `paper()` leaves them out."""
 
-    steps: Euler steps. branches: 3; 2: without v_neg (s_img = 1); 1: v_full alone. text_scale, image_scale: s_txt and
-    s_img. detail: mix the sources' pyramids in; guide: channels that the transformer gives that path. mask: with the
-    head for segmentation. tags: prompts begin with a line of tags. rope: 'grid' turns keys by row, column and piece,
-    'line' by the place in the sequence, as the paper does. stretch: in training, places turn up to so many times as far
-    apart ('grid'). aligned: each token of the target also gets a linear map of both images' latents at its place (ours;
-    it learns several times faster). mix: the result is a share of each latent number of both images and of the noisy
-    target, and what is added (ours); else the transformer gives the velocity, as the paper's. random_codec: the
-    untrained codec, for tests.
-    """
-
-    codec: str = "tiny"
-    width: int = 256
+    codec: str = "tiny"  # see latent/codec.py; it decides whether the model takes luma or RGB
+    width: int = 256  # channels of a token
     layers: int = 8
     heads: int = 8
-    hidden: int = 704
-    patch: int = 2
-    vocabulary: int = 1024
-    steps: int = 8
-    branches: int = 3
-    text_scale: float = 2.0
-    image_scale: float = 1.6
-    detail: bool = True
-    guide: int = 16
-    mask: bool = True
-    tags: bool = True
-    rope: str = "grid"
-    stretch: float = 4.0
-    aligned: bool = True
-    mix: bool = True
-    random_codec: bool = False
+    hidden: int = 704  # channels inside SwiGLU
+    patch: int = 2  # side of a token, in latents of 1/8
+    vocabulary: int = 1024  # rows of the table of words
+    steps: int = 8  # Euler steps
+    branches: int = 3  # passes of guidance: 3; 2 without v_neg; 1 is v_full alone
+    text_scale: float = 2.0  # s_txt of the guidance
+    image_scale: float = 1.6  # s_img
+    detail: bool = True  # ours: mix the sources' pyramids in (latent/detail.py)
+    guide: int = 16  # ours: channels that the transformer gives to that path
+    mask: bool = True  # ours: with the head for segmentation (mask_head.py)
+    tags: bool = True  # prompts begin with a line of tags
+    rope: str = "grid"  # 'line': rotary positions along the sequence, as the paper; 'grid': ours (additions.py)
+    stretch: float = 4.0  # ours: in training, grid positions lie up to so many times as far apart
+    aligned: bool = True  # ours: target tokens get both images' latents at their place; learns several times faster
+    mix: bool = True  # ours: predict shares of the latents; False: the velocity, as the paper
+    random_codec: bool = False  # the untrained codec, for tests
+
+    @classmethod
+    def paper(cls) -> DiTFuseConfig:
+        """The published system without our additions, at the small size: 50 steps, three branches.
+
+        The paper's network has 3.8 billion parameters; that one is OmniGenConfig.
+        """
+        return cls(steps=50, detail=False, mask=False, rope="line", stretch=1.0, aligned=False, mix=False)
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "hidden", "guide"):

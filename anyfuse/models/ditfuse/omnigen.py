@@ -6,10 +6,12 @@ run them; prompts, mask, cache, flow and guidance here are written from the fact
 MIT, SDXL VAE MIT; see the adapter's own page for its terms.
 
     transformer  OmniGenTransformer2DModel, 3.76 B; tokens of 16x16 pixels, posterior mode of the codec, not a sample
-    adapter      rank 8 on queries, keys and values together (one down map, 3 D x 8 up) and on the output: 4,718,592 numbers; the only weights that
+    adapter      rank 8 on queries, keys and values together (one down map, 3 D x 8 up) and on the output: 4,718,592
+                 numbers; the only weights that
                  this model saves. `merge` puts it into diffusers' split projections: down shared, up cut into its three
                  blocks of rows
-    sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per image and branch
+    sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per
+                 image and branch
 
 A folder in diffusers' layout (transformer/, vae/, tokenizer/) is loaded as it is, `--model FOLDER`; with an adapter:
 
@@ -38,7 +40,8 @@ from ...weights import is_hub_id, read_tensors
 from ..base import Context, FusionModel, flatten_set
 from ..frozen import FrozenModule
 from .prompt import check, full_prompt, ignored, image_tag
-from .transformer import TARGET, TEXT, TIME, KeysValues, attention_mask
+from .sequence import TARGET, TEXT, TIME, attention_mask
+from .transformer import KeysValues
 
 HEAD = "<|user|>\nGenerate an image according to the following instructions\n"
 TAIL = "<|end|>\n<|assistant|>\n<|diffusion|>"
@@ -145,19 +148,19 @@ def token_ids(tokenizer: Any, text: str, tokens: int) -> tuple[list[int], list[i
     of 0 each.
     """
     ids: list[int] = []
-    pieces: list[int] = []
+    token_types: list[int] = []
     for index, part in enumerate(re.split(r"(<\|image_[12]\|>)", HEAD + text + TAIL)):
         if index % 2:
             number = int(part[len("<|image_")])
             ids += [0] * tokens
-            pieces += [number] * tokens
+            token_types += [number] * tokens
             continue
         found = list(tokenizer(part).input_ids)
         if index and found and found[0] == tokenizer.bos_token_id:
             found = found[1:]
         ids += found
-        pieces += [TEXT] * len(found)
-    return ids, pieces
+        token_types += [TEXT] * len(found)
+    return ids, token_types
 
 
 def negative_prompt() -> str:
@@ -188,12 +191,12 @@ class Frozen(FrozenModule):
 
 @dataclass
 class Known:
-    """Of one branch: ids (1, T), pieces (T + 1 + n,), cosines and sines of the whole sequence, keys and values of the
-    condition or None.
+    """Of one branch: ids (1, T), token_types (T + 1 + n,), cosines and sines of the whole sequence, keys and values of
+    the condition or None.
     """
 
     ids: Tensor
-    pieces: Tensor
+    token_types: Tensor
     turn: tuple[Tensor, Tensor]
     cache: list[KeysValues]
 
@@ -281,19 +284,19 @@ class OmniGen(FusionModel):
         ids, parts = token_ids(self.tokenizer, text, count)
         device = net.device
         target = [TIME] + [TARGET] * count
-        pieces = torch.tensor(parts + target, device=device)
+        token_types = torch.tensor(parts + target, device=device)
         row = torch.tensor([ids], device=device)
         x = net.embed_tokens(row).clone()
         for number, image in enumerate(latents, 1):
             tokens = net.patch_embedding(image.to(net.dtype), is_input_image=True)
-            x[:, pieces[: len(ids)] == number] = tokens.to(x)
-        turn = net.rope(x, torch.arange(len(pieces), device=device)[None])
-        mask = attention_mask(pieces[: len(ids)])
+            x[:, token_types[: len(ids)] == number] = tokens.to(x)
+        turn = net.rope(x, torch.arange(len(token_types), device=device)[None])
+        mask = attention_mask(token_types[: len(ids)])
         cache = []
         for index in range(len(net.layers)):
             x, own = self._layer(index, x, [t[: len(ids)] for t in turn], mask, None)
             cache.append(own)
-        return Known(row, pieces, turn, cache)
+        return Known(row, token_types, turn, cache)
 
     def velocity(self, x: Tensor, t: float, known: Known) -> Tensor:
         """x (1, C, h, w) at time t in [0, 1] -> v (1, C, h, w)"""
@@ -303,7 +306,7 @@ class OmniGen(FusionModel):
         y = net.patch_embedding(x.to(net.dtype), is_input_image=False)
         y = torch.cat([net.time_token(time)[:, None], y], 1)
         before = known.ids.shape[1]
-        mask = torch.ones(y.shape[1], len(known.pieces), dtype=torch.bool, device=y.device)
+        mask = torch.ones(y.shape[1], len(known.token_types), dtype=torch.bool, device=y.device)
         mask[0, before + 1 :] = False  # the time token sees no target
         for index in range(len(net.layers)):
             y, _ = self._layer(index, y, [turn[before:] for turn in known.turn], mask, known.cache[index])
@@ -375,14 +378,14 @@ class OmniGen(FusionModel):
         images = [pair[1:], pair[:1]]  # the second source is image 1: visible, overexposed, far
         branches = self.plan(control)
 
-        def know(text: str, seen: bool) -> Known:
-            return self.know(text, images if seen else [], size)
+        def know(text: str, visible: bool) -> Known:
+            return self.know(text, images if visible else [], size)
 
-        caches = [know(text, seen) if self.cache else None for _, text, seen in branches]
+        caches = [know(text, visible) if self.cache else None for _, text, visible in branches]
         for step in range(self.steps):
             v = torch.zeros_like(x)
-            for (share, text, seen), known in zip(branches, caches, strict=True):
-                v = v + share * self.velocity(x, step / self.steps, known or know(text, seen))
+            for (share, text, visible), known in zip(branches, caches, strict=True):
+                v = v + share * self.velocity(x, step / self.steps, known or know(text, visible))
             x = x + v / self.steps
         return x
 

@@ -20,10 +20,14 @@ from ...errors import FusionError
 
 REQUESTS: dict[str | None, tuple[str, ...]] = {
     None: ("fuse the images", "combine the two images", "fuse both images into one"),
-    "ivf": ("fuse the visible and infrared image", "fuse the infrared and the visible image", "merge the visible and infrared image"),
+    "ivf": (
+        "fuse the visible and infrared image",
+        "fuse the infrared and the visible image",
+        "merge the visible and infrared image",
+    ),
     "mef": ("fuse the exposures", "merge the exposures", "combine the two exposures"),
     "mff": ("fuse the focus planes", "merge the focus planes", "fuse the near and far focus image"),
-}  # fmt: skip
+}
 WISHES: dict[str, tuple[str, ...]] = {
     "LIGHT++": ("make it much brighter", "a lot brighter", "much more light"),
     "LIGHT+": ("make it brighter", "a bit brighter", "brighter"),
@@ -130,7 +134,9 @@ _INDEX = {word: index for index, word in enumerate(WORDS)}
 
 
 def encode(texts: Sequence[str]) -> Tensor:
-    """B prompts -> ids (B, T), padded at the left with 0. Raises FusionError for a word that is not in the vocabulary."""
+    """B prompts -> ids (B, T), padded at the left with 0. Raises FusionError for a word that is not in the
+    vocabulary.
+    """
     rows = []
     for text in texts:
         strange = [word for word in text.split() if word not in _INDEX]

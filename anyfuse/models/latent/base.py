@@ -43,7 +43,9 @@ class LatentModel(FusionModel):
         return self.codec.encode(flatten_set(sources)).unflatten(0, (-1, 2))
 
     def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
-        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not clamped"""
+        """Latents (B, 16, h, w) of the result, guide and sources (B, 2, C, 8h, 8w) -> image (B, C, 8h, 8w), not
+        clamped
+        """
         raise NotImplementedError
 
     @torch.no_grad()

@@ -4,10 +4,13 @@ Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Lice
 Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and takes Cosmos.
 
     name     what                                                     weights from
-    tiny     luma, ours (training/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny FOLDER`
-    flux     RGB, AutoencoderKL of FLUX.1 (Apache-2.0), 84 M          hub, or a folder in diffusers' layout; needs diffusers
+    tiny     luma, ours (training/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny
+             FOLDER`
+    flux     RGB, AutoencoderKL of FLUX.1 (Apache-2.0), 84 M          hub, or a folder in diffusers' layout; needs
+             diffusers
     taef1    RGB, AutoencoderTiny for FLUX.1 (MIT), 2.5 M             the same
-    cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript and
+    cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript
+             and
              a video codec, used with one frame, 106 M                has no class in diffusers
 
 `tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for
@@ -280,7 +283,9 @@ def is_ours(folder: Path) -> bool:
 
 
 def find_folder(name: str) -> Path:
-    """The folder with config.json and model.safetensors of one of our codecs: in the cache, in the package, or a path."""
+    """The folder with config.json and model.safetensors of one of our codecs: in the cache, in the package, or
+    a path.
+    """
     if name not in CODECS:
         return Path(name)
     for folder in (

@@ -20,7 +20,7 @@ from ..frozen import FrozenModule
 
 LARGEST_GAIN = 4.0
 BAND = 0.03  # band value at which the compression of what the path sees has reached one half
-LEVELS = 4
+PYRAMID_LEVELS = 4
 
 
 class Reference(FrozenModule):
@@ -48,18 +48,18 @@ class Reference(FrozenModule):
 
 
 class Detail(nn.Module):
-    """Mixes the Laplacian pyramids of the decoded image, of what the default model makes of the sources, and of both
-    sources, by predicted weights.
+    """Mixes Laplacian pyramids by predicted weights: of the decoded image, of the default model's fusion of the
+    sources, and of both sources.
 
-    mended: and of what the default model makes of the sources after a classical restoration. `LEVELS` bands and the
-    base; per pixel and level a softmax over the images, and for the sources a gain from 1/4 to 4. Levels 0 and 1 read
-    the images at half size and `guide`, coarser ones what is left of that, `guide` and the level itself. At first gains
-    are 1.
+    restored: also of the default model's fusion of the sources after classical restoration. There are `PYRAMID_LEVELS`
+    bands and the base. Each pixel and level has a softmax over the images, and for the sources a gain from 1/4 to 4;
+    gains start at 1. Levels 0 and 1 read the images at half size and `guide`. Coarser levels read what is left of that,
+    `guide` and the level itself.
     """
 
-    def __init__(self, channels: int, guide: int, mended: bool = False, width: int = 16) -> None:
+    def __init__(self, channels: int, guide: int, restored: bool = False, width: int = 16) -> None:
         super().__init__()
-        self.images = 5 if mended else 4
+        self.images = 5 if restored else 4
         self.each = (
             self.images + 2
         )  # per pixel and level: a logit for each image, the logarithm of a gain for each source
@@ -69,8 +69,10 @@ class Detail(nn.Module):
         self.enter = nn.Conv2d(8 + 9 * planes, width, 3, 1, 1)
         self.middle = nn.Conv2d(width, width, 3, 1, 1)
         self.out = nn.Conv2d(width, 5 * self.each, 3, 1, 1)  # four pixels of level 0, one of level 1
-        self.before = nn.ModuleList([nn.Conv2d(width + guide + planes, width, 3, 1, 1) for _ in range(LEVELS - 1)])
-        self.coarse = nn.ModuleList([nn.Conv2d(width, self.each, 1) for _ in range(LEVELS - 1)])
+        self.before = nn.ModuleList(
+            [nn.Conv2d(width + guide + planes, width, 3, 1, 1) for _ in range(PYRAMID_LEVELS - 1)]
+        )
+        self.coarse = nn.ModuleList([nn.Conv2d(width, self.each, 1) for _ in range(PYRAMID_LEVELS - 1)])
         first = range(self.images - 2)  # the decoded and the fused images have most of it at first
         fine = [4 * k + j for k in first for j in range(4)] + [4 * self.each + k for k in first]
         for places, last in [(fine, self.out), *((list(first), last) for last in self.coarse)]:
@@ -85,37 +87,37 @@ class Detail(nn.Module):
         """images (B, I, C, H, W), their pyramid (B, I C, ., .), guide (B, G, H/8, W/8) -> per level weights (B, I, 1,
         ., .)
         """
-        seen = [band / (band.abs() + BAND) for band in levels[:-1]] + [levels[-1] - 0.5]
+        compressed = [band / (band.abs() + BAND) for band in levels[:-1]] + [levels[-1] - 0.5]
         parts = [
             F.pixel_shuffle(self.fold(guide), 4),
-            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, seen[0])),
-            seen[1],
+            *(F.pixel_unshuffle(p, 2) for p in (images.flatten(1, 2) - 0.5, compressed[0])),
+            compressed[1],
         ]
         x = F.relu(self.enter(torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)))
         x = x + F.relu(self.middle(x))
         fine = self.out(x)
         maps = [F.pixel_shuffle(fine[:, : 4 * self.each], 2), fine[:, 4 * self.each :]]
-        for before, last, level in zip(self.before, self.coarse, seen[2:], strict=True):
+        for before, last, level in zip(self.before, self.coarse, compressed[2:], strict=True):
             x = F.avg_pool2d(x, 2)
             hint = F.interpolate(guide, level.shape[-2:], mode="bilinear", align_corners=False)
             maps.append(last(F.relu(before(torch.cat([x, hint, level], 1)))))
-        found = []
+        shares = []
         for m in maps:
             gains = torch.exp(math.log(LARGEST_GAIN) * torch.tanh(m[:, self.images :]))
             share = m[:, : self.images].softmax(1)
-            found.append(torch.cat([share[:, :-2], share[:, -2:] * gains], 1)[:, :, None])
-        return found
+            shares.append(torch.cat([share[:, :-2], share[:, -2:] * gains], 1)[:, :, None])
+        return shares
 
-    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, mended: Tensor | None = None) -> Tensor:
-        """decoded (B, C, H, W), sources and mended (B, 2, C, H, W), guide (B, G, H/8, W/8) -> image (B, C, H, W); H and
-        W multiples of 16
+    def forward(self, decoded: Tensor, sources: Tensor, guide: Tensor, restored: Tensor | None = None) -> Tensor:
+        """-> image (B, C, H, W), not clamped
 
-        mended: None where nothing was.
+        decoded: (B, C, H, W), H and W multiples of 16. sources: (B, 2, C, H, W) in [0, 1].
+        guide: (B, G, H/8, W/8), of the transformer. restored: (B, 2, C, H, W), or None where nothing was restored.
         """
         fused = [self.reference(sources)]
         if self.images == 5:
-            fused.append(fused[0] if mended is None else self.reference(mended))
+            fused.append(fused[0] if restored is None else self.reference(restored))
         images = torch.cat([torch.stack([decoded, *fused], 1), sources], 1)
-        levels = laplacian_pyramid(images.flatten(1, 2), LEVELS)
+        levels = laplacian_pyramid(images.flatten(1, 2), PYRAMID_LEVELS)
         shares = self.shares(images, levels, guide)
         return collapse([(s * x.unflatten(1, (self.images, -1))).sum(1) for s, x in zip(shares, levels, strict=True)])

@@ -8,7 +8,9 @@ from .codec import LATENT
 
 
 def velocity(x: Tensor, t: Tensor, result: Tensor) -> Tensor:
-    """v (B, 16, h, w) that leads from x at times t (B,) in [0, 1) straight to the result at 1: (result - x) / (1 - t)."""
+    """v (B, 16, h, w) that leads from x at times t (B,) in [0, 1) straight to the result at 1: (result - x) /
+    (1 - t).
+    """
     return (result - x) / (1 - t).clamp_min(1e-3)[:, None, None, None]
 
 

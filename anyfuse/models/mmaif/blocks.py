@@ -1,11 +1,17 @@
-"""Parts of transformers over latents: rotary positions, value-residual attention, mixture of experts, NAF block,
-low-rank AdaLN.
+"""Parts of a layer of MMAIF's DiT (ICCV 2025, arXiv 2503.14944, figure 3), in the paper's order:
 
-Sources: RoPE (Su et al. 2021) along two axes; value residual (ResFormer, Zhou et al. 2024); GLU experts with one that
-is always on (DeepSeekMoE) and the balance loss of Switch (Fedus et al. 2021, eq. 4 to 6); NAFNet (Chen et al., ECCV
-2022); AdaLN-zero (DiT, Peebles and Xie 2023). Written from their formulas; no code was copied. Licence: Apache-2.0.
+    X = X + position table                           one learned table a block
+    X = NAFBlock(X)                                  Chen et al., ECCV 2022
+    X = X + alpha1 Attention(LN(X) (1 + gamma1) + beta1, V^(l-1))
+        V^l = (1 - eta) W_V X + eta V^(l-1)          value residual (ResFormer, Zhou et al. 2024)
+        q, k turned by row and by column             RoPE (Su et al. 2021) along two axes
+    X = X + alpha2 MoE-GLU(LN(X) (1 + gamma2) + beta2)
+        shared(y) + sum of the top k of p_e E_e(y), p = softmax(W_r y), E(y) = W_o(SiLU(W_a y) * W_b y)
+                                                     with the balance loss of Switch (Fedus et al. 2021, eq. 4 to 6)
+    gamma1 ... alpha2 = shared(c) + U W SiLU(c)      LoRA AdaLN: low rank per block, starts at 0 (DiT, AdaLN-zero)
 
-Tokens are maps with channels last, (B, h, w, D), unless a line says otherwise.
+Written from the formulas; no code was copied. Licence: Apache-2.0. Tokens are maps with channels last, (B, h, w, D),
+unless a line says otherwise.
 """
 
 from __future__ import annotations
@@ -54,13 +60,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
         self.eta = nn.Parameter(torch.tensor(0.5)) if residual else None
 
-    def forward(self, x: Tensor, before: Tensor | None, turns: Rotary | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, before: Tensor | None, positions: Rotary | None) -> tuple[Tensor, Tensor]:
         """x (B, T, D), values of the block before (B, heads, T, d) -> result (B, T, D), values"""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (B, heads, T, d) each
         if self.eta is not None and before is not None:
             v = (1 - self.eta) * v + self.eta * before
-        if turns is not None:
-            q, k = rotate(q, turns), rotate(k, turns)
+        if positions is not None:
+            q, k = rotate(q, positions), rotate(k, positions)
         y = F.scaled_dot_product_attention(q, k, v)
         return self.out(y.transpose(1, 2).flatten(2)), v
 
@@ -109,7 +115,7 @@ def balance_loss(probability: Tensor, load: Tensor) -> Tensor:
 
 
 class Modulation(nn.Module):
-    """Low-rank part of a block's six AdaLN vectors: U(W SiLU(c)), U starts at 0."""
+    """LoRA AdaLN: the low-rank part of a block's six vectors, U(W SiLU(c)); U starts at 0."""
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
@@ -152,7 +158,7 @@ class Block(nn.Module):
         self.modulation = Modulation(width, rank)
 
     def forward(
-        self, x: Tensor, condition: Tensor, shared: Tensor, before: Tensor | None, turns: Rotary | None
+        self, x: Tensor, condition: Tensor, shared: Tensor, before: Tensor | None, positions: Rotary | None
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
         """-> x, this block's values, (balance loss, load) where there are experts"""
         size = x.shape[1:3]
@@ -160,7 +166,7 @@ class Block(nn.Module):
         if self.naf is not None:
             x = self.naf(x)
         gamma1, beta1, alpha1, gamma2, beta2, alpha2 = self.modulation(condition, shared)
-        y, values = self.attention((self.norm(x) * (1 + gamma1) + beta1).flatten(1, 2), before, turns)
+        y, values = self.attention((self.norm(x) * (1 + gamma1) + beta1).flatten(1, 2), before, positions)
         x = x + alpha1 * y.unflatten(1, size)
         y = self.norm(x) * (1 + gamma2) + beta2
         if self.experts is None:

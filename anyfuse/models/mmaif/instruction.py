@@ -1,8 +1,7 @@
-"""What a model is asked to repair, as numbers: for each of two sources the strength of every degradation.
+"""An instruction to restore, as numbers: for each of two sources the strength of every degradation.
 
-The paper of MMAIF gives the network the vector of a sentence. A vector of ours tells two sentences of three apart at
-best (docs/language.md), and what was understood is a Control anyway, so its numbers go in: nothing is lost between the
-reader and the network.
+The paper gives its network the vector of a sentence. Our sentence vectors tell at most two sentences of three apart
+(docs/language.md). What was understood is a Control anyway, so its numbers go in, and nothing is lost on the way.
 """
 
 from __future__ import annotations
@@ -13,17 +12,19 @@ import torch
 from torch import Tensor
 
 from ...control import DEGRADATIONS, Control
-from ...degradation.plan import MEANT
+from ...degradation.plan import COVERED_BY
 
 WIDTH = 1 + 2 * len(DEGRADATIONS)
-"""The first number is 1 wherever the wish is known, also that there is nothing to repair; all are 0 where it is not."""
+"""Numbers of an instruction. The first one is 1 for every known instruction, also to restore nothing; all are 0 where
+there is no instruction.
+"""
 
 
-def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
-    """(31,): the repairs that a Control asks of two sources, none where it asks for none. order: place in the user's
-    list of the model's first and second source.
+def instruction_vector(control: Control, order: Sequence[int]) -> Tensor:
+    """(31,): the restoration that a Control asks of two sources.
 
-    'infrared' is the model's first source and 'visible' its second, as image.stack.order_of_roles gives them.
+    order: place in the user's list of the model's first and second source. 'infrared' is the model's first source and
+    'visible' its second, as image.stack.order_of_roles gives them.
     """
     vector = torch.zeros(WIDTH)
     vector[0] = 1
@@ -31,7 +32,8 @@ def wish_vector(control: Control, order: Sequence[int]) -> Tensor:
         for k, name in enumerate(DEGRADATIONS):
             if name == "sensor_noise":
                 continue
-            wheres = [control.degradations.get(n, {}) for n in MEANT.get(name, (name,))]
+            by_source = [control.degradations.get(n, {}) for n in COVERED_BY.get(name, (name,))]
             named = ("all", role, ("first", "second")[given])
-            vector[1 + place * len(DEGRADATIONS) + k] = max(where.get(n, 0.0) for where in wheres for n in named)
+            strength = max(each.get(n, 0.0) for each in by_source for n in named)
+            vector[1 + place * len(DEGRADATIONS) + k] = strength
     return vector

@@ -104,7 +104,9 @@ def scaled(x: Tensor, factor: Tensor | None) -> Tensor:
 
 
 class WindowAttention(nn.Module):
-    """Attention inside windows with a relative position bias; keys and values from another tensor where one is given."""
+    """Attention inside windows with a relative position bias; keys and values from another tensor where one is
+    given.
+    """
 
     index: Tensor
 

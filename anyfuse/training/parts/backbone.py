@@ -2,9 +2,11 @@
 took the image.
 
     pool       crops of natural images, fixed; the teacher's maps of them are computed once and kept on disk
-    student    sees the crop itself, or the crop through another exposure, an inversion or a curve as of a thermal camera, while
+    student    sees the crop itself, or the crop through another exposure, an inversion or a curve as of a thermal
+               camera, while
                the target stays: so the same scene gives the same features in every modality
-    loss       per depth a linear map from the student's channels to the teacher's, which is thrown away after; 1 - cosine, plus
+    loss       per depth a linear map from the student's channels to the teacher's, which is thrown away after; 1 -
+               cosine, plus
                smooth L1 on channels scaled to deviation 1
 
 A part of the pool has its curve before the teacher sees it: real thermal images are to have features as the teacher
@@ -192,6 +194,12 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     return float(cross / ((a.T @ a).norm() * (b.T @ b).norm()).clamp_min(1e-20))
 
 
+def _check_names(recipe: Distillation) -> None:
+    for name in (recipe.student, recipe.teacher):
+        if name not in BACKBONES:
+            raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}")
+
+
 def distil(
     recipe: Distillation,
     data_root: str | Path,
@@ -207,9 +215,7 @@ def distil(
 
     Goes on from a last.pt of the same recipe and pool, to the bit.
     """
-    for name in (recipe.student, recipe.teacher):
-        if name not in BACKBONES:
-            raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}")
+    _check_names(recipe)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     pool = Pool(recipe, Path(data_root), out / "pool", device, log)
@@ -284,7 +290,8 @@ def _card(out: Path, recipe: Distillation, found: dict[str, list[float]], second
         f"- {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} pixels, seed {recipe.seed}, "
         f"{seconds / 60:.0f} minutes (without the teacher)",
         hardware(torch.device("cpu")),
-        "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: through "
+        "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: "
+        "through "
         "another camera's curve):",
         *(f"  - {name}: " + ", ".join(f"{v:.3f}" for v in values) for name, values in found.items()),
     ]

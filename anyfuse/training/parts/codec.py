@@ -1,6 +1,7 @@
 """Training of the small codec: images of every kind, through random tones, into 16 channels at 1/8 and back.
 
-    data       crops of natural, infrared, visible, over- and under-exposed and medical images, as luma; a share of them through another
+    data       crops of natural, infrared, visible, over- and under-exposed and medical images, as luma; a share of them
+               through another
                camera's tone (distil.tone); every tenth file of a folder is held out
     loss       losses.reconstruction (L1, gradients, SSIM), squared error, and L1 of Laplacian bands
     jitter     a little noise on the latents, so that what a transformer makes nearly right is decoded nearly right
@@ -47,9 +48,16 @@ class CodecPlan:
     """
 
     folders: tuple[str, ...] = (
-        "natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over",
-        "mif/ct-mri/ct", "mif/ct-mri/mri", "mif/pet-mri/pet", "mif/spect-mri/spect",
-    )  # fmt: skip
+        "natural",
+        "ivif/ir",
+        "ivif/vis",
+        "mef/under",
+        "mef/over",
+        "mif/ct-mri/ct",
+        "mif/ct-mri/mri",
+        "mif/pet-mri/pet",
+        "mif/spect-mri/spect",
+    )
     natural: float = 0.6
     crop: int = 128
     batch: int = 8
@@ -231,7 +239,8 @@ def _card(
     )
     lines = [
         f"- data: {images.files} files, manifest sha256 `{images.manifest}`",
-        f"- {plan.steps} steps of {plan.batch} crops of {plan.crop} pixels, seed {plan.seed}, {seconds / 60:.0f} minutes",
+        f"- {plan.steps} steps of {plan.batch} crops of {plan.crop} pixels, seed {plan.seed}, {seconds / 60:.0f} "
+        "minutes",
         hardware(torch.device("cpu")),
         "- on whole images held out (every tenth file), rounded to 8 bits:",
         *(f"  - {name}: PSNR {v['psnr']:.2f} dB, SSIM {v['ssim']:.4f}" for name, v in found.items()),

@@ -1,11 +1,14 @@
 """Training of the estimator of faults: images are degraded, their statistics are taken once, a small network learns
 them.
 
-rows        pairs of infrared and visible, of exposures (real and made), of focus planes (made), single visible images, and for the task alone
+rows        pairs of infrared and visible, of exposures (real and made), of focus planes (made), single visible images,
+and for the task alone
             medical ones; a share `clean` of them as they are, the others by one to three operations drawn from the
             task's menu
-files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and thresholds, and trains nothing
-thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images are told that something is wrong
+files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and
+thresholds, and trains nothing
+thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images are told that
+something is wrong
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from torch import Generator, Tensor
 from ...control import TASKS
 from ...data.synthetic import exposure_stack, focus_scene
 from ...degradation.estimator import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of, windows
-from ...degradation.plan import SAID, Plan, apply, derive, draw, generator
+from ...degradation.plan import FAULT_OF, DegradationPlan, apply, derive, draw, generator
 from ...degradation.statistics import pair_statistics, statistics
 from ...errors import FusionError
 from ...image.colour import to_luma
@@ -177,7 +180,7 @@ def make_rows(
         task = "mif" if kind == "mif" else kind
         x = scenes.scene(part, kind, plan, gen)
         pure = kind == "mif" or uniform(0, 1, gen) < clean
-        plans: tuple[Plan, ...] = ((),) * len(x)
+        plans: tuple[DegradationPlan, ...] = ((),) * len(x)
         if kind == "single":
             task = "ivf" if uniform(0, 1, gen) < 0.6 else "mff"
         if not pure:
@@ -197,7 +200,7 @@ def make_rows(
         for k, row in enumerate(rows):
             there, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
             for step in plans[k]:
-                c = FAULTS.index(SAID.get(step.op, step.op))
+                c = FAULTS.index(FAULT_OF.get(step.op, step.op))
                 there[c], strength[c] = 1, max(step.strength, float(strength[c]))
             found["x"].append(row)
             found["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
@@ -368,7 +371,8 @@ def train_estimate(
     """
     if plan.pairs < 1 or plan.steps < 1 or not 32 <= plan.least <= plan.most:
         raise FusionError(
-            f"{plan.pairs} scenes, {plan.steps} steps, crops of {plan.least} to {plan.most}: give 1 or more of each, crops of 32 or more"
+            f"{plan.pairs} scenes, {plan.steps} steps, crops of {plan.least} to {plan.most}: give 1 or more of each, "
+            "crops of 32 or more"
         )
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -437,7 +441,8 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: f
         f"{plan.batch}, seed {plan.seed}; {seconds / 60:.0f} minutes of CPU time",
         hardware(torch.device("cpu")),
         f"- clean images, crops and whole ones, with a false alarm: {alarms}",
-        f"- task right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean ones",
+        f"- task right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean "
+        "ones",
         "",
         f"On {plan.tests} held-out scenes with one to three operations each, at the shipped thresholds:",
         "",

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ...data.batches import Batch, darkness
 from ...degradation.depth import plausible_depth
-from ...degradation.plan import OPERATIONS, Plan, Step, apply, derive, draw, generator
+from ...degradation.plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, generator
 from ...errors import FusionError
 from ...image.random import integer, uniform
 from ...losses import ssim_map
@@ -26,9 +26,17 @@ VERSION = 2
 LARGEST = 5
 """Weather is that of a picture up to so many times as high as the crop."""
 DEFAULTS: dict[str, float] = {
-    "pool": 8000, "clean": 0.15, "drop": 0.15, "latent": 1.0, "balance": 0.01, "decoded": 0.3, "image": 1.0,
-    "even": 0.0, "at_start": 0.25, "pool_seed": -1,
-}  # fmt: skip
+    "pool": 8000,
+    "clean": 0.15,
+    "drop": 0.15,
+    "latent": 1.0,
+    "balance": 0.01,
+    "decoded": 0.3,
+    "image": 1.0,
+    "even": 0.0,
+    "at_start": 0.25,
+    "pool_seed": -1,
+}
 """pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance
 loss and (image) of the decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels
 count alike, 0 by what each does to the image; at_start: share of t = 0 in flow; pool_seed: of the pairs, so that runs
@@ -44,13 +52,13 @@ class LatentBatch(Batch):
 
     latents: Tensor | None = None
     goal: Tensor | None = None
-    plans: Sequence[tuple[Plan, ...]] = ()
+    plans: Sequence[tuple[DegradationPlan, ...]] = ()
 
 
 class Words(Protocol):
     """Tells a model of degradations."""
 
-    def __call__(self, plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+    def __call__(self, plans: Sequence[tuple[DegradationPlan, ...]]) -> Tensor:
         """Per pair what was done to each source -> embeddings (B, E); what is drawn comes from torch's global
         generator.
         """
@@ -87,10 +95,10 @@ class DegradedPairs(Pool):
         found = self.fill(key, model, folder, device, log)
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in found]
 
-    def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
+    def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:
         return self.pair(index, teacher, device)
 
-    def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[Plan, ...]]:
+    def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:
         """(5, S, S) in [0, 1]: degraded sources, clean sources, target; and what was done to each source."""
         gen = generator(self.seed, "pair", index)
         task = self.tasks[index % len(self.tasks)]
@@ -101,7 +109,7 @@ class DegradedPairs(Pool):
             target = batch.truth[place]
         else:
             target = teacher(clean[None, :, None].to(device))[0, 0].cpu()
-        plans: tuple[Plan, ...] = ((), ())
+        plans: tuple[DegradationPlan, ...] = ((), ())
         if uniform(0, 1, gen) >= self.clean:
             plans = draw(task, 2, gen)
         seed = derive(self.seed, "degrade", index)

@@ -1,10 +1,13 @@
 """The mixture of instructions that DiTFuse (arXiv 2512.07170) is trained on, from a pool on disk; instruct.py trains on
 it.
 
-    m3        two degraded views of a natural image (degradation/masked_pairs.py); the target is the image; prompt [FUSION]
-    pairs     infrared and visible, exposures, synthetic focus, medical images where the recipe has a set of them; the target is the truth where there is one, else what the default model makes of them
+    m3        two degraded views of a natural image (degradation/masked_pairs.py); the target is the image; prompt
+              [FUSION]
+    pairs     infrared and visible, exposures, synthetic focus, medical images where the recipe has a set of them; the
+              target is the truth where there is one, else what the default model makes of them
     control   an M3 or a real pair whose target has another tone (data/tones.py); prompt [CONTROL]
-    segment   a street image of CamVid, twice, as an M3 pair or beside a version in other tones; the target is the image, the mask that of a class
+    segment   a street image of CamVid, twice, as an M3 pair or beside a version in other tones; the target is the
+              image, the mask that of a class
 
 Origin: ours, from the paper's description; the shares of the mixture beside the 4.3 % of real pairs are ours. Licence:
 Apache-2.0.
@@ -53,18 +56,50 @@ VERSION = 2
 TASK = "instruct"
 """The one task of the recipes: a batch mixes kinds by their shares."""
 LAYOUT = (
-    "m3", "control", "m3", "segment", "pairs", "m3", "control", "m3", "segment", "control",
-    "m3", "control", "m3", "segment", "pairs", "m3", "control", "m3", "segment", "pairs",
-)  # fmt: skip
+    "m3",
+    "control",
+    "m3",
+    "segment",
+    "pairs",
+    "m3",
+    "control",
+    "m3",
+    "segment",
+    "control",
+    "m3",
+    "control",
+    "m3",
+    "segment",
+    "pairs",
+    "m3",
+    "control",
+    "m3",
+    "segment",
+    "pairs",
+)
 """Kinds of the items of a pool, in turns of twenty: 8 m3, 5 control, 4 segment, 3 pairs."""
 PAIRS = ("ivf", "mef", "mff")
 CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
-    "pool": 8000, "m3": 0.70, "pairs": 0.043, "control": 0.157, "segment": 0.10, "both": 0.0, "complements": 0.0,
-    "drop": 0.1, "wordless": 0.1, "untold": 0.3, "decoded": 0.3, "image": 0.5, "mask": 0.3, "lora": 0,
-    "even": 0.0, "at_start": 0.25, "pool_seed": -1,
-}  # fmt: skip
+    "pool": 8000,
+    "m3": 0.70,
+    "pairs": 0.043,
+    "control": 0.157,
+    "segment": 0.10,
+    "both": 0.0,
+    "complements": 0.0,
+    "drop": 0.1,
+    "wordless": 0.1,
+    "untold": 0.3,
+    "decoded": 0.3,
+    "image": 0.5,
+    "mask": 0.3,
+    "lora": 0,
+    "even": 0.0,
+    "at_start": 0.25,
+    "pool_seed": -1,
+}
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views
 (paper's command: 0.25); complements: share of M3 pairs of which one view has other tones. drop: share without any
 condition; wordless: with the images alone; untold: share of real pairs whose subtask is not said, as most users do not
@@ -73,9 +108,12 @@ say it. decoded: share of each batch that is decoded; image, mask: weights of th
 share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
 """
 
-STRAIGHTEN = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
-    "drop": 0.0, "wordless": 0.0, "teacher_steps": 20.0, "ends": 3000.0,
-}  # fmt: skip
+REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
+    "drop": 0.0,
+    "wordless": 0.0,
+    "teacher_steps": 20.0,
+    "ends": 3000.0,
+}
 """teacher_steps: of the teacher, guided as its configuration says; ends: items of the pool that it does."""
 
 
@@ -112,7 +150,7 @@ class InstructPairs(Pool):
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
-        o = read_options(recipe, STRAIGHTEN if recipe.strategy == "straighten" else DEFAULTS)
+        o = read_options(recipe, REFLOW if recipe.strategy == "straighten" else DEFAULTS)
         super().__init__(root, recipe.sets, recipe.crop, int(o["pool"]), model.stride)
         if tuple(recipe.tasks) != (TASK,):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")
@@ -151,7 +189,9 @@ class InstructPairs(Pool):
         return trained_streets(found), found[9::10]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, dict[str, Any]]:
-        """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and tones."""
+        """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and
+        tones.
+        """
         gen = generator(self.seed, "instruct", index)
         kind = LAYOUT[index % len(LAYOUT)]
         if kind == "segment" and not self.streets[0]:
@@ -234,9 +274,17 @@ class InstructPairs(Pool):
         said = [self.say(self.items[item], labels, gen) for item, labels in zip(index, classes, strict=True)]
         prompts, there, asked = zip(*said, strict=True)
         batch = InstructBatch(
-            task, pixels[:, :2, None], pixels[:, :2], pixels[:, 2], latents=codes[:, :2], goal=codes[:, 2], there=torch.tensor(there),
-            classes=classes, asked=torch.tensor(asked) & (classes >= 0).flatten(1).any(1), prompts=prompts,
-        )  # fmt: skip
+            task,
+            pixels[:, :2, None],
+            pixels[:, :2],
+            pixels[:, 2],
+            latents=codes[:, :2],
+            goal=codes[:, 2],
+            there=torch.tensor(there),
+            classes=classes,
+            asked=torch.tensor(asked) & (classes >= 0).flatten(1).any(1),
+            prompts=prompts,
+        )
         if self.ends is not None:
             batch.goal = torch.from_numpy(self.ends[index, 0]).float()
             batch.origin = torch.cat([noise(codes[:1, 2], seed=1 + k) for k in index])

@@ -51,14 +51,20 @@ class Bilevel:
     lower_steps, upper_steps    per call of `step`
     joint        1: one optimiser for all parameters on L_fuse + L_rec (the paper's ablation, and what its code does)
     leak         > 0: the lower loss gets this share of L_fuse, so that features hear of fusion (not in the paper)
-    angle_every  steps between measurements of the angle between both losses' gradients in the encoder's parameters; 0: never
+    angle_every  steps between measurements of the angle between both losses' gradients in the encoder's parameters; 0:
+                 never
 
     Per task `self_reconstruction` in the recipe's losses weighs L_rec (0 where it is left out); the rest is L_fuse.
     """
 
     DEFAULTS: ClassVar[dict[str, float]] = {
-        "ratio": 2.0, "lower_steps": 1, "upper_steps": 1, "joint": 0, "leak": 0.0, "angle_every": 50,
-    }  # fmt: skip
+        "ratio": 2.0,
+        "lower_steps": 1,
+        "upper_steps": 1,
+        "joint": 0,
+        "leak": 0.0,
+        "angle_every": 50,
+    }
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not all(hasattr(model, name) for name in ("lower_parameters", "upper_parameters", "encode", "reconstruct")):
@@ -95,7 +101,9 @@ class Bilevel:
     # ------------------------------------------------------------------ one update
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
-        """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in degrees."""
+        """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in
+        degrees.
+        """
         ratio = float(self.options["ratio"])
         for optimiser, rate in zip(self.optimisers, [lr] if self.joint else [ratio * lr, lr], strict=True):
             set_rate(optimiser, rate)

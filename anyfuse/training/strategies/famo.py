@@ -5,7 +5,8 @@ number of tasks.
 
     z = softmax(xi)                              weights of the tasks, xi starts at 0
     D_i = l_i - b + eps                          losses above a bound b
-    L = (1 / c) sum_i z_i log D_i                c = sum_i z_i / D_i, a constant: the gradient is a convex combination of the tasks'
+    L = (1 / c) sum_i z_i log D_i                c = sum_i z_i / D_i, a constant: the gradient is a convex combination
+    of the tasks'
     the network takes a step on L
     delta_i = log D_i - log D'_i                 D' from a second evaluation of the same batches
     xi takes an Adam step on J_softmax^T delta   with weight decay gamma
@@ -61,8 +62,10 @@ class Balance:
         if not bool((above > 0).all()):
             worst = int(torch.where(above > 0, torch.inf, 0.0).argmin())
             raise FusionError(
-                f"FAMO takes the logarithm of losses, and that of task '{self.tasks[worst]}' is {float(losses[worst].detach()):.4g}, "
-                f"not above {self.bound:g}: leave out losses that can be negative (mutual_information, scd), or set options.bound "
+                f"FAMO takes the logarithm of losses, and that of task '{self.tasks[worst]}' is "
+                f"{float(losses[worst].detach()):.4g}, "
+                f"not above {self.bound:g}: leave out losses that can be negative (mutual_information, scd), or set "
+                "options.bound "
                 "below them"
             )
         return above

@@ -1,7 +1,8 @@
 """Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and
 'straighten'.
 
-    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without config.mix: of v = x_1 - x_0), each channel by
+    instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without
+                config.mix: of v = x_1 - x_0), each channel by
                 what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t)
                 v, and cross entropy of the classes; options.lora adapts with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in
@@ -28,12 +29,12 @@ from ...models.ditfuse.ditfuse import DiTFuse
 from ...models.ditfuse.prompt import encode
 from ...models.latent.flow import draw_times, flow_loss
 from ...models.latent.lora import add_lora
-from ..objectives import Descent, make_optimiser, read_options, split_losses
-from ..pools.instructions import DEFAULTS, STRAIGHTEN, InstructBatch
+from ..objectives import SingleLossStrategy, make_optimiser, read_options, split_losses
+from ..pools.instructions import DEFAULTS, REFLOW, InstructBatch
 from ..recipes import Recipe
 
 
-class Instruct(Descent):
+class Instruct(SingleLossStrategy):
     """One AdamW step on the velocity, the decoded losses and the classes; options as in DEFAULTS."""
 
     model: DiTFuse
@@ -78,8 +79,8 @@ class Instruct(Descent):
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
-        condition = model.dit.begin(encode(batch.prompts).to(goal.device), latents, size, there)
-        found = model.dit.proceed(now, t, condition)
+        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, there)
+        found = model.dit.velocity_cached(now, t, condition)
         total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
@@ -102,7 +103,7 @@ class Instruct(Descent):
         return total, log
 
 
-class Straighten(Instruct):
+class Reflow(Instruct):
     """The student of a trained model: velocity x_1 - x_0 between a noise and what the teacher makes of it, at the times
     that few steps visit.
 
@@ -110,7 +111,7 @@ class Straighten(Instruct):
     configuration.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = STRAIGHTEN
+    DEFAULTS: ClassVar[dict[str, float]] = REFLOW
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not recipe.start:

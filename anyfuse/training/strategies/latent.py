@@ -1,13 +1,17 @@
 """Training in latent space on degraded pairs: strategy 'latent', for models with the parts of MMAIF (ICCV 2025, arXiv
 2503.14944).
 
-    pool        clean pairs of every task, their target, and the pair degraded by one to three operations (data/degrade.py); made once, kept on
+    pool        clean pairs of every task, their target, and the pair degraded by one to three operations
+                (data/degrade.py); made once, kept on
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
-    target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the paper takes SwinFusion's
+    target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the
+                paper takes SwinFusion's
                 and DeFuse's results
     regression  L1 in latent space, each channel by what it does to the image
-    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal number, or 0; without config.mix that of v
-    decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients pass through it
+    flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal
+                number, or 0; without config.mix that of v
+    decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients
+                pass through it
     balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
 
 What a pair needs at each step is read, not computed: a step costs the transformer and one decoder.
@@ -22,22 +26,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...control import DEGRADATIONS, LEVELS
+from ...control import DEGRADATIONS, STRENGTHS
 from ...data.batches import Batch
-from ...degradation.plan import SAID, Plan
+from ...degradation.plan import FAULT_OF, DegradationPlan
 from ...errors import FusionError
 from ...models.base import FusionModel
 from ...models.latent.flow import draw_times, flow_loss
 from ...models.mmaif.instruction import WIDTH
 from ...models.mmaif.mmaif import MMAIF
-from ..objectives import Descent, make_optimiser, read_options, split_losses
+from ..objectives import SingleLossStrategy, make_optimiser, read_options, split_losses
 from ..pools.degraded_pairs import DEFAULTS, LatentBatch, Words
 from ..recipes import Recipe
 
 # ---------------------------------------------------------------------- the strategy
 
 
-class Latent(Descent):
+class Latent(SingleLossStrategy):
     """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
 
     words: makes vectors of what was done to a pair; None: the numbers of models/mmaif/instruction.py where they fit the
@@ -85,7 +89,7 @@ class Latent(Descent):
             total, log = total + self.options["image"] * losses.mean(), log | more
         return total, log
 
-    def _text(self, plans: list[tuple[Plan, ...]], like: Tensor) -> Tensor | None:
+    def _text(self, plans: list[tuple[DegradationPlan, ...]], like: Tensor) -> Tensor | None:
         """Embeddings (B, E); rows of zeros where the words are dropped."""
         if self.words is None:
             return None
@@ -117,7 +121,7 @@ class Latent(Descent):
         return losses, log
 
 
-def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
+def plan_vectors(plans: Sequence[tuple[DegradationPlan, ...]]) -> Tensor:
     """(B, 31): what was done to the sources of B pairs, as a user would say it.
 
     A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a
@@ -128,8 +132,8 @@ def plan_vectors(plans: Sequence[tuple[Plan, ...]]) -> Tensor:
         way, both = int(torch.randint(3, ())), bool(torch.rand(()) < 0.3)
         for place, plan in enumerate(pair):
             for step in plan:
-                k = DEGRADATIONS.index(SAID.get(step.op, step.op))
-                level = (step.strength, min(LEVELS, key=lambda v: abs(v - step.strength)), 0.5)[way]
+                k = DEGRADATIONS.index(FAULT_OF.get(step.op, step.op))
+                level = (step.strength, min(STRENGTHS, key=lambda v: abs(v - step.strength)), 0.5)[way]
                 for at in (0, 1) if both else (place,):
                     row[1 + at * len(DEGRADATIONS) + k] = max(level, float(row[1 + at * len(DEGRADATIONS) + k]))
         row[0] = 1

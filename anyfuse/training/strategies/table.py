@@ -20,7 +20,7 @@ from ..pools.instructions import InstructPairs
 from ..recipes import Recipe
 from .bilevel import Bilevel
 from .famo import Famo
-from .instruct import Instruct, Straighten
+from .instruct import Instruct, Reflow
 from .latent import Latent
 from .weighting import Plain, Strategy, Uncertainty
 
@@ -31,7 +31,7 @@ STRATEGIES: dict[str, Callable[[FusionModel, Recipe], Strategy]] = {
     "bilevel": Bilevel,
     "latent": Latent,
     "instruct": Instruct,
-    "straighten": Straighten,
+    "straighten": Reflow,
 }
 
 

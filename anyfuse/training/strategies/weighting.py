@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...data.batches import Batch
 from ...models.base import FusionModel
-from ..objectives import Descent, clipped_step, make_optimiser, read_options, set_rate, task_losses
+from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, read_options, set_rate, task_losses
 from ..recipes import Recipe
 
 
@@ -24,7 +24,7 @@ class Strategy(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Plain(Descent):
+class Plain(SingleLossStrategy):
     """The sum of the tasks' losses, all with the same weight."""
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:

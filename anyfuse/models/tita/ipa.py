@@ -1,0 +1,129 @@
+"""ISF and IPA of TITA (ICCV 2025, arXiv 2504.05164, section 3.2): task-invariant interaction between two sources.
+
+IPA, for each pixel by itself, here for the direction X1 <- X2:
+
+    phi = softmax over channels of W2 GELU(W1 [X1; X2])        one discriminator for both directions, own source first
+    K   = [n_k + X1 - X1 phi,  n_v + X1 + X1 phi]               two keys, both of X1; n_k and n_v are learned
+    V   = [X1, X2]
+    X1  = X1 + MHA(Q = X1, K, V)
+
+ISF block: windowed cross attention both ways, IPA, then an MLP for each source; all from the old X1 and X2.
+
+Origin: written from the formulas; no code was copied. Licence: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import TITAConfig
+from .windows import Mlp, WindowAttention, drop_scale, scaled
+
+
+class PairAttention(nn.Module):
+    """Multi-head attention of one query over two keys, for every pixel by itself.
+
+    A softmax over two is a sigmoid of the scores' difference, so the keys enter by their difference alone, and the bias
+    of the keys (kept for its place in checkpoints) cancels.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
+        self.out_proj = nn.Linear(channels, channels)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+
+    def forward(self, query: Tensor, keys: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """query, keys (first less second), two values (..., C) -> result (..., C), share of the first value (...,
+        heads)
+        """
+        wq, wk, wv = self.in_proj_weight.chunk(3)
+        bq, _, bv = self.in_proj_bias.chunk(3)
+        score = F.linear(query, wq, bq) * F.linear(keys, wk)
+        score = score.unflatten(-1, (self.heads, -1)).sum(-1) / math.sqrt(query.shape[-1] // self.heads)
+        share = score.sigmoid()
+        each = F.linear(first - second, wv).unflatten(-1, (self.heads, -1)) * share[..., None]
+        return self.out_proj(F.linear(second, wv, bv) + each.flatten(-2)), share
+
+
+class PixelInteraction(nn.Module):
+    """IPA: every pixel of a source attends to itself and to the same pixel of the other source.
+
+    phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added
+    to own.
+    """
+
+    def __init__(self, config: TITAConfig) -> None:
+        super().__init__()
+        c = config.channels
+        self.sigmoid = config.phi == "sigmoid"
+        self.gate = Mlp(2 * c, c, c)
+        self.attend = nn.ModuleList([PairAttention(c, config.heads) for _ in range(2)])
+        self.noise_k = nn.Parameter(torch.randn(2, c)) if config.noise else None
+        self.noise_v = nn.Parameter(torch.randn(2, c)) if config.noise else None
+
+    def _phi(self, own: Tensor, other: Tensor) -> Tensor:
+        first = self.gate.first
+        hidden = F.linear(own, first.weight[:, : own.shape[-1]], first.bias)
+        hidden = hidden + F.linear(other, first.weight[:, own.shape[-1] :])  # saves joining the two
+        gate = self.gate.second(F.gelu(hidden))
+        return gate.sigmoid() if self.sigmoid else gate.softmax(-1)
+
+    def _direction(self, index: int, own: Tensor, other: Tensor, show: bool) -> tuple[Tensor, ...]:
+        """-> own after the interaction (..., C); if `show`, also (..., 2): strength of phi, share of the other
+        source
+        """
+        phi = self._phi(own, other)
+        keys = own * phi * -2
+        if self.noise_k is not None and self.noise_v is not None:
+            keys = keys + (self.noise_k[index] - self.noise_v[index])
+        out, share = self.attend[index](own, keys, own, other)
+        if not show:
+            return (own + out,)
+        strength = phi.mean(-1) if self.sigmoid else phi.amax(-1)
+        return own + out, torch.stack([strength, 1 - share.mean(-1)], -1)
+
+    def forward(self, x: Tensor, y: Tensor, show: bool = False) -> tuple[Tensor, ...]:
+        x1, *shown1 = self._direction(0, x, y, show)
+        y1, *shown2 = self._direction(1, y, x, show)
+        return (x1, y1, torch.cat([*shown1, *shown2], -1)) if show else (x1, y1)
+
+
+class InteractionBlock(nn.Module):
+    """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
+
+    def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
+        super().__init__()
+        c = config.channels
+        self.rate, self.intra = rate, intra
+        self.norm1 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
+        self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
+        self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
+        self.ipa = PixelInteraction(config) if config.interaction else None
+
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool = False) -> tuple[Tensor, ...]:
+        return self.body(x, y, mask, show, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
+
+    def body(
+        self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool, *factors: Tensor | None
+    ) -> tuple[Tensor, ...]:
+        """The block with given factors of drop path: the part that is worth compiling."""
+        nx, ny = self.norm1[0](x), self.norm1[1](y)
+        xa = self.attn[0](nx, None if self.intra else ny, mask)
+        ya = self.attn[1](ny, None if self.intra else nx, mask)
+        shown: tuple[Tensor, ...] = ()
+        if self.ipa is not None:
+            xa, ya, *maps = self.ipa(xa, ya, show)
+            shown = tuple(maps)
+        x = x + scaled(xa, factors[0])
+        y = y + scaled(ya, factors[1])
+        x = x + scaled(self.mlp[0](self.norm2[0](x)), factors[2])
+        y = y + scaled(self.mlp[1](self.norm2[1](y)), factors[3])
+        return (x, y, *shown)

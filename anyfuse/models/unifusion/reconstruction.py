@@ -1,0 +1,29 @@
+"""Reconstructors R of UniFusion (CVPR 2026, arXiv 2603.14214): features z of one input -> the input itself.
+
+The lower level of training: L_rec = 1/2 |I_A - R_A(z_A)| + 1/2 |I_B - R_B(z_B)|, by phi (adapters and reconstructors).
+Fusion does not need them.
+
+Origin: rewritten from the paper and from facts about its released code; none of that code is here. Licence: Apache-2.0.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import Block, Pointwise
+from .config import UniFusionConfig
+
+
+class Reconstructor(nn.Module):
+    """Features of one input -> the input itself."""
+
+    def __init__(self, c: UniFusionConfig) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(Block(c.width, c.heads), Block(c.width, c.heads))
+        self.out = Pointwise(c.width, 12 if c.half else 3, bias=True)
+        self.fold = 2 if c.half else 1
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(B, D, H, W) -> (B, 3, H, W)"""
+        return F.pixel_shuffle(self.out(self.blocks(z)), self.fold)
