@@ -144,7 +144,8 @@ def mef_ssim(fused: Tensor, sources: Tensor) -> Tensor:
 
 
 def hot_mask(sources: Tensor, statistics: Tensor) -> Tensor:
-    """Soft mask (B, H, W) of targets: infrared (source 0) over its whole image's mean by 1.2 to 2.2 deviations, and over visible.
+    """Soft mask (B, H, W) of targets: infrared (source 0) over its whole image's mean by 1.2 to 2.2 deviations, and
+    over visible.
 
     statistics (B, 2, 2): mean and deviation of the whole images.
     """
@@ -161,7 +162,9 @@ def lit_mask(sources: Tensor) -> Tensor:
 
 
 def _regional(fused: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error under a mask on Gaussian levels 0 to 3, and of the contrast against what is around (level 1 less 4)."""
+    """Mean absolute error under a mask on Gaussian levels 0 to 3, and of the contrast against what is around (level 1
+    less 4).
+    """
     wrong, levels = gaussian_pyramid((fused - target)[:, None], 4), gaussian_pyramid(mask[:, None], 4)
     total = fused.new_zeros(())
     for level, share in ((0, 0.5), (1, 0.5), (2, 1.0), (3, 1.0)):

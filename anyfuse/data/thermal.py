@@ -1,7 +1,8 @@
-"""Infrared-visible pairs as other cameras would give them: augmentation of real pairs, and pseudo-thermal images of labelled streets.
+"""Infrared-visible pairs as other cameras would give them: augmentation of real pairs, and pseudo-thermal images of
+labelled streets.
 
-Images are luma (H, W) in [0, 1]; every function is deterministic given its `torch.Generator`. What is noise stays apart:
-an augmented pair comes with its clean form, which losses compare with.
+Images are luma (H, W) in [0, 1]; every function is deterministic given its `torch.Generator`. What is noise stays
+apart: an augmented pair comes with its clean form, which losses compare with.
 """
 
 from __future__ import annotations
@@ -48,11 +49,12 @@ def pseudo_thermal(luma: Tensor, labels: Tensor, gen: Generator) -> Tensor:
 
 
 def augment_pair(pair: Tensor, statistics: Tensor, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Infrared and visible (2, H, W) with the mean and deviation (2, 2) of their whole images, as other cameras would see them.
+    """Infrared and visible (2, H, W) with the mean and deviation (2, 2) of their whole images, as other cameras would
+    see them.
 
-    -> observed pair, the same without noise and dead pixels, and the statistics to match. Gain, offset, blur and vignette
-    belong to both; noise, grain and dead pixels to the observed one alone. Now and then the infrared image is black-hot,
-    or the visible one dark.
+    -> observed pair, the same without noise and dead pixels, and the statistics to match. Gain, offset, blur and
+    vignette belong to both; noise, grain and dead pixels to the observed one alone. Now and then the infrared image is
+    black-hot, or the visible one dark.
     """
     height, width = pair.shape[-2:]
     infrared, visible = pair

@@ -33,3 +33,35 @@ def guided_filter(guide: Tensor, x: Tensor, radius: int, eps: float) -> Tensor:
     var = box(guide * guide, radius) - mg * mg
     a = (box(guide * x, radius) - mg * mx) / (var + eps)
     return box(a, radius) * guide + box(mx - a * mg, radius)
+
+
+SPECK = 0.15
+"""How far a pixel must stand out from all eight around it to be a speck: hot, dead, or hit by a cosmic ray."""
+
+
+def without_specks(sources: Tensor) -> Tensor:
+    """sources (B, N, C, H, W), luma first, without the single pixels that one image alone has.
+
+    A speck is brighter, or darker, than all eight pixels around it by `SPECK`, and no other image has one there. A lens
+    draws no point that small. It gets the mean of the pixels above, below, left and right. Without specks the same
+    tensor comes back.
+    """
+    height, width = sources.shape[-2:]
+    if min(height, width) < 3 or sources.shape[1] < 2:
+        return sources
+    luma = sources[:, :, 0]
+    inner = luma[..., 1:-1, 1:-1]
+    high = torch.maximum(torch.maximum(luma[..., :-2, :], luma[..., 1:-1, :]), luma[..., 2:, :])  # of three rows
+    low = torch.minimum(torch.minimum(luma[..., :-2, :], luma[..., 1:-1, :]), luma[..., 2:, :])
+    above, below = luma[..., :-2, 1:-1], luma[..., 2:, 1:-1]
+    top = torch.maximum(torch.maximum(high[..., :-2], high[..., 2:]), torch.maximum(above, below))
+    bottom = torch.minimum(torch.minimum(low[..., :-2], low[..., 2:]), torch.minimum(above, below))
+    out = torch.maximum(inner - top, bottom - inner)  # (B, N, H - 2, W - 2)
+    speck = out > SPECK
+    if not bool(speck.any()):
+        return sources
+    speck &= (out > SPECK / 2).sum(1, keepdim=True) == 1
+    around = (sources[..., :-2, 1:-1] + sources[..., 2:, 1:-1] + sources[..., 1:-1, :-2] + sources[..., 1:-1, 2:]) / 4
+    clean = sources.clone()
+    clean[..., 1:-1, 1:-1] = torch.where(speck[:, :, None], around, sources[..., 1:-1, 1:-1])
+    return clean

@@ -11,10 +11,11 @@ Origin: ours. Code and weights: Apache-2.0.
                band may
                leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
-    regions    coarse weights also see the smooth image and how far it is from the mean of the whole image, in deviations:
+    regions    coarse weights also see the smooth image, and how many deviations it is from the mean of the whole image:
                what is hot or lit is decided by regions, not by grain
-    bound      a pixel of the result lies between the sources' darkest and brightest there, or in the 3x3 pixels around it:
-               no halo where all are black
+    specks     single pixels that one image alone has, as hot pixels of a sensor, are taken out first
+    bound      a pixel of the result lies between the sources' darkest and brightest there, or in the 3x3 pixels around
+               it: no halo where all are black
 
 Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
 computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
@@ -30,6 +31,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..image.filters import without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
 
@@ -282,7 +284,7 @@ class Anyfuse(FusionModel):
 
     def global_features(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
-        gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
+        gauss = gaussian_pyramid(flatten_set(self._clean(sources)), FINE_LEVELS)
         luma = gauss[0][:, :1]
         _, e = self._encode(luma, luma - expand(gauss[1][:, :1]), sources.shape[1])
         return self._pack(e, gauss[-1])
@@ -324,9 +326,14 @@ class Anyfuse(FusionModel):
 
     def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
         """condition: in training on crops, mean and deviation (B, N, 2) of each source's whole image."""
+        sources = self._clean(sources)
         fused, _, _ = self._fuse(sources, context, condition)
         luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
+
+    def _clean(self, sources: Tensor) -> Tensor:
+        """Without specks, in use: training shows them to the network."""
+        return without_specks(sources) if self.config.regions and not self.training else sources
 
     def _bound(self, fused: Tensor, sources: Tensor) -> Tensor:
         """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at or near each
@@ -340,7 +347,7 @@ class Anyfuse(FusionModel):
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
-        _, weights, share = self._fuse(sources, context)
+        _, weights, share = self._fuse(self._clean(sources), context)
         for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):
             share = (set_expand(share) * level + w) / (level + 1)
         return share[:, :, 0]

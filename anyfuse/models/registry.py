@@ -64,6 +64,10 @@ class Spec:
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
 TRAINED_ON = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
 MORE_PLACES = f"{NO_MEDICAL}, LLVIP samples, SICE, Fairchild's survey, EMPA and Merianos exposures"
+DEFAULT_DATA = (
+    "RoadScene, LLVIP samples, EPFL near-infrared, CamVid, FusionDN exposures, SICE, Fairchild's survey, "
+    "EMPA and Merianos exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
+)
 WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
 MODELS: dict[str, Spec] = {
@@ -71,7 +75,9 @@ MODELS: dict[str, Spec] = {
         Anyfuse,
         REGIONS,
         "set encoder, weights on a Laplacian pyramid (ours)",
+        weights="anyfuse",
         needs_weights=True,
+        trained_on=DEFAULT_DATA,
     ),
     "anyfuse-first": Spec(
         Anyfuse,
