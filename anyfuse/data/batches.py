@@ -141,7 +141,7 @@ class TrainingData:
         return torch.rot90(x, turns, (-2, -1))
 
     def varied_pair(self, size: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """An infrared-visible pair as some camera would give it: observed and clean (2, size, size), statistics (2, 2)."""
+        """An infrared-visible pair of some camera: observed and clean (2, size, size), statistics (2, 2)."""
         which = int(torch.multinomial(torch.tensor(self.set_shares["ivf"]), 1, generator=gen))
         groups = self.train["ivf"][which]
         stack = groups[integer(0, len(groups) - 1, gen)]

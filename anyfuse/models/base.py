@@ -79,7 +79,7 @@ class FusionModel(nn.Module):
         raise TypeError(f"{type(self).__name__} has no context")
 
     def with_statistics(self, reduced: Tensor) -> Tensor:
-        """Global features of the whole image with what depends on all of them at once, as their mean; before `context`."""
+        """Global features with what depends on the whole image at once, as its mean; comes before `context`."""
         return reduced
 
     def context(self, reduced: Tensor) -> Context:
