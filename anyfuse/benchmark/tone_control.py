@@ -1,4 +1,4 @@
-"""Does a model do to the light and the contrast what it is told: `anyfuse bench --section control`.
+"""Does a model change light and contrast as instructed: `anyfuse bench --section control`.
 
 On pairs of the test folders, each fused as it is and with each tone asked for:
 
@@ -61,15 +61,15 @@ def choose(data: Path, pairs: int) -> list[tuple[str, str, tuple[Path, ...]]]:
 
     FusionError where there are none.
     """
-    found = {}
+    chosen = {}
     for name, (_, parts) in FOLDERS.items():
         if (data / name).is_dir():
             groups = pair_by_stem([data / name / part for part in parts])[0]
-            found[name] = [(name, stem, paths) for stem, paths in groups.items()]
-    if not found:
+            chosen[name] = [(name, stem, paths) for stem, paths in groups.items()]
+    if not chosen:
         raise FusionError(f"{data}: holds none of {', '.join(FOLDERS)}")
-    each = -(-pairs // len(found)) if pairs else 0
-    return [row for rows in found.values() for row in (rows[:: max(1, len(rows) // each)][:each] if each else rows)]
+    each = -(-pairs // len(chosen)) if pairs else 0
+    return [row for rows in chosen.values() for row in (rows[:: max(1, len(rows) // each)][:each] if each else rows)]
 
 
 def load(name: str, device: str, steps: int = 0, branches: int = 0) -> Fuser:
@@ -140,15 +140,15 @@ def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], 
     """(folder, stem) -> what a file of lines holds of pairs measured with these settings; a line that was cut off is
     passed over.
     """
-    found = {}
+    entries = {}
     for line in path.read_text().splitlines() if path and path.exists() else []:
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
         if row["settings"] == settings:
-            found[row["folder"], row["name"]] = row
-    return found
+            entries[row["folder"], row["name"]] = row
+    return entries
 
 
 def run_tones(

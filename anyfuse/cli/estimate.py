@@ -52,19 +52,19 @@ def estimate(
     if len(images) < 2 and scene:
         raise FusionError("--scene needs two files or more of one scene")
     frames = read_frames(images, white)
-    found: list[tuple[list[str], Estimate]] = []
+    estimates: list[tuple[list[str], Estimate]] = []
     for names, group in [(images, frames)] if scene else [([n], [f]) for n, f in zip(images, frames, strict=True)]:
         infrared = source is Source.infrared or (source is Source.auto and group[0].is_grey)
-        found.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
+        estimates.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
     if as_json:
-        print(json.dumps([row for names, one in found for row in _plain(names, one)], indent=1))
+        print(json.dumps([row for names, one in estimates for row in _plain(names, one)], indent=1))
         return
-    _show(found)
+    _show(estimates)
 
 
-def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
+def _plain(names: list[str], estimate: Estimate) -> list[dict[str, Any]]:
     rows = []
-    for name, role, faults in zip(names, found.roles, found.images, strict=True):
+    for name, role, faults in zip(names, estimate.roles, estimate.images, strict=True):
         listed = {
             fault: {
                 "probability": round(f.probability, 4),
@@ -75,12 +75,18 @@ def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
             for fault, f in faults.items()
         }
         rows.append(
-            {"file": name, "role": role, "task": found.task, "certainty": round(found.certainty, 4), "faults": listed}
+            {
+                "file": name,
+                "role": role,
+                "task": estimate.task,
+                "certainty": round(estimate.certainty, 4),
+                "faults": listed,
+            }
         )
     return rows
 
 
-def _show(found: list[tuple[list[str], Estimate]]) -> None:
+def _show(estimates: list[tuple[list[str], Estimate]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -89,7 +95,7 @@ def _show(found: list[tuple[list[str], Estimate]]) -> None:
     for heading in ("file", "as", "fault", "probability", "strength", ""):
         table.add_column(heading, justify="right" if heading in ("probability", "strength") else "left")
     notes = []
-    for names, one in found:
+    for names, one in estimates:
         for name, role, faults in zip(names, one.roles, one.images, strict=True):
             listed = [(fault, f) for fault, f in faults.items() if f.assumed or f.probability >= SHOWN]
             listed.sort(key=lambda pair: (not pair[1].assumed, -pair[1].probability))

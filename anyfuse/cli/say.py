@@ -23,7 +23,7 @@ def say(
 
 
 def describe(control: Control) -> str:
-    """A line for each wish, the tags last."""
+    """A line for each part of the request, the tags last."""
     lines = [f"fuse: {control.task}"] if control.task else []
     for name, where in control.degradations.items():
         for source, strength in where.items():
@@ -31,7 +31,7 @@ def describe(control: Control) -> str:
             lines.append(f"repair: {name}{place}, {_level(strength)} ({strength:g})")
     lines += [f"tone: {tone}" for tone in control.tone]
     lines += [f"highlight: {name}" + (f" in {colour}" if colour else "") for name, colour in control.segment.items()]
-    lines += [f"keep: {wish}" for wish in control.keep]
+    lines += [f"keep: {thing}" for thing in control.keep]
     return "\n".join([*(lines or ["nothing beyond fusion is asked for"]), f"tags: {control}"])
 
 

@@ -99,7 +99,7 @@ class FusionModel(nn.Module):
 
     def ignored(self, control: Control) -> list[str]:
         """A warning for each part of a request that has no effect with this model."""
-        return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
+        return [] if control.empty else [f"{type(self).__name__} ignores instructions"]
 
     def forward(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor:
         raise NotImplementedError
@@ -140,8 +140,9 @@ class FusionModel(nn.Module):
             )
 
     def prepare(self) -> None:
-        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not
-        to be had.
+        """Loads what the model needs beside its own weights, as a frozen backbone.
+
+        Raises FusionError where that is not available.
         """
 
     # ------------------------------------------------------------------ saving and loading

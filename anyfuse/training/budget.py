@@ -43,17 +43,14 @@ PART = 15_500_000
 
 @dataclass(frozen=True)
 class Budget:
-    """seconds: of training, all runs of a chain together. stop: seconds from its start after which a run takes no more
-    steps, 0: any. workers: processes that make batches. graph: steps become CUDA graphs. compiled: blocks are compiled;
-    both on GPUs alone. steps: of this run at most, 0: any number.
-    """
+    """Limits of a run, and what a GPU may do to be fast."""
 
-    seconds: float
-    stop: float = 0.0
-    workers: int = 12
-    graph: bool = True
-    compiled: bool = True
-    steps: int = 0
+    seconds: float  # of training, all runs of a chain together
+    stop: float = 0.0  # seconds from its start after which a run takes no more steps; 0: no limit
+    workers: int = 12  # processes that make batches
+    graph: bool = True  # steps become CUDA graphs
+    compiled: bool = True  # blocks are compiled, on GPUs
+    steps: int = 0  # of this run at most; 0: any number
 
 
 # ---------------------------------------------------------------------- batches

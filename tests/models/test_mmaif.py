@@ -21,8 +21,8 @@ from anyfuse.image.pyramid import collapse, laplacian_pyramid
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.latent.detail import PYRAMID_LEVELS, Detail
-from anyfuse.models.latent.positions import resize_table, rotary, rotate
 from anyfuse.models.latent.flow import noise
+from anyfuse.models.latent.positions import resize_table, rotary, rotate
 from anyfuse.models.mmaif.blocks import GLU, NAF, Attention, Block, Experts, balance_loss
 from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted

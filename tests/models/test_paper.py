@@ -76,7 +76,9 @@ def test_unifusion() -> None:
 @pytest.mark.parametrize("flow", [False, True])
 def test_mmaif(flow: bool) -> None:
     config = MMAIFConfig.paper(flow=flow, text=24)
-    assert not (config.detail or config.mend or config.mix)
+    assert not (config.detail)
+    assert not (config.mend)
+    assert not (config.mix)
     assert config.moe
     assert config.rope
     assert config.value_residual
@@ -96,7 +98,10 @@ def test_mmaif(flow: bool) -> None:
 
 def test_ditfuse() -> None:
     config = DiTFuseConfig.paper()
-    assert not (config.detail or config.mask or config.aligned or config.mix)
+    assert not (config.detail)
+    assert not (config.mask)
+    assert not (config.aligned)
+    assert not (config.mix)
     assert (config.rope, config.branches, config.steps) == ("line", 3, 50)
     assert {k for k, v in asdict(config).items() if v != asdict(DiTFuseConfig())[k]} == {
         "steps",

@@ -165,11 +165,13 @@ class InstructPairs(Pool):
         key = [VERSION, self.size, self.count, o["both"], o["complements"], self.seed, self.manifest]
         self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
         kinds = [item["kind"] for item in self.items]
-        self.members = {kind: [k for k, found in enumerate(kinds) if found == kind] for kind in self.shares}
+        self.members = {kind: [k for k, own_kind in enumerate(kinds) if own_kind == kind] for kind in self.shares}
         self.ends: np.ndarray | None = None
         if recipe.strategy == "straighten":
             self.ends = self._endpoints(recipe, device, log)
-            self.members = {kind: [k for k in found if k < len(self.ends)] for kind, found in self.members.items()}
+            self.members = {
+                kind: [k for k in own_kind if k < len(self.ends)] for kind, own_kind in self.members.items()
+            }
 
     def _streets(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """CamVid's images with their classes (2, H, W) uint8, to train on and, every tenth, to hold out; none where the
@@ -182,11 +184,11 @@ class InstructPairs(Pool):
                     f"{folders[0]}: street images with classes are not there; give them, or --set options.segment=0"
                 )
             return [], []
-        found = []
+        pairs = []
         for image, labels in pair_by_stem(folders)[0].values():
             both = torch.cat([to_luma(read_image(image).read()), read_image(labels).read()[:1]])
-            found.append((both * 255).round().to(torch.uint8).numpy())
-        return trained_streets(found), found[9::10]
+            pairs.append((both * 255).round().to(torch.uint8).numpy())
+        return trained_streets(pairs), pairs[9::10]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, dict[str, Any]]:
         """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and
@@ -332,12 +334,12 @@ class InstructPairs(Pool):
 
     @torch.inference_mode()
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
-        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model told as the item is and of
+        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model with the item's prompt and of
         the default model; of segment also the mean IoU of the classes there at 0.5.
         """
         assert isinstance(model, DiTFuse)
         teacher, trained, streets = load_model(TEACHER).to(device), self.train, self.streets
-        found: dict[str, dict[str, float]] = {}
+        scores: dict[str, dict[str, float]] = {}
         for kind in self.shares:
             self.train, self.streets = self.held, (streets[1], streets[1])
             places = [k for k in range(len(LAYOUT)) if LAYOUT[k] == kind]
@@ -355,8 +357,8 @@ class InstructPairs(Pool):
             finally:
                 self.train, self.streets = trained, streets
             names = [name for name in rows[0] if all(name in row for row in rows)]
-            found[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
-        return found
+            scores[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
+        return scores
 
 
 def trained_streets(images: Sequence[Street]) -> list[Street]:

@@ -80,15 +80,15 @@ class Instruct(SingleLossStrategy):
         now = share * goal + (1 - share) * origin
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
         condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, there)
-        found = model.dit.velocity_cached(now, t, condition)
-        total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
+        predicted = model.dit.velocity_cached(now, t, condition)
+        total = flow_loss(predicted.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
         chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
         if self.options["image"] and self.options["decoded"] and len(chosen):
             assert batch.truth is not None
-            result = (now + (1 - share) * found.latents)[chosen]
-            fused = model.render(result, None if found.guide is None else found.guide[chosen], sources[chosen])
+            result = (now + (1 - share) * predicted.latents)[chosen]
+            fused = model.render(result, None if predicted.guide is None else predicted.guide[chosen], sources[chosen])
             part = Batch(batch.task, batch.sources[chosen], batch.clean[chosen], batch.truth[chosen])
             losses, more = split_losses(fused, [part], self.recipe.losses)
             total, log = total + self.options["image"] * losses.mean(), log | more
@@ -96,7 +96,7 @@ class Instruct(SingleLossStrategy):
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
         if model.mask_head is not None and self.options["mask"] and bool(asked.any()):
-            logits = model.mask_head(found.tokens[asked], sources[asked])
+            logits = model.mask_head(predicted.tokens[asked], sources[asked])
             wrong = F.cross_entropy(logits, batch.classes[asked], ignore_index=-1)
             total = total + self.options["mask"] * wrong
             log["mask"] = float(wrong.detach())
