@@ -51,7 +51,7 @@ def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fault:
-    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in data/degrade.py, if it is
+    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in degradation/plan.py, if it is
     there. threshold: probability from which it is assumed.
     """
 

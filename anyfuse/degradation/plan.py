@@ -25,7 +25,7 @@ from .depth import plausible_depth
 from .operation import Degraded
 
 FAULT_OF = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
-"""Operations of data/degrade.py that go by another name in words."""
+"""Operations of degradation/plan.py that go by another name in words."""
 COVERED_BY = {"noise": ("noise", "sensor_noise")}
 """Repairs that go under the first one's number: the menus of training have no sensor noise."""
 

@@ -5,7 +5,7 @@ pairs that it makes.
 
 writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths CASE_STRENGTHS (on the first
 source that may have it, on the last, on all; weather on all visible ones), `COMBINED` combinations of two or three as
-data/degrade.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
+degradation/plan.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
 minutes.
 """
 

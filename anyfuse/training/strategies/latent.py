@@ -2,7 +2,7 @@
 2503.14944).
 
     pool        clean pairs of every task, their target, and the pair degraded by one to three operations
-                (data/degrade.py); made once, kept on
+                (degradation/plan.py); made once, kept on
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
     target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the
                 paper takes SwinFusion's
@@ -65,7 +65,7 @@ class Latent(SingleLossStrategy):
         """The sum of all losses, and each for the log."""
         given = [b for b in batches if isinstance(b, LatentBatch) and b.latents is not None and b.goal is not None]
         if len(given) != len(batches):
-            raise FusionError("strategy 'latent' needs pairs with latents: see training.latent.DegradedPairs")
+            raise FusionError("strategy 'latent' needs pairs with latents: see training.pools.degraded_pairs")
         latents = torch.cat([b.latents for b in given if b.latents is not None])
         goal = torch.cat([b.goal for b in given if b.goal is not None])
         text = self._text([plans for b in given for plans in b.plans], latents)
