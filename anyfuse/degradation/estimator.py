@@ -51,13 +51,11 @@ def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fault:
-    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in degradation/plan.py, if it is
-    there. threshold: probability from which it is assumed.
-    """
+    """An estimated degradation."""
 
-    probability: float
-    strength: float
-    threshold: float
+    probability: float  # 0 to 1, that the image has it
+    strength: float  # 0 to 1, as in degradation/plan.py, if the image has it
+    threshold: float  # probability from which it is assumed
 
     @property
     def assumed(self) -> bool:
@@ -66,15 +64,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class Estimate:
-    """task: ivf, mef, mff, mif or None (one image, or neither given nor clear). certainty: its probability, 1 where it
-    was given. roles: of each image. images: for each image, in the order given, every fault that it may have by its
-    role; mif has none.
-    """
+    """The degradations of one image, or of several of one scene."""
 
-    task: str | None
-    certainty: float
-    roles: tuple[str, ...]
-    images: tuple[Mapping[str, Fault], ...]
+    task: str | None  # ivf, mef, mff, mif; None: one image, or neither given nor clear
+    certainty: float  # probability of the task; 1 where it was given
+    roles: tuple[str, ...]  # of each image
+    images: tuple[Mapping[str, Fault], ...]  # of each image: degradations that its role may have; mif has none
 
     def assumed(self) -> list[dict[str, Any]]:
         """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability,
@@ -233,14 +228,19 @@ def estimate(
     infrared: bool = False,
     model: Estimator | None = None,
 ) -> Estimate:
-    """What is wrong with one image, or with several of one scene.
+    """Estimates the degradations of one image, or of several of one scene.
 
-    images: (1 or 3, H, W) in [0, 1], all of one size; luma counts, and which of them have colour. Windows of large
-    images are looked at, pixel by pixel.
-    task: ivf, mef, mff or mif; None: guessed of two images or more, from the first two by role. order: places of the
-    images by role, infrared or darker first; None: grey before colour, darker before brighter. infrared: a single image
-    is an infrared one.
-    model: an Estimator; None: the one of the package. Raises FusionError for other shapes and tasks.
+    Args:
+        images: (1 or 3, H, W) in [0, 1], all of one size. Luma is used, and which of them have colour. Large images are
+        read
+            in windows at full resolution.
+        task: ivf, mef, mff or mif; None: estimated for two images or more, from the first two by role.
+        order: indices of the images by role, infrared or darker first; None: grey before colour, darker before
+        brighter. infrared: whether a single image is an infrared one.
+        model: an Estimator; None: the one of the package.
+
+    Raises:
+        FusionError: another shape or an unknown task.
     """
     for image in images:
         if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
@@ -258,7 +258,7 @@ def estimate(
 def estimate_stack(
     stack: Stack, task: str | None = None, *, order: Sequence[int] | None = None, infrared: bool = False
 ) -> Estimate:
-    """As `estimate`, of a stack; no more of a large image is read than is looked at."""
+    """As `estimate`, for a stack; only the windows of a large image are read."""
     places = windows(stack.height, stack.width)
     looks = [_Look([to_luma(f.read(w))[0] for w in places], not f.is_grey, f.brightness) for f in stack.frames]
     return _estimate(looks, task, order, infrared, built_in())

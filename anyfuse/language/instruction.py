@@ -21,11 +21,13 @@ SECTIONS = ("FUSION", "CONTROL", "RESTORE", "KEEP", "SEG")
 def parse_instruction(text: str, *, learned: bool = True, words: str = "all") -> Control:
     """An instruction in plain English, in tags, or in both -> Control.
 
-    text: the instruction; empty text asks for nothing.
-    learned: whether the network reads words that are not in the lexicon.
-    words: 'all', or 'known', which leaves out the phrases of the lexicon that are held out for tests.
+    Args:
+        text: the instruction; empty text requests nothing.
+        learned: whether the network reads words that are not in the lexicon.
+        words: 'all', or 'known', which leaves out the phrases of the lexicon that are held out for tests.
 
-    Raises FusionError for a request that is not understood; the error lists what can be requested.
+    Raises:
+        FusionError: a request that is not understood; the error lists what can be requested.
     """
     if not text.strip():
         return Control(text=text)

@@ -83,12 +83,14 @@ class FusionModel(nn.Module):
         raise TypeError(f"{type(self).__name__} has no context")
 
     def condition(self, control: Control, order: Sequence[int]) -> Any:
-        """What a user asks for, as a value that `forward`, `weights` and `explain` take.
+        """A user's request as a value for `forward`, `weights` and `explain`. The model keeps no state of it.
 
-        The model keeps no state of it.
+        Args:
+            control: the request.
+            order: for each source that the model gets, its place in the user's list.
 
-        order: for each source that the model gets, its place in the user's list.
-        Raises FusionError for a request that the model cannot fulfil.
+        Raises:
+            FusionError: the model cannot fulfil the request.
         """
         if control.degradations or control.tone or control.segment:
             raise FusionError(
@@ -102,6 +104,16 @@ class FusionModel(nn.Module):
         return [] if control.empty else [f"{type(self).__name__} ignores instructions"]
 
     def forward(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor:
+        """Fuses a batch of sets.
+
+        Args:
+            sources: (B, N, C, H, W) in [0, 1], H and W multiples of `stride`.
+            condition: of `condition`; None: no request.
+            context: of `context`, cropped to the tile; None: it is computed from `sources`.
+
+        Returns:
+            (B, C, H, W) in [0, 1].
+        """
         raise NotImplementedError
 
     def weights(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor | None:

@@ -92,7 +92,9 @@ def test_pairs_fused_at_once_keep_their_own_instructions() -> None:
     assert len({one.tobytes() for one in alone}) == 4
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
-            for one, same in zip(alone, pool.map(lambda instruction: fuser(pair, say=instruction), instructions), strict=True):
+            for one, same in zip(
+                alone, pool.map(lambda instruction: fuser(pair, say=instruction), instructions), strict=True
+            ):
                 assert np.array_equal(one, same)
 
 

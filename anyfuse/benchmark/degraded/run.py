@@ -316,10 +316,10 @@ NOTE = (
     f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} "
     f"counts as {HIGHEST:.0f}. "
     f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) with the true "
-    "degradations, strengths and directions, which are unknown for a real image; then the default model. In brackets the "
-    "model's condition: the true degradations with their strength (exact) or in words (oracle), the estimator's "
-    "(estimate), an instruction to restore nothing (none), as many wrong degradations (wrong). 'Won': single operations "
-    "on which a row has a higher PSNR than both baselines."
+    "degradations, strengths and directions, which are unknown for a real image; then the default model. In "
+    "brackets the model's condition: the true degradations with their strength (exact) or in words (oracle), the "
+    "estimator's (estimate), an instruction to restore nothing (none), as many wrong degradations (wrong). 'Won': "
+    "single operations on which a row has a higher PSNR than both baselines."
 )
 
 

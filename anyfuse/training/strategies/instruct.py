@@ -1,5 +1,5 @@
-"""Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (pools/instructions.py): strategies 'instruct' and
-'straighten'.
+"""Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (pools/instructions.py): strategies 'instruct'
+and 'straighten'.
 
     instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without
                 config.mix: of v = x_1 - x_0), each channel by
@@ -71,7 +71,8 @@ class Instruct(SingleLossStrategy):
         """The sum of all losses, and each for the log."""
         if len(batches) != 1 or not isinstance(batches[0], InstructBatch):
             raise FusionError(
-                f"strategy '{self.recipe.strategy}' needs items of a pool: see training.pools.instructions.InstructPairs"
+                f"strategy '{self.recipe.strategy}' needs items of a pool, see "
+                "training.pools.instructions.InstructPairs"
             )
         batch = batches[0]
         latents, goal, there, asked = batch.latents, batch.goal, batch.there, batch.asked
