@@ -61,7 +61,7 @@ KEEPABLE = (*CLASSES, *DEGRADATIONS, *ASPECTS, "image")
 
 @dataclass(frozen=True)
 class Control:
-    """What is asked of a model. Every field may be empty; Control() asks for nothing.
+    """A request to a model. Every field may be empty; Control() requests nothing.
 
     task: ivf (infrared + visible), mef (multi-exposure), mff (multi-focus), mif (medical); None: not named.
     degradations: what to restore, name -> {source: strength in [0, 1]}; a plain number is {'all': number}. Sources:
@@ -136,7 +136,7 @@ class Control:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether it requests nothing."""
         return self == Control()
 
     def strength(self, name: str, source: str = "all") -> float:

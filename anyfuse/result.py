@@ -1,4 +1,4 @@
-"""What a fusion gives: the pixels and their report, and the files that can come of them."""
+"""The result of a fusion: pixels, report, and the files they are written to."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Does a model find the class that a word names: `anyfuse bench --section segmentation`, on CamVid.
 
-Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its
-probability is above 0.5, and, in a second table, where it is the largest of what all eleven words gave. IoU per class
-over all images together and their mean, and the confusion of words: of the pixels that a word marked, the share that
-belongs to each class. Pixels without a label count nowhere. The model sees luma.
+Each class is requested by its word alone, and a test image stands for both images of a pair. A pixel is of a class
+where its probability is above 0.5, and, in a second table, where it is the largest of what all eleven words gave. IoU
+per class over all images together and their mean, and the confusion of words: of the pixels that a word marked, the
+share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> tuple
 def run_words(
     model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.device
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Both tables of a model on what `read` gives, as numbers and as Markdown."""
+    """Both tables of a model on the pairs of `read`, as numbers and as Markdown."""
     half, most = of_words(model, data, device)
     words, lines = report("each word by itself", half, data)
     chosen, more = report("the likeliest of all words", most, data)

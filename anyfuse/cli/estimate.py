@@ -1,4 +1,4 @@
-"""`anyfuse estimate`: what seems wrong with images, and how sure that is."""
+"""`anyfuse estimate`: blind estimation of degradations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SHOWN = 0.1
 
 Images = Annotated[list[str], typer.Argument(metavar="FILE...", help="Image files.")]
 Scene = Annotated[
-    bool, typer.Option("--scene", help="The files show one scene, and their task is guessed. Else each stands alone.")
+    bool,
+    typer.Option(
+        "--scene", help="The files show one scene; their task is estimated too. Otherwise each file is taken alone."
+    ),
 ]
 Task = Annotated[
     str | None,
@@ -31,7 +34,7 @@ Task = Annotated[
     ),
 ]
 SourceKind = Annotated[
-    Source, typer.Option(help="Of files that stand alone: infrared or visible. auto takes grey ones for infrared.")
+    Source, typer.Option(help="Kind of single files: infrared or visible. auto: grey files are infrared.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with all degradations.")]
 
@@ -44,7 +47,7 @@ def estimate(
     white: White = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what seems wrong with images: haze, noise, blur and others, with probability and strength."""
+    """Estimate the degradations of images: haze, noise, blur and others, with probability and strength."""
     from ..degradation.estimator import estimate_stack
     from ..image.stack import Stack
     from ..io.frames import read_frames

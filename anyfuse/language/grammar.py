@@ -42,7 +42,7 @@ class Item:
 
 @dataclass
 class Request:
-    """What was asked for; the fields of a Control."""
+    """A request; the fields of a Control."""
 
     task: str | None = None
     degradations: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -86,8 +86,8 @@ def cannot(what: str) -> FusionError:
 
 
 def read(items: list[Item]) -> Request:
-    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is asked
-    for.
+    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is
+    requested for.
     """
     segments = _segments(items)
     _actions(segments)

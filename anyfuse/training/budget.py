@@ -273,7 +273,7 @@ def train_for(
 ) -> dict[str, Any]:
     """Trains for the budget's seconds and writes everything to `out`; returns the facts of the run.
 
-    resume: folder with the weights and the parts of an earlier run, from which this one goes on.
+    resume: folder with the weights and the parts of an earlier run, which this one resumes.
     """
     began = time.monotonic()
     out, place = Path(out), torch.device(device)
@@ -321,7 +321,7 @@ def train_for(
 class Progress:
     """Steps and seconds of a run, and a row of the log now and then.
 
-    first, spent: steps and seconds of the earlier run that this one goes on from.
+    first, spent: steps and seconds of the earlier run that this one resumes.
     """
 
     def __init__(self, first: int, spent: float, log: Callable[[str], None]) -> None:

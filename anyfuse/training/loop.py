@@ -40,7 +40,7 @@ class Ema:
 
 
 class PythonRandom:
-    """Python's random numbers as a part of a run: `rng` goes on where the checkpoint left it."""
+    """Python's random numbers as a part of a run: `rng` resumes at the checkpoint."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)

@@ -115,7 +115,7 @@ def run_degraded(
     """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and
     OUT/fused.
 
-    limit: of each kind and task only the first so many. A case that fails is in `failures`. Raises FusionError where
+    limit: only the first N of each kind and task. A case that fails is in `failures`. Raises FusionError where
     nothing can be run.
     """
     for way in say:

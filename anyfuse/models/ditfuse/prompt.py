@@ -37,7 +37,7 @@ TONE_REQUESTS: dict[str, tuple[str, ...]] = {
     "CONTRAST-": ("less contrast", "reduce the contrast", "lower the contrast"),
 }
 SHOWING = ("highlight the {}", "show the {}", "mark the {}")
-"""Of each row the first is what is said in use; training draws one."""
+"""The first of each row is used for inference; training draws one."""
 
 PAD, NOTHING, IMAGES = "<pad>", "<cfg>", "<images>"
 TAG_OF = {task: tag for tag, task in SUBTASKS.items() if task in REQUESTS}

@@ -105,7 +105,7 @@ class Pool:
     """Fixed crops (count, 3, S, S) uint8 and the teacher's maps of them (count, 4, E, S/16, S/16) float16, on disk in
     `folder`.
 
-    Made at the first use, in parts, so that an interrupted making goes on; made anew where recipe, images or teacher
+    Made at the first use, in parts, so an interrupted run resumes; made anew where recipe, images or teacher
     changed.
     """
 

@@ -7,7 +7,7 @@
     jitter     a little noise on the latents, so that what a transformer makes nearly right is decoded nearly right
     mean, std  of each channel over crops of training images, taken at the end; latents are used less mean, by deviation
 
-MMAIF (ICCV 2025) takes a pretrained RGB tokenizer; this is what stands in for it where a CPU is to do the work.
+MMAIF (ICCV 2025) uses a pretrained RGB tokenizer; this is a replacement that a CPU can run.
 """
 
 from __future__ import annotations

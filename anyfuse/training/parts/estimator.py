@@ -254,7 +254,7 @@ def menus() -> Tensor:
 
 
 def fit(model: Estimator, rows: Rows, plan: EstimatePlan, out: Path, resume: bool, log: Callable[[str], None]) -> None:
-    """Trains both networks on the training rows, in place; goes on from `out`/last.pt of the same plan and rows."""
+    """Trains both networks on the training rows, in place; resumes from `out`/last.pt of the same plan and rows."""
     spread = torch.cat([rows.x.std(0), rows.pair.std(0)])
     model.mean.copy_(torch.cat([rows.x.mean(0), rows.pair.mean(0)]))
     model.spread.copy_(spread.clamp_min(0.01))

@@ -86,7 +86,7 @@ def train_language(
 ) -> Path:
     """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
 
-    The same seed gives the same weights on one machine. Goes on from a last.pt of the same recipe, to the bit.
+    The same seed gives the same weights on one machine. Resumes from a last.pt of the same recipe, to the bit.
     Raises FusionError for a recipe without steps or texts.
     """
     if recipe.steps < 1 or recipe.batch < 1:

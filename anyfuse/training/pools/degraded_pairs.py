@@ -24,7 +24,7 @@ from .base import TEACHER, Pool, pool_seed
 VERSION = 2
 """Of the pool: to be raised where making it changes."""
 LARGEST = 5
-"""Weather is that of a picture up to so many times as high as the crop."""
+"""Weather is drawn for a picture up to N times as high as the crop."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000,
     "clean": 0.15,
@@ -46,13 +46,11 @@ of several seeds share a pool; -1: the run's.
 
 @dataclass
 class LatentBatch(Batch):
-    """Batch of degraded sources: clean are the sources before, truth the target; latents (B, 32, h, w) of the sources,
-    goal (B, 16, h, w) of the target; plans: per pair what was done to each source.
-    """
+    """Batch of degraded sources; `clean` are the sources before, `truth` the target."""
 
-    latents: Tensor | None = None
-    goal: Tensor | None = None
-    plans: Sequence[tuple[DegradationPlan, ...]] = ()
+    latents: Tensor | None = None  # of the sources, (B, 32, h, w)
+    goal: Tensor | None = None  # latents of the target, (B, 16, h, w)
+    plans: Sequence[tuple[DegradationPlan, ...]] = ()  # per pair: the degradations of each source
 
 
 class Words(Protocol):
@@ -70,7 +68,7 @@ class Words(Protocol):
 class DegradedPairs(Pool):
     """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
 
-    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in
+    An interrupted run resumes; another codec gets its own file of latents there. scored: pairs per task in
     `scores`.
     """
 

@@ -102,10 +102,10 @@ DEFAULTS: dict[str, float] = {
 }
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views
 (paper's command: 0.25); complements: share of M3 pairs of which one view has other tones. drop: share without any
-condition; wordless: with the images alone; untold: share of real pairs whose subtask is not said, as most users do not
-say it. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters,
-0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image. at_start:
-share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
+condition; wordless: with the images alone; untold: share of real pairs without a subtask in the prompt, as most users
+leave it out. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the
+adapters, 0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image.
+at_start: share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
 """
 
 REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
@@ -119,18 +119,15 @@ REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
 
 @dataclass(kw_only=True)
 class InstructBatch(Batch):
-    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose
-    images count; classes (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a
-    class, and some pixel has a known one; origin (B, 16, h, w): the noise that goes with the goal, of 'straighten'.
-    """
+    """Batch of pairs with prompts."""
 
-    latents: Tensor
-    goal: Tensor
-    there: Tensor
-    classes: Tensor
-    asked: Tensor
-    origin: Tensor | None = None
-    prompts: Sequence[str]
+    latents: Tensor  # of the sources, (B, 2, 16, h, w)
+    goal: Tensor  # latents of the target, (B, 16, h, w)
+    has_images: Tensor  # (B,) bool: the condition has images
+    classes: Tensor  # (B, H, W): numbers in control.CLASSES, -1 where unknown
+    has_mask: Tensor  # (B,) bool: the prompt names a class, and some pixel has a known one
+    origin: Tensor | None = None  # the noise that belongs to the goal, (B, 16, h, w), for 'straighten'
+    prompts: Sequence[str]  # B
 
 
 class InstructPairs(Pool):
@@ -274,7 +271,7 @@ class InstructPairs(Pool):
         classes = (pixels[:, 3] * 255).round().long()
         classes[classes == UNLABELLED] = -1
         said = [self.say(self.items[item], labels, gen) for item, labels in zip(index, classes, strict=True)]
-        prompts, there, asked = zip(*said, strict=True)
+        prompts, has_images, has_mask = zip(*said, strict=True)
         batch = InstructBatch(
             task,
             pixels[:, :2, None],
@@ -282,9 +279,9 @@ class InstructPairs(Pool):
             pixels[:, 2],
             latents=codes[:, :2],
             goal=codes[:, 2],
-            there=torch.tensor(there),
+            has_images=torch.tensor(has_images),
             classes=classes,
-            asked=torch.tensor(asked) & (classes >= 0).flatten(1).any(1),
+            has_mask=torch.tensor(has_mask) & (classes >= 0).flatten(1).any(1),
             prompts=prompts,
         )
         if self.ends is not None:
@@ -295,7 +292,7 @@ class InstructPairs(Pool):
     def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, bool]:
         """The prompt of an item, whether its images count, and whether it names classes.
 
-        A tone is never asked for without words.
+        A tone always comes with words.
         """
         rng = random.Random(int(torch.randint(2**31 - 1, (), generator=gen)))
         if rng.random() < self.options["drop"]:

@@ -60,7 +60,7 @@ class Instruct(SingleLossStrategy):
     def times(self, batch: InstructBatch) -> Tensor:
         """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
         t = draw_times(batch.goal, self.options["at_start"])
-        start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
+        start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.has_mask
         return t.masked_fill(start, 0.0)
 
     def origin(self, batch: InstructBatch) -> Tensor:
@@ -75,17 +75,17 @@ class Instruct(SingleLossStrategy):
                 "training.pools.instructions.InstructPairs"
             )
         batch = batches[0]
-        latents, goal, there, asked = batch.latents, batch.goal, batch.there, batch.asked
+        latents, goal, has_images, has_mask = batch.latents, batch.goal, batch.has_images, batch.has_mask
         model, t, origin = self.model, self.times(batch), self.origin(batch)
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
-        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, there)
+        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, has_images)
         predicted = model.dit.velocity_cached(now, t, condition)
         total = flow_loss(predicted.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
-        chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
+        chosen = has_images.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
         if self.options["image"] and self.options["decoded"] and len(chosen):
             assert batch.truth is not None
             result = (now + (1 - share) * predicted.latents)[chosen]
@@ -96,9 +96,9 @@ class Instruct(SingleLossStrategy):
             with torch.no_grad():
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
-        if model.mask_head is not None and self.options["mask"] and bool(asked.any()):
-            logits = model.mask_head(predicted.tokens[asked], sources[asked])
-            wrong = F.cross_entropy(logits, batch.classes[asked], ignore_index=-1)
+        if model.mask_head is not None and self.options["mask"] and bool(has_mask.any()):
+            logits = model.mask_head(predicted.tokens[has_mask], sources[has_mask])
+            wrong = F.cross_entropy(logits, batch.classes[has_mask], ignore_index=-1)
             total = total + self.options["mask"] * wrong
             log["mask"] = float(wrong.detach())
         return total, log
