@@ -147,7 +147,7 @@ def run_bench_degraded(
 
 
 def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
-    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before
+    """Our trivial rows of the first image that the peers have trivial rows of. A wrong file is then refused before
     anything is fused.
     """
     images = {r.image for r in listed if r.method in PEER_TRIVIAL}

@@ -178,12 +178,12 @@ def data_uri(path: Path) -> str:
 
 def pictures(result: Bench, count: int) -> str:
     """Inputs and results of `count` images spread over the set; click zooms all of a row at once."""
-    stems = [s for s in result.groups if any(s in found for found in result.fused.values())]
+    stems = [s for s in result.groups if any(s in files for files in result.fused.values())]
     chosen = stems[:: max(1, len(stems) // max(1, count))][:count]
     out = []
     for stem in chosen:
         figures = [(f"source {k + 1}", p) for k, p in enumerate(result.groups[stem])]
-        figures += [(method, found[stem]) for method, found in result.fused.items() if stem in found]
+        figures += [(method, files[stem]) for method, files in result.fused.items() if stem in files]
         inner = "".join(
             f'<figure><div><img src="{data_uri(p)}" '
             f'alt="{html.escape(n)}"></div><figcaption>{html.escape(n)}</figcaption></figure>'

@@ -36,7 +36,7 @@ RANKED = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "mef_ssim")
 
 @dataclass
 class Bench:
-    """What a run gives: rows, protocol, seconds by method and image, failures by image, groups of source files."""
+    """The result of a run: rows, protocol, seconds by method and image, failures by image, groups of source files."""
 
     protocol: Protocol
     rows: list[Row]
@@ -271,7 +271,7 @@ def _trivial(lumas: list[Tensor]) -> list[tuple[str, Callable[[], Tensor]]]:
 
 
 def _fuse(fuser: Fuser, stack: Stack, roles: list[int], target: Path, grey: str, seconds: list[float]) -> Tensor:
-    """Fuses, times, saves and gives the grey levels of what was saved."""
+    """Fuses, times and saves; returns the grey levels of the saved image."""
     frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
     if not seconds:  # the first call warms caches up
         fuser.run(frames, keep_order=True)

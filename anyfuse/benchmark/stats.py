@@ -55,19 +55,19 @@ class Table:
             self.origin[row.method] = row.origin
         self.images = list(dict.fromkeys(row.image for row in rows))
         self.methods = list(self.by_method)
-        self.ranked = [m for m, found in self.by_method.items() if 2 * len(found) >= len(self.images)]
+        self.ranked = [m for m, own in self.by_method.items() if 2 * len(own) >= len(self.images)]
         self.common = [i for i in self.images if all(i in self.by_method[m] for m in self.ranked)]
         self.metrics = list(dict.fromkeys(name for row in rows for name in row.values if name in better))
 
     def values(self, method: str, metric: str, images: Sequence[str] | None = None) -> list[float]:
-        found = self.by_method[method]
-        chosen = [i for i in (self.images if images is None else images) if i in found]
-        return [found[i][metric] for i in chosen if metric in found[i]]
+        rows = self.by_method[method]
+        chosen = [i for i in (self.images if images is None else images) if i in rows]
+        return [rows[i][metric] for i in chosen if metric in rows[i]]
 
     def means(self, metric: str, images: Sequence[str] | None = None) -> dict[str, Mean]:
         """Method -> mean; methods without the metric are left out."""
-        found = {m: self.values(m, metric, images) for m in self.methods}
-        return {m: mean_of(v) for m, v in found.items() if v}
+        values = {m: self.values(m, metric, images) for m in self.methods}
+        return {m: mean_of(v) for m, v in values.items() if v}
 
     def defined(self, metric: str) -> tuple[list[str], list[str]]:
         """Ranked methods whose scores are not NaN on at least half of the common images, and the common images on which
@@ -76,7 +76,7 @@ class Table:
         A method that is left out has no rank in this metric: a copy of a source has no SCD.
         """
         holes = {m: {i for i in self.common if math.isnan(self._at(m, i, metric))} for m in self.ranked}
-        methods = [m for m, found in holes.items() if 2 * len(found) <= len(self.common)]
+        methods = [m for m, missing in holes.items() if 2 * len(missing) <= len(self.common)]
         return methods, [i for i in self.common if not any(i in holes[m] for m in methods)]
 
     def _at(self, method: str, image: str, metric: str) -> float:
@@ -97,8 +97,8 @@ class Table:
     def mean_ranks(self, metrics: Sequence[str]) -> dict[str, float]:
         """Method -> mean of its ranks, best first, over those metrics that were scored for every ranked method."""
         columns = [self.ranks(m) for m in self.counted(metrics)]
-        found = {m: [c[m] for c in columns if m in c] for m in self.ranked}
-        out = {m: float(np.mean(ranks)) for m, ranks in found.items() if ranks}
+        collected = {m: [c[m] for c in columns if m in c] for m in self.ranked}
+        out = {m: float(np.mean(ranks)) for m, ranks in collected.items() if ranks}
         return dict(sorted(out.items(), key=lambda item: item[1]))
 
     def counted(self, metrics: Sequence[str]) -> list[str]:

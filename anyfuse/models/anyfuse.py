@@ -39,20 +39,16 @@ DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 @dataclass(frozen=True)
 class AnyfuseConfig:
-    """Channels at 1/2, 1/4, 1/8 and below 1/8 of the image size; blocks per scale of the context; residual bound.
+    """Shape of the default model."""
 
-    mixing, pyramid: without them an input does not see the others, or the finest weights apply to pixels (for
-    ablations).
-    """
-
-    half: int = 8
-    quarter: int = 24
-    eighth: int = 32
-    deep: int = 48
-    blocks: int = 2
-    margin: float = 0.5
-    mixing: bool = True
-    pyramid: bool = True
+    half: int = 8  # channels at 1/2 of the image size
+    quarter: int = 24  # channels at 1/4
+    eighth: int = 32  # channels at 1/8
+    deep: int = 48  # channels below 1/8
+    blocks: int = 2  # blocks per scale of the context
+    margin: float = 0.5  # bound of the residual
+    mixing: bool = True  # False: an input does not see the others (ablation)
+    pyramid: bool = True  # False: the finest weights apply to pixels (ablation)
 
 
 class Stem(nn.Module):
