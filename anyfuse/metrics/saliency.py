@@ -31,6 +31,8 @@ LEAST = 10.0
 LIT, OVER_INFRARED = 200.0, 60.0
 COARSE, EVEN = 31, 3.0
 """Blotches: pixels over which variation is slow, and levels of it below which a source is even."""
+ROUNDING = 1e-5
+"""Levels of variation that arithmetic alone may give a copy."""
 DARK, EXPOSED, WINDOW = 40.0, (64.0, 192.0), 15
 """Noise: mean level of a dark place, of a well exposed one, and the pixels over which means are taken."""
 TELLING = 4.0
@@ -112,16 +114,16 @@ def blotch(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tens
     """
     s = Shared.of(fused, sources, shared)
     s.at_least(COARSE + 1, COARSE + 1, "blotch")
+    images = s.images.double()  # differences of squares
     taps = gaussian_taps(2 * COARSE + 1, COARSE / 2)
-    slow = separable(s.images, taps, taps, "symmetric")
-    detail = s.images - slow
+    slow = separable(images, taps, taps, "symmetric")
+    detail = images - slow
     followed = _over((detail[:, :1] - detail[:, 1:]).abs(), COARSE).argmin(1, keepdim=True)
-    centred = slow - slow.mean((2, 3), keepdim=True)  # keeps the difference of squares exact
+    centred = slow - slow.mean((2, 3), keepdim=True)
     varied = safe_sqrt((_over(centred * centred, COARSE) - _over(centred, COARSE) ** 2).clamp_min(0))
     even = varied[:, 1:].gather(1, followed)[:, 0] < EVEN
-    slack = 1e-5 if s.images.dtype == torch.float64 else 1e-2  # rounding must not turn a copy into a blotch
-    beyond = (varied[:, 0] - varied[:, 1:].amax(1) - slack).clamp_min(0)
-    return (beyond * even).sum((1, 2)) / even.sum((1, 2)).clamp_min(1)
+    beyond = (varied[:, 0] - varied[:, 1:].amax(1) - ROUNDING).clamp_min(0)
+    return ((beyond * even).sum((1, 2)) / even.sum((1, 2)).clamp_min(1)).to(s.images)
 
 
 def gradient_kept(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
@@ -239,7 +241,9 @@ def sharp_share(fused: Tensor, sources: Tensor, truth: Tensor) -> Tensor:
     it than to any other. NaN where no pixel tells.
     """
     if truth.shape != fused.shape:
-        raise FusionError(f"truth {tuple(truth.shape)} and fused {tuple(fused.shape)} differ in size: give one of one size")
+        raise FusionError(
+            f"truth {tuple(truth.shape)} and fused {tuple(fused.shape)} differ in size: give one of one size"
+        )
     index = truth.long()[:, None]
     sharp = sources.gather(1, index)
     other = torch.ones_like(sources, dtype=torch.bool).scatter(1, index, False)

@@ -138,15 +138,29 @@ METRICS: dict[str, Metric] = {
     "halo_16": Metric("halo_16", halo.halo_16, "lower", (0, INF), "halo", "anyfuse", "halo"),
     # what people look at
     "target_contrast": Metric(
-        "target_contrast", saliency.target_contrast, "higher", (-INF, INF), "saliency", "anyfuse: hot pixels over their ring"
+        "target_contrast",
+        saliency.target_contrast,
+        "higher",
+        (-INF, INF),
+        "saliency",
+        "anyfuse: hot pixels over their ring",
     ),
     "target_level": Metric(
         "target_level", saliency.target_level, "higher", (0, INF), "saliency", "anyfuse: hot pixels over infrared"
     ),
-    "lit_level": Metric("lit_level", saliency.lit_level, "higher", (0, INF), "saliency", "anyfuse: lit pixels over visible"),
-    "blotch": Metric("blotch", saliency.blotch, "lower", (0, 127.5), "saliency", "anyfuse: slow variation of no source"),
+    "lit_level": Metric(
+        "lit_level", saliency.lit_level, "higher", (0, INF), "saliency", "anyfuse: lit pixels over visible"
+    ),
+    "blotch": Metric(
+        "blotch", saliency.blotch, "lower", (0, 127.5), "saliency", "anyfuse: slow variation of no source"
+    ),
     "gradient_kept": Metric(
-        "gradient_kept", saliency.gradient_kept, "higher", (0, 1), "saliency", "anyfuse: of the strongest source gradient"
+        "gradient_kept",
+        saliency.gradient_kept,
+        "higher",
+        (0, 1),
+        "saliency",
+        "anyfuse: of the strongest source gradient",
     ),
     "dark_noise": Metric(
         "dark_noise", saliency.dark_noise, "lower", (-INF, INF), "saliency", "anyfuse: noise of the darkest exposure"
