@@ -297,7 +297,7 @@ def test_images_without_a_target_do_not_count() -> None:
             Row(str(image), "keeps", "", {"target_contrast": 0.9 if seen else math.nan, "blotch": 0.1}),
             Row(str(image), "erases", "", {"target_contrast": 0.2 if seen else math.nan, "blotch": 0.0}),
         ]
-    better = {name: METRICS[name].better for name in ("target_contrast", "blotch")}
+    better: dict[str, str] = {name: METRICS[name].better for name in ("target_contrast", "blotch")}
     table = Table(rows, better, sparse_metrics())
     assert table.means("target_contrast")["keeps"].value == 0.9
     assert table.means("target_contrast")["keeps"].missing == 4

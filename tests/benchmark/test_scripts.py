@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -408,7 +409,16 @@ def test_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     choose = script("choose")
     data = tmp_path / "data"
-    folders = ["ivif/ir", "ivif/vis", "ivif-llvip/ir", "ivif-llvip/vis", "nir-epfl/ir", "nir-epfl/vis", "mef/under", "mef/over"]
+    folders = [
+        "ivif/ir",
+        "ivif/vis",
+        "ivif-llvip/ir",
+        "ivif-llvip/vis",
+        "nir-epfl/ir",
+        "nir-epfl/vis",
+        "mef/under",
+        "mef/over",
+    ]
     folders += [f"mif/{m}-mri/{k}" for m in ("ct", "pet", "spect") for k in (m, "mri")]
     for seed, name in enumerate([*folders, "natural"]):
         for index in range(10):
