@@ -1,4 +1,4 @@
-# Two commands set everything up: make demo, make test.
+# Each command sets up what it needs: make demo, make test, make docs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -8,7 +8,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo
 
@@ -21,3 +21,12 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell .
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+# The pages of docs/ with the API reference; a broken link is an error. The result is in site/.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -21,14 +21,16 @@ from .runtime import parse_bytes, pick_device, pick_dtype
 
 
 class Fuser:
-    """A loaded model and the choices that go with it. Several threads may use one Fuser.
+    """A loaded model, its device and its memory limit. Several threads may use one Fuser.
 
-    model: name, folder, hub id or FusionModel. A model that is given is copied: the caller's stays as it is.
-    device: auto, cpu, cuda, cuda:1 ...
-    dtype: auto, float32, bfloat16 or float16, of the network. Pixels stay float32.
-    max_memory: bytes for the whole process, or a string as '2G'. Tiles shrink to fit.
+    Args:
+        model: name, folder, hub id or FusionModel. A given FusionModel is copied, so the caller's stays as it is.
+        device: 'auto', 'cpu', 'cuda', 'cuda:1' ...
+        dtype: 'auto', 'float32', 'bfloat16' or 'float16', of the network. Pixels stay float32.
+        max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit.
 
-    Raises FusionError where the model, the device or the dtype is not available.
+    Raises:
+        FusionError: the model, the device or the dtype is not available.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Fuser:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, images: Sequence[Any], **options: Any) -> Any:
-        """Fuses images; the result is of the same kind as images[reference]. Options: see `run`."""
+        """Fuses images; the result has the type of images[reference]. Options: see `run`."""
         images = as_list(images)
         result = self.run(images, **options)
         stack = result.stack
@@ -70,18 +72,27 @@ class Fuser:
         explain: bool = False,
         say: str | Control | None = None,
     ) -> FusionResult:
-        """Fuses images; gives pixels in the stack's depth, a report, and the means to save them.
+        """Fuses the images of one scene.
 
-        images, reference, resize, white, keep_order, say: as `fuse`.
-        with_weights: also keeps the share of each image in each pixel, for `FusionResult.save_weights`.
-        explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
+        Args:
+            images: as in `fuse`.
+            reference: as in `fuse`.
+            resize: as in `fuse`.
+            white: as in `fuse`.
+            with_weights: also keeps the weight of each image at each pixel, for `FusionResult.save_weights`.
+            keep_order: as in `fuse`.
+            explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
+            say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
+            their
+                masks. Then a single image is enough, and it keeps its pixels below the paint. A model that restores
+                takes degradations from the instruction; without one it takes those that degradation/estimator.py
+                estimates, and the report has them under `assumed`. 'repair nothing' turns the estimate off.
 
-        Classes that `say` names are painted into the result, and `FusionResult.save_masks` writes their masks. Then a
-        single image is enough; it keeps its pixels below the paint. A model that restores takes degradations from
-        `say`, or else from degradation/estimator.py; the report has the latter under `assumed`. 'repair nothing' means
-        that there are none.
+        Returns:
+            Pixels in the depth of the inputs, a report, and methods that save them.
 
-        Raises FusionError, one line that says what to change.
+        Raises:
+            FusionError: one line that says what to change.
         """
         if explain:
             self.check_explains()
@@ -126,24 +137,33 @@ def fuse(
     keep_order: bool = False,
     say: str | Control | None = None,
 ) -> Any:
-    """Fuses two or more images of one scene into one image.
+    """Fuses two or more aligned images of one scene into one image.
 
-    images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) RGB in uint8, uint16 or float [0, 1], or tensors
-        ([1,] C, H, W) in float [0, 1] or uint8. Kinds may be mixed. All have one size, or see `resize`.
-    model: name, folder, hub id or FusionModel.
-    out: a file to write; its path is returned then. Otherwise the result is of the same kind as images[reference];
-        for a path it is a numpy array (H, W) or (H, W, 3) in the depth of the files.
-    reference: which image gives size, metadata and alpha, counted from 0.
-    resize: brings all images to the size of images[reference].
-    white: the value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data.
-    device, dtype, max_memory: as Fuser.
-    overwrite: replaces an existing `out`.
-    keep_order: keeps the order of the images for models whose inputs have roles (tita, unifusion, mmaif, ditfuse).
-        Otherwise grey comes before colour, and darker before brighter.
-    say: an instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
-        the cars"). None: what the images seem to need. With a class to segment, one image is enough.
+    Args:
+        images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) in RGB as uint8, uint16 or float in [0, 1], or
+        tensors
+            ([1,] C, H, W) as float in [0, 1] or uint8. Kinds may be mixed. All have one size, or see `resize`.
+        model: name, folder, hub id or FusionModel.
+        out: file to write. None: the result is returned.
+        reference: index of the image that gives size, metadata and alpha, from 0.
+        resize: resizes all images to the size of images[reference].
+        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data.
+        device: as in `Fuser`.
+        dtype: as in `Fuser`.
+        max_memory: as in `Fuser`.
+        overwrite: replaces an existing `out`.
+        keep_order: keeps the order of the images for models whose inputs have roles (tita, unifusion, mmaif, ditfuse).
+            Otherwise grey comes before colour, and darker before brighter.
+        say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
+        the
+            cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
 
-    Raises FusionError, one line that says what to change.
+    Returns:
+        The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
+        (H, W) or (H, W, 3) in the depth of the files.
+
+    Raises:
+        FusionError: one line that says what to change.
     """
     if out is not None:
         check_output(out, overwrite, as_list(images))

@@ -61,18 +61,18 @@ KEEPABLE = (*CLASSES, *DEGRADATIONS, *ASPECTS, "image")
 
 @dataclass(frozen=True)
 class Control:
-    """What is asked of a model. Every field may be empty; Control() asks for nothing.
+    """A request to a model. Every field may be empty; Control() requests nothing.
 
-    task: ivf, mef, mff or mif; None: not said.
-    degradations: what to repair, name -> {source: strength in [0, 1]}; a plain number is {'all': number}. Sources:
-    visible, infrared, first, second, all.
-    tone: of TONES, at most one of LIGHT and one of CONTRAST.
+    task: ivf (infrared + visible), mef (multi-exposure), mff (multi-focus), mif (medical); None: not named.
+    degradations: what to restore, name -> {source: strength in [0, 1]}; a plain number is {'all': number}. Sources:
+        visible, infrared, first, second, all.
+    tone: names of TONES, at most one of LIGHT and one of CONTRAST.
     segment: class of CamVid -> colour, or None for the model's own.
-    keep: things of KEEPABLE that are to stay, with a quality where one was said, as 'pedestrian bright'. A model may
-    use them.
-    text: as given; it does not count in comparisons.
+    keep: things of KEEPABLE to preserve, with a quality where one is named, as 'pedestrian bright'. A model may use
+        them.
+    text: the instruction as given; comparisons leave it out.
 
-    Raises FusionError for a name or strength that is not of these.
+    Raises FusionError for an unknown name, or a strength outside [0, 1].
     """
 
     task: str | None = None
@@ -105,8 +105,8 @@ class Control:
             _known("class", name, CLASSES)
             if colour is not None:
                 _known("colour", colour, COLOURS)
-        for wish in self.keep:
-            thing, _, quality = wish.partition(" ")
+        for entry in self.keep:
+            thing, _, quality = entry.partition(" ")
             _known("thing to keep", thing, KEEPABLE)
             if quality:
                 _known("quality", quality, QUALITIES)
@@ -136,11 +136,11 @@ class Control:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether it requests nothing."""
         return self == Control()
 
     def strength(self, name: str, source: str = "all") -> float:
-        """Of a degradation in a source, 0 where its repair is not asked for; what is said of all holds for each."""
+        """Strength in [0, 1] of a degradation in a source; 0 if the control does not name it."""
         where = self.degradations.get(name, {})
         return where.get(source, where.get("all", 0.0))
 

@@ -1,4 +1,4 @@
-"""The one exception that means 'the user can mend this': its text is a single line with file, number and remedy."""
+"""The one exception that means 'the user can fix this': its text is a single line with file, number and remedy."""
 
 from __future__ import annotations
 

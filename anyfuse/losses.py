@@ -1,7 +1,7 @@
-"""Fusion losses: functions of tensors that return a scalar, the mean over the batch.
+"""Fusion losses: functions that return a scalar, the mean over the batch. Smaller is better.
 
-fused (B, H, W) and sources (B, N, H, W) are luma in [0, 1]. Weights between losses live in the recipe, not here.
-Sobel borders reflect; SSIM uses an 11x11 Gaussian of sigma 1.5, constants for a range of 1.
+fused (B, H, W) and sources (B, N, H, W) are luma in [0, 1]; truth is (B, H, W) in [0, 1]. Weights between losses stand
+in recipes. Sobel borders reflect; SSIM uses an 11x11 Gaussian of sigma 1.5 and constants for a range of 1.
 """
 
 from __future__ import annotations

@@ -132,9 +132,9 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
 
 
 def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> Stack:
-    """The stack of two frames or more, resized to the reference where that was asked for."""
+    """The stack of two frames or more, resized to the reference if `options.resize` is set."""
     if len(frames) < 2:
-        alone = " (one alone will do where a class is to be shown, as in 'show the cars')" if model.has_masks else ""
+        alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
         raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
@@ -145,12 +145,12 @@ def make_stack(frames: list[Frame], options: Options, model: FusionModel, single
 def complete(
     control: Control, stack: Stack, order: list[int], model: FusionModel, options: Options
 ) -> tuple[Control, Estimate | None]:
-    """The control, with estimated degradations where the model restores and the user said nothing of them."""
+    """The control, with estimated degradations where the model restores and the instruction names none."""
     silent = options.say is None or not (control.empty or control.degradations)
     if not (silent and model.restores and stack.n == 2):
         return control, None
-    found = estimate_stack(stack, control.task, order=[0, 1] if options.keep_order else order_of_roles(stack.frames))
-    return replace(control, degradations=found.control().degradations), found
+    estimate = estimate_stack(stack, control.task, order=[0, 1] if options.keep_order else order_of_roles(stack.frames))
+    return replace(control, degradations=estimate.control().degradations), estimate
 
 
 def result_bytes(stack: Stack, control: Control, options: Options) -> int:

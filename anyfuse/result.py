@@ -1,4 +1,4 @@
-"""What a fusion gives: the pixels and their report, and the files that can come of them."""
+"""The result of a fusion: pixels, report, and the files they are written to."""
 
 from __future__ import annotations
 
@@ -26,32 +26,27 @@ NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars';
 
 @dataclass(frozen=True)
 class Report:
-    """What was done, in plain values for JSON. `as_dict` leaves out what does not apply (None).
+    """What was done, in plain values for JSON. `as_dict` leaves out what does not apply (None)."""
 
-    inputs: name, width, height, depth and colour of each. order: names of the sources in the order of their roles.
-    shown: class -> colour and share of the pixels. seconds: of the fusion, without files. understood: the instruction
-    as tags. assumed: the degradations that were estimated. warnings: one line each.
-    """
-
-    model: str
-    device: str
-    dtype: str
-    threads: int
-    inputs: list[dict[str, Any]]
-    width: int
-    height: int
-    depth: str
-    channels: int
-    colour_rule: str
-    tiles: int
-    seconds: float
-    order: list[str] | None
-    shown: dict[str, Any] | None
-    reference: str
-    peak_memory_mib: float
-    warnings: list[str]
-    understood: str | None = None
-    assumed: dict[str, Any] | None = None
+    model: str  # name or folder
+    device: str  # as 'cpu' or 'cuda:0'
+    dtype: str  # of the network
+    threads: int  # of the CPU
+    inputs: list[dict[str, Any]]  # name, width, height, depth and colour of each
+    width: int  # pixels
+    height: int  # pixels
+    depth: str  # 'uint8', 'uint16' or 'float32'
+    channels: int  # 1 or 3
+    colour_rule: str  # 'grey', 'blend', 'merge' or 'rgb' (image/planes.py)
+    tiles: int  # number of tiles
+    seconds: float  # of the fusion, without files
+    order: list[str] | None  # names of the sources in the order of their roles
+    shown: dict[str, Any] | None  # class -> colour and share of the pixels
+    reference: str  # name of the image that gives metadata and alpha
+    peak_memory_mib: float  # of the process
+    warnings: list[str]  # one line each
+    understood: str | None = None  # the instruction as tags
+    assumed: dict[str, Any] | None = None  # task and degradations that were estimated
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""
@@ -61,20 +56,14 @@ class Report:
 
 @dataclass(frozen=True)
 class FusionResult:
-    """What `Fuser.run` gives.
+    """The result of `Fuser.run`."""
 
-    stack: the images that were read. pixels: (H, W, C) in the stack's depth.
-    weights: (N, H, W) uint8, 255 where an input makes up the whole result; None where none were asked for or there are
-    none.
-    explained: numbers and maps (H, W) float32 by name, where asked for. masks: class -> (H, W) uint8, 255 where it is.
-    """
-
-    stack: Stack
-    pixels: np.ndarray
-    summary: Report
-    weights: np.ndarray | None = None
-    explained: dict[str, Tensor] = field(default_factory=dict)
-    masks: dict[str, np.ndarray] = field(default_factory=dict)
+    stack: Stack  # the images that were read
+    pixels: np.ndarray  # (H, W, C) in the stack's depth
+    summary: Report  # what was done
+    weights: np.ndarray | None = None  # (N, H, W) uint8, 255: all of the pixel; None if not requested
+    explained: dict[str, Tensor] = field(default_factory=dict)  # numbers () and maps (H, W) float32, by name
+    masks: dict[str, np.ndarray] = field(default_factory=dict)  # class -> (H, W) uint8, 255 where it is
 
     @property
     def report(self) -> dict[str, Any]:
@@ -92,9 +81,18 @@ class FusionResult:
         return [frame.name for frame in self.stack.frames]
 
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
-        """Writes the image with the reference's metadata and alpha; returns what had to be decided, one line each.
+        """Writes the image with the reference's metadata and alpha.
 
-        quality: of JPEG and WebP, 1 to 100. Raises FusionError where `path` cannot be written.
+        Args:
+            path: file; its suffix decides on the format.
+            overwrite: replaces an existing file.
+            quality: of JPEG and WebP, 1 to 100.
+
+        Returns:
+            What the format could not keep, one line each.
+
+        Raises:
+            FusionError: `path` cannot be written.
         """
         stack, frame = self.stack, self.stack.frames[self.stack.reference]
         return write_image(
@@ -111,9 +109,17 @@ class FusionResult:
         )
 
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """One grey PNG per input in `folder`, named after it: white where that input makes up the whole result.
+        """Writes one grey PNG per input, named after it: white where that input makes up the whole result.
 
-        Raises FusionError where the result has no weights.
+        Args:
+            folder: where they go.
+            overwrite: replaces existing files.
+
+        Returns:
+            The files, in the order of the inputs.
+
+        Raises:
+            FusionError: the result has no weights.
         """
         if self.weights is None:
             raise FusionError(
@@ -125,9 +131,17 @@ class FusionResult:
         return paths
 
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """The segmented classes as 8-bit grey PNGs of the result's size, 255 where they are.
+        """Writes the segmented classes as 8-bit grey PNGs of the result's size, 255 where they are.
 
-        One class goes to `path`, several to NAME-CLASS.png beside it. Raises FusionError where no class was asked for.
+        Args:
+            path: a PNG for one class; several classes go to NAME-CLASS.png beside it.
+            overwrite: replaces existing files.
+
+        Returns:
+            The files, in the order of the classes.
+
+        Raises:
+            FusionError: no class was requested.
         """
         if not self.masks:
             raise FusionError(NO_CLASS)
@@ -137,9 +151,18 @@ class FusionResult:
         return paths
 
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest value.
+        """Writes explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest
+        value.
 
-        The JSON holds both values. Raises FusionError where nothing was explained.
+        Args:
+            folder: where they go. The JSON holds both values of each map.
+            overwrite: replaces existing files.
+
+        Returns:
+            The files, the JSON first.
+
+        Raises:
+            FusionError: the result has no explanation.
         """
         if not self.explained:
             raise FusionError(
@@ -169,17 +192,14 @@ Result = FusionResult
 
 @dataclass(frozen=True)
 class Outputs:
-    """Which files come of one set of images. `check` refuses impossible ones before any work; `write` writes them.
-
-    image: the fused image. weights, explain: folders. masks: a PNG. quality: of JPEG and WebP, 1 to 100.
-    """
+    """The files of one set of images. `check` refuses impossible ones before any work; `write` writes them."""
 
     image: str
-    weights: str | None = None
-    explain: str | None = None
-    masks: str | None = None
-    overwrite: bool = False
-    quality: int = 95
+    weights: str | None = None  # folder of the weight maps
+    explain: str | None = None  # folder of the explanation
+    masks: str | None = None  # PNG of the masks
+    overwrite: bool = False  # replace existing files
+    quality: int = 95  # of JPEG and WebP, 1 to 100
 
     def check(self, inputs: Sequence[Any], control: Control) -> None:
         """Raises FusionError where a file could not be written, or where two would have one name."""

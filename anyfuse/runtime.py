@@ -66,7 +66,7 @@ def parse_bytes(text: int | str | None) -> int | None:
 
 
 def resident_bytes() -> int:
-    """Memory that the process holds now; its peak where the system doesn't tell."""
+    """Memory that the process holds now; its peak where the system does not report that."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

@@ -36,8 +36,8 @@ CONTEXT_TILE = 256
 
 @dataclass(frozen=True)
 class Tile:
-    """outer: what the model sees, in padded coordinates. inner: what is kept, in image coordinates. cut: inner within
-    outer.
+    """One tile. outer: what the model sees, in padded coordinates. inner: what is kept, in image coordinates. cut:
+    inner within outer.
     """
 
     outer: Window
@@ -47,19 +47,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileGrid:
-    """Where the tiles of an image lie, in pixels. `tiles` goes through them row by row.
+    """Where the tiles of an image lie. `tiles` goes through them row by row."""
 
-    height, width: of the image. padded_height, padded_width: of the padded image. side: of a tile without its halo.
-    halo: pixels around a tile. margin: offset of the image in the padded image, from the top left.
-    """
-
-    height: int
-    width: int
-    padded_height: int
-    padded_width: int
-    side: int
-    halo: int
-    margin: int = 0
+    height: int  # of the image, in pixels
+    width: int  # of the image
+    padded_height: int  # of the padded image
+    padded_width: int  # of the padded image
+    side: int  # of a tile without its halo
+    halo: int  # pixels around a tile
+    margin: int = 0  # offset of the image in the padded image, from the top left
 
     def tiles(self, padded: bool = False) -> Iterator[Tile]:
         """The tiles that hold a part of the image, or of the padded image; `inner` counts in that image."""
@@ -98,11 +94,19 @@ def plan_tiles(
     budget: int | None = None,
     tile: int | None = None,
 ) -> TileGrid:
-    """Tiles for `n` sources of `planes` planes each, of height x width pixels.
+    """Lays out the tiles of an image.
 
-    budget: bytes that the tiles may use beside the images; None: one piece up to `WHOLE_BYTES`, else tiles of 1024.
-    tile: side to use instead, in pixels.
-    Raises FusionError where not even the smallest tile fits into the budget; it says how much is needed.
+    Args:
+        model: gives stride, halo and bytes per pixel.
+        n: number of sources.
+        planes: planes of each source.
+        height: of the image, in pixels.
+        width: of the image.
+        budget: bytes that the tiles may use beside the images. None: one piece up to `WHOLE_BYTES`, else tiles of 1024.
+        tile: side to use instead, in pixels.
+
+    Raises:
+        FusionError: the smallest tile exceeds the budget; the error says how much is needed.
     """
     unit, padded, halo = _layout(model, height, width)
     if model.halo is None:  # needs the whole image
@@ -139,10 +143,22 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) 
 def memory_left(
     model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int
 ) -> int | None:
-    """Bytes that tiles may use: `limit` less what the process holds and what the result will take; None without a
-    limit.
+    """Bytes that tiles may use: the limit less what the process holds and what the result will take.
 
-    Raises FusionError where the smallest tile would not fit; it says which limit would do.
+    Args:
+        model: as in `plan_tiles`.
+        n: as in `plan_tiles`.
+        planes: as in `plan_tiles`.
+        height: as in `plan_tiles`.
+        width: as in `plan_tiles`.
+        limit: bytes for the whole process; None: no limit.
+        result: bytes of the result.
+
+    Returns:
+        Bytes, or None without a limit.
+
+    Raises:
+        FusionError: the smallest tile does not fit; the error says which limit would do.
     """
     if limit is None:
         return None
@@ -236,9 +252,17 @@ def _cells(pixels: slice, scale: int) -> slice:
 def run_tiles(
     model: FusionModel, grid: TileGrid, read: Reader, step: Step, *, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[Window, dict[str, Tensor]]]:
-    """Runs `step` on every tile; gives each part of the image once, as (window, maps cut to it).
+    """Runs `step` on every tile.
 
-    A map (1, ..., h, w) of the step loses its batch axis and its halo; a number (1,) becomes a scalar.
+    Args:
+        model: gives context and stride.
+        grid: of `plan_tiles`.
+        read: reads a window of the sources, (N, C, h, w) float32.
+        step: sources (1, N, C, h, w) and context of the tile -> maps (1, ..., h, w) and numbers (1,), by name.
+        device: where the step runs.
+
+    Yields:
+        Each part of the image once: its window, and the maps cut to it, without the batch axis.
     """
     device = torch.device(device)
     context = whole_context(model, grid, read, device)

@@ -85,12 +85,12 @@ def save_folder(folder: Path, config: Mapping[str, Any], state: Mapping[str, Ten
 def check_sha256(path: Path, expected: str) -> None:
     """Raises FusionError where a file is missing or is not the one that was released."""
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         raise FusionError(f"{path}: the weights are missing; install anyfuse again") from None
-    if found != expected:
+    if digest != expected:
         raise FusionError(
-            f"{path}: sha256 {found[:12]}... is not the released {expected[:12]}...; install anyfuse again"
+            f"{path}: sha256 {digest[:12]}... is not the released {expected[:12]}...; install anyfuse again"
         )
 
 

@@ -4,7 +4,7 @@
 
 TEST holds the data sets of the recipe of degraded pairs (docs/degradations.md). Of all their pairs, as they are: alarms
 per image and tasks guessed right. Of the recipe's cases: of each operation alone, how often it is found where it is,
-and how often something is assumed that is not there. Nothing is told but the pair.
+and how often something is assumed that is not there. The estimator gets the pair and nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How well instructions are read: python experiments/language.py [--count 300] [--encoders built-in,minilm]
 
-First table: share of texts whose whole Control is exact, and share refused, per kind of wish, on phrasings that nothing
-was trained on.
+First table: share of texts whose whole Control is exact, and share refused, per kind of request, on phrasings that
+nothing was trained on.
 
     templates   sentences from held-out templates, words of the lexicon: what a user of the package meets
     typos       the same with one slip of the fingers, in texts of six words and more

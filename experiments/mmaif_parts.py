@@ -4,8 +4,9 @@ mmaif-tiny,mmaif-tiny-flow
 As Markdown, for names or folders of trained models:
 
     quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus),
-               told what was done, mean over
-               --pairs degraded pairs of 128x128 per task; and of clean pairs, told nothing. A flow for each number of
+               with the true degradations, mean over
+               --pairs degraded pairs of 128x128 per task; and of clean pairs, without an instruction. A flow for each
+               number of
                --steps. Seconds: one pair of 640x480, as many threads as torch has, after a run of one step
     size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out
                pairs of 320 pixels or
@@ -66,8 +67,8 @@ def psnr(fused: Tensor, goal: Tensor) -> float:
 
 def fuse(model: MMAIF, pairs: Tensor, text: Tensor | None) -> Tensor:
     """(P, 2, H, W) -> (P, H, W)"""
-    told = [None] * len(pairs) if text is None else list(text.split(1))
-    return torch.cat([model(x[None, :, None], condition=t).mean(1) for x, t in zip(pairs, told, strict=True)])
+    instructions = [None] * len(pairs) if text is None else list(text.split(1))
+    return torch.cat([model(x[None, :, None], condition=t).mean(1) for x, t in zip(pairs, instructions, strict=True)])
 
 
 def seconds(model: MMAIF) -> float:
@@ -81,8 +82,8 @@ def seconds(model: MMAIF) -> float:
 
 def quality(models: dict[str, MMAIF], data: HeldOut, each: int, steps: list[int]) -> None:
     (bad, plans), (good, _) = data.made(each, False), data.made(each, True)
-    torch.manual_seed(0)  # for how the faults are told
-    told = plan_vectors(plans)
+    torch.manual_seed(0)  # for the wording of the instructions
+    instructions = plan_vectors(plans)
     print(
         f"| model | steps | degraded, of {len(bad)} | clean, of {len(good)} | seconds |\n| --- | ---: | ---: | ---: "
         "| ---: |"
@@ -91,7 +92,7 @@ def quality(models: dict[str, MMAIF], data: HeldOut, each: int, steps: list[int]
         for count in steps if model.config.flow else [1]:
             model.steps = count
             cells = []
-            for pairs, text in ((bad, told), (good, None)):
+            for pairs, text in ((bad, instructions), (good, None)):
                 fused = fuse(model, pairs[:, :2], text)
                 cells.append(f"{psnr(fused, pairs[:, 4]):.2f} / {float(ssim_map(fused, pairs[:, 4]).mean()):.3f}")
             print(f"| {name} | {count} | {cells[0]} | {cells[1]} | {seconds(model):.2f} |", flush=True)
@@ -142,14 +143,14 @@ def centre(x: Tensor, side: int) -> Tensor:
 
 def experts(models: dict[str, MMAIF], data: HeldOut, each: int) -> None:
     bad, plans = data.made(each, False)
-    torch.manual_seed(0)  # for how the faults are told
-    told = plan_vectors(plans)
+    torch.manual_seed(0)  # for the wording of the instructions
+    instructions = plan_vectors(plans)
     print("| model | layer | shares of the experts |\n| --- | ---: | --- |")
     for name, model in models.items():
         if not model.config.moe:
             continue
         loads = []
-        for pair, text in zip(bad[:, :2], told.split(1), strict=True):
+        for pair, text in zip(bad[:, :2], instructions.split(1), strict=True):
             latents = model.encode(pair[None, :, None])
             if model.config.flow:  # halfway between noise and the result
                 now = 0.5 * model.predict(latents, text).latents + 0.5 * torch.randn(1, 16, *latents.shape[-2:])

@@ -68,7 +68,7 @@ def print_tables(tables: dict[str, dict[str, dict[str, float]]]) -> None:
     """One row per metric, one column per folder, four values a cell, the best in bold."""
     print("| metric | " + " | ".join(tables) + " |")
     print("|---|" + "---|" * len(tables))
-    for metric in PLAIN:
+    for metric in (name for name in PLAIN if METRICS[name].family != "saliency"):  # those are of one task each
         better = METRICS[metric].better
         cells = []
         for table in tables.values():

@@ -18,7 +18,7 @@ from .degraded.cases import read_recipe
 from .degraded.run import run_degraded, table, write_results
 from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
-from .run import RANKED, bench, trivial_rows
+from .run import bench, ranked_groups, trivial_rows
 from .score import metric_names
 from .stats import Table
 
@@ -80,7 +80,7 @@ def run_bench(
     if peers is not None:
         rows += beside(rows, check_peers(Path(peers), listed, rows), "peers")
     table = write_report(Path(out) / "report.html", result, rows, images)
-    _show_ranks(table)
+    _show_ranks(table, task)
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
     for stem, reason in result.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
@@ -147,7 +147,7 @@ def run_bench_degraded(
 
 
 def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:
-    """Our trivial rows of the first image whose trivial rows the peers have, so that a wrong file is refused before
+    """Our trivial rows of the first image that the peers have trivial rows of. A wrong file is then refused before
     anything is fused.
     """
     images = {r.image for r in listed if r.method in PEER_TRIVIAL}
@@ -171,24 +171,26 @@ def beside(rows: Sequence[Row], more: Sequence[Row], tag: str) -> list[Row]:
     return [replace(r, method=names[r.method]) for r in more if r.image in images and r.origin != "trivial"]
 
 
-def _show_ranks(table: Table) -> None:
-    ranked = [m for m in RANKED if m in table.metrics]
-    ranks = table.mean_ranks(ranked)
+def _show_ranks(table: Table, task: str) -> None:
+    groups = ranked_groups(table.metrics, task)
+    ranks = {heading: table.mean_ranks(names) for heading, names in groups.items()}
     shown = RichTable(box=box.SIMPLE_HEAD)
     shown.add_column("method")
-    for heading in ("rank", *table.metrics):
+    for heading in (*groups, *table.metrics):
         shown.add_column(heading, justify="right")
     columns = {m: table.means(m) for m in table.metrics}
-    for method in [*ranks, *(m for m in table.methods if m not in ranks)]:
+    for method in [*ranks["rank"], *(m for m in table.methods if m not in ranks["rank"])]:
         cells = [columns[m].get(method) for m in table.metrics]
         shown.add_row(
             method,
-            f"{ranks[method]:.2f}" if method in ranks else "",
+            *[f"{of[method]:.2f}" if method in of else "" for of in ranks.values()],
             *["" if c is None else number(c.value) + (f" ({c.missing} NaN)" if c.missing else "") for c in cells],
         )
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(shown)
-    for note in table.rank_notes(ranked):
+    if "seen" in groups:
+        console.print(f"seen: mean rank by what people look at ({', '.join(groups['seen'])}).", highlight=False)
+    for note in table.rank_notes([name for names in groups.values() for name in names]):
         console.print(note, highlight=False)
 
 

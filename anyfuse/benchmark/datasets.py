@@ -124,10 +124,10 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
         if name not in ROLES:
             raise FusionError(f"--task {name}: give one of {', '.join(ROLES)}")
         for inside in INSIDE:
-            found = _role_folders(folder / inside, ROLES[name])
-            if found:
-                below = [p / "test" for p in found]  # as LLVIP has it: infrared/test and visible/test
-                return pair_by_stem(below if all(p.is_dir() for p in below) else found)
+            folders = _role_folders(folder / inside, ROLES[name])
+            if folders:
+                below = [p / "test" for p in folders]  # as LLVIP has it: infrared/test and visible/test
+                return pair_by_stem(below if all(p.is_dir() for p in below) else folders)
     pairs = _suffix_pairs(folder)
     if pairs:
         return pairs, {}
@@ -142,8 +142,8 @@ def _role_folders(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path
     if not parent.is_dir():
         return []
     by_name = {p.name.lower(): p for p in sorted(parent.iterdir()) if p.is_dir()}
-    found = [next((by_name[n] for n in names if n in by_name), None) for names in roles]
-    return [p for p in found if p is not None] if all(found) else []
+    folders = [next((by_name[n] for n in names if n in by_name), None) for names in roles]
+    return [p for p in folders if p is not None] if all(folders) else []
 
 
 def _suffix_pairs(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -157,4 +157,4 @@ def _suffix_pairs(folder: Path) -> dict[str, tuple[Path, ...]]:
         match = re.fullmatch(r"(.+?)[-_ ]([AaBb12])", path.stem)
         if match:
             groups.setdefault(match[1], {})[match[2].lower()] = path
-    return {scene: tuple(found[k] for k in sorted(found)) for scene, found in sorted(groups.items()) if len(found) == 2}
+    return {scene: tuple(own[k] for k in sorted(own)) for scene, own in sorted(groups.items()) if len(own) == 2}

@@ -70,10 +70,10 @@ def _short(text: str) -> str:
 
 def check_same(a: Protocol, b: Protocol, names: tuple[str, str]) -> None:
     """Raises FusionError that names the first difference."""
-    found = differences(a, b)
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        raise FusionError(f"{names[0]} and {names[1]} cannot be compared: {found[0]}{more}")
+    reasons = differences(a, b)
+    if reasons:
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise FusionError(f"{names[0]} and {names[1]} cannot be compared: {reasons[0]}{more}")
 
 
 def hash_files(groups: dict[str, tuple[Path, ...]]) -> str:

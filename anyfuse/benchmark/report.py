@@ -17,7 +17,7 @@ from ..io.atomic import write_whole
 from ..io.read import read_image
 from ..metrics import METRICS
 from .protocol import Protocol, Row
-from .run import RANKED, Bench, is_trivial
+from .run import Bench, is_trivial, ranked_groups, sparse_metrics
 from .stats import Mean, Table
 
 PNG_BYTES = 1_500_000
@@ -89,11 +89,11 @@ def _places(table: Table, metric: str, means: dict[str, Mean]) -> dict[str, str]
     return dict(zip(order[:2], ("beaten" if beaten else "best", "second"), strict=False))
 
 
-def means_table(table: Table) -> str:
+def means_table(table: Table, task: str = "") -> str:
     """Methods by metrics, best first by mean rank; the two best non-trivial of each column are marked."""
-    ranked = [m for m in RANKED if m in table.metrics]
-    ranks = table.mean_ranks(ranked)
-    order = sorted(table.methods, key=lambda m: ranks.get(m, math.inf))
+    groups = ranked_groups(table.metrics, task)
+    ranks = {heading: table.mean_ranks(names) for heading, names in groups.items()}
+    order = sorted(table.methods, key=lambda m: ranks["rank"].get(m, math.inf))
     columns = {m: table.means(m) for m in table.metrics}
     places = {(method, m): place for m in table.metrics for method, place in _places(table, m, columns[m]).items()}
     head = "".join(f"<th>{m} {ARROW[table.better[m]]}</th>" for m in table.metrics)
@@ -109,13 +109,14 @@ def means_table(table: Table) -> str:
             interval = f"<br><small>{number(mean.low)}–{number(mean.high)}</small>" if not math.isnan(mean.low) else ""
             cells.append(f'<td class="{places.get((method, metric), "")}">{number(mean.value)}{missing}{interval}</td>')
         count = len(table.by_method[method])
-        rank = number(ranks[method]) if method in ranks else "–"
+        rank = "".join(f"<td>{number(of[method]) if method in of else '–'}</td>" for of in ranks.values())
         origin = "given" if table.origin[method].startswith("given") else table.origin[method]
         name = f"{html.escape(method)} <small>{html.escape(origin)}, {count}</small>"
-        body.append(
-            f'<tr class="{"trivial" if is_trivial(method) else ""}"><td>{name}</td><td>{rank}</td>{"".join(cells)}</tr>'
-        )
-    return f'<div class="scroll"><table><tr><th>method</th><th>mean rank</th>{head}</tr>{"".join(body)}</table></div>'
+        body.append(f'<tr class="{"trivial" if is_trivial(method) else ""}"><td>{name}</td>{rank}{"".join(cells)}</tr>')
+    titles = "".join(
+        f"<th>{'mean rank' if heading == 'rank' else 'rank by what people look at'}</th>" for heading in groups
+    )
+    return f'<div class="scroll"><table><tr><th>method</th>{titles}{head}</tr>{"".join(body)}</table></div>'
 
 
 def wins_table(table: Table, ranked: list[str]) -> str:
@@ -178,12 +179,12 @@ def data_uri(path: Path) -> str:
 
 def pictures(result: Bench, count: int) -> str:
     """Inputs and results of `count` images spread over the set; click zooms all of a row at once."""
-    stems = [s for s in result.groups if any(s in found for found in result.fused.values())]
+    stems = [s for s in result.groups if any(s in files for files in result.fused.values())]
     chosen = stems[:: max(1, len(stems) // max(1, count))][:count]
     out = []
     for stem in chosen:
         figures = [(f"source {k + 1}", p) for k, p in enumerate(result.groups[stem])]
-        figures += [(method, found[stem]) for method, found in result.fused.items() if stem in found]
+        figures += [(method, files[stem]) for method, files in result.fused.items() if stem in files]
         inner = "".join(
             f'<figure><div><img src="{data_uri(p)}" '
             f'alt="{html.escape(n)}"></div><figcaption>{html.escape(n)}</figcaption></figure>'
@@ -206,8 +207,9 @@ def timing_table(result: Bench) -> str:
 
 def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) -> Table:
     """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
-    table = Table(rows, {name: metric.better for name, metric in METRICS.items()})
-    ranked = [m for m in RANKED if m in table.metrics]
+    table = Table(rows, {name: metric.better for name, metric in METRICS.items()}, sparse_metrics())
+    groups = ranked_groups(table.metrics, result.protocol.task)
+    ranked, seen = groups["rank"], groups.get("seen", [])
     protocol: Protocol = result.protocol
     failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
     definitions = "".join(
@@ -223,14 +225,16 @@ common to the methods that have at least half of them.
 Trivial rows (grey, italic) are always shown, because several metrics reward them: a copy of one source wins mutual
 information and VIF, an average wins PSNR and CC.
 Small numbers: 95 % bootstrap interval over images; NaN values are counted, not averaged.</p>
-<h2>Means</h2>{means_table(table)}
+<h2>Means</h2>{means_table(table, protocol.task)}
 <p class="note">Mean rank over {", ".join(table.counted(ranked)) or "no metric: none was scored for all methods"}.
 {html.escape(" ".join(table.rank_notes(ranked)))}</p>
+{_seen_note(table, seen)}
 <p class="note">{LEGEND}</p>
 <h2>Win rates</h2>
 <p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent,
 over {", ".join(ranked)}.</p>
 {wins_table(table, ranked)}
+{_seen_wins(table, seen)}
 <h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
 <h2>Pictures</h2>
 <p class="note">Click to zoom all pictures of a row to 400 % at the same place.</p>{pictures(result, images)}
@@ -242,6 +246,22 @@ over {", ".join(ranked)}.</p>
 {f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
     write_whole(path, [page.encode()], overwrite=True)
     return table
+
+
+def _seen_note(table: Table, seen: list[str]) -> str:
+    """What the rank by what people look at is over."""
+    if not seen:
+        return ""
+    return (
+        f'<p class="note">Rank by what people look at: over {", ".join(table.counted(seen)) or "no metric"}. '
+        f"{html.escape(' '.join(table.rank_notes(seen)))}</p>"
+    )
+
+
+def _seen_wins(table: Table, seen: list[str]) -> str:
+    if not seen:
+        return ""
+    return f'<p class="note">The same over {", ".join(seen)}: what people look at.</p>{wins_table(table, seen)}'
 
 
 def _json(protocol: Protocol) -> str:

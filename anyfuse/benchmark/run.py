@@ -21,7 +21,7 @@ from ..image.stack import Frame, Stack, order_of_roles
 from ..io.folders import list_images
 from ..io.read import read_image
 from ..io.write import write_image
-from ..metrics import RULES, known_names, to_grey
+from ..metrics import METRICS, RULES, known_names, to_grey
 from ..metrics import score as score_images
 from ..runtime import peak_bytes
 from .datasets import ROLES, find_groups
@@ -32,11 +32,20 @@ from .versions import metric_versions
 DEFAULT_METRICS = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "psnr", "en", "sd", "sf", "ag")
 RANKED = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "mef_ssim")
 """Metrics of the mean rank, where present: what a fused image keeps of its sources, not how lively it is."""
+SALIENT: dict[str, tuple[str, ...]] = {
+    "ivf": ("target_contrast", "target_level", "lit_level", "blotch"),
+    "mef": ("gradient_kept", "dark_noise", "blotch"),
+    "mff": ("gradient_kept", "blotch"),
+    "mif": ("gradient_kept", "blotch"),
+}
+"""Task -> measures of what people look at: shown beside the others, with a mean rank of their own."""
+UNRANKED = ("target_level",)
+"""Shown, but not in that mean rank: it tells the same as the target's contrast, and a brighter image has more of it."""
 
 
 @dataclass
 class Bench:
-    """What a run gives: rows, protocol, seconds by method and image, failures by image, groups of source files."""
+    """The result of a run: rows, protocol, seconds by method and image, failures by image, groups of source files."""
 
     protocol: Protocol
     rows: list[Row]
@@ -46,6 +55,19 @@ class Bench:
     failures: dict[str, str] = field(default_factory=dict)
     threads: int = 0
     peak_mib: float = 0.0
+
+
+def ranked_groups(metrics: Sequence[str], task: str = "") -> dict[str, list[str]]:
+    """Heading -> metrics of a mean rank, of those that a table has: what is kept, and what people look at."""
+    known = SALIENT.get(task, tuple(sparse_metrics()))
+    salient = [m for m in metrics if m in known and m not in UNRANKED]
+    groups = {"rank": [m for m in RANKED if m in metrics], "seen": salient}
+    return {heading: names for heading, names in groups.items() if names or heading == "rank"}
+
+
+def sparse_metrics() -> set[str]:
+    """Metrics that do not apply to every image: those of what people look at."""
+    return {name for name, metric in METRICS.items() if metric.family == "saliency"}
 
 
 TRIVIAL = re.compile(r"average|maximum|copy \d+")
@@ -198,7 +220,7 @@ def bench(
     given = {name: {p.stem: p for p in list_images(folder)} for name, folder in fused.items()}
     every, lacking = find_groups(data, task)
     groups = dict(list(every.items())[:limit])
-    names = known_names(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()))
+    names = known_names(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()) + SALIENT[task])
     sources = hash_files(every)
     protocol = Protocol(Path(data).resolve().name, task, sources, grey, inputs, metrics=metric_versions(names))
     store = Store(out / "scores.csv", protocol, list(every))
@@ -271,7 +293,7 @@ def _trivial(lumas: list[Tensor]) -> list[tuple[str, Callable[[], Tensor]]]:
 
 
 def _fuse(fuser: Fuser, stack: Stack, roles: list[int], target: Path, grey: str, seconds: list[float]) -> Tensor:
-    """Fuses, times, saves and gives the grey levels of what was saved."""
+    """Fuses, times and saves; returns the grey levels of the saved image."""
     frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
     if not seconds:  # the first call warms caches up
         fuser.run(frames, keep_order=True)

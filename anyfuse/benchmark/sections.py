@@ -1,4 +1,4 @@
-"""What `anyfuse bench --section` does: models that follow words, measured by what they were told."""
+"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def run_section(section: str, data: str, models: str, out: str, *, device: str, 
             _, lines = run_tones(fuser, root, place.with_suffix(".jsonl"), pairs=limit or 0)
         else:
             assert isinstance(fuser.model, DiTFuse)
-            found, lines = run_words(fuser.model, read(streets, limit or 0), fuser.device)
-            write_whole(place, [json.dumps(found, indent=1).encode()], overwrite=True)
+            scores, lines = run_words(fuser.model, read(streets, limit or 0), fuser.device)
+            write_whole(place, [json.dumps(scores, indent=1).encode()], overwrite=True)
         pages += [f"\n## {label}", *lines]
         print(*pages[-1 - len(lines) :], sep="\n", flush=True)
     write_whole(folder / f"{section}.md", ["\n".join([f"# {section}", *pages, ""]).encode()], overwrite=True)

@@ -1,9 +1,9 @@
 """Does a model find the class that a word names: `anyfuse bench --section segmentation`, on CamVid.
 
-Each class is asked for by its word alone, for each test image twice as a pair; a pixel is of a class where its
-probability is above 0.5, and, in a second table, where it is the largest of what all eleven words gave. IoU per class
-over all images together and their mean, and the confusion of words: of the pixels that a word marked, the share that
-belongs to each class. Pixels without a label count nowhere. The model sees luma.
+Each class is requested by its word alone, and a test image stands for both images of a pair. A pixel is of a class
+where its probability is above 0.5, and, in a second table, where it is the largest of what all eleven words gave. IoU
+per class over all images together and their mean, and the confusion of words: of the pixels that a word marked, the
+share that belongs to each class. Pixels without a label count nowhere. The model sees luma.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def read(folder: Path, limit: int = 0) -> list[tuple[Tensor, Tensor]]:
     """Luma (H, W) in [0, 1] and classes (H, W) of folder/images and folder/labels."""
     groups = list(pair_by_stem([folder / "images", folder / "labels"])[0].values())
     groups = groups[:: max(1, len(groups) // limit)][:limit] if limit else groups
-    found = []
+    pairs = []
     for image, labels in groups:
         luma = to_luma(read_image(image).read())[0]
-        found.append((luma, (read_image(labels).read()[0] * 255).round().long()))
-    return found
+        pairs.append((luma, (read_image(labels).read()[0] * 255).round().long()))
+    return pairs
 
 
 def counts(mask: Tensor, classes: Tensor) -> Tensor:
@@ -51,9 +51,9 @@ def of_words(model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.de
         padded = tiling.plan_tiles(model, 2, 1, h, w)
         rows, cols = tiling.reflect(slice(0, padded.padded_height), h), tiling.reflect(slice(0, padded.padded_width), w)
         pair = luma[rows][:, cols].expand(1, 2, 1, -1, -1).to(device)
-        found = torch.cat([model.masks(pair, [name])[name] for name in CLASSES])[:, :h, :w].cpu()
-        best = found.argmax(0)
-        for index, mask in enumerate(found):
+        probabilities = torch.cat([model.masks(pair, [name])[name] for name in CLASSES])[:, :h, :w].cpu()
+        best = probabilities.argmax(0)
+        for index, mask in enumerate(probabilities):
             half[index] += counts(mask > 0.5, classes)
             most[index] += counts(best == index, classes)
     return half, most
@@ -80,14 +80,14 @@ def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> tuple
     for k, row in enumerate(share):
         cells = [iou[k], truth[k] / truth.sum(), table[k].sum() / truth.sum(), *row]
         lines.append(f"| {CLASSES[k]} | " + " | ".join(f"{float(v):.3f}" for v in cells) + " |")
-    found = {"mean": mean, "iou": dict(zip(CLASSES, iou.tolist(), strict=True)), "confusion": share.tolist()}
-    return found, lines
+    summary = {"mean": mean, "iou": dict(zip(CLASSES, iou.tolist(), strict=True)), "confusion": share.tolist()}
+    return summary, lines
 
 
 def run_words(
     model: DiTFuse, data: list[tuple[Tensor, Tensor]], device: torch.device
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Both tables of a model on what `read` gives, as numbers and as Markdown."""
+    """Both tables of a model on the pairs of `read`, as numbers and as Markdown."""
     half, most = of_words(model, data, device)
     words, lines = report("each word by itself", half, data)
     chosen, more = report("the likeliest of all words", most, data)

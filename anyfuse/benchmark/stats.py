@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +43,14 @@ class Table:
     """Rows by method and image.
 
     `ranked` are the methods with scores for at least half of the images (slow methods are often run on a few); `common`
-    are the images that all of those have, and ranks are over them alone.
+    are the images that all of those have, and ranks are over them alone. `sparse` are metrics that do not apply to
+    every image, as no image without a person has a person's contrast: they are ranked over the images where some method
+    has a value, however few.
     """
 
-    def __init__(self, rows: Sequence[Row], better: dict[str, str]) -> None:
+    def __init__(self, rows: Sequence[Row], better: dict[str, str], sparse: Collection[str] = ()) -> None:
         self.better = better
+        self.sparse = sparse
         self.by_method: dict[str, dict[str, dict[str, float]]] = {}
         self.origin: dict[str, str] = {}
         for row in rows:
@@ -55,19 +58,19 @@ class Table:
             self.origin[row.method] = row.origin
         self.images = list(dict.fromkeys(row.image for row in rows))
         self.methods = list(self.by_method)
-        self.ranked = [m for m, found in self.by_method.items() if 2 * len(found) >= len(self.images)]
+        self.ranked = [m for m, own in self.by_method.items() if 2 * len(own) >= len(self.images)]
         self.common = [i for i in self.images if all(i in self.by_method[m] for m in self.ranked)]
         self.metrics = list(dict.fromkeys(name for row in rows for name in row.values if name in better))
 
     def values(self, method: str, metric: str, images: Sequence[str] | None = None) -> list[float]:
-        found = self.by_method[method]
-        chosen = [i for i in (self.images if images is None else images) if i in found]
-        return [found[i][metric] for i in chosen if metric in found[i]]
+        rows = self.by_method[method]
+        chosen = [i for i in (self.images if images is None else images) if i in rows]
+        return [rows[i][metric] for i in chosen if metric in rows[i]]
 
     def means(self, metric: str, images: Sequence[str] | None = None) -> dict[str, Mean]:
         """Method -> mean; methods without the metric are left out."""
-        found = {m: self.values(m, metric, images) for m in self.methods}
-        return {m: mean_of(v) for m, v in found.items() if v}
+        values = {m: self.values(m, metric, images) for m in self.methods}
+        return {m: mean_of(v) for m, v in values.items() if v}
 
     def defined(self, metric: str) -> tuple[list[str], list[str]]:
         """Ranked methods whose scores are not NaN on at least half of the common images, and the common images on which
@@ -75,9 +78,16 @@ class Table:
 
         A method that is left out has no rank in this metric: a copy of a source has no SCD.
         """
-        holes = {m: {i for i in self.common if math.isnan(self._at(m, i, metric))} for m in self.ranked}
-        methods = [m for m, found in holes.items() if 2 * len(found) <= len(self.common)]
-        return methods, [i for i in self.common if not any(i in holes[m] for m in methods)]
+        images = self._applies(metric)
+        holes = {m: {i for i in images if math.isnan(self._at(m, i, metric))} for m in self.ranked}
+        methods = [m for m, found in holes.items() if 2 * len(found) <= len(images)]
+        return methods, [i for i in images if not any(i in holes[m] for m in methods)]
+
+    def _applies(self, metric: str) -> list[str]:
+        """The common images, of a sparse metric those where some ranked method has a value."""
+        if metric not in self.sparse:
+            return self.common
+        return [i for i in self.common if not all(math.isnan(self._at(m, i, metric)) for m in self.ranked)]
 
     def _at(self, method: str, image: str, metric: str) -> float:
         return self.by_method[method][image].get(metric, math.nan)
@@ -97,8 +107,8 @@ class Table:
     def mean_ranks(self, metrics: Sequence[str]) -> dict[str, float]:
         """Method -> mean of its ranks, best first, over those metrics that were scored for every ranked method."""
         columns = [self.ranks(m) for m in self.counted(metrics)]
-        found = {m: [c[m] for c in columns if m in c] for m in self.ranked}
-        out = {m: float(np.mean(ranks)) for m, ranks in found.items() if ranks}
+        collected = {m: [c[m] for c in columns if m in c] for m in self.ranked}
+        out = {m: float(np.mean(ranks)) for m, ranks in collected.items() if ranks}
         return dict(sorted(out.items(), key=lambda item: item[1]))
 
     def counted(self, metrics: Sequence[str]) -> list[str]:
@@ -118,12 +128,14 @@ class Table:
             if self._unscored(metric):
                 notes.append(f"{metric} is in no mean rank: not scored for {', '.join(self._unscored(metric))}.")
             elif metric not in self.counted([metric]):
-                notes.append(f"{metric} is in no mean rank: NaN on too many images.")
+                few = "it applies to no image" if metric in self.sparse else "NaN on too many images"
+                notes.append(f"{metric} is in no mean rank: {few}.")
             else:
                 if without:
                     notes.append(f"{metric} is not in the mean rank of {', '.join(without)}: NaN.")
                 if len(images) < len(self.common):
-                    notes.append(f"{metric} is ranked on the {len(images)} of {len(self.common)} images without NaN.")
+                    which = "it applies to" if metric in self.sparse else "without NaN"
+                    notes.append(f"{metric} is ranked on the {len(images)} of {len(self.common)} images {which}.")
         return notes
 
     def win_rate(self, a: str, b: str, metrics: Sequence[str]) -> float:

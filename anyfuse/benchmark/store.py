@@ -24,9 +24,9 @@ class Store:
         if not path.exists():
             return
         before, rows = read_scores(path)
-        found = differences(before, protocol)
-        if found:
-            raise FusionError(f"{path}: has another protocol: {found[0]}; give another folder with -o")
+        reasons = differences(before, protocol)
+        if reasons:
+            raise FusionError(f"{path}: has another protocol: {reasons[0]}; give another folder with -o")
         self.protocol = replace(protocol, metrics={**before.metrics, **protocol.metrics})
         self.rows = {(r.image, r.method): r for r in rows}
 

@@ -1,15 +1,15 @@
-"""Does a model do to the light and the contrast what it is told: `anyfuse bench --section control`.
+"""Does a model change light and contrast as instructed: `anyfuse bench --section control`.
 
-On pairs of the test folders, each fused as it is and with each tone asked for:
+On pairs of the test folders, each fused without a request and with each tone:
 
-    sign    share of pairs whose mean luma (LIGHT) or RMS contrast (CONTRAST) moved the way that was asked
+    sign    share of pairs whose mean luma (LIGHT) or RMS contrast (CONTRAST) changed in the requested direction
     order   share of pairs with LIGHT++ > LIGHT+ > none > LIGHT- > LIGHT-- in mean luma, and CONTRAST+ > none >
             CONTRAST- in RMS contrast
     change  mean of the change, in 1/255
     kept    SSIM of the result with the one without an instruction, both brought to mean 0.5 and deviation 0.2; also the
             share of pairs above 0.85
 
-Seven results a pair. The numbers of every pair are kept, a line of JSON each; run again, it goes on where it stopped,
+Seven results a pair. The numbers of every pair are kept, a line of JSON each; a second run resumes where it stopped,
 and pairs measured with other options are measured anew.
 """
 
@@ -57,19 +57,19 @@ def read(path: Path, size: int = 0) -> np.ndarray:
 
 
 def choose(data: Path, pairs: int) -> list[tuple[str, str, tuple[Path, ...]]]:
-    """(folder, stem, paths) of so many pairs of all folders together, evenly, and spread over each; 0: all.
+    """(folder, stem, paths) of N pairs of all folders together, evenly, and spread over each; 0: all.
 
     FusionError where there are none.
     """
-    found = {}
+    chosen = {}
     for name, (_, parts) in FOLDERS.items():
         if (data / name).is_dir():
             groups = pair_by_stem([data / name / part for part in parts])[0]
-            found[name] = [(name, stem, paths) for stem, paths in groups.items()]
-    if not found:
+            chosen[name] = [(name, stem, paths) for stem, paths in groups.items()]
+    if not chosen:
         raise FusionError(f"{data}: holds none of {', '.join(FOLDERS)}")
-    each = -(-pairs // len(found)) if pairs else 0
-    return [row for rows in found.values() for row in (rows[:: max(1, len(rows) // each)][:each] if each else rows)]
+    each = -(-pairs // len(chosen)) if pairs else 0
+    return [row for rows in chosen.values() for row in (rows[:: max(1, len(rows) // each)][:each] if each else rows)]
 
 
 def load(name: str, device: str, steps: int = 0, branches: int = 0) -> Fuser:
@@ -140,15 +140,15 @@ def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], 
     """(folder, stem) -> what a file of lines holds of pairs measured with these settings; a line that was cut off is
     passed over.
     """
-    found = {}
+    entries = {}
     for line in path.read_text().splitlines() if path and path.exists() else []:
         try:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
         if row["settings"] == settings:
-            found[row["folder"], row["name"]] = row
-    return found
+            entries[row["folder"], row["name"]] = row
+    return entries
 
 
 def run_tones(
@@ -157,7 +157,7 @@ def run_tones(
     """Measures `pairs` (0: all) of the folders in `data`, of `size` pixels (0: as they are); returns a row a pair and
     the Markdown.
 
-    out: file for the rows, and to go on from. untold: the tone alone is asked for, without saying what the images are.
+    out: file for the rows, which a second run resumes. untold: the prompt has the tone alone, and no task.
     """
     model = fuser.model
     assert isinstance(model, DiTFuse | OmniGen)

@@ -30,19 +30,19 @@ def metric_versions(names: Iterable[str]) -> dict[str, str]:
 
 def modules_of(module: str) -> set[str]:
     """The module and all modules of the metrics package that it imports, directly or not."""
-    found: set[str] = set()
+    modules: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in modules:
             continue
-        found.add(name)
+        modules.add(name)
         for node in ast.walk(ast.parse(_source(name))):
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
                 waiting.append(f"{PACKAGE}.{node.module}")
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE}."):
                 waiting.append(str(node.module))
-    return found
+    return modules
 
 
 def code_of(source: str) -> str:

@@ -1,4 +1,4 @@
-"""The command line. Each command has a file of its own; main.py joins them."""
+"""The command line. Each command has its own file; main.py joins them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Models = Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, separa
 Out = Annotated[str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")]
 Fused = Annotated[list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")]
 InputPlanes = Annotated[
-    str, typer.Option(help="luma: models see 8-bit luma, as in papers. colour: they see the files.")
+    str, typer.Option(help="luma: models get 8-bit luma, as in papers. colour: they get the files.")
 ]
 Pictures = Annotated[int, typer.Option(min=0, help="Pictures in the report.")]
 Peers = Annotated[str | None, typer.Option(help="CSV of other methods' scores: folder, name, method, origin, metrics.")]
@@ -44,8 +44,8 @@ Say = Annotated[
 Section = Annotated[
     str | None,
     typer.Option(
-        help="Benchmark models that follow instructions (default: ditfuse). 'control': do light and contrast change "
-        "as asked, on the test folders in --data. 'segmentation': are the classes found that a word names, on CamVid."
+        help="Benchmark models that follow instructions (default: ditfuse). 'control': changes of light and "
+        "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid."
     ),
 ]
 

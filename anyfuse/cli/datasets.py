@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def datasets() -> None:
-    """Say where the field's data sets are, their terms and splits."""
+    """List the field's data sets: where they are, their terms and splits."""
     from ..benchmark.bench import datasets_text
 
     print(datasets_text())

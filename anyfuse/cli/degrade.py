@@ -1,4 +1,4 @@
-"""`anyfuse degrade`: blur, noise, weather, exposure and detector faults on images, by seed, and again by manifest."""
+"""`anyfuse degrade`: simulate blur, noise, weather, exposure and detector faults, reproducibly by seed or manifest."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ MaskedPairs = Annotated[
     bool,
     typer.Option("--m3", help="Two views with tiles degraded in one of them: OUT_a and OUT_b, or OUT/a and OUT/b."),
 ]
-ManifestFile = Annotated[str | None, typer.Option(help="manifest.json of an earlier run: do the same again.")]
-Seed = Annotated[int | None, typer.Option(help="With the file name it decides all that is random (default: 0).")]
+ManifestFile = Annotated[str | None, typer.Option(help="manifest.json of an earlier run, to reproduce its files.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed, combined with the file name (default: 0).")]
 SourceKind = Annotated[
-    Source | None, typer.Option(help="With --task ivf: what the images are. auto takes grey ones for infrared.")
+    Source | None, typer.Option(help="With --task ivf: kind of the images. auto: grey files are infrared.")
 ]
 Depth = Annotated[
     str | None, typer.Option(help="Depth map (dark is near) or a folder of them by file stem, for the weather.")
@@ -84,7 +84,8 @@ def degrade(
     quiet: Quiet = False,
     show: ListOperations = False,
 ) -> None:
-    """Degrade images: blur, noise, weather, exposure, detector faults; the same files again from seed or manifest.
+    """Simulate degradations of images: blur, noise, weather, exposure, detector faults; reproducible by seed or
+    manifest.
 
     In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is
     missing.

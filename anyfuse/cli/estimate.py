@@ -1,4 +1,4 @@
-"""`anyfuse estimate`: what seems wrong with images, and how sure that is."""
+"""`anyfuse estimate`: blind estimation of degradations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SHOWN = 0.1
 
 Images = Annotated[list[str], typer.Argument(metavar="FILE...", help="Image files.")]
 Scene = Annotated[
-    bool, typer.Option("--scene", help="The files show one scene, and their task is guessed. Else each stands alone.")
+    bool,
+    typer.Option(
+        "--scene", help="The files show one scene; their task is estimated too. Otherwise each file is taken alone."
+    ),
 ]
 Task = Annotated[
     str | None,
@@ -31,7 +34,7 @@ Task = Annotated[
     ),
 ]
 SourceKind = Annotated[
-    Source, typer.Option(help="Of files that stand alone: infrared or visible. auto takes grey ones for infrared.")
+    Source, typer.Option(help="Kind of single files: infrared or visible. auto: grey files are infrared.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with all degradations.")]
 
@@ -44,7 +47,7 @@ def estimate(
     white: White = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what seems wrong with images: haze, noise, blur and others, with probability and strength."""
+    """Estimate the degradations of images: haze, noise, blur and others, with probability and strength."""
     from ..degradation.estimator import estimate_stack
     from ..image.stack import Stack
     from ..io.frames import read_frames
@@ -52,19 +55,19 @@ def estimate(
     if len(images) < 2 and scene:
         raise FusionError("--scene needs two files or more of one scene")
     frames = read_frames(images, white)
-    found: list[tuple[list[str], Estimate]] = []
+    estimates: list[tuple[list[str], Estimate]] = []
     for names, group in [(images, frames)] if scene else [([n], [f]) for n, f in zip(images, frames, strict=True)]:
         infrared = source is Source.infrared or (source is Source.auto and group[0].is_grey)
-        found.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
+        estimates.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
     if as_json:
-        print(json.dumps([row for names, one in found for row in _plain(names, one)], indent=1))
+        print(json.dumps([row for names, one in estimates for row in _plain(names, one)], indent=1))
         return
-    _show(found)
+    _show(estimates)
 
 
-def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
+def _plain(names: list[str], estimate: Estimate) -> list[dict[str, Any]]:
     rows = []
-    for name, role, faults in zip(names, found.roles, found.images, strict=True):
+    for name, role, faults in zip(names, estimate.roles, estimate.images, strict=True):
         listed = {
             fault: {
                 "probability": round(f.probability, 4),
@@ -75,12 +78,18 @@ def _plain(names: list[str], found: Estimate) -> list[dict[str, Any]]:
             for fault, f in faults.items()
         }
         rows.append(
-            {"file": name, "role": role, "task": found.task, "certainty": round(found.certainty, 4), "faults": listed}
+            {
+                "file": name,
+                "role": role,
+                "task": estimate.task,
+                "certainty": round(estimate.certainty, 4),
+                "faults": listed,
+            }
         )
     return rows
 
 
-def _show(found: list[tuple[list[str], Estimate]]) -> None:
+def _show(estimates: list[tuple[list[str], Estimate]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -89,7 +98,7 @@ def _show(found: list[tuple[list[str], Estimate]]) -> None:
     for heading in ("file", "as", "fault", "probability", "strength", ""):
         table.add_column(heading, justify="right" if heading in ("probability", "strength") else "left")
     notes = []
-    for names, one in found:
+    for names, one in estimates:
         for name, role, faults in zip(names, one.roles, one.images, strict=True):
             listed = [(fault, f) for fault, f in faults.items() if f.assumed or f.probability >= SHOWN]
             listed.sort(key=lambda pair: (not pair[1].assumed, -pair[1].probability))

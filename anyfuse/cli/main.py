@@ -1,4 +1,4 @@
-"""The command line: joins the commands, each of which has a file of its own, and turns errors into one line."""
+"""The command line: joins the commands (one file each) and turns errors into one line."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Also parameters by par
 
 
 def models(as_json: Json = False, verbose: Verbose = False) -> None:
-    """List the models that have a name."""
+    """List the named models."""
     from ..models.registry import MODELS, describe, parts_text
 
     rows = [describe(name) for name in MODELS]

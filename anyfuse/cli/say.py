@@ -1,4 +1,4 @@
-"""`anyfuse say`: what is understood of an instruction."""
+"""`anyfuse say`: how an instruction is understood."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def say(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what is understood of an instruction in words, and its tags."""
+    """Print how an instruction is understood, and its tags."""
     control = parse_instruction(" ".join(words))
     print(json.dumps(control.as_dict(), indent=1) if as_json else describe(control))
 
 
 def describe(control: Control) -> str:
-    """A line for each wish, the tags last."""
+    """A line for each part of the request, the tags last."""
     lines = [f"fuse: {control.task}"] if control.task else []
     for name, where in control.degradations.items():
         for source, strength in where.items():
@@ -31,8 +31,8 @@ def describe(control: Control) -> str:
             lines.append(f"repair: {name}{place}, {_level(strength)} ({strength:g})")
     lines += [f"tone: {tone}" for tone in control.tone]
     lines += [f"highlight: {name}" + (f" in {colour}" if colour else "") for name, colour in control.segment.items()]
-    lines += [f"keep: {wish}" for wish in control.keep]
-    return "\n".join([*(lines or ["nothing beyond fusion is asked for"]), f"tags: {control}"])
+    lines += [f"keep: {thing}" for thing in control.keep]
+    return "\n".join([*(lines or ["no request beyond fusion"]), f"tags: {control}"])
 
 
 def _level(strength: float) -> str:

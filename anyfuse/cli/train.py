@@ -1,4 +1,4 @@
-"""`anyfuse train`: any recipe, of models and of what models stand on."""
+"""`anyfuse train`: any recipe: models, backbones, codecs, language, estimator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Out = Annotated[str | None, typer.Option(help="Folder for weights, card, log and
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the number of steps.")]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
-Resume = Annotated[bool, typer.Option(help="Go on from last.pt in the output folder.")]
+Resume = Annotated[bool, typer.Option(help="Resume from last.pt in the output folder.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -40,7 +40,7 @@ def train(
     resume: Resume = True,
     settings: Settings = None,
 ) -> None:
-    """Train a model from a recipe; goes on where it stopped."""
+    """Train a model from a recipe; resumes where it stopped."""
     from ..training.run import run
 
     run(

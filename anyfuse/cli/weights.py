@@ -14,13 +14,17 @@ import typer
 from ..errors import FusionError
 from ..models.unifusion.fetch import _store, fetch_dinov2
 
-app = typer.Typer(no_args_is_help=True, help="Get frozen backbones, and say which are here.", rich_markup_mode=None)
-codec = typer.Typer(no_args_is_help=True, help="Keep image codecs, and say which are here.", rich_markup_mode=None)
+app = typer.Typer(
+    no_args_is_help=True, help="Get frozen backbones, and list the installed ones.", rich_markup_mode=None
+)
+codec = typer.Typer(
+    no_args_is_help=True, help="Install image codecs, and list the installed ones.", rich_markup_mode=None
+)
 
 
 @app.command("list")
 def list_backbones() -> None:
-    """Say which backbones are known and where they are."""
+    """List the known backbones and where they are."""
     from ..models.unifusion.backbone import BACKBONES, find_folder
     from ..weights import cache_folder
 
@@ -64,7 +68,7 @@ def install(
 
 @codec.command("list")
 def list_codecs() -> None:
-    """Say which codecs are known and where they are."""
+    """List the known codecs and where they are."""
     from ..models.latent.codec import CODECS, find_folder
     from ..weights import cache_folder
 

@@ -290,7 +290,7 @@ def numbered(folder: Path) -> tuple[Path, ...]:
 
 
 def set_name(data_set: DataSet) -> str:
-    """What scores of a set are told under: its folder."""
+    """The name of a set in scores: its folder."""
     first = data_set.folders[0]
     return first.rpartition("/")[0] or first
 

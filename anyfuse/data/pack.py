@@ -97,14 +97,14 @@ class PackedData(TrainingData):
 
         with ThreadPoolExecutor(threads) as pool:
             for data_set in sets:
-                found = there.get((data_set.task, data_set.folders))
-                if found is None:
+                packed = there.get((data_set.task, data_set.folders))
+                if packed is None:
                     raise FusionError(f"{path}: has no set {', '.join(data_set.folders)} of task '{data_set.task}'")
-                self.add(data_set, list(pool.map(stack, found["train"])))
-                if found["validation"]:
-                    self.validation.setdefault(set_name(data_set), []).extend(pool.map(stack, found["validation"]))
-                self.files += found["files"]
-                digest.update(found["digest"].encode())
+                self.add(data_set, list(pool.map(stack, packed["train"])))
+                if packed["validation"]:
+                    self.validation.setdefault(set_name(data_set), []).extend(pool.map(stack, packed["validation"]))
+                self.files += packed["files"]
+                digest.update(packed["digest"].encode())
         self.manifest = digest.hexdigest()
 
 

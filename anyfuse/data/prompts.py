@@ -260,8 +260,8 @@ def _request(d: Draw, kind: str) -> tuple[str, Control]:
         cls, quality = d.name(CLASS_WORDS), d.rng.choice(("bright", "dark", "sharp", "natural"))
         aspect = d.rng.choice(("colours", "details", "texture", "edges", "targets"))
         thing = cls if "{class}" in template else aspect
-        wish = f"{thing} {quality}" if "{quality}" in template else thing
-        return _fill(d, template, cls=cls, quality=quality, aspect=aspect), Control(keep=(wish,))
+        kept = f"{thing} {quality}" if "{quality}" in template else thing
+        return _fill(d, template, cls=cls, quality=quality, aspect=aspect), Control(keep=(kept,))
     if kind == "tone":
         tone = d.name(TONE)
         return _fill(d, d.template(TONE[tone])), Control(tone=(tone,))
@@ -310,7 +310,7 @@ def _fill(
 
 
 def _other(d: Draw) -> str:
-    """A sentence that asks for nothing known, at times beside a known wish."""
+    """A sentence that asks for nothing known, at times beside a known request."""
     if d.rng.random() < 0.4:
         text = d.word(OTHER_SENTENCES)
     else:

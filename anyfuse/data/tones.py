@@ -23,7 +23,7 @@ KNEE = 0.5
 
 
 def apply_tones(image: Tensor, tones: Sequence[str]) -> Tensor:
-    """Luma (..., H, W) in [0, 1] with the tones asked for, light first, in [0, 1].
+    """Luma (..., H, W) in [0, 1] with these tones, light first, in [0, 1].
 
     The curves rise strictly, so no structure is lost.
 

@@ -1,10 +1,10 @@
-"""What is wrong with images, seen from the images: a small network that reads the numbers of data/statistics.py and
-says how sure it is.
+"""Blind estimation of degradations: a small network reads the statistics of images (statistics.py) and gives
+probabilities and strengths.
 
-    found = estimate([infrared, visible])
-    found.task, found.images[1]["haze"].probability, found.control()
+    result = estimate([infrared, visible])
+    result.task, result.images[1]["haze"].probability, result.control()
 
-Where nobody says what to repair, models that follow instructions are told this. Below a threshold, set so that clean
+Without an instruction, models that restore are conditioned on this. Below a threshold, which is set so that clean
 images are left alone, nothing is assumed. Origin: ours. Licence of code and weights: Apache-2.0.
 """
 
@@ -51,13 +51,11 @@ def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fault:
-    """probability: 0 to 1, how sure it is that the fault is there. strength: 0 to 1, as in data/degrade.py, if it is
-    there. threshold: probability from which it is assumed.
-    """
+    """An estimated degradation."""
 
-    probability: float
-    strength: float
-    threshold: float
+    probability: float  # 0 to 1, that the image has it
+    strength: float  # 0 to 1, as in degradation/plan.py, if the image has it
+    threshold: float  # probability from which it is assumed
 
     @property
     def assumed(self) -> bool:
@@ -66,21 +64,18 @@ class Fault:
 
 @dataclass(frozen=True)
 class Estimate:
-    """task: ivf, mef, mff, mif or None (one image, or not told and not clear). certainty: its probability, 1 where it
-    was given. roles: of each image. images: for each image, in the order given, every fault that it may have by its
-    role; mif has none.
-    """
+    """The degradations of one image, or of several of one scene."""
 
-    task: str | None
-    certainty: float
-    roles: tuple[str, ...]
-    images: tuple[Mapping[str, Fault], ...]
+    task: str | None  # ivf, mef, mff, mif; None: one image, or neither given nor clear
+    certainty: float  # probability of the task; 1 where it was given
+    roles: tuple[str, ...]  # of each image
+    images: tuple[Mapping[str, Fault], ...]  # of each image: degradations that its role may have; mif has none
 
     def assumed(self) -> list[dict[str, Any]]:
         """The faults at or above their thresholds, surest first: image (place, from 0), fault, probability,
         strength.
         """
-        found = [
+        surest = [
             {
                 "image": place,
                 "fault": name,
@@ -91,7 +86,7 @@ class Estimate:
             for name, fault in faults.items()
             if fault.assumed
         ]
-        return sorted(found, key=lambda one: -float(one["probability"]))
+        return sorted(surest, key=lambda one: -float(one["probability"]))
 
     def as_dict(self, names: Sequence[str]) -> dict[str, Any]:
         """For a report: what was assumed, of images with these names."""
@@ -99,7 +94,7 @@ class Estimate:
         return {"task": self.task, "certainty": round(self.certainty, 3), "faults": faults}
 
     def control(self) -> Control:
-        """The repairs as a Control for one or two images; strengths as users give them (0.25, 0.5 or 1).
+        """What to restore, as a Control for one or two images; strengths as users give them (0.25, 0.5 or 1).
 
         FusionError for more images.
         """
@@ -114,14 +109,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class EstimatorConfig:
-    """statistics, pairs: how many numbers an image and a pair have; hidden: widths; glance: numbers of each image that
-    the task is told by.
-    """
+    """Shape of the estimator."""
 
-    statistics: int
-    pairs: int
-    hidden: tuple[int, int] = (128, 96)
-    glance: int = 24
+    statistics: int  # numbers of an image
+    pairs: int  # numbers of a pair
+    hidden: tuple[int, int] = (128, 96)  # widths
+    glance: int = 24  # numbers of each image that decide its task
     dropout: float = 0.2
 
 
@@ -214,7 +207,7 @@ def built_in() -> Estimator:
 
 FLAT, SMALL = 4 / 255, 32
 """Nothing is assumed of an image whose values differ by less, or with a side of fewer pixels: there is too little in it
-to tell a fault by.
+to recognise a degradation.
 """
 
 
@@ -235,14 +228,19 @@ def estimate(
     infrared: bool = False,
     model: Estimator | None = None,
 ) -> Estimate:
-    """What is wrong with one image, or with several of one scene.
+    """Estimates the degradations of one image, or of several of one scene.
 
-    images: (1 or 3, H, W) in [0, 1], all of one size; luma counts, and which of them have colour. Windows of large
-    images are looked at, pixel by pixel.
-    task: ivf, mef, mff or mif; None: guessed of two images or more, from the first two by role. order: places of the
-    images by role, infrared or darker first; None: grey before colour, darker before brighter. infrared: a single image
-    is an infrared one.
-    model: an Estimator; None: the one of the package. Raises FusionError for other shapes and tasks.
+    Args:
+        images: (1 or 3, H, W) in [0, 1], all of one size. Luma is used, and which of them have colour. Large images are
+        read
+            in windows at full resolution.
+        task: ivf, mef, mff or mif; None: estimated for two images or more, from the first two by role.
+        order: indices of the images by role, infrared or darker first; None: grey before colour, darker before
+        brighter. infrared: whether a single image is an infrared one.
+        model: an Estimator; None: the one of the package.
+
+    Raises:
+        FusionError: another shape or an unknown task.
     """
     for image in images:
         if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
@@ -260,7 +258,7 @@ def estimate(
 def estimate_stack(
     stack: Stack, task: str | None = None, *, order: Sequence[int] | None = None, infrared: bool = False
 ) -> Estimate:
-    """As `estimate`, of a stack; no more of a large image is read than is looked at."""
+    """As `estimate`, for a stack; only the windows of a large image are read."""
     places = windows(stack.height, stack.width)
     looks = [_Look([to_luma(f.read(w))[0] for w in places], not f.is_grey, f.brightness) for f in stack.frames]
     return _estimate(looks, task, order, infrared, built_in())
@@ -289,14 +287,16 @@ def _estimate(
         return Estimate(task, certainty, roles, tuple({} for _ in looks))
     place = torch.tensor([ROLES.index(role) for role in roles])
     logits, strengths = model(torch.stack(rows), place)
-    found = model.probabilities(logits)
+    probabilities = model.probabilities(logits)
     faults = []
     for k, role in enumerate(roles):
         limits = model.thresholds[int(place[k])].tolist()
         columns = [FAULTS.index(name) for name in menu_of(role, task)]
         empty = all(min(view.shape) < SMALL or float(view.max() - view.min()) < FLAT for view in looks[k].views)
         sure = 0.0 if empty else 1.0
-        faults.append({FAULTS[c]: Fault(sure * float(found[k, c]), float(strengths[k, c]), limits[c]) for c in columns})
+        faults.append(
+            {FAULTS[c]: Fault(sure * float(probabilities[k, c]), float(strengths[k, c]), limits[c]) for c in columns}
+        )
     return Estimate(task, certainty, roles, tuple(faults))
 
 

@@ -4,7 +4,7 @@ The image is cut into tiles. Each tile is degraded in one of two views, so that 
 them, and a fusion model has to find it: the target is the image itself. Tile sizes are 16, 32, 64 in the paper, 32, 64,
 128 in its code.
 
-Two things differ from the released code unless asked for. There each tile is blurred by itself, which leaves seams at
+By default two things differ from the released code. There each tile is blurred by itself, which leaves seams at
 tile borders that a model can learn to look for; here the whole image is blurred and the tile pasted from it
 (`M3(local_blur=True)`: as there). And both views always share their tones there, so that a model only learns to copy
 the clean tile; `M3(complements=True)` changes the tones of one view, as two sensors differ.

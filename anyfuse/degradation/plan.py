@@ -25,25 +25,23 @@ from .depth import plausible_depth
 from .operation import Degraded
 
 FAULT_OF = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
-"""Operations of data/degrade.py that go by another name in words."""
+"""Operation -> name of the degradation in instructions, where they differ."""
 COVERED_BY = {"noise": ("noise", "sensor_noise")}
-"""Repairs that go under the first one's number: the menus of training have no sensor noise."""
+"""Degradation -> names that count as it: the menus of training have no sensor noise."""
 
 Kind = Literal["infrared", "visible"]
 
 
 @dataclass(frozen=True)
 class Operation:
-    """run(image, strength, generator), and depth=(H, W) where `depth` is true; which sources it suits; in words.
-
-    scene: it befalls what all sources see. It is then drawn for all visible sources together, and with `depth` shared
-    by them.
+    """A degradation. scene: all sources see it, so it is drawn for all visible sources together; with `depth` they
+    share that too.
     """
 
-    run: Callable[..., Degraded]
-    suits: Literal["any", "visible", "infrared"]
-    words: str
-    depth: bool = False
+    run: Callable[..., Degraded]  # (image, strength, generator[, depth=(H, W)]) -> degraded image and its parameters
+    suits: Literal["any", "visible", "infrared"]  # kinds of sources
+    words: str  # description
+    depth: bool = False  # whether it takes depth
     scene: bool = False
 
 
@@ -93,6 +91,7 @@ class Step(NamedTuple):
 
 DegradationPlan = tuple[Step, ...]
 Plan = DegradationPlan
+"""The name of version 0.1."""
 
 
 def find(name: str) -> str:
@@ -109,7 +108,11 @@ def find(name: str) -> str:
 def parse(text: str) -> DegradationPlan:
     """ "haze:0.5,noise:0.3" -> a plan, in the order given; a name alone means 0.5.
 
-    Raises FusionError for names and strengths.
+    Args:
+        text: names of OPERATIONS or ALIASES, with strengths from 0 to 1.
+
+    Raises:
+        FusionError: an unknown name, or a strength outside 0 to 1.
     """
     steps = []
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -140,11 +143,20 @@ def kinds_of(task: str, n_sources: int) -> tuple[Kind, ...]:
 
 
 def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None) -> tuple[DegradationPlan, ...]:
-    """One to three operations for the sources of one scene, as one plan per source; some plans may be empty.
+    """Draws one to three operations for the sources of one scene.
 
     An operation is drawn evenly from those that any source may have, with a strength from 0.3 to 1, none twice. Weather
-    befalls all visible sources alike; any other operation one source that may have it or, half of the time, all of
-    those, each with its own strength. kinds: of each source; None as `kinds_of` has it.
+    affects all visible sources alike. Any other operation affects one source that may have it or, half of the time, all
+    of those, each with its own strength.
+
+    Args:
+        task: ivf, mef or mff.
+        n_sources: number of sources.
+        gen: random generator.
+        kinds: of each source; None: as `kinds_of`.
+
+    Returns:
+        One plan per source; some may be empty.
     """
     kinds = kinds_of(task, n_sources) if kinds is None else tuple(kinds)
     menus = [MENUS[task].get(kind, ()) for kind in kinds] if task in MENUS else []
@@ -177,12 +189,25 @@ def apply(
     source: int = 0,
     frame: int | None = None,
 ) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Image (1 or 3, H, W) in [0, 1] -> degraded image of the same shape, and the parameters of each operation.
+    """Applies a plan to an image.
 
-    seed: one per scene. Sources of one scene (`source` 0, 1, ...) share depth and haze under one seed; noise, drops and
-    flakes are each one's own. depth: (H, W) in [0, 1], 0 at the camera; None makes one up from the seed. frame: shorter
-    side of the picture that the image is a part of, for the size of drops and flakes; None: the image is whole. Raises
-    FusionError.
+    Args:
+        image: (1 or 3, H, W) in [0, 1].
+        plan: operations with strengths from 0 to 1.
+        seed: one per scene.
+        depth: (H, W) in [0, 1], 0 at the camera; None: made up from the seed.
+        source: number of the source. Sources of one scene share depth and haze under one seed; noise, drops and flakes
+        are
+            each one's own.
+        frame: shorter side in pixels of the picture that the image is a part of, for the size of drops and flakes;
+        None: the
+            image is whole.
+
+    Returns:
+        The degraded image of the same shape, and the parameters of each operation.
+
+    Raises:
+        FusionError: an unknown operation, or a value outside its range.
     """
     done = []
     for index, (op, strength) in enumerate(plan):

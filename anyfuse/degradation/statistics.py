@@ -54,19 +54,19 @@ def pair_statistics(first: Tensor, second: Tensor) -> Tensor:
     the sharper one.
     """
     a, b = (_at_least(x.float())[None, None] for x in (first, second))
-    found = [(a.mean() - b.mean())[None], ((a > b).float().mean())[None]]
+    numbers = [(a.mean() - b.mean())[None], ((a > b).float().mean())[None]]
     for scale in (1, 2, 4, 8):
         x, y = (F.avg_pool2d(t, scale) if scale > 1 else t for t in (a, b))
-        found += [
+        numbers += [
             _correlation(x, y),
             _correlation(_laplace(x), _laplace(y)),
             _correlation(_laplace(x).abs(), _laplace(y).abs()),
         ]
         e, f = (F.avg_pool2d(_laplace(t)[None, None].square(), 8, ceil_mode=True).add(FLOOR**2).log2() for t in (x, y))
         ratio = e - f
-        found += [ratio.mean()[None] / 4, ratio.std(correction=0)[None] / 4]
-        found += [(x - y).abs().mean()[None] * 4]
-    return torch.cat(found).nan_to_num(0.0, 0.0, 0.0)
+        numbers += [ratio.mean()[None] / 4, ratio.std(correction=0)[None] / 4]
+        numbers += [(x - y).abs().mean()[None] * 4]
+    return torch.cat(numbers).nan_to_num(0.0, 0.0, 0.0)
 
 
 def _at_least(y: Tensor) -> Tensor:
@@ -176,25 +176,25 @@ def _tiles(y: Tensor, side: int, most: int) -> Tensor:
 
 
 def _residuals(y: Tensor) -> Tensor:
-    found = []
+    numbers = []
     x = y[None, None]
     for scale in range(4):
         r = _laplace(x)
         magnitude = r.abs()
         spread = r.square().mean().sqrt() + FLOOR
         z = r / spread
-        found += [_log(_quantiles(magnitude, _QUANTILES)), _log(spread)[None]]
-        found += [(z**4).mean().log2()[None], (z**3).mean().clamp(-20, 20)[None] / 4]
+        numbers += [_log(_quantiles(magnitude, _QUANTILES)), _log(spread)[None]]
+        numbers += [(z**4).mean().log2()[None], (z**3).mean().clamp(-20, 20)[None] / 4]
         for a, b in ((x[0, 0, :, 1:] - x[0, 0, :, :-1], 0), (x[0, 0, 1:] - x[0, 0, :-1], 1)):
-            found += [_log(a.abs().mean())[None], _log(_quantiles(a.abs(), (0.5, 0.99)))]
+            numbers += [_log(a.abs().mean())[None], _log(_quantiles(a.abs(), (0.5, 0.99)))]
             if scale == 0:
                 second = a.diff(dim=1 - b)
-                found += [_log(second.abs().mean())[None]]
+                numbers += [_log(second.abs().mean())[None]]
         if scale == 0:
-            found += [torch.cat([_shifted(r, *s) for s in _SHIFTS]), _noise(y, r)]
+            numbers += [torch.cat([_shifted(r, *s) for s in _SHIFTS]), _noise(y, r)]
         if min(x.shape[-2:]) >= 12:
             x = F.avg_pool2d(x, 2)
-    return torch.cat(found)
+    return torch.cat(numbers)
 
 
 def _shifted(r: Tensor, down: int, right: int) -> Tensor:
@@ -214,12 +214,12 @@ def _noise(y: Tensor, r: Tensor) -> Tensor:
     blocks = r[:h, :w].reshape(h // side, side, w // side, side).transpose(1, 2).reshape(-1, side * side)
     light = y[1 : h + 1, 1 : w + 1].reshape(h // side, side, w // side, side).mean((1, 3)).flatten()
     spread = _log(blocks.std(1, correction=0))
-    found = [_quantiles(spread, (0.02, 0.1, 0.3, 0.5, 0.9))]
+    numbers = [_quantiles(spread, (0.02, 0.1, 0.3, 0.5, 0.9))]
     bright = light.sort().indices
     for third in bright.tensor_split(3):
         part = spread[third] if len(third) else spread
-        found.append(_quantiles(part, (0.1, 0.5)))
-    return torch.cat(found)
+        numbers.append(_quantiles(part, (0.1, 0.5)))
+    return torch.cat(numbers)
 
 
 @lru_cache(maxsize=1)
@@ -233,7 +233,7 @@ def _cosines() -> tuple[Tensor, Tensor]:
 
 
 def _blocks(y: Tensor) -> Tensor:
-    found = []
+    numbers = []
     for x in (y, y.T):
         step = (x[:, 2:-1] - x[:, 1:-2]).abs() - ((x[:, 1:-2] - x[:, :-3]).abs() + (x[:, 3:] - x[:, 2:-1]).abs()) / 2
         n = step.shape[1] // 8 * 8
@@ -242,7 +242,7 @@ def _blocks(y: Tensor) -> Tensor:
         rest = (phases.sum() - phases.max()) / 7
         scale = (x[:, 1:] - x[:, :-1]).abs().mean() + 1e-3
         jump = (phases[6] - (phases.sum() - phases[6]) / 7) / scale
-        found += [jump, (phases.max() - rest) / scale, jump.clamp_min(0).sqrt(), phases[6] * 50]
+        numbers += [jump, (phases.max() - rest) / scale, jump.clamp_min(0).sqrt(), phases[6] * 50]
     table, group = _cosines()
     for shift in (0, 4):
         blocks = _tiles(y[shift:, shift:], 16, 400)
@@ -251,12 +251,12 @@ def _blocks(y: Tensor) -> Tensor:
         empty = (c < 0.6).float().mean(0)
         size = (c + 0.05).log2().mean(0)
         for index in range(7):
-            found += [empty[group == index].mean(), size[group == index].mean() / 4]
-    return torch.stack(found)
+            numbers += [empty[group == index].mean(), size[group == index].mean() / 4]
+    return torch.stack(numbers)
 
 
 def _columns(y: Tensor) -> Tensor:
-    found = []
+    numbers = []
     for x in (y, y.T):
         h, w = x.shape
         r = min(6, (w - 1) // 2)
@@ -269,15 +269,15 @@ def _columns(y: Tensor) -> Tensor:
         ratio = line / (spread + 0.004)
         at = (0.002, 0.006, 0.015, 0.03, 0.1)
         low, high = _quantiles(line, at), _quantiles(-line, at)
-        found += [_log(spread)[None], _log(line.std(correction=0))[None], low * 5, high * 5, common]
-        found += [
+        numbers += [_log(spread)[None], _log(line.std(correction=0))[None], low * 5, high * 5, common]
+        numbers += [
             _log(low),
             _log(high),
             (ratio < -6).float().mean()[None].sqrt(),
             (ratio > 6).float().mean()[None].sqrt(),
         ]
-        found += [_correlation(line[1:], line[:-1]), _correlation(line[2:], line[:-2])]
-    return torch.cat(found)
+        numbers += [_correlation(line[1:], line[:-1]), _correlation(line[2:], line[:-2])]
+    return torch.cat(numbers)
 
 
 def _median3(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -307,13 +307,13 @@ def _spots(y: Tensor) -> Tensor:
     around = torch.stack([y[:-2, 1:-1], y[2:, 1:-1], y[1:-1, :-2], y[1:-1, 2:]])
     above, below = y[1:-1, 1:-1] - around.amax(0), around.amin(0) - y[1:-1, 1:-1]
     width = (_quantiles(y, (0.98,)) - _quantiles(y, (0.02,)))[0] + 0.02
-    found = []
+    numbers = []
     for part in (above, below):
-        found += [(part > k).float().mean().sqrt() for k in (0.04, 0.1, 0.2, 0.4)]
-        found += [(part > k * width).float().mean().sqrt() for k in (0.25, 0.5, 1.0)]
-    found += [((below > 0.1) & (y[1:-1, 1:-1] < 0.02)).float().mean().sqrt()]
-    found += [((above > 0.1) & (y[1:-1, 1:-1] > 0.98)).float().mean().sqrt()]
-    found += [_log(ring.abs().mean()), ring.mean() * 100, _log((ring.abs() > 0.08).float().mean())]
+        numbers += [(part > k).float().mean().sqrt() for k in (0.04, 0.1, 0.2, 0.4)]
+        numbers += [(part > k * width).float().mean().sqrt() for k in (0.25, 0.5, 1.0)]
+    numbers += [((below > 0.1) & (y[1:-1, 1:-1] < 0.02)).float().mean().sqrt()]
+    numbers += [((above > 0.1) & (y[1:-1, 1:-1] > 0.98)).float().mean().sqrt()]
+    numbers += [_log(ring.abs().mean()), ring.mean() * 100, _log((ring.abs() > 0.08).float().mean())]
     more = []
     for z in (y, -y):
         for height, long in ((1, 5), (5, 1), (5, 5), (1, 11), (11, 1), (11, 11)):
@@ -322,7 +322,7 @@ def _spots(y: Tensor) -> Tensor:
             more += [_log(hat.mean())[None], _log(_quantiles(hat, (0.5, 0.9, 0.99)))]
             if z is y and (height, long) == (1, 5):
                 more.append(_streaks(hat))
-    return torch.cat([torch.stack(found), *more])
+    return torch.cat([torch.stack(numbers), *more])
 
 
 @lru_cache(maxsize=1)
@@ -343,25 +343,25 @@ def _streaks(hat: Tensor) -> Tensor:
     h, w = hat.shape
     top, left = max(0, (h - 200) // 2), max(0, (w - 200) // 2)
     hat = hat[top : top + 200, left : left + 200]  # the middle is enough
-    found = F.conv2d((hat - hat.mean()).clamp_max(0.3)[None], _slants(), padding=8)
-    spread = found.std((1, 2), correction=0)
-    high = torch.stack([_quantiles(f, (0.98,))[0] for f in found])
+    responses = F.conv2d((hat - hat.mean()).clamp_max(0.3)[None], _slants(), padding=8)
+    spread = responses.std((1, 2), correction=0)
+    high = torch.stack([_quantiles(f, (0.98,))[0] for f in responses])
     return torch.cat([_log(spread), _log(high), _log(spread) - _log(spread).mean()])
 
 
 def _veil(y: Tensor) -> Tensor:
     h, w = y.shape
     dark = _smallest(y, 15, 15)
-    found = [_quantiles(dark, (0.02, 0.1, 0.5, 0.9, 0.98)), -_quantiles(_smallest(-y, 15, 15), (0.1, 0.5))]
+    numbers = [_quantiles(dark, (0.02, 0.1, 0.5, 0.9, 0.98)), -_quantiles(_smallest(-y, 15, 15), (0.1, 0.5))]
     side = 16
     rows, columns = h // side * side, w // side * side
     blocks = y[:rows, :columns].reshape(h // side, side, w // side, side)
     mean = blocks.mean((1, 3))
     spread = _log((blocks - mean[:, None, :, None]).square().mean((1, 3)).sqrt())
-    found += [_quantiles(spread, (0.05, 0.25, 0.5, 0.75, 0.95)), _correlation(mean, spread)]
+    numbers += [_quantiles(spread, (0.05, 0.25, 0.5, 0.75, 0.95)), _correlation(mean, spread)]
     third = max(1, len(mean) // 3)
     for part in (mean, spread, dark.mean(1)):
         step = max(1, len(part) // 3)
-        found += [part[:step].mean()[None], (part[:step].mean() - part[-step:].mean())[None]]
-    found += [spread[:third].std(correction=0)[None], (mean.std(correction=0) * 4)[None]]
-    return torch.cat(found)
+        numbers += [part[:step].mean()[None], (part[:step].mean() - part[-step:].mean())[None]]
+    numbers += [spread[:third].std(correction=0)[None], (mean.std(correction=0) * 4)[None]]
+    return torch.cat(numbers)

@@ -48,7 +48,7 @@ def colours_of(segment: Mapping[str, str | None]) -> dict[str, str]:
 
 def assign_classes(probabilities: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Class -> probability (H, W) becomes class -> whether a pixel is of it (H, W): above 0.5, and likelier than the
-    other classes asked for.
+    other requested classes.
     """
     if not probabilities:
         return {}

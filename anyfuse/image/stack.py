@@ -1,7 +1,7 @@
 """A stack of images of one scene: pixels in their native depth, read window by window as float32 in [0, 1].
 
 A 100-megapixel pair fits in memory because nothing here widens a whole image: `Frame` keeps what the file
-held, `Stack.read` converts the window that is asked for, and `Stack.quantise` rounds a fused window back.
+held, `Stack.read` converts the requested window, and `Stack.quantise` rounds a fused window back.
 """
 
 from __future__ import annotations

@@ -39,11 +39,15 @@ _PILLOW: dict[str, Any] = {
 
 
 def read_image(path: str | os.PathLike[str], white: float | None = None) -> Frame:
-    """The image in a file, upright, in its native depth (see `Frame`); its content decides on the format.
+    """The image in a file, upright, in its own depth. The content decides on the format, not the suffix.
 
-    white: the value that counts as 1.0 in 16-bit and float images, e.g. 4095 for 12-bit data in 16 bits.
-    Of a file with several pages or animation frames the first is taken, and `Frame.warnings` says so.
-    CMYK and Lab become sRGB.  Raises FusionError for all that is wrong with the file.
+    Args:
+        path: file. Of several pages or animation frames the first is read, and `Frame.warnings` says so. CMYK and Lab
+            become sRGB.
+        white: value that counts as 1.0 in 16-bit and float images, e.g. 4095 for 12-bit data in 16 bits.
+
+    Raises:
+        FusionError: the file is missing, damaged or of an unknown format.
     """
     name = os.fspath(path)
     with _clear_errors(name):

@@ -29,13 +29,25 @@ def write_image(
     overwrite: bool = False,
     inputs: Iterable[str | os.PathLike[str]] = (),
 ) -> list[str]:
-    """Write (H, W) or (H, W, 1 | 3) uint8, uint16 or float32 pixels; the suffix decides on the format.
+    """Writes an image; the suffix decides on the format.
 
-    alpha: (H, W), unassociated.  exif: as in `Frame.exif`; sizes and orientation are corrected.
-    white: the value that counts as 1.0 (None: full scale), for formats with less depth than the pixels.
-    quality: of JPEG (4:4:4) and WebP, 1 to 100.  inputs: files never overwritten, even with `overwrite`.
-    Returns what the format could not keep, one sentence each.
-    Raises FusionError; then no file is left behind or changed.
+    Args:
+        path: file.
+        pixels: (H, W) or (H, W, 1 or 3) in RGB, uint8, uint16 or float32.
+        alpha: (H, W), not premultiplied.
+        exif: as in `Frame.exif`; sizes and orientation are corrected.
+        icc: colour profile.
+        dpi: dots per inch, horizontal and vertical.
+        white: value that counts as 1.0, for formats with less depth than the pixels; None: full scale.
+        quality: of JPEG (4:4:4) and WebP, 1 to 100.
+        overwrite: replaces an existing file.
+        inputs: files that are never overwritten, even with `overwrite`.
+
+    Returns:
+        What the format could not keep, one sentence each.
+
+    Raises:
+        FusionError: the file cannot be written; then no file is left behind or changed.
     """
     name = os.fspath(path)
     kind = writable(name)

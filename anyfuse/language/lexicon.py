@@ -200,17 +200,17 @@ def split(row: str, part: str) -> list[str]:
 
 def rows() -> list[tuple[str, str]]:
     """Every (tag, row of phrases). Where a phrase is in two rows, the first one counts."""
-    found: list[tuple[str, str]] = []
+    entries: list[tuple[str, str]] = []
     for name, (nouns, adjectives, verbs) in DEGRADATION_WORDS.items():
-        found += [(f"deg:{name}", nouns), (f"deg:{name}", adjectives), (f"fix:{name}", verbs)]
+        entries += [(f"deg:{name}", nouns), (f"deg:{name}", adjectives), (f"fix:{name}", verbs)]
     for kind, table in (
         ("class", CLASS_WORDS),
         ("colour", COLOUR_WORDS),
         ("source", SOURCE_WORDS),
         ("task", TASK_WORDS),
     ):
-        found += [(f"{kind}:{name}", row) for name, row in table.items()]
-    return found + list(PART_WORDS.items())
+        entries += [(f"{kind}:{name}", row) for name, row in table.items()]
+    return entries + list(PART_WORDS.items())
 
 
 @lru_cache(maxsize=4)

@@ -92,7 +92,7 @@ def spelling_candidates(word: str, words: str) -> tuple[str, ...]:
 def edits(word: str) -> set[str]:
     """All strings at a Damerau-Levenshtein distance of one."""
     cuts = [(word[:k], word[k:]) for k in range(len(word) + 1)]
-    found = {a + b[1:] for a, b in cuts if b} | {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
+    strings = {a + b[1:] for a, b in cuts if b} | {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
     return (
-        found | {a + c + b[1:] for a, b in cuts if b for c in LETTERS} | {a + c + b for a, b in cuts for c in LETTERS}
+        strings | {a + c + b[1:] for a, b in cuts if b for c in LETTERS} | {a + c + b for a, b in cuts for c in LETTERS}
     )

@@ -56,11 +56,18 @@ def score(
 ) -> dict[str, float]:
     """Metrics of one fused image and its sources: name -> value.
 
-    fused, sources, reference: arrays (H, W) or (H, W, C), tensors (H, W) or (C, H, W), C 1 or 3, values 0..255, all of
-    one size. Colour becomes grey levels by the rule `grey` (matlab, pil, opencv). metrics: names of METRICS, which
-    images smaller than their windows refuse (strict=False: NaN); None: all plain ones, "all": every one, both with NaN
-    where the window does not fit. reference: a known truth, adds psnr_truth and ssim_truth. Where a reference
-    implementation returns NaN, so does this.
+    Args:
+        fused: array (H, W) or (H, W, C), or tensor (H, W) or (C, H, W), C 1 or 3, values 0..255.
+        sources: the same, all of one size.
+        metrics: names of METRICS; None: all plain ones, "all": every one.
+        grey: rule by which colour becomes grey levels (matlab, pil, opencv).
+        reference: a known ground truth of the same size; adds psnr_truth and ssim_truth.
+        strict: images smaller than the window of a named metric are an error; False: NaN. Without names always NaN.
+
+    A value is also NaN where the reference implementation returns NaN.
+
+    Raises:
+        FusionError: an unknown metric, or images of another type, range or size.
     """
     batch = score_batch(
         to_grey(_chw(fused, "fused"), grey)[None],
@@ -80,7 +87,18 @@ def score_batch(
     *,
     strict: bool = True,
 ) -> dict[str, Tensor]:
-    """The same for grey batches: fused (B, H, W), sources (B, N, H, W), reference (B, H, W) in 0..255; values (B,)."""
+    """As `score`, for grey batches.
+
+    Args:
+        fused: (B, H, W) in 0..255.
+        sources: (B, N, H, W) in 0..255.
+        metrics: as in `score`.
+        reference: (B, H, W) in 0..255.
+        strict: as in `score`.
+
+    Returns:
+        Name -> values (B,).
+    """
     for image, what in (
         (fused, "fused"),
         (sources, "sources"),

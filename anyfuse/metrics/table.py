@@ -19,6 +19,7 @@ from . import (
     noreference,
     perception,
     phase,
+    saliency,
     structure,
     vif,
     weighted,
@@ -35,8 +36,8 @@ class Metric:
 
     better: which direction is better; none where zero or neither is. range: smallest and largest possible value for
     any number of sources; a sum over the sources (scd, ssim_sum) is -N..N for N of them, so it has no bound.
-    family: information, gradient, edges, structure, perception, fidelity, halo or no-reference. source: who defined it,
-    and whose code this follows. variant_of: the plain name that this is a variant of, None for a plain one.
+    family: information, gradient, edges, structure, perception, fidelity, halo, saliency or no-reference. source: who
+    defined it, and whose code this follows. variant_of: the plain name that this is a variant of, None for a plain one.
     """
 
     name: str
@@ -135,6 +136,35 @@ METRICS: dict[str, Metric] = {
     "halo_4": Metric("halo_4", halo.halo_4, "lower", (0, INF), "halo", "anyfuse", "halo"),
     "halo_8": Metric("halo_8", halo.halo_8, "lower", (0, INF), "halo", "anyfuse", "halo"),
     "halo_16": Metric("halo_16", halo.halo_16, "lower", (0, INF), "halo", "anyfuse", "halo"),
+    # what people look at
+    "target_contrast": Metric(
+        "target_contrast",
+        saliency.target_contrast,
+        "higher",
+        (-INF, INF),
+        "saliency",
+        "anyfuse: hot pixels over their ring",
+    ),
+    "target_level": Metric(
+        "target_level", saliency.target_level, "higher", (0, INF), "saliency", "anyfuse: hot pixels over infrared"
+    ),
+    "lit_level": Metric(
+        "lit_level", saliency.lit_level, "higher", (0, INF), "saliency", "anyfuse: lit pixels over visible"
+    ),
+    "blotch": Metric(
+        "blotch", saliency.blotch, "lower", (0, 127.5), "saliency", "anyfuse: slow variation of no source"
+    ),
+    "gradient_kept": Metric(
+        "gradient_kept",
+        saliency.gradient_kept,
+        "higher",
+        (0, 1),
+        "saliency",
+        "anyfuse: of the strongest source gradient",
+    ),
+    "dark_noise": Metric(
+        "dark_noise", saliency.dark_noise, "lower", (-INF, INF), "saliency", "anyfuse: noise of the darkest exposure"
+    ),
     # no reference
     "niqe": Metric("niqe", noreference.niqe, "lower", (0, INF), "no-reference", "Mittal et al. 2013; scikit-video"),
     "brisque": Metric("brisque", noreference.brisque, "lower", (-INF, INF), "no-reference", "Mittal et al. 2012"),

@@ -87,12 +87,14 @@ class FusionModel(nn.Module):
         raise TypeError(f"{type(self).__name__} has no context")
 
     def condition(self, control: Control, order: Sequence[int]) -> Any:
-        """What a user asks for, as a value that `forward`, `weights` and `explain` take.
+        """A user's request as a value for `forward`, `weights` and `explain`. The model keeps no state of it.
 
-        The model keeps no state of it.
+        Args:
+            control: the request.
+            order: for each source that the model gets, its place in the user's list.
 
-        order: for each source that the model gets, its place in the user's list.
-        Raises FusionError for a request that the model cannot fulfil.
+        Raises:
+            FusionError: the model cannot fulfil the request.
         """
         if control.degradations or control.tone or control.segment:
             raise FusionError(
@@ -103,9 +105,19 @@ class FusionModel(nn.Module):
 
     def ignored(self, control: Control) -> list[str]:
         """A warning for each part of a request that has no effect with this model."""
-        return [] if control.empty else [f"{type(self).__name__} does the same whatever is said"]
+        return [] if control.empty else [f"{type(self).__name__} ignores instructions"]
 
     def forward(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor:
+        """Fuses a batch of sets.
+
+        Args:
+            sources: (B, N, C, H, W) in [0, 1], H and W multiples of `stride`.
+            condition: of `condition`; None: no request.
+            context: of `context`, cropped to the tile; None: it is computed from `sources`.
+
+        Returns:
+            (B, C, H, W) in [0, 1].
+        """
         raise NotImplementedError
 
     def weights(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor | None:
@@ -144,8 +156,9 @@ class FusionModel(nn.Module):
             )
 
     def prepare(self) -> None:
-        """Gets what the model needs beside its own weights, as a frozen backbone; raises FusionError where that is not
-        to be had.
+        """Loads what the model needs beside its own weights, as a frozen backbone.
+
+        Raises FusionError where that is not available.
         """
 
     # ------------------------------------------------------------------ saving and loading

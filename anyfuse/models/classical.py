@@ -92,7 +92,9 @@ def pad_to(x: Tensor, unit: int) -> Tensor:
 
 @dataclass(frozen=True)
 class LaplacianConfig:
-    levels: int = 5
+    """Shape of the pyramid."""
+
+    levels: int = 5  # bands
 
 
 class Laplacian(FusionModel):
@@ -136,12 +138,12 @@ def strongest(bands: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MertensConfig:
-    """Exponents of contrast, saturation and well-exposedness (the paper's 1, 1, 1), deviation of the last."""
+    """The paper's values."""
 
-    contrast: float = 1.0
-    saturation: float = 1.0
-    exposedness: float = 1.0
-    sigma: float = 0.2
+    contrast: float = 1.0  # exponent
+    saturation: float = 1.0  # exponent
+    exposedness: float = 1.0  # exponent of well-exposedness
+    sigma: float = 0.2  # deviation of well-exposedness
 
 
 class Mertens(FusionModel):
@@ -197,15 +199,13 @@ class Mertens(FusionModel):
 
 @dataclass(frozen=True)
 class GuidedConfig:
-    """Radius and regularisation of the guided filter for base and detail, size of the base's mean filter (the paper's
-    values).
-    """
+    """The paper's values."""
 
-    base_radius: int = 45
-    base_eps: float = 0.3
-    detail_radius: int = 7
-    detail_eps: float = 1e-6
-    mean_size: int = 31
+    base_radius: int = 45  # of the guided filter, in pixels
+    base_eps: float = 0.3  # regularisation
+    detail_radius: int = 7  # in pixels
+    detail_eps: float = 1e-6  # regularisation
+    mean_size: int = 31  # of the base's mean filter, in pixels
 
 
 class Guided(FusionModel):

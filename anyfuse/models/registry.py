@@ -37,21 +37,16 @@ from .unifusion.unifusion import UniFusion, UniFusionConfig
 
 @dataclass(frozen=True)
 class Spec:
-    """A model that has a name: how to build it, where its weights are, and under which terms.
+    """A named model: how to build it, where its weights are, and under which terms."""
 
-    weights: folder below anyfuse/assets/weights, or None. sha256: of its model.safetensors. needs_weights: False for a
-    model without parameters; where it is True and `weights` is None, none are shipped, and the model must be trained
-    first (listed as "not shipped"; "not there" is a file that the package should have).
-    """
-
-    cls: type[FusionModel]
-    config: Any
-    system: str
-    licence: str = "Apache-2.0"
-    weights: str | None = None
-    needs_weights: bool = False
-    sha256: str | None = None
-    trained_on: str | None = None
+    cls: type[FusionModel]  # the model
+    config: Any  # its configuration
+    system: str  # description
+    licence: str = "Apache-2.0"  # of code and weights
+    weights: str | None = None  # folder below anyfuse/assets/weights; None: none are shipped
+    needs_weights: bool = False  # False: a model without parameters
+    sha256: str | None = None  # of model.safetensors
+    trained_on: str | None = None  # data sets
 
     @property
     def weights_path(self) -> Path | None:
@@ -184,9 +179,12 @@ SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
 
 
 def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
-    """A fresh, untrained model of a named preset; `changes` of its configuration by field.
+    """A fresh, untrained model of a named preset.
 
-    training: with the parts that only training needs, and with what it needs beside its own weights.
+    Args:
+        name: in MODELS.
+        changes: of its configuration, field -> value.
+        training: also builds what only training needs, and loads what it needs beside its own weights.
     """
     spec = MODELS[name]
     config = replace(spec.config, **changes or {})
@@ -205,10 +203,15 @@ def is_there(spec: Spec) -> bool:
 
 
 def load_model(name: str | Path) -> FusionModel:
-    """The model of a name in MODELS or ALIASES, of a folder that `save_pretrained` wrote, or of a hub id 'owner/name'.
+    """A model with its weights, in evaluation mode, float32, on the CPU.
 
-    In evaluation mode, float32, on the CPU. Raises FusionError for an unknown name (with the nearest ones), a folder
-    without a model, weights that don't fit or whose sha256 is not the recorded one, a hub that cannot be reached.
+    Args:
+        name: in MODELS or ALIASES, a folder that `save_pretrained` wrote, or a hub id 'owner/name'.
+
+    Raises:
+        FusionError: an unknown name (the error names the nearest ones), a folder without a model, weights that do not
+        fit or
+            whose sha256 differs from the recorded one, or a hub that cannot be reached.
     """
     name = ALIASES.get(str(name), name)
     if str(name) in MODELS:

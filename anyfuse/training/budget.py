@@ -43,17 +43,14 @@ PART = 15_500_000
 
 @dataclass(frozen=True)
 class Budget:
-    """seconds: of training, all runs of a chain together. stop: seconds from its start after which a run takes no more
-    steps, 0: any. workers: processes that make batches. graph: steps become CUDA graphs. compiled: blocks are compiled;
-    both on GPUs alone. steps: of this run at most, 0: any number.
-    """
+    """Limits of a run, and what a GPU may do to be fast."""
 
-    seconds: float
-    stop: float = 0.0
-    workers: int = 12
-    graph: bool = True
-    compiled: bool = True
-    steps: int = 0
+    seconds: float  # of training, all runs of a chain together
+    stop: float = 0.0  # seconds from its start after which a run takes no more steps; 0: no limit
+    workers: int = 12  # processes that make batches
+    graph: bool = True  # steps become CUDA graphs
+    compiled: bool = True  # blocks are compiled, on GPUs
+    steps: int = 0  # of this run at most; 0: any number
 
 
 # ---------------------------------------------------------------------- batches
@@ -276,7 +273,7 @@ def train_for(
 ) -> dict[str, Any]:
     """Trains for the budget's seconds and writes everything to `out`; returns the facts of the run.
 
-    resume: folder with the weights and the parts of an earlier run, from which this one goes on.
+    resume: folder with the weights and the parts of an earlier run, which this one resumes.
     """
     began = time.monotonic()
     out, place = Path(out), torch.device(device)
@@ -324,7 +321,7 @@ def train_for(
 class Progress:
     """Steps and seconds of a run, and a row of the log now and then.
 
-    first, spent: steps and seconds of the earlier run that this one goes on from.
+    first, spent: steps and seconds of the earlier run that this one resumes.
     """
 
     def __init__(self, first: int, spent: float, log: Callable[[str], None]) -> None:

@@ -40,7 +40,7 @@ class Ema:
 
 
 class PythonRandom:
-    """Python's random numbers as a part of a run: `rng` goes on where the checkpoint left it."""
+    """Python's random numbers as a part of a run: `rng` resumes at the checkpoint."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -191,8 +191,8 @@ def _interruptions() -> Iterator[list[int]]:
 
 
 def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where that cannot be
-    told.
+    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where they
+    cannot be read.
     """
     try:
         before, now = json.loads(state["recipe"]), json.loads(key["recipe"])
@@ -200,5 +200,5 @@ def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
         return ""
     if not (isinstance(before, dict) and isinstance(now, dict)):
         return ""
-    found = [f"{k} {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
-    return f" ({found[0][:100]})" if found else ""
+    changes = [f"{k} {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
+    return f" ({changes[0][:100]})" if changes else ""

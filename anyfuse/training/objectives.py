@@ -147,7 +147,7 @@ def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
 
 
 class SingleLossStrategy:
-    """A strategy with one optimiser and one loss, which a subclass gives; its `__init__` sets model, recipe and
+    """A strategy with one optimiser and one loss, which a subclass defines; its `__init__` sets model, recipe and
     optimiser.
     """
 
@@ -156,7 +156,7 @@ class SingleLossStrategy:
     optimiser: torch.optim.Optimizer
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
-        """What is to become small, and what is worth logging."""
+        """The loss, and values for the log."""
         raise NotImplementedError
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:

@@ -61,38 +61,30 @@ NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
 
 @dataclass(frozen=True)
 class Recipe:
-    """`tasks`: crops per step and task. `losses`: task -> loss name -> weight. `stacks`: every so many steps the batch
-    holds 3 to 5 inputs instead of two (0: never). `one_task`: each step sees one task, drawn evenly, instead of all.
-    `lr` warms up over `warmup` steps, then follows a cosine to lr/50, or stays constant (`schedule`). `clip`: largest
-    norm of the gradients, 0: any. `strategy`: a name in strategies.STRATEGIES, `options`: its own settings. `config`:
-    changes of the model's configuration. `autocast`: the step runs in bfloat16, weights and optimiser stay float32
-    (quicker on GPUs and on CPUs with such instructions). `varied`: data as other cameras would give them, with
-    statistics of whole images (batches.TrainingData). `start`: folder of a trained model of the same architecture whose
-    weights it begins with; '': fresh ones.
-    """
+    """A training run in full; `anyfuse train NAME --set FIELD=VALUE` changes a field."""
 
-    model: str
-    tasks: dict[str, int]
-    losses: dict[str, dict[str, float]]
+    model: str  # name in models.registry.MODELS
+    tasks: dict[str, int]  # task -> crops per step
+    losses: dict[str, dict[str, float]]  # task -> loss name -> weight
     steps: int = 1800
-    crop: int = 128
-    stacks: int = 4
-    one_task: bool = False
-    lr: float = 1.5e-3
-    warmup: int = 200
+    crop: int = 128  # pixels
+    stacks: int = 4  # every so many steps a batch holds 3 to 5 inputs instead of two; 0: never
+    one_task: bool = False  # each step sees one task, drawn evenly, instead of all
+    lr: float = 1.5e-3  # after the warm-up
+    warmup: int = 200  # steps with a rising rate
     weight_decay: float = 1e-2
-    clip: float = 1.0
-    ema: float = 0.998
+    clip: float = 1.0  # largest norm of the gradients; 0: any
+    ema: float = 0.998  # decay of averaged weights
     seed: int = 0
-    strategy: str = "plain"
-    options: dict[str, float] = field(default_factory=dict)
-    schedule: Literal["cosine", "constant"] = "cosine"
+    strategy: str = "plain"  # name in strategies.table.STRATEGIES
+    options: dict[str, float] = field(default_factory=dict)  # the strategy's own settings
+    schedule: Literal["cosine", "constant"] = "cosine"  # cosine to lr/50, or constant
     optimiser: Literal["adamw", "adam"] = "adamw"
-    config: dict[str, Any] = field(default_factory=dict)
-    start: str = ""
-    autocast: bool = False
+    config: dict[str, Any] = field(default_factory=dict)  # changes of the model's configuration
+    start: str = ""  # folder of a trained model of the same architecture to start from; empty: fresh weights
+    autocast: bool = False  # steps run in bfloat16; weights and optimiser stay float32
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
-    varied: bool = False
+    varied: bool = False  # data as other cameras would give them, with statistics of whole images
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
@@ -392,7 +384,7 @@ def command(recipe: Recipe) -> str:
         for name, plan in RECIPES.items()
         if (plan.model, plan.sets) == (recipe.model, recipe.sets)
     ]
-    name, settings = min(near, key=lambda found: len(found[1]), default=(recipe.model, []))
+    name, settings = min(near, key=lambda candidate: len(candidate[1]), default=(recipe.model, []))
     return " ".join(["anyfuse train", name, *(f"--set {setting}" for setting in settings)])
 
 
@@ -412,16 +404,16 @@ def _settings(plan: Recipe, recipe: Recipe) -> list[str]:
             else str(value)
         )
 
-    found = []
+    settings = []
     for part in fields(recipe):
         old, new = (flat(getattr(r, part.name), part.name) for r in (plan, recipe))
         gone = {key: 0 for key, value in old.items() if key not in new and not isinstance(value, dict)}
-        found += [
+        settings += [
             f"{k}={text(v)}"
             for k, v in {**gone, **new}.items()
             if not isinstance(v, dict) and (k in gone or old.get(k) != v)
         ]
-    return found
+    return settings
 
 
 def override_fields(plan: Settings, settings: Sequence[str]) -> Settings:

@@ -35,16 +35,25 @@ def run(
     settings: Sequence[str] = (),
     log: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Path:
-    """Trains the recipe `name`; returns the folder with weights, card, log.jsonl and last.pt.
+    """Trains a recipe.
 
-    data: folder with the training data (docs/training.md); 'language' needs none.
-    out: folder to write; None: runs/NAME.
-    steps, seed: override those of the recipe.
-    threads: of the CPU.
-    resume: goes on from last.pt of the same recipe in `out`.
-    settings: 'key=value' each, see `recipes.override`.
+    Args:
+        name: in ENTRIES.
+        data: folder with the training data (docs/training.md); 'language' needs none.
+        out: folder to write; None: runs/NAME.
+        steps: overrides those of the recipe.
+        seed: overrides that of the recipe.
+        device: as in `Fuser`.
+        threads: of the CPU.
+        resume: resumes from last.pt of the same recipe in `out`.
+        settings: 'key=value' each, see `recipes.override`.
+        log: gets each line of progress.
 
-    Raises FusionError for an unknown recipe or setting, or missing data.
+    Returns:
+        The folder with weights, card, log.jsonl and last.pt.
+
+    Raises:
+        FusionError: an unknown recipe or setting, or missing data.
     """
     if name not in ENTRIES:
         raise FusionError(f"unknown recipe '{name}'; known: {', '.join(ENTRIES)}")

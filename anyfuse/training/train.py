@@ -48,7 +48,7 @@ def train(
     """Trains `recipe` and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt to
     `out`.
 
-    With `resume` and a last.pt of the same recipe there, goes on from it; a last.pt of another recipe is a FusionError.
+    `resume`: resumes from a last.pt of the same recipe; a last.pt of another recipe is a FusionError.
     `validated`: held-out images of each set that the card's scores come from.
     """
     if recipe.steps < 1 or not recipe.tasks or min(recipe.tasks.values()) < 1:

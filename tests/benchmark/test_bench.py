@@ -28,7 +28,7 @@ from anyfuse.benchmark.protocol import (
     read_scores,
     write_scores,
 )
-from anyfuse.benchmark.run import labels
+from anyfuse.benchmark.run import ROLES, SALIENT, labels, ranked_groups, sparse_metrics
 from anyfuse.benchmark.stats import Table, mean_of
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
@@ -266,3 +266,48 @@ def test_known_data_sets_say_where_and_how(capsys: pytest.CaptureFixture[str]) -
     assert code == 0
     for name in DATASETS:
         assert name in text
+
+
+def test_rank_by_what_people_look_at(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    _, text, _ = bench(capsys, data, tmp_path)
+    _, rows = read_scores(tmp_path / "scores.csv")
+    assert set(SALIENT["ivf"]) <= set(rows[0].values)
+    assert "seen: mean rank by what people look at (target_contrast, lit_level, blotch)" in text
+    page = (tmp_path / "report.html").read_text()
+    assert "rank by what people look at" in page
+    everything = Table(rows, {name: metric.better for name, metric in METRICS.items()}, sparse_metrics())
+    without = [replace(r, values={m: v for m, v in r.values.items() if m not in sparse_metrics()}) for r in rows]
+    classical = Table(without, everything.better)
+    ranked = ranked_groups(everything.metrics, "ivf")["rank"]
+    assert ranked == ["mi", "vif", "qabf", "ssim", "cc", "scd", "halo"]
+    assert everything.mean_ranks(ranked) == classical.mean_ranks(ranked), "the old ranks do not notice"
+
+
+def test_groups_of_ranks() -> None:
+    names = ["mi", "halo", "target_contrast", "target_level", "blotch", "gradient_kept"]
+    assert ranked_groups(names, "ivf") == {"rank": ["mi", "halo"], "seen": ["target_contrast", "blotch"]}
+    assert ranked_groups(names, "mef") == {"rank": ["mi", "halo"], "seen": ["blotch", "gradient_kept"]}
+    assert ranked_groups(["mi"], "ivf") == {"rank": ["mi"]}
+    assert ranked_groups(["blotch"], "mff") == {"rank": [], "seen": ["blotch"]}
+    assert set(ROLES) == set(SALIENT)
+
+
+def test_images_without_a_target_do_not_count() -> None:
+    rows = []
+    for image in range(5):  # one image of five has a target; on another one method has no value
+        seen = image == 3
+        rows += [
+            Row(str(image), "keeps", "", {"target_contrast": 0.9 if seen else math.nan, "blotch": 0.1}),
+            Row(str(image), "erases", "", {"target_contrast": 0.2 if seen else math.nan, "blotch": 0.0}),
+        ]
+    better: dict[str, str] = {name: METRICS[name].better for name in ("target_contrast", "blotch")}
+    table = Table(rows, better, sparse_metrics())
+    assert table.means("target_contrast")["keeps"].value == 0.9
+    assert table.means("target_contrast")["keeps"].missing == 4
+    assert table.ranks("target_contrast") == {"keeps": 1.0, "erases": 2.0}
+    assert table.mean_ranks(["target_contrast", "blotch"]) == {"keeps": 1.5, "erases": 1.5}
+    assert table.rank_notes(["target_contrast"]) == ["target_contrast is ranked on the 1 of 5 images it applies to."]
+    assert Table(rows, better).ranks("target_contrast") == {}, "others need half of the images, as before"
+    nobody = [replace(r, values={"target_contrast": math.nan}) for r in rows]
+    notes = Table(nobody, better, sparse_metrics()).rank_notes(["target_contrast"])
+    assert notes == ["target_contrast is in no mean rank: it applies to no image."]

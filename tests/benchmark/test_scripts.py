@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from anyfuse.control import TONES
 from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
+from anyfuse.metrics import METRICS
 from anyfuse.models.ditfuse.config import DiTFuseConfig
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
@@ -375,3 +377,76 @@ def test_steps(data: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert ["s without cache" in row for row in rows] == [False, True, False, True]
     assert "| 3 | 3 | " in capsys.readouterr().out
     assert set(script("ditfuse_steps").main([*call, "--branches", "1"])[0]) == {"branches", "steps", "s"}
+
+
+# ---------------------------------------------------------------------- boxes and the choice of weights
+
+
+def test_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    infrared, visible = np.full((120, 160), 60, np.uint8), np.full((120, 160), 80, np.uint8)
+    infrared[30:90, 60:84] = 220
+    visible[10:30, 120:150] = 250
+    for index in range(10):
+        write_image(tmp_path / "data" / "ivif" / "ir" / f"{index}.png", infrared)
+        write_image(tmp_path / "data" / "ivif" / "vis" / f"{index}.png", visible)
+    entry = {"size": [160, 120], "boxes": [["person", 60, 30, 84, 90], ["lamp", 118, 8, 152, 32]]}
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps({"ivif/3": entry, "ivif/9": entry}))
+    main = script("boxes").main
+    call = ["average", "maximum", "--data", str(tmp_path / "data"), "--boxes", str(file)]
+    found = main(call)
+    assert found["average"]["ivif", "48-96"] == pytest.approx([0.5, 0.5], abs=0.01)
+    assert found["maximum"]["ivif", "people"] == pytest.approx([140 / 160] * 2, abs=0.01)
+    assert found["average"]["ivif", "lamps"] == pytest.approx([155 / 250] * 2, abs=0.01)
+    text = capsys.readouterr().out
+    assert "| average | 0.50 (2) | - | - | 0.50 (2) | - | - | 0.62 (2) | 0 % |" in text
+    assert len(main([*call, "--held"])["average"]["ivif", "people"]) == 1, "the tenth of ten"
+    file.write_text(json.dumps({"ivif/3": {**entry, "size": [120, 160]}}))
+    with pytest.raises(FusionError, match="160x120, its boxes are of"):
+        main(call)
+
+
+def test_choice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    choose = script("choose")
+    data = tmp_path / "data"
+    folders = [
+        "ivif/ir",
+        "ivif/vis",
+        "ivif-llvip/ir",
+        "ivif-llvip/vis",
+        "nir-epfl/ir",
+        "nir-epfl/vis",
+        "mef/under",
+        "mef/over",
+    ]
+    folders += [f"mif/{m}-mri/{k}" for m in ("ct", "pet", "spect") for k in (m, "mri")]
+    for seed, name in enumerate([*folders, "natural"]):
+        for index in range(10):
+            small = index != 9  # only the tenth is read
+            image = to8(scene(8, 8, 1) if small else scene(72, 80, 10 * seed))
+            write_image(data / name / f"{index}.png", image)
+    for name in ("mef-sice", "mef-hdrps", "mef-empa"):
+        for index in range(10):
+            for k in range(1, 4):
+                write_image(data / name / f"{index}" / f"{k}.png", to8(scene(72, 80, index + k) * k / 3))
+    found = choose.main(["average", "laplacian", "--data", str(data)])
+    text = capsys.readouterr().out
+    assert set(found) == {"average", "laplacian"}
+    assert all(-1 <= value <= 1 for value in found.values())
+    assert "sequences, 3 scenes" in text
+    assert "| **score** |" in text
+    assert set(choose.ANCHORS) == set(choose.NEW)
+    for name, anchors in choose.ANCHORS.items():
+        assert set(anchors) == {*choose.NEW[name], *choose.OLD}
+        best = {m: one for m, (_, one) in anchors.items()}
+        zero = {m: zero for m, (zero, _) in anchors.items()}
+        assert choose.set_score(name, best) == pytest.approx(1)
+        assert choose.set_score(name, zero) == pytest.approx(0)
+        assert choose.set_score(name, {**best, "mi": math.nan}) == pytest.approx(1), "NaN does not count"
+        for m, (low, high) in anchors.items():
+            better = METRICS[m].better if m in METRICS else "higher"
+            assert (high > low) == (better == "higher"), (name, m)
+    table = {name: {m: one for m, (_, one) in anchors.items()} for name, anchors in choose.ANCHORS.items()}
+    assert choose.choose(table) == pytest.approx(1)
+    table["llvip"] = {m: zero for m, (zero, _) in choose.ANCHORS["llvip"].items()}
+    assert choose.choose(table) == pytest.approx((8 / 9 + 0) / 2), "the worst camera is half of it"

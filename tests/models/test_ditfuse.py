@@ -301,7 +301,7 @@ def test_vocabulary_is_closed() -> None:
     assert ids_of("brighter", "make it darker")[0].tolist()[:2] == [0, 0]
     with pytest.raises(FusionError, match="'zebra' is not in"):
         ids_of("show the zebra")
-    with pytest.raises(FusionError, match="repairs nothing, and haze"):
+    with pytest.raises(FusionError, match="does not restore"):
         build()(textured(), condition=parse_instruction("remove the haze"))
 
 

@@ -83,16 +83,18 @@ def test_plans_are_told_as_users_would() -> None:
     assert set(stripes[:, place("stripes", 0)].tolist()) == {0.5, 1.0}  # the stronger of the two
 
 
-def test_pairs_fused_at_once_keep_their_own_wishes() -> None:
+def test_pairs_fused_at_once_keep_their_own_instructions() -> None:
     rng = np.random.default_rng(0)
     pair = [rng.integers(0, 256, (64, 80), dtype=np.uint8) for _ in range(2)]
     fuser = Fuser(listening())
-    wishes = ["remove the heavy haze", "remove the noise in the first image", "repair nothing", "fix the rain"]
-    alone = [fuser(pair, say=wish) for wish in wishes]
+    instructions = ["remove the heavy haze", "remove the noise in the first image", "repair nothing", "fix the rain"]
+    alone = [fuser(pair, say=instruction) for instruction in instructions]
     assert len({one.tobytes() for one in alone}) == 4
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
-            for one, same in zip(alone, pool.map(lambda wish: fuser(pair, say=wish), wishes), strict=True):
+            for one, same in zip(
+                alone, pool.map(lambda instruction: fuser(pair, say=instruction), instructions), strict=True
+            ):
                 assert np.array_equal(one, same)
 
 
@@ -119,7 +121,7 @@ def test_other_models_refuse_repairs_and_ignore_the_task() -> None:
 
 
 @pytest.mark.parametrize("say", [3, ["noise"], b"noise"])
-def test_a_wish_is_words_or_a_control(say: object) -> None:
+def test_an_instruction_is_words_or_a_control(say: object) -> None:
     pair = [np.zeros((64, 80), np.uint8)] * 2
     with pytest.raises(FusionError, match="give an instruction in words, or a Control"):
         Fuser(listening()).run(pair, say=say)  # type: ignore[arg-type]

@@ -124,9 +124,9 @@ def test_ditfuse() -> None:
         SOURCES.mean(1)[:, 0],
         latents=LATENTS[:, :2],
         goal=LATENTS[:, 2],
-        there=every,
+        has_images=every,
         classes=torch.full((2, 64, 64), -1),
-        asked=~every,
+        has_mask=~every,
         prompts=[prompt(), prompt()],
     )
     trains_and_fuses(model, Instruct(model, small("ditfuse-tiny", options={})), [batch])

@@ -146,8 +146,8 @@ def test_pool_goes_on_and_is_shared(pool: InstructPairs, folders: Path) -> None:
 def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
     kinds: Counter[str] = Counter()
     given = batch(pool, 400)
-    for text, there in zip(given.prompts, given.there.tolist(), strict=True):
-        assert there == (text != NOTHING)
+    for text, has_images in zip(given.prompts, given.has_images.tolist(), strict=True):
+        assert has_images == (text != NOTHING)
         control = control_of(text)
         kinds[
             "none"
@@ -179,20 +179,22 @@ def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:
 def test_classes_go_with_prompts_that_name_some(pool: InstructPairs) -> None:
     given = batch(pool, 200)
     named = []
-    for text, asked, found, pixels in zip(given.prompts, given.asked.tolist(), given.classes, given.truth, strict=True):
+    for text, has_mask, labels, pixels in zip(
+        given.prompts, given.has_mask.tolist(), given.classes, given.truth, strict=True
+    ):
         names = list(control_of(text).segment)
-        assert asked == bool(names)
-        if not asked:
+        assert has_mask == bool(names)
+        if not has_mask:
             continue
         item = next(
             k for k in range(40) if np.array_equal(pool.pixels[k, 2], (pixels * 255).round().to(torch.uint8).numpy())
         )
         classes = torch.from_numpy(pool.pixels[item, 3].astype(np.int64))
-        assert torch.equal(found == -1, classes == len(CLASSES))
-        assert torch.equal(found[found >= 0], classes[classes < len(CLASSES)])
-        named.append((len(names), sum(bool((found == CLASSES.index(name)).any()) for name in names)))
+        assert torch.equal(labels == -1, classes == len(CLASSES))
+        assert torch.equal(labels[labels >= 0], classes[classes < len(CLASSES)])
+        named.append((len(names), sum(bool((labels == CLASSES.index(name)).any()) for name in names)))
     assert {1, 2} <= {count for count, _ in named}
-    assert not given.asked[(given.classes < 0).flatten(1).all(1)].any()
+    assert not given.has_mask[(given.classes < 0).flatten(1).all(1)].any()
     assert sum(there for _, there in named) > 10
 
 
@@ -216,7 +218,7 @@ def test_velocity_loss(mix: bool, pool: InstructPairs, monkeypatch: pytest.Monke
     torch.manual_seed(0)
     zero = Instruct(model, recipe).loss([given])[1]["velocity"]
     if mix:  # an untrained model gives the mean of the sources that are there
-        wrong = given.goal - given.latents.mean(1) * given.there[:, None, None, None]
+        wrong = given.goal - given.latents.mean(1) * given.has_images[:, None, None, None]
         expected = float((model.gains() * wrong.square()).mean())
         assert zero == pytest.approx(expected, rel=1e-3)
     else:  # an untrained model gives 0
@@ -251,7 +253,7 @@ def test_an_image_without_a_known_class_asks_for_none(pool: InstructPairs, monke
     void[:, 3] = len(CLASSES)
     monkeypatch.setattr(pool, "pixels", void)
     given = batch(pool)
-    assert not given.asked.any()
+    assert not given.has_mask.any()
     assert any(control_of(text).segment for text in given.prompts)
     total, log = Instruct(fresh(), small()).loss([given])
     assert total.isfinite()

@@ -5,7 +5,7 @@ pairs that it makes.
 
 writes it: of each task's menu every operation alone, on `EACH` pairs with the strengths CASE_STRENGTHS (on the first
 source that may have it, on the last, on all; weather on all visible ones), `COMBINED` combinations of two or three as
-data/degrade.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
+degradation/plan.py draws them, and clean pairs. Pictures are cut to their middle, WINDOW at most, so that a run takes
 minutes.
 """
 
@@ -71,14 +71,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Recipe:
-    """window: rows and columns at most. sources: data set -> pair -> sha256 of its files, the first 16 digits. made:
-    the command's settings.
-    """
+    """The benchmark on degraded pairs in full."""
 
-    window: tuple[int, int]
+    window: tuple[int, int]  # rows and columns at most
     cases: tuple[Case, ...]
-    sources: dict[str, dict[str, list[str]]]
-    made: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, dict[str, list[str]]]  # data set -> pair -> first 16 digits of the sha256 of its files
+    made: dict[str, Any] = field(default_factory=dict)  # the command's settings
 
     @property
     def digest(self) -> str:
@@ -139,8 +137,8 @@ def clean_frames(case: Case, paths: Sequence[Path], recipe: Recipe) -> tuple[Fra
     Raises FusionError where they are not the files that the recipe was made for.
     """
     known = recipe.sources.get(case.data, {}).get(case.pair)
-    found = [sha256(path.read_bytes()).hexdigest()[:16] for path in paths]
-    if known is not None and known != found:
+    digests = [sha256(path.read_bytes()).hexdigest()[:16] for path in paths]
+    if known is not None and known != digests:
         raise FusionError(f"{paths[0]}: is another file than the recipe's; get the data set again")
     frames = []
     for path in paths:
@@ -200,8 +198,8 @@ def make_recipe(data: str | Path, seed: int = 0) -> Recipe:
             name = f"{task}-{index:03d}-{kind}"
             wrong = _wrong(task, plans, generator(seed, "wrong", name))
             cases.append(Case(name, folder, task, stem, kind, derive(seed, "case", name), plans, wrong))
-            found = [sha256(path.read_bytes()).hexdigest()[:16] for path in groups[stem]]
-            sources.setdefault(folder, {})[stem] = found
+            digests = [sha256(path.read_bytes()).hexdigest()[:16] for path in groups[stem]]
+            sources.setdefault(folder, {})[stem] = digests
     if not cases:
         raise FusionError(f"{data}: holds none of {', '.join(SETS)}")
     made = {"seed": seed, "strengths": CASE_STRENGTHS, "combined": COMBINED, "clean": CLEAN}
@@ -214,25 +212,25 @@ def _menus(task: str) -> list[tuple[str, ...]]:
 
 def _singles(task: str, seed: int) -> list[tuple[str, tuple[DegradationPlan, ...]]]:
     menus = _menus(task)
-    found: list[tuple[str, tuple[DegradationPlan, ...]]] = []
+    cases: list[tuple[str, tuple[DegradationPlan, ...]]] = []
     for op in OPERATIONS:
         able = [k for k, menu in enumerate(menus) if op in menu]
         if not able:
             continue
         for place, strength in zip(([able[0]], [able[-1]], able), CASE_STRENGTHS, strict=True):
             where = able if OPERATIONS[op].scene else place
-            found.append((op, tuple((Step(op, strength),) if k in where else () for k in (0, 1))))
-    return found
+            cases.append((op, tuple((Step(op, strength),) if k in where else () for k in (0, 1))))
+    return cases
 
 
 def _combined(task: str, seed: int) -> list[tuple[str, tuple[DegradationPlan, ...]]]:
-    found: list[tuple[str, tuple[DegradationPlan, ...]]] = []
+    cases: list[tuple[str, tuple[DegradationPlan, ...]]] = []
     gen = generator(seed, "combined", task)
-    while len(found) < COMBINED:
+    while len(cases) < COMBINED:
         plans = draw(task, 2, gen)
         if len({step.op for plan in plans for step in plan}) > 1:
-            found.append(("combined", plans))
-    return found
+            cases.append(("combined", plans))
+    return cases
 
 
 def _wrong(task: str, plans: tuple[DegradationPlan, ...], gen: torch.Generator) -> tuple[DegradationPlan, ...]:

@@ -1,9 +1,9 @@
-"""Classical restoration, told exactly what was done: what a fusion of degraded images has to beat.
+"""Classical restoration with the true degradations: the baseline for the fusion of degraded images.
 
 The filters are those of degradation/restore.py. Blur is undone with the true Gaussian, motion with a straight path of
 the true length and angle, low resolution with the true factor, high exposure by the true stops, JPEG with the true
-quality; low exposure and low contrast by CLAHE; noise, weather and detector faults by name. So it is given names,
-strengths and directions that nobody knows of a real image: a strong baseline. Faults are undone in the opposite order.
+quality; low exposure and low contrast by CLAHE; noise, weather and detector faults by name. It knows names, strengths
+and directions, which are unknown for a real image: a strong baseline. Faults are undone in the opposite order.
 Origin: ours. Licence: Apache-2.0.
 """
 

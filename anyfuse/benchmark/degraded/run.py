@@ -1,14 +1,14 @@
-"""The benchmark on degraded pairs: how near is the fusion of a degraded pair to the fusion of the clean one.
+"""The benchmark on degraded pairs: fidelity of the fusion of a degraded pair to the fusion of the clean one.
 
-The goal of a case is what the default model makes of the clean pair. Rows: the default model on the degraded pair;
-classical restoration that is told what was done, then the default model; and the models asked for, those that repair
-once per way of telling them:
+The reference of a case is the default model's fusion of the clean pair. Rows: the default model on the degraded pair;
+classical restoration with the true degradations, then the default model; and the chosen models. A model that restores
+has a row for each condition:
 
-    exact      every fault, where it is, and its strength
-    oracle     the right words: every fault, where it is, and about how strong
-    estimate   nothing is said, so the model is told what anyfuse/degradation/estimator.py finds
-    none       that there is nothing to repair
-    wrong      as many faults as there are, and none of them there
+    exact      every degradation, its source and its strength
+    oracle     the same as a user would word it: strengths are slight, usual or strong
+    estimate   without an instruction: degradations from anyfuse/degradation/estimator.py
+    none       an instruction to restore nothing
+    wrong      as many degradations as there are, none of them the true ones
 
 PSNR and SSIM are of 8-bit luma. PSNR counts as 60 dB where it is more, so that one exact result does not decide a mean.
 """
@@ -62,15 +62,13 @@ class Score:
 
 @dataclass
 class DegradedBench:
-    """What a run gives. origins: method -> which weights. failures: case -> reason. told: case -> method -> tags of
-    what it was told.
-    """
+    """The result of a run."""
 
     recipe: Recipe
     scores: list[Score] = field(default_factory=list)
-    origins: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    told: dict[str, dict[str, str]] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)  # method -> hash of its weights
+    failures: dict[str, str] = field(default_factory=dict)  # case -> reason
+    conditions: dict[str, dict[str, str]] = field(default_factory=dict)  # case -> method -> tags of its instruction
 
     @property
     def methods(self) -> list[str]:
@@ -117,7 +115,7 @@ def run_degraded(
     """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and
     OUT/fused.
 
-    limit: of each kind and task only the first so many. A case that fails is in `failures`. Raises FusionError where
+    limit: only the first N of each kind and task. A case that fails is in `failures`. Raises FusionError where
     nothing can be run.
     """
     for way in say:
@@ -174,18 +172,18 @@ def _run_case(
         places = order if fuser.model.ordered else [0, 1]
         start, estimated = time.perf_counter(), f"{label} (estimate)"
         looked = [bad[k] for k in places]  # in colour, as a user's files
-        found = estimate_stack(Stack(tuple(looked)), order=[0, 1])
+        estimate = estimate_stack(Stack(tuple(looked)), order=[0, 1])
         spent[estimated] = time.perf_counter() - start
-        faults = found.as_dict([f.name for f in looked])["faults"]
+        faults = estimate.as_dict([f.name for f in looked])["faults"]
         assumed[estimated] = ", ".join(f"{one['fault']} {one['probability']} {one['image']}" for one in faults)
-        told = {
+        conditions = {
             "exact": instruction(case.plans, places, exact=True),
             "oracle": instruction(case.plans, places),
-            "estimate": found.control(),
+            "estimate": estimate.control(),
             "none": Control(),
             "wrong": instruction(case.wrong, places),
         }
-        jobs += [(f"{label} ({way})", fuser, given, told[way]) for way in say]
+        jobs += [(f"{label} ({way})", fuser, given, conditions[way]) for way in say]
         for way in say:
             result.origins.setdefault(f"{label} ({way})", result.origins[label])
     start = time.perf_counter()
@@ -195,20 +193,20 @@ def _run_case(
     jobs.insert(1, (CLASSICAL, base, restored, Control()))
     truth = levels(Frame(goal), "opencv")[None].double()
     scores: list[Score] = []
-    heard: dict[str, str] = {}
+    instructions: dict[str, str] = {}
     for method, fuser, frames, control in jobs:
         start = time.perf_counter()
         fused = fuser.run(frames, keep_order=True, say=control)
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
         if fuser.model.restores:
-            heard[method] = assumed.get(method, fused.report["understood"])
+            instructions[method] = assumed.get(method, fused.report["understood"])
         write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.fused.pixels, overwrite=True)
         got = levels(Frame(fused.fused.pixels), "opencv")[None].double()
         psnr, ssim = min(HIGHEST, float(psnr_truth(got, truth))), float(ssim_truth(got, truth))
         scores.append(Score(case.name, case.task, case.kind, method, psnr, ssim, seconds))
     result.scores += scores  # all methods or none
-    if heard:
-        result.told[case.name] = heard
+    if instructions:
+        result.conditions[case.name] = instructions
 
 
 def _luma(frame: Frame) -> Frame:
@@ -223,17 +221,17 @@ def _restored(frame: Frame, records: list[dict]) -> Frame:
 def _folders(recipe: Recipe, data: Sequence[str | Path]) -> dict[str, Path]:
     """Data set -> folder, of those that are in the folders given or are one of them."""
     names = list(dict.fromkeys(case.data for case in recipe.cases))
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for folder in map(Path, data):
         if not folder.is_dir():
             raise FusionError(f"{folder}: no such folder")
         for name in names:
             place = folder if folder.resolve().name == name else folder / name
             if place.is_dir():
-                found.setdefault(name, place)
-    if not found:
+                folders.setdefault(name, place)
+    if not folders:
         raise FusionError(f"{', '.join(map(str, data))}: holds none of the recipe's data sets {', '.join(names)}")
-    return found
+    return folders
 
 
 def _task_of(recipe: Recipe, data: str) -> str:
@@ -270,7 +268,7 @@ def write_results(result: DegradedBench, out: str | Path, images: int = 4) -> No
         for p, s, n in [result.mean(m, k, t)]
         if n
     ]
-    content = {"protocol": protocol(result), "means": rows, "told": result.told, "failures": result.failures}
+    content = {"protocol": protocol(result), "means": rows, "told": result.conditions, "failures": result.failures}
     write_whole(out / "summary.json", [(json.dumps(content, indent=1) + "\n").encode()], overwrite=True)
     write_whole(out / "report.md", [markdown(result).encode()], overwrite=True)
     write_whole(out / "report.html", [_page(result, out, images).encode()], overwrite=True)
@@ -296,8 +294,8 @@ def table(result: DegradedBench) -> list[list[str]]:
     lines += [(f"all of {t}", "", t) for t in dict.fromkeys(score.task for score in result.scores)]
     lines.append(("all, clean ones left out", "", ""))
     for name, kind, task in lines:
-        found = [result.mean(m, kind, task) for m in result.methods]
-        rows.append([name, str(found[0][2]), *(f"{p:.2f} / {s:.3f}" if n else "–" for p, s, n in found)])
+        means = [result.mean(m, kind, task) for m in result.methods]
+        rows.append([name, str(means[0][2]), *(f"{p:.2f} / {s:.3f}" if n else "–" for p, s, n in means)])
     seconds = [np.mean([s.seconds for s in result.scores if s.method == m]) for m in result.methods]
     rows.append(["seconds a pair", "", *(f"{x:.2f}" for x in seconds)])
     wins = [result.wins(m) for m in result.methods]
@@ -317,13 +315,11 @@ def table(result: DegradedBench) -> list[list[str]]:
 NOTE = (
     f"PSNR in dB / SSIM of 8-bit luma to what the default model makes of the clean pair; PSNR over {HIGHEST:.0f} "
     f"counts as {HIGHEST:.0f}. "
-    f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) that is told what "
-    "was done, with strengths and "
-    "directions that nobody knows of a real image, then the default model. In brackets what a model was told: every "
-    "fault with its strength (exact) or in words (oracle), what the "
-    "estimator finds (estimate), that there is nothing to repair (none), as many faults that are not there (wrong). "
-    "'Won': single operations on which a row "
-    "has more dB than both baselines."
+    f"'{CLASSICAL}': classical restoration (non-local means, Wiener, dark channel, CLAHE, medians) with the true "
+    "degradations, strengths and directions, which are unknown for a real image; then the default model. In "
+    "brackets the model's condition: the true degradations with their strength (exact) or in words (oracle), the "
+    "estimator's (estimate), an instruction to restore nothing (none), as many wrong degradations (wrong). 'Won': "
+    "single operations on which a row has a higher PSNR than both baselines."
 )
 
 

@@ -43,7 +43,7 @@ from .transformer import Condition, Transformer, Velocity
 class DiTFuse(LatentModel):
     """The whole system.
 
-    Training takes it in its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
+    Training uses its parts (`encode_pair`, `dit`, `render`, `mask_head`); forward joins them.
 
     Its condition is a Control; None: nothing beyond fusion. steps, branches, text_scale, image_scale: as in the
     configuration, and may be set. cache: whether the condition's keys and values are computed once per image (else at

@@ -51,25 +51,20 @@ PATCH = 16
 
 @dataclass(frozen=True)
 class OmniGenConfig:
-    """source: folder or hub id in diffusers' layout. lora: safetensors file of an adapter of OmniGen's fused
-    projections, '' for none or for the saved one; rank and alpha: of the adapter, 0 for none.
+    """DiTFuse at full size."""
 
-    steps, branches, text_scale, image_scale: as DiTFuseConfig. longest: pixels that the longer side is resized to for
-    the network (the result comes back at the input's size); 0: no resizing. negative: prompt of v_neg; '' takes
-    OmniGen's own from diffusers. dtype: float32 or bfloat16.
-    """
-
-    source: str = "Shitao/OmniGen-v1-diffusers"
-    lora: str = ""
-    rank: int = 8
-    alpha: int = 8
-    steps: int = 50
-    branches: int = 3
-    text_scale: float = 2.0
-    image_scale: float = 1.6
+    source: str = "Shitao/OmniGen-v1-diffusers"  # folder or hub id in diffusers' layout
+    lora: str = ""  # safetensors file of an adapter of OmniGen's fused projections; empty: none, or the saved one
+    rank: int = 8  # of the adapter; 0: none
+    alpha: int = 8  # of the adapter
+    steps: int = 50  # Euler steps
+    branches: int = 3  # passes of guidance, as in DiTFuseConfig
+    text_scale: float = 2.0  # s_txt
+    image_scale: float = 1.6  # s_img
+    # pixels of the longer side inside the network; the result has the size of the input; 0: no resizing
     longest: int = 1024
-    negative: str = ""
-    dtype: str = "float32"
+    negative: str = ""  # prompt of v_neg; empty: OmniGen's own, from diffusers
+    dtype: str = "float32"  # float32 or bfloat16
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -127,17 +122,17 @@ def read_adapter(path: str | Path) -> dict[str, Tensor]:
 
     Raises FusionError for a file without such keys, or with others.
     """
-    found: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     state = read_tensors(Path(path))
     for key, value in state.items():
         match = FUSED.search(key)
         if match is None:
             raise FusionError(f"{path}: {key} is not of an adapter of qkv_proj and o_proj; give DiTFuse's LoRA")
         part = {"qkv_proj": "qkv", "o_proj": "out"}[match[2]] + {"A": "_down", "B": "_up"}[match[3]]
-        found[f"{match[1]}.{part}"] = value.float()
-    if not found:
+        weights[f"{match[1]}.{part}"] = value.float()
+    if not weights:
         raise FusionError(f"{path}: holds no adapter")
-    return found
+    return weights
 
 
 # ---------------------------------------------------------------------- prompts
@@ -155,11 +150,11 @@ def token_ids(tokenizer: Any, text: str, tokens: int) -> tuple[list[int], list[i
             ids += [0] * tokens
             token_types += [number] * tokens
             continue
-        found = list(tokenizer(part).input_ids)
-        if index and found and found[0] == tokenizer.bos_token_id:
-            found = found[1:]
-        ids += found
-        token_types += [TEXT] * len(found)
+        part_ids = list(tokenizer(part).input_ids)
+        if index and part_ids and part_ids[0] == tokenizer.bos_token_id:
+            part_ids = part_ids[1:]
+        ids += part_ids
+        token_types += [TEXT] * len(part_ids)
     return ids, token_types
 
 

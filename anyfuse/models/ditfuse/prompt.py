@@ -28,7 +28,7 @@ REQUESTS: dict[str | None, tuple[str, ...]] = {
     "mef": ("fuse the exposures", "merge the exposures", "combine the two exposures"),
     "mff": ("fuse the focus planes", "merge the focus planes", "fuse the near and far focus image"),
 }
-WISHES: dict[str, tuple[str, ...]] = {
+TONE_REQUESTS: dict[str, tuple[str, ...]] = {
     "LIGHT++": ("make it much brighter", "a lot brighter", "much more light"),
     "LIGHT+": ("make it brighter", "a bit brighter", "brighter"),
     "LIGHT-": ("make it darker", "a bit darker", "darker"),
@@ -37,7 +37,7 @@ WISHES: dict[str, tuple[str, ...]] = {
     "CONTRAST-": ("less contrast", "reduce the contrast", "lower the contrast"),
 }
 SHOWING = ("highlight the {}", "show the {}", "mark the {}")
-"""Of each row the first is what is said in use; training draws one."""
+"""The first of each row is used for inference; training draws one."""
 
 PAD, NOTHING, IMAGES = "<pad>", "<cfg>", "<images>"
 TAG_OF = {task: tag for tag, task in SUBTASKS.items() if task in REQUESTS}
@@ -46,14 +46,12 @@ TAG_OF = {task: tag for tag, task in SUBTASKS.items() if task in REQUESTS}
 def check(control: Control) -> None:
     """Raises FusionError where a Control asks for what DiTFuse does not do; `keep` is passed over."""
     if control.degradations:
-        raise FusionError(
-            f"DiTFuse repairs nothing, and {', '.join(control.degradations)} is to be repaired: take an mmaif model"
-        )
+        raise FusionError(f"DiTFuse does not restore ({', '.join(control.degradations)}): use --model mmaif")
 
 
 def ignored(control: Control) -> list[str]:
-    """A warning for each wish without effect."""
-    return [f"the wish to keep {wish} has no effect with DiTFuse" for wish in control.keep]
+    """A warning for each part of a request that has no effect."""
+    return [f"the request to keep {thing} has no effect with DiTFuse" for thing in control.keep]
 
 
 def tags(control: Control) -> str:
@@ -69,13 +67,13 @@ def tags(control: Control) -> str:
 
 
 def request(control: Control, rng: random.Random | None = None) -> str:
-    """The wishes as an English sentence; `rng` draws the wording."""
+    """The request as an English sentence; `rng` draws the wording."""
 
     def choose(options: Sequence[str]) -> str:
         return options[0] if rng is None else rng.choice(options)
 
     parts = [choose(REQUESTS.get(control.task, REQUESTS[None]))]
-    parts += [choose(WISHES[tone]) for tone in control.tone]
+    parts += [choose(TONE_REQUESTS[tone]) for tone in control.tone]
     parts += [choose(SHOWING).format(name) for name in control.segment]
     return " , ".join(parts)
 
@@ -99,10 +97,10 @@ def full_prompt(control: Control | None = None) -> str:
     heads += ["[SEG]"] if control.segment else []
     first, second = ROLES.get(control.task, ("first image", "second image"))
     line = " ".join(f"{head}." for head in heads)
-    wish = request(control).replace(" ,", ",")
+    text = request(control).replace(" ,", ",")
     for name, colour in control.segment.items():
-        wish = wish.replace(f"highlight the {name}", f"highlight the {name} in {colour or 'blue'}")
-    return f"{line} The {first} is {image_tag(1)}, the {second} is {image_tag(2)}. {wish[0].upper()}{wish[1:]}."
+        text = text.replace(f"highlight the {name}", f"highlight the {name} in {colour or 'blue'}")
+    return f"{line} The {first} is {image_tag(1)}, the {second} is {image_tag(2)}. {text[0].upper()}{text[1:]}."
 
 
 ROLES: dict[str | None, tuple[str, str]] = {
@@ -123,7 +121,7 @@ def image_tag(number: int) -> str:
 def _words() -> tuple[str, ...]:
     fixed = [PAD, NOTHING, IMAGES, "[FUSION]", "[CONTROL]", "[SEG]", *(f"<{tag}>" for tag in TAG_OF.values())]
     fixed += [f"<{tone}>" for tone in TONES] + [*CLASSES, ".", ","]
-    phrases = [p for row in (*REQUESTS.values(), *WISHES.values(), SHOWING) for p in row]
+    phrases = [p for row in (*REQUESTS.values(), *TONE_REQUESTS.values(), SHOWING) for p in row]
     plain = {word for phrase in phrases for word in phrase.split()} - {"{}", *fixed}
     return (*fixed, *sorted(plain))
 
@@ -141,9 +139,7 @@ def encode(texts: Sequence[str]) -> Tensor:
     for text in texts:
         strange = [word for word in text.split() if word not in _INDEX]
         if strange:
-            raise FusionError(
-                f"'{strange[0]}' is not in DiTFuse's vocabulary: give the wish as tags or words, see docs"
-            )
+            raise FusionError(f"'{strange[0]}' is not in DiTFuse's vocabulary: see docs/language.md for instructions")
         rows.append([_INDEX[word] for word in text.split()])
     longest = max(1, *(len(row) for row in rows))
     return torch.tensor([[0] * (longest - len(row)) + row for row in rows])

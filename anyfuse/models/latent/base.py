@@ -56,8 +56,8 @@ class LatentModel(FusionModel):
         at = next(self.parameters()).device
         each = torch.eye(LATENT)[:, :, None, None] * change
         moved = self.codec.decode((base + each).to(at)) - self.codec.decode(base.to(at))
-        found = moved.square().mean((1, 2, 3)).sqrt()
-        return (found / found.mean())[None, :, None, None]
+        rms = moved.square().mean((1, 2, 3)).sqrt()
+        return (rms / rms.mean())[None, :, None, None]
 
     def prepare(self) -> None:
         self.codec.load()

@@ -50,13 +50,13 @@ CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLCosmos")
 
 @dataclass(frozen=True)
 class TinyConfig:
-    """Channels at 1/4 and at 1/8 of the image size; residual blocks there, of the encoder and of the decoder."""
+    """Shape of our codec."""
 
-    channels: int = 1
-    quarter: int = 48
-    eighth: int = 96
-    encoder: tuple[int, ...] = (2, 2)
-    decoder: tuple[int, ...] = (3, 3)
+    channels: int = 1  # 1: luma, 3: RGB
+    quarter: int = 48  # channels at 1/4 of the image size
+    eighth: int = 96  # channels at 1/8
+    encoder: tuple[int, ...] = (2, 2)  # residual blocks at 1/4 and 1/8
+    decoder: tuple[int, ...] = (3, 3)  # residual blocks at 1/8 and 1/4
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoder", tuple(self.encoder))
@@ -323,13 +323,13 @@ def from_diffusers(name: str) -> nn.Module:
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"codec {name}: could not be had from {place} ({first}); put it into {cached}") from None
-    found = net.config.latent_channels
+    channels = net.config.latent_channels
     blocks = len(
         getattr(net.config, "block_out_channels", None) or getattr(net.config, "decoder_block_out_channels", None) or ()
     )
     factor = getattr(net.config, "spatial_compression_ratio", None) or 2 ** (blocks - 1)
-    if (found, factor) != (LATENT, STRIDE):
-        raise FusionError(f"{place}: has {found} channels at 1/{factor}, and {LATENT} at 1/{STRIDE} are needed")
+    if (channels, factor) != (LATENT, STRIDE):
+        raise FusionError(f"{place}: has {channels} channels at 1/{factor}, and {LATENT} at 1/{STRIDE} are needed")
     return net
 
 

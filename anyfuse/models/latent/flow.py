@@ -23,12 +23,12 @@ def mix_latents(shares: Tensor, latents: Tensor) -> Tensor:
     return ((shares.unflatten(1, (-1, LATENT)) + start[:, None, None, None].to(shares)) * latents).sum(1)
 
 
-def flow_loss(found: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, of_result: bool) -> Tensor:
+def flow_loss(predicted: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, of_result: bool) -> Tensor:
     """Squared error of velocities (B, 16, h, w) at times t (B,), each channel by its gain. of_result: times (1 - t)^2,
     which is the error of the result that the velocity leads to.
     """
     weight = (1 - t).square()[:, None, None, None] if of_result else 1.0
-    return (weight * gains * (found - wanted).square()).mean()
+    return (weight * gains * (predicted - wanted).square()).mean()
 
 
 def draw_times(like: Tensor, start: float) -> Tensor:

@@ -47,17 +47,17 @@ def add_lora(model: nn.Module, rank: int, names: Sequence[str]) -> int:
     Raises FusionError where there is no such layer.
     """
     model.requires_grad_(False)
-    found = [(m, n) for m in model.modules() for n, c in m.named_children() if n in names and isinstance(c, nn.Linear)]
-    if not found:
+    layers = [(m, n) for m in model.modules() for n, c in m.named_children() if n in names and isinstance(c, nn.Linear)]
+    if not layers:
         raise FusionError(f"{type(model).__name__} has no linear layer {' or '.join(names)} to adapt")
-    for module, name in found:
+    for module, name in layers:
         setattr(module, name, LoRA(getattr(module, name), rank))
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def merge_lora(model: nn.Module) -> int:
     """Puts every adapter into its layer, which takes its place again; returns how many there were."""
-    found = [(m, n) for m in model.modules() for n, c in m.named_children() if isinstance(c, LoRA)]
-    for module, name in found:
+    adapters = [(m, n) for m in model.modules() for n, c in m.named_children() if isinstance(c, LoRA)]
+    for module, name in adapters:
         setattr(module, name, getattr(module, name).merged())
-    return len(found)
+    return len(adapters)

@@ -13,8 +13,9 @@ Rotary = tuple[Tensor, Tensor]
 
 
 def rotary(height: int, width: int, dim: int, stretch: float = 1.0, theta: float = 100.0) -> Rotary:
-    """Cosines and sines (h*w, dim): half of the dimensions turn with the row, half with the column; places in tokens
-    times `stretch`.
+    """Cosines and sines (h*w, dim): half of the dimensions turn with the row, half with the column.
+
+    height, width: in tokens. stretch: factor of the positions.
     """
     frequency = theta ** -(torch.arange(0, dim, 4) / dim)  # (dim/4,)
     rows, cols = (torch.arange(n)[:, None] * stretch * frequency for n in (height, width))
@@ -23,10 +24,10 @@ def rotary(height: int, width: int, dim: int, stretch: float = 1.0, theta: float
     return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, turns: Rotary) -> Tensor:
-    """Queries or keys (B, heads, T, d), turned by their places."""
+def rotate(x: Tensor, rotary: Rotary) -> Tensor:
+    """Queries or keys (B, heads, T, d), turned by their positions."""
     a, b = x.chunk(2, -1)
-    return x * turns[0] + torch.cat([-b, a], -1) * turns[1]
+    return x * rotary[0] + torch.cat([-b, a], -1) * rotary[1]
 
 
 def resize_table(table: Tensor, height: int, width: int) -> Tensor:

@@ -81,10 +81,10 @@ def over_windows(
             step = max(1, chunk // ((right - left) * len(parts[0])))
             for low in range(top, bottom, step):
                 at = (slice(None), slice(low, min(low + step, bottom)), slice(left, right))
-                found = block(*[p[at].flatten(1, 2) for p in parts], mask)
-                if len(found) > len(parts) and not extra:
-                    extra = [f.new_empty((*parts[0].shape[:4], f.shape[-1])) for f in found[len(parts) :]]
-                for target, part in zip([*parts, *extra], found, strict=True):
+                results = block(*[p[at].flatten(1, 2) for p in parts], mask)
+                if len(results) > len(parts) and not extra:
+                    extra = [f.new_empty((*parts[0].shape[:4], f.shape[-1])) for f in results[len(parts) :]]
+                for target, part in zip([*parts, *extra], results, strict=True):
                     target[at] = part.view(target[at].shape)
     return [from_windows(x, shift) for x in [*parts, *extra]]
 

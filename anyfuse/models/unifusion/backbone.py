@@ -49,17 +49,17 @@ PAPER_MEAN = (0.4488, 0.4371, 0.4040)
 
 @dataclass(frozen=True)
 class VitConfig:
-    """Shape of a vision transformer. table: side of a learned table of positions, 0: rotary positions as in DINOv3."""
+    """Shape of a vision transformer."""
 
-    patch: int = 16
+    patch: int = 16  # pixels
     width: int = 384
-    depth: int = 12
+    depth: int = 12  # blocks
     heads: int = 6
-    registers: int = 4
-    table: int = 0
+    registers: int = 4  # register tokens
+    table: int = 0  # side of a learned table of positions; 0: rotary positions, as in DINOv3
     key_bias: bool = False
-    eps: float = 1e-5
-    theta: float = 100.0
+    eps: float = 1e-5  # of the norms
+    theta: float = 100.0  # base of the rotary frequencies
 
     @property
     def taps(self) -> tuple[int, ...]:

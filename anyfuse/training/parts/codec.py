@@ -7,7 +7,7 @@
     jitter     a little noise on the latents, so that what a transformer makes nearly right is decoded nearly right
     mean, std  of each channel over crops of training images, taken at the end; latents are used less mean, by deviation
 
-MMAIF (ICCV 2025) takes a pretrained RGB tokenizer; this is what stands in for it where a CPU is to do the work.
+MMAIF (ICCV 2025) uses a pretrained RGB tokenizer; this is a replacement that a CPU can run.
 """
 
 from __future__ import annotations
@@ -40,13 +40,9 @@ from .backbone import draw_crop, tone
 
 @dataclass(frozen=True)
 class CodecPlan:
-    """`folders`: below the data root; those that are not there are left out.
+    """Training of a codec."""
 
-    `altered`: share of crops with another tone. `jitter`: deviation of noise on the latents, of their own. Weights of
-    the losses: `squared` error, `bands`; reconstruction has 1. `autocast`: the network in bfloat16, the loss not. lr
-    follows a cosine to lr/50.
-    """
-
+    # below the data root; missing ones are left out
     folders: tuple[str, ...] = (
         "natural",
         "ivif/ir",
@@ -58,20 +54,20 @@ class CodecPlan:
         "mif/pet-mri/pet",
         "mif/spect-mri/spect",
     )
-    natural: float = 0.6
-    crop: int = 128
+    natural: float = 0.6  # share of natural images
+    crop: int = 128  # pixels
     batch: int = 8
     steps: int = 10_000
-    lr: float = 1.5e-3
+    lr: float = 1.5e-3  # follows a cosine to lr/50
     warmup: int = 100
     weight_decay: float = 1e-4
-    clip: float = 0.5
-    ema: float = 0.998
-    altered: float = 0.35
-    jitter: float = 0.02
-    squared: float = 10.0
-    bands: float = 0.5
-    autocast: bool = True
+    clip: float = 0.5  # largest norm of the gradients
+    ema: float = 0.998  # decay of averaged weights
+    altered: float = 0.35  # share of crops with another tone
+    jitter: float = 0.02  # noise on the latents, as a share of their deviation
+    squared: float = 10.0  # weight of the squared error; reconstruction has 1
+    bands: float = 0.5  # weight of the error of pyramid bands
+    autocast: bool = True  # the network runs in bfloat16, the loss does not
     seed: int = 0
 
 
@@ -168,10 +164,10 @@ def train_codec(
         loop.record(step, {"loss": loss}, scores)
     net.load_state_dict(ema.shadow)
     _measure_latents(net, plan, images, device)
-    found = fidelity(net, images, device, 16)
+    reached = fidelity(net, images, device, 16)
     save_tiny(net, out)
-    _card(out, plan, images, found, loop.seconds, parameter_counts(net)[0])
-    log(f"wrote {out / 'model.safetensors'}  {_text(found)}")
+    _card(out, plan, images, reached, loop.seconds, parameter_counts(net)[0])
+    log(f"wrote {out / 'model.safetensors'}  {_text(reached)}")
     return out
 
 
@@ -213,7 +209,7 @@ def _measure_latents(net: TinyCodec, plan: CodecPlan, images: Images, device: st
 @torch.no_grad()
 def fidelity(net: nn.Module, images: Images, device: str, limit: int) -> dict[str, dict[str, float]]:
     """On held-out images: folder -> mean PSNR in dB and SSIM of what comes back, rounded to 8 bits."""
-    found = {}
+    scores = {}
     for folder, held in images.validation.items():
         psnr, ssim = [], []
         for image in held[:: max(1, len(held) // limit)][:limit]:
@@ -222,16 +218,16 @@ def fidelity(net: nn.Module, images: Images, device: str, limit: int) -> dict[st
             y = (net.decode(net.encode(x)).clamp(0, 1) * 255).round() / 255  # type: ignore[operator]
             psnr.append(-10 * math.log10(max(1e-10, float((x - y).square().mean()))))
             ssim.append(float(losses.ssim_map(x, y).mean()))
-        found[folder] = {"psnr": round(float(np.mean(psnr)), 3), "ssim": round(float(np.mean(ssim)), 4)}
-    return found
+        scores[folder] = {"psnr": round(float(np.mean(psnr)), 3), "ssim": round(float(np.mean(ssim)), 4)}
+    return scores
 
 
-def _text(found: dict[str, dict[str, float]]) -> str:
-    return ", ".join(f"{name} {v['psnr']:.2f} dB {v['ssim']:.4f}" for name, v in found.items())
+def _text(scores: dict[str, dict[str, float]]) -> str:
+    return ", ".join(f"{name} {v['psnr']:.2f} dB {v['ssim']:.4f}" for name, v in scores.items())
 
 
 def _card(
-    out: Path, plan: CodecPlan, images: Images, found: dict[str, dict[str, float]], seconds: float, parameters: int
+    out: Path, plan: CodecPlan, images: Images, scores: dict[str, dict[str, float]], seconds: float, parameters: int
 ) -> None:
     intro = (
         "Luma in 16 channels at 1/8; trained with `anyfuse train codec-tiny`; "
@@ -243,6 +239,6 @@ def _card(
         "minutes",
         hardware(torch.device("cpu")),
         "- on whole images held out (every tenth file), rounded to 8 bits:",
-        *(f"  - {name}: PSNR {v['psnr']:.2f} dB, SSIM {v['ssim']:.4f}" for name, v in found.items()),
+        *(f"  - {name}: PSNR {v['psnr']:.2f} dB, SSIM {v['ssim']:.4f}" for name, v in scores.items()),
     ]
     write_card(out, "codec-tiny", intro, lines, plan)

@@ -7,8 +7,8 @@ and for the task alone
             task's menu
 files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and
 thresholds, and trains nothing
-thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images are told that
-something is wrong
+thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images raise an
+alarm
 """
 
 from __future__ import annotations
@@ -44,23 +44,20 @@ from ..objectives import set_rate
 
 @dataclass(frozen=True)
 class EstimatePlan:
-    """`pairs`, `tuning`, `tests`: scenes to train on, to calibrate on and held out; of the latter two as many clean
-    ones come on top. `clean`: share of scenes that stay as they are. `least`, `most`: sides of the crops in pixels.
-    `alarms`: largest share of clean images with an alarm.
-    """
+    """Training of the degradation estimator."""
 
-    pairs: int = 2600
-    tuning: int = 350
-    tests: int = 350
-    clean: float = 0.25
-    least: int = 160
-    most: int = 300
+    pairs: int = 2600  # scenes to train on
+    tuning: int = 350  # scenes to calibrate on; as many clean ones come on top
+    tests: int = 350  # held-out scenes; as many clean ones come on top
+    clean: float = 0.25  # share of scenes that stay as they are
+    least: int = 160  # shortest side of the crops, in pixels
+    most: int = 300  # longest side
     steps: int = 2400
     batch: int = 128
     lr: float = 2e-3
     weight_decay: float = 0.02
-    jitter: float = 0.1
-    alarms: float = 0.012
+    jitter: float = 0.1  # noise on the statistics
+    alarms: float = 0.012  # largest share of clean images with an alarm
     seed: int = 0
 
 
@@ -111,10 +108,10 @@ class Scenes:
             if not all((root / folder).is_dir() for folder in folders):
                 continue
             if len(folders) == 1:
-                found = [(path,) for path in list_images(root / folders[0])]
+                files = [(path,) for path in list_images(root / folders[0])]
             else:
-                found = list(pair_by_stem([root / folder for folder in folders])[0].values())  # type: ignore[arg-type]
-            for index, paths in enumerate(found):
+                files = list(pair_by_stem([root / folder for folder in folders])[0].values())  # type: ignore[arg-type]
+            for index, paths in enumerate(files):
                 for path in paths:
                     digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
                 self.files += len(paths)
@@ -172,7 +169,7 @@ def make_rows(
     scenes: Scenes, part: str, count: int, plan: EstimatePlan, clean: float, log: Callable[[str], None]
 ) -> Rows:
     """Statistics of `count` scenes of a part, a share `clean` of them not degraded."""
-    found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
+    columns: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     start = time.process_time()
     for index in range(count):
         gen = generator(plan.seed, part, int(clean * 100), index)
@@ -190,33 +187,33 @@ def make_rows(
             x = (x * 255).round() / 255
         roles = {"ivf": (0, 1), "mef": (2, 2), "mff": (3, 3), "single": (1,), "mif": (1, 1)}[kind]
         rows = [statistics(image) for image in x]
-        at = len(found["x"])
+        at = len(columns["x"])
         if len(x) == 2:
             a, b = (1, 0) if uniform(0, 1, gen) < 0.3 else (0, 1)  # brightness may order them otherwise
-            found["first"].append(torch.tensor(at + a))
-            found["second"].append(torch.tensor(at + b))
-            found["pair"].append(pair_statistics(x[a], x[b]))
-            found["task"].append(torch.tensor(TASKS.index(kind)))
+            columns["first"].append(torch.tensor(at + a))
+            columns["second"].append(torch.tensor(at + b))
+            columns["pair"].append(pair_statistics(x[a], x[b]))
+            columns["task"].append(torch.tensor(TASKS.index(kind)))
         for k, row in enumerate(rows):
             there, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
             for step in plans[k]:
                 c = FAULTS.index(FAULT_OF.get(step.op, step.op))
                 there[c], strength[c] = 1, max(step.strength, float(strength[c]))
-            found["x"].append(row)
-            found["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
-            found["there"].append(there)
-            found["strength"].append(strength)
-            found["clean"].append(torch.tensor(pure))
+            columns["x"].append(row)
+            columns["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
+            columns["there"].append(there)
+            columns["strength"].append(strength)
+            columns["clean"].append(torch.tensor(pure))
         if (index + 1) % 200 == 0:
             log(f"{part}: {index + 1}/{count} scenes  {time.process_time() - start:.0f} s of CPU")
-    return Rows(**{name: torch.stack(values) for name, values in found.items()})
+    return Rows(**{name: torch.stack(values) for name, values in columns.items()})
 
 
 def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
     """Statistics of the files of a part, clean and looked at as in use: pairs, and natural and street images as visible
     ones or focus planes.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
+    rows: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     nothing, start = torch.zeros(len(FAULTS)), time.process_time()
     for name, groups in scenes.groups[part].items():
         if name in ("ct", "pet", "spect"):
@@ -227,19 +224,19 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
                 x.sort(key=lambda image: float(image.mean()))
             views = [[image[w] for w in windows(*image.shape)] for image in x]
             if len(x) == 2:
-                found["first"].append(torch.tensor(len(found["x"])))
-                found["second"].append(torch.tensor(len(found["x"]) + 1))
-                found["pair"].append(torch.stack([pair_statistics(a, b) for a, b in zip(*views, strict=True)]).mean(0))
-                found["task"].append(torch.tensor(TASKS.index(name)))
+                rows["first"].append(torch.tensor(len(rows["x"])))
+                rows["second"].append(torch.tensor(len(rows["x"]) + 1))
+                rows["pair"].append(torch.stack([pair_statistics(a, b) for a, b in zip(*views, strict=True)]).mean(0))
+                rows["task"].append(torch.tensor(TASKS.index(name)))
             roles = {"ivf": (0, 1), "mef": (2, 2)}.get(name, (3,) if index % 3 == 2 else (1,))
             for one, role in zip(views, roles, strict=True):
-                found["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
-                found["role"].append(torch.tensor(role))
-                found["there"].append(nothing)
-                found["strength"].append(nothing)
-                found["clean"].append(torch.tensor(True))
-    log(f"{part}: {len(found['x'])} whole images  {time.process_time() - start:.0f} s of CPU")
-    return Rows(**{name: torch.stack(values) for name, values in found.items()})
+                rows["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
+                rows["role"].append(torch.tensor(role))
+                rows["there"].append(nothing)
+                rows["strength"].append(nothing)
+                rows["clean"].append(torch.tensor(True))
+    log(f"{part}: {len(rows['x'])} whole images  {time.process_time() - start:.0f} s of CPU")
+    return Rows(**{name: torch.stack(values) for name, values in rows.items()})
 
 
 def joined(a: Rows, b: Rows) -> Rows:
@@ -257,7 +254,7 @@ def menus() -> Tensor:
 
 
 def fit(model: Estimator, rows: Rows, plan: EstimatePlan, out: Path, resume: bool, log: Callable[[str], None]) -> None:
-    """Trains both networks on the training rows, in place; goes on from `out`/last.pt of the same plan and rows."""
+    """Trains both networks on the training rows, in place; resumes from `out`/last.pt of the same plan and rows."""
     spread = torch.cat([rows.x.std(0), rows.pair.std(0)])
     model.mean.copy_(torch.cat([rows.x.mean(0), rows.pair.mean(0)]))
     model.spread.copy_(spread.clamp_min(0.01))
@@ -386,8 +383,8 @@ def train_estimate(
     model.eval()
     calibrate(model, parts["tune"], joined(parts["tune clean"], parts["tune whole"]), plan.alarms)
     model.save_pretrained(out)
-    found = measure(model, parts["test"], joined(parts["test clean"], parts["test whole"]))
-    _card(out, plan, scenes, found, spent + time.process_time() - start, parameter_counts(model)[0])
+    scores = measure(model, parts["test"], joined(parts["test clean"], parts["test whole"]))
+    _card(out, plan, scenes, scores, spent + time.process_time() - start, parameter_counts(model)[0])
     log((out / "README.md").read_text())
     log(f"wrote {out / 'model.safetensors'}, sha256 {sha256((out / 'model.safetensors').read_bytes()).hexdigest()}")
     return out
@@ -428,8 +425,8 @@ def _all_rows(
     return {name: Rows(**saved[name]) for name in wanted}, float(saved["seconds"])
 
 
-def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: float, parameters: int) -> None:
-    alarms = ", ".join(f"{name} {100 * share:.1f} % of {count}" for name, (share, count) in found["alarms"].items())
+def _card(out: Path, plan: EstimatePlan, scenes: Scenes, scores: dict, seconds: float, parameters: int) -> None:
+    alarms = ", ".join(f"{name} {100 * share:.1f} % of {count}" for name, (share, count) in scores["alarms"].items())
     intro = (
         "Says which degradations an image has; trained with `anyfuse train estimate`; "
         f"{parameters:,} parameters; licence Apache-2.0."
@@ -441,7 +438,7 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: f
         f"{plan.batch}, seed {plan.seed}; {seconds / 60:.0f} minutes of CPU time",
         hardware(torch.device("cpu")),
         f"- clean images, crops and whole ones, with a false alarm: {alarms}",
-        f"- task right: {100 * found['tasks'][0]:.1f} % of degraded pairs, {100 * found['tasks'][1]:.1f} % of clean "
+        f"- task right: {100 * scores['tasks'][0]:.1f} % of degraded pairs, {100 * scores['tasks'][1]:.1f} % of clean "
         "ones",
         "",
         f"On {plan.tests} held-out scenes with one to three operations each, at the shipped thresholds:",
@@ -451,7 +448,7 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, found: dict, seconds: f
         *(
             f"| `{name}` | {100 * v['precision']:.0f} | {100 * v['recall']:.0f} | {100 * v['strong']:.0f} "
             f"| {v['off']:.2f} | {v['count']} |"
-            for name, v in found["faults"].items()
+            for name, v in scores["faults"].items()
         ),
     ]
     write_card(out, "Degradation estimator", intro, lines, plan)

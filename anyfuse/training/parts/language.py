@@ -30,21 +30,19 @@ from ..objectives import set_rate
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """typos: share of texts with slips, one per six words. others: share of texts out of scope. forget: share of words
-    read by their fixed vector alone.
-    """
+    """Training of the encoder of instructions."""
 
     steps: int = 4000
     batch: int = 48
     lr: float = 4e-3
-    typos: float = 0.5
-    others: float = 0.2
+    typos: float = 0.5  # share of texts with slips, one per six words
+    others: float = 0.2  # share of texts out of scope
     seed: int = 0
-    forget: float = 0.35
-    buckets: int = 4500
-    width: int = 64
-    hidden: int = 128
-    dim: int = 192
+    forget: float = 0.35  # share of words read by their fixed vector alone
+    buckets: int = 4500  # rows of the hashed table
+    width: int = 64  # of a word
+    hidden: int = 128  # of the convolutions
+    dim: int = 192  # of a text's vector
 
 
 LANGUAGES: dict[str, LanguageRecipe] = {"language": LanguageRecipe()}
@@ -52,15 +50,15 @@ LANGUAGES: dict[str, LanguageRecipe] = {"language": LanguageRecipe()}
 
 def true_tags(words: list[str]) -> list[int]:
     """The tag of each word by the lexicon, phrases longest first."""
-    table, index, found, k = lexicon("all"), {tag: n for n, tag in enumerate(tags())}, [], 0
+    table, index, numbers, k = lexicon("all"), {tag: n for n, tag in enumerate(tags())}, [], 0
     while k < len(words):
         for length in range(min(LONGEST, len(words) - k), 0, -1):
             tag = table.get(tuple(words[k : k + length]))
             if tag is not None or length == 1:
-                found += [index[tag or "?"]] * length
+                numbers += [index[tag or "?"]] * length
                 k += length
                 break
-    return found
+    return numbers
 
 
 def example(rng: random.Random, recipe: LanguageRecipe) -> tuple[list[str], list[int], list[float]]:
@@ -88,7 +86,7 @@ def train_language(
 ) -> Path:
     """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
 
-    The same seed gives the same weights on one machine. Goes on from a last.pt of the same recipe, to the bit.
+    The same seed gives the same weights on one machine. Resumes from a last.pt of the same recipe, to the bit.
     Raises FusionError for a recipe without steps or texts.
     """
     if recipe.steps < 1 or recipe.batch < 1:

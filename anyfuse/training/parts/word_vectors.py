@@ -59,8 +59,8 @@ def make_words(words: list[str], out: str | Path, count: int = COUNT) -> Path:
 def _encode(encoder: TransformersEncoder, texts: list[str]) -> Tensor:
     """Unit vectors (N, D), in batches of equal length as far as that goes."""
     order = sorted(range(len(texts)), key=lambda k: len(texts[k]))
-    found = torch.cat([encoder.encode([texts[k] for k in order[i : i + 256]]) for i in range(0, len(order), 256)])
-    return found[torch.tensor(order).argsort()]
+    vectors = torch.cat([encoder.encode([texts[k] for k in order[i : i + 256]]) for i in range(0, len(order), 256)])
+    return vectors[torch.tensor(order).argsort()]
 
 
 def whiten(vectors: Tensor, width: int) -> Tensor:
@@ -68,8 +68,8 @@ def whiten(vectors: Tensor, width: int) -> Tensor:
     centred = (vectors - vectors.mean(0)).double()
     values, directions = torch.linalg.eigh(centred.T @ centred / len(centred))
     values, directions = values.flip(0)[:width], directions.flip(1)[:, :width]
-    found = centred @ directions / values.clamp_min(1e-12).pow(0.25)
-    return (found / found.std()).float()
+    whitened = centred @ directions / values.clamp_min(1e-12).pow(0.25)
+    return (whitened / whitened.std()).float()
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ ask for the same one.
 PREFIX-KEY/pixels.npy           (count, planes, S, S) uint8
 PREFIX-KEY/NOTES.jsonl          per item what was done, a line of JSON
 PREFIX-KEY/latents-CODEC.npy    (count, coded planes, 16, S/8, S/8) float16, a file per codec
-...json beside them             how much is made: what was interrupted goes on
+...json beside them             progress: an interrupted run resumes
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Pool(TrainingData):
         """A file of latents (count, each, 16, h, w) float16 beside the pool; make(items) -> (items, each, 16, h, w)
         where it is not there yet.
 
-        count: of the first so many items; None: of all.
+        count: of the first N items; None: of all.
         """
         side, count = self.size // STRIDE, count or self.count
         note = self.folder / f"{name}.json"

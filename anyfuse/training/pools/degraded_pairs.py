@@ -24,7 +24,7 @@ from .base import TEACHER, Pool, pool_seed
 VERSION = 2
 """Of the pool: to be raised where making it changes."""
 LARGEST = 5
-"""Weather is that of a picture up to so many times as high as the crop."""
+"""Weather is drawn for a picture up to N times as high as the crop."""
 DEFAULTS: dict[str, float] = {
     "pool": 8000,
     "clean": 0.15,
@@ -46,17 +46,15 @@ of several seeds share a pool; -1: the run's.
 
 @dataclass
 class LatentBatch(Batch):
-    """Batch of degraded sources: clean are the sources before, truth the target; latents (B, 32, h, w) of the sources,
-    goal (B, 16, h, w) of the target; plans: per pair what was done to each source.
-    """
+    """Batch of degraded sources; `clean` are the sources before, `truth` the target."""
 
-    latents: Tensor | None = None
-    goal: Tensor | None = None
-    plans: Sequence[tuple[DegradationPlan, ...]] = ()
+    latents: Tensor | None = None  # of the sources, (B, 32, h, w)
+    goal: Tensor | None = None  # latents of the target, (B, 16, h, w)
+    plans: Sequence[tuple[DegradationPlan, ...]] = ()  # per pair: the degradations of each source
 
 
 class Words(Protocol):
-    """Tells a model of degradations."""
+    """Makes instructions of degradations."""
 
     def __call__(self, plans: Sequence[tuple[DegradationPlan, ...]]) -> Tensor:
         """Per pair what was done to each source -> embeddings (B, E); what is drawn comes from torch's global
@@ -70,7 +68,7 @@ class Words(Protocol):
 class DegradedPairs(Pool):
     """TrainingData whose batches come from a pool of degraded pairs in FOLDER/pairs-KEY.
 
-    Interrupted, its making goes on; another codec gets its own file of latents there. scored: pairs per task in
+    An interrupted run resumes; another codec gets its own file of latents there. scored: pairs per task in
     `scores`.
     """
 
@@ -92,8 +90,8 @@ class DegradedPairs(Pool):
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]
-        found = self.fill(key, model, folder, device, log)
-        self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in found]
+        filled = self.fill(key, model, folder, device, log)
+        self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:
         return self.pair(index, teacher, device)
@@ -141,10 +139,10 @@ class DegradedPairs(Pool):
 
     @torch.inference_mode()
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
-        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (told nothing) and
-        of the default model.
+        """On degraded pairs of held-out files, per task: PSNR and SSIM to the target, of the model (without an
+        instruction) and of the default model.
         """
-        found: dict[str, dict[str, float]] = {}
+        scores: dict[str, dict[str, float]] = {}
         teacher, trained = load_model(TEACHER).to(device), self.train
         for turn, task in enumerate(self.tasks):
             if ("ivf" if task == "ivf" else "natural") not in self.held:
@@ -162,5 +160,5 @@ class DegradedPairs(Pool):
                 wrong = (fused - x[:, 4]).square().mean((1, 2)).clamp_min(1e-8)
                 row[f"psnr{name}"] = float((-10 * wrong.log10()).mean())
                 row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
-            found[f"{task}, degraded"] = row
-        return found
+            scores[f"{task}, degraded"] = row
+        return scores

@@ -102,10 +102,10 @@ DEFAULTS: dict[str, float] = {
 }
 """pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views
 (paper's command: 0.25); complements: share of M3 pairs of which one view has other tones. drop: share without any
-condition; wordless: with the images alone; untold: share of real pairs whose subtask is not said, as most users do not
-say it. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the adapters,
-0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image. at_start:
-share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
+condition; wordless: with the images alone; untold: share of real pairs without a subtask in the prompt, as most users
+leave it out. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the
+adapters, 0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image.
+at_start: share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
 """
 
 REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
@@ -119,18 +119,15 @@ REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
 
 @dataclass(kw_only=True)
 class InstructBatch(Batch):
-    """latents (B, 2, 16, h, w) of the sources, goal (B, 16, h, w) of the target; prompts: B; there (B,) bool: whose
-    images count; classes (B, H, W): numbers in control.CLASSES, -1 where that is not known; asked (B,) bool: names a
-    class, and some pixel has a known one; origin (B, 16, h, w): the noise that goes with the goal, of 'straighten'.
-    """
+    """Batch of pairs with prompts."""
 
-    latents: Tensor
-    goal: Tensor
-    there: Tensor
-    classes: Tensor
-    asked: Tensor
-    origin: Tensor | None = None
-    prompts: Sequence[str]
+    latents: Tensor  # of the sources, (B, 2, 16, h, w)
+    goal: Tensor  # latents of the target, (B, 16, h, w)
+    has_images: Tensor  # (B,) bool: the condition has images
+    classes: Tensor  # (B, H, W): numbers in control.CLASSES, -1 where unknown
+    has_mask: Tensor  # (B,) bool: the prompt names a class, and some pixel has a known one
+    origin: Tensor | None = None  # the noise that belongs to the goal, (B, 16, h, w), for 'straighten'
+    prompts: Sequence[str]  # B
 
 
 class InstructPairs(Pool):
@@ -165,11 +162,13 @@ class InstructPairs(Pool):
         key = [VERSION, self.size, self.count, o["both"], o["complements"], self.seed, self.manifest]
         self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
         kinds = [item["kind"] for item in self.items]
-        self.members = {kind: [k for k, found in enumerate(kinds) if found == kind] for kind in self.shares}
+        self.members = {kind: [k for k, own_kind in enumerate(kinds) if own_kind == kind] for kind in self.shares}
         self.ends: np.ndarray | None = None
         if recipe.strategy == "straighten":
             self.ends = self._endpoints(recipe, device, log)
-            self.members = {kind: [k for k in found if k < len(self.ends)] for kind, found in self.members.items()}
+            self.members = {
+                kind: [k for k in own_kind if k < len(self.ends)] for kind, own_kind in self.members.items()
+            }
 
     def _streets(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """CamVid's images with their classes (2, H, W) uint8, to train on and, every tenth, to hold out; none where the
@@ -182,11 +181,11 @@ class InstructPairs(Pool):
                     f"{folders[0]}: street images with classes are not there; give them, or --set options.segment=0"
                 )
             return [], []
-        found = []
+        pairs = []
         for image, labels in pair_by_stem(folders)[0].values():
             both = torch.cat([to_luma(read_image(image).read()), read_image(labels).read()[:1]])
-            found.append((both * 255).round().to(torch.uint8).numpy())
-        return trained_streets(found), found[9::10]
+            pairs.append((both * 255).round().to(torch.uint8).numpy())
+        return trained_streets(pairs), pairs[9::10]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, dict[str, Any]]:
         """(4, S, S) in [0, 1]: two sources in the order of roles, target, classes / 255; and its kind, task and
@@ -272,7 +271,7 @@ class InstructPairs(Pool):
         classes = (pixels[:, 3] * 255).round().long()
         classes[classes == UNLABELLED] = -1
         said = [self.say(self.items[item], labels, gen) for item, labels in zip(index, classes, strict=True)]
-        prompts, there, asked = zip(*said, strict=True)
+        prompts, has_images, has_mask = zip(*said, strict=True)
         batch = InstructBatch(
             task,
             pixels[:, :2, None],
@@ -280,9 +279,9 @@ class InstructPairs(Pool):
             pixels[:, 2],
             latents=codes[:, :2],
             goal=codes[:, 2],
-            there=torch.tensor(there),
+            has_images=torch.tensor(has_images),
             classes=classes,
-            asked=torch.tensor(asked) & (classes >= 0).flatten(1).any(1),
+            has_mask=torch.tensor(has_mask) & (classes >= 0).flatten(1).any(1),
             prompts=prompts,
         )
         if self.ends is not None:
@@ -293,7 +292,7 @@ class InstructPairs(Pool):
     def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, bool]:
         """The prompt of an item, whether its images count, and whether it names classes.
 
-        A tone is never asked for without words.
+        A tone always comes with words.
         """
         rng = random.Random(int(torch.randint(2**31 - 1, (), generator=gen)))
         if rng.random() < self.options["drop"]:
@@ -332,12 +331,12 @@ class InstructPairs(Pool):
 
     @torch.inference_mode()
     def scores(self, model: FusionModel, device: str = "cpu") -> dict[str, dict[str, float]]:
-        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model told as the item is and of
+        """On items of held-out files, per kind: PSNR and SSIM to the target, of the model with the item's prompt and of
         the default model; of segment also the mean IoU of the classes there at 0.5.
         """
         assert isinstance(model, DiTFuse)
         teacher, trained, streets = load_model(TEACHER).to(device), self.train, self.streets
-        found: dict[str, dict[str, float]] = {}
+        scores: dict[str, dict[str, float]] = {}
         for kind in self.shares:
             self.train, self.streets = self.held, (streets[1], streets[1])
             places = [k for k in range(len(LAYOUT)) if LAYOUT[k] == kind]
@@ -355,8 +354,8 @@ class InstructPairs(Pool):
             finally:
                 self.train, self.streets = trained, streets
             names = [name for name in rows[0] if all(name in row for row in rows)]
-            found[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
-        return found
+            scores[kind] = {name: float(np.mean([row[name] for row in rows])) for name in names}
+        return scores
 
 
 def trained_streets(images: Sequence[Street]) -> list[Street]:

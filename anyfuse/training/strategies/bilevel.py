@@ -144,8 +144,8 @@ class Bilevel:
 
     def _update(self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
         """One step of `parameters` down `loss`; gradients of the others are not kept."""
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, found, strict=True):
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             odd = gradient is not None and gradient.stride() != parameter.stride()  # a fused optimiser wants one layout
             parameter.grad = torch.empty_like(parameter).copy_(gradient) if odd else gradient
         clipped_step(optimiser, parameters, self.recipe.clip)

@@ -1,5 +1,5 @@
-"""Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (instruct_pool.py): strategies 'instruct' and
-'straighten'.
+"""Training of DiTFuse (arXiv 2512.07170) on a mixture of instructions (pools/instructions.py): strategies 'instruct'
+and 'straighten'.
 
     instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without
                 config.mix: of v = x_1 - x_0), each channel by
@@ -60,7 +60,7 @@ class Instruct(SingleLossStrategy):
     def times(self, batch: InstructBatch) -> Tensor:
         """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
         t = draw_times(batch.goal, self.options["at_start"])
-        start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.asked
+        start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.has_mask
         return t.masked_fill(start, 0.0)
 
     def origin(self, batch: InstructBatch) -> Tensor:
@@ -71,33 +71,34 @@ class Instruct(SingleLossStrategy):
         """The sum of all losses, and each for the log."""
         if len(batches) != 1 or not isinstance(batches[0], InstructBatch):
             raise FusionError(
-                f"strategy '{self.recipe.strategy}' needs items of a pool: see training.instruct_pool.InstructPairs"
+                f"strategy '{self.recipe.strategy}' needs items of a pool, see "
+                "training.pools.instructions.InstructPairs"
             )
         batch = batches[0]
-        latents, goal, there, asked = batch.latents, batch.goal, batch.there, batch.asked
+        latents, goal, has_images, has_mask = batch.latents, batch.goal, batch.has_images, batch.has_mask
         model, t, origin = self.model, self.times(batch), self.origin(batch)
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
         size = (goal.shape[-2] // model.config.patch, goal.shape[-1] // model.config.patch)
-        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, there)
-        found = model.dit.velocity_cached(now, t, condition)
-        total = flow_loss(found.latents, goal - origin, t, self.gains, model.config.mix)
+        condition = model.dit.encode_condition(encode(batch.prompts).to(goal.device), latents, size, has_images)
+        predicted = model.dit.velocity_cached(now, t, condition)
+        total = flow_loss(predicted.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
-        chosen = there.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
+        chosen = has_images.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
         if self.options["image"] and self.options["decoded"] and len(chosen):
             assert batch.truth is not None
-            result = (now + (1 - share) * found.latents)[chosen]
-            fused = model.render(result, None if found.guide is None else found.guide[chosen], sources[chosen])
+            result = (now + (1 - share) * predicted.latents)[chosen]
+            fused = model.render(result, None if predicted.guide is None else predicted.guide[chosen], sources[chosen])
             part = Batch(batch.task, batch.sources[chosen], batch.clean[chosen], batch.truth[chosen])
             losses, more = split_losses(fused, [part], self.recipe.losses)
             total, log = total + self.options["image"] * losses.mean(), log | more
             with torch.no_grad():
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
-        if model.mask_head is not None and self.options["mask"] and bool(asked.any()):
-            logits = model.mask_head(found.tokens[asked], sources[asked])
-            wrong = F.cross_entropy(logits, batch.classes[asked], ignore_index=-1)
+        if model.mask_head is not None and self.options["mask"] and bool(has_mask.any()):
+            logits = model.mask_head(predicted.tokens[has_mask], sources[has_mask])
+            wrong = F.cross_entropy(logits, batch.classes[has_mask], ignore_index=-1)
             total = total + self.options["mask"] * wrong
             log["mask"] = float(wrong.detach())
         return total, log

@@ -2,7 +2,7 @@
 2503.14944).
 
     pool        clean pairs of every task, their target, and the pair degraded by one to three operations
-                (data/degrade.py); made once, kept on
+                (degradation/plan.py); made once, kept on
                 disk with the latents of the codec, shared by all runs beside each other that ask for the same one
     target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the
                 paper takes SwinFusion's
@@ -12,7 +12,7 @@
                 number, or 0; without config.mix that of v
     decoded     the recipe's losses, of the image that decoder and detail path make; the decoder is frozen, gradients
                 pass through it
-    balance     the router's loss; `words` tell of the degradations, and are left out for a share of the pairs
+    balance     the router's loss; `words` make instructions of the degradations; a share of the pairs has none
 
 What a pair needs at each step is read, not computed: a step costs the transformer and one decoder.
 """
@@ -65,7 +65,7 @@ class Latent(SingleLossStrategy):
         """The sum of all losses, and each for the log."""
         given = [b for b in batches if isinstance(b, LatentBatch) and b.latents is not None and b.goal is not None]
         if len(given) != len(batches):
-            raise FusionError("strategy 'latent' needs pairs with latents: see training.latent.DegradedPairs")
+            raise FusionError("strategy 'latent' needs pairs with latents: see training.pools.degraded_pairs")
         latents = torch.cat([b.latents for b in given if b.latents is not None])
         goal = torch.cat([b.goal for b in given if b.goal is not None])
         text = self._text([plans for b in given for plans in b.plans], latents)
@@ -73,19 +73,19 @@ class Latent(SingleLossStrategy):
             t = draw_times(goal, self.options["at_start"])
             noise = torch.randn(goal.shape).to(goal)
             now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
-            found = self.model.dit(torch.cat([now, latents], 1), t, text)
-            near = flow_loss(found.latents, goal - noise, t, self.gains, self.model.config.mix)
-            result = now + (1 - t)[:, None, None, None] * found.latents
+            predicted = self.model.dit(torch.cat([now, latents], 1), t, text)
+            near = flow_loss(predicted.latents, goal - noise, t, self.gains, self.model.config.mix)
+            result = now + (1 - t)[:, None, None, None] * predicted.latents
         else:
-            found = self.model.predict(latents, text)
-            near = (self.gains * (found.latents - goal).abs()).mean()
-            result = found.latents
-        total = self.options["latent"] * near + self.options["balance"] * found.balance
+            predicted = self.model.predict(latents, text)
+            near = (self.gains * (predicted.latents - goal).abs()).mean()
+            result = predicted.latents
+        total = self.options["latent"] * near + self.options["balance"] * predicted.balance
         log = {"latent": float(near.detach())}
-        if found.load.numel():
-            log |= {"balance": float(found.balance.detach()), "busiest": float(found.load.amax(1).mean())}
+        if predicted.load.numel():
+            log |= {"balance": float(predicted.balance.detach()), "busiest": float(predicted.load.amax(1).mean())}
         if self.options["decoded"] and self.options["image"]:
-            losses, more = self._decoded(given, result, found.guide, text)
+            losses, more = self._decoded(given, result, predicted.guide, text)
             total, log = total + self.options["image"] * losses.mean(), log | more
         return total, log
 
@@ -110,8 +110,8 @@ class Latent(SingleLossStrategy):
                 Batch(b.task, b.sources[:count], b.clean[:count], None if b.truth is None else b.truth[:count])
             )
         sources = torch.cat([b.sources for b in parts]).expand(-1, -1, self.model.channels, -1, -1)
-        told = None if text is None else text[chosen]
-        fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources, told)
+        instructions = None if text is None else text[chosen]
+        fused = self.model.render(result[chosen], None if guide is None else guide[chosen], sources, instructions)
         losses, log = split_losses(fused, parts, self.recipe.losses)
         with torch.no_grad():
             truth = torch.cat([b.truth for b in parts if b.truth is not None])
@@ -125,7 +125,7 @@ def plan_vectors(plans: Sequence[tuple[DegradationPlan, ...]]) -> Tensor:
     """(B, 31): what was done to the sources of B pairs, as a user would say it.
 
     A strength is, in a third of the pairs each, what it was; the nearest of 0.25, 0.5 and 1, as in words; 0.5, as of a
-    user who names none. Of some pairs the sources are not told apart. Draws from torch's global generator.
+    user who names none. Of some pairs both sources get all degradations. Draws from torch's global generator.
     """
     out = torch.zeros(len(plans), WIDTH)
     for row, pair in zip(out, plans, strict=True):
