@@ -107,7 +107,7 @@ class TITA(FusionModel):
         x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
         y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
         for block, shift in zip(self.interact, self.shifts, strict=True):
-            run = block if shown is None else partial(block, show=True)
+            run = block if shown is None else partial(block, explain=True)
             x, y, *maps = over_windows(run, [x, y], shift, self.hidden, self._whole())
             if shown is not None:
                 shown += maps
