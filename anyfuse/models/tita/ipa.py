@@ -1,4 +1,5 @@
-"""ISF and IPA of TITA (ICCV 2025, arXiv 2504.05164, section 3.2): task-invariant interaction between two sources.
+"""ISF and IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): task-invariant interaction
+between two sources.
 
 IPA, for each pixel by itself, here for the direction X1 <- X2:
 
@@ -52,7 +53,7 @@ class PairAttention(nn.Module):
         return self.out_proj(F.linear(second, wv, bv) + each.flatten(-2)), share
 
 
-class PixelInteraction(nn.Module):
+class IPA(nn.Module):
     """IPA: every pixel of a source attends to itself and to the same pixel of the other source.
 
     phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added
@@ -95,7 +96,7 @@ class PixelInteraction(nn.Module):
         return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
 
 
-class InteractionBlock(nn.Module):
+class ISF(nn.Module):
     """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
 
     def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
@@ -106,7 +107,7 @@ class InteractionBlock(nn.Module):
         self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
         self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
-        self.ipa = PixelInteraction(config) if config.interaction else None
+        self.ipa = IPA(config) if config.interaction else None
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool = False) -> tuple[Tensor, ...]:
         return self.body(x, y, mask, explain, *[drop_scale(x, self.rate, self.training) for _ in range(4)])

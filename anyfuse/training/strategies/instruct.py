@@ -127,3 +127,7 @@ class Reflow(Instruct):
         if batch.origin is None:
             raise FusionError("strategy 'straighten' needs a pool with the teacher's results")
         return batch.origin
+
+
+Straighten = Reflow
+"""The name of version 0.1."""
