@@ -2,7 +2,7 @@
 
     X = X + position table                           one learned table a block
     X = NAFBlock(X)                                  Chen et al., ECCV 2022
-    X = X + alpha1 ValueResidualAttention(LN(X) (1 + gamma1) + beta1, V^(l-1))
+    X = X + alpha1 Attention(LN(X) (1 + gamma1) + beta1, V^(l-1))
         V^l = (1 - eta) W_V X + eta V^(l-1)          value residual (ResFormer, Zhou et al. 2024)
         q, k turned by row and by column             RoPE (Su et al. 2021) along two axes
     X = X + alpha2 MoE-GLU(LN(X) (1 + gamma2) + beta2)

@@ -2,8 +2,9 @@
 themselves predict the operands and the weights of the operations.
 
     g     = conv1x1(X)
-    X_hpf = X - sum over 3x3 of k X, k = softmax(conv3x3(g)) times a Hamming window, normalised; the same for all
-    channels X_add = X + conv3x3(g)
+    X_hpf = X - sum over 3x3 of k X, k = softmax(conv3x3(g)) times a Hamming window, normalised; the same
+            for all channels
+    X_add = X + conv3x3(g)
     X_mul = X * conv3x3(g)
     w     = softmax(MLP(mean of [X_A; X_B]))                     six weights of the whole image, which sum to 1
     out   = sum over o of w_A,o X_A,o + w_B,o X_B,o
