@@ -133,7 +133,7 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
         return pairs, {}
     wanted = "; ".join("/".join(role[:3]) for t in tasks for role in ROLE_FOLDERS[t])
     raise FusionError(
-        f"{folder}: no sources folders; looked for folders named {wanted}, or files scene-A.png and scene-B.png"
+        f"{folder}: no sources found; looked for folders named {wanted}, or files scene-A.png and scene-B.png"
     )
 
 
