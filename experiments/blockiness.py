@@ -81,7 +81,7 @@ def of_folder(groups: Sequence[tuple[Path, ...]], fusers: dict[str, Fuser]) -> d
         each = [[blockiness(luma(read_image(p).pixels), period) for period in PERIODS] for p in paths]
         found["sources"].append(np.mean(each, 0).tolist())
         for name, fuser in fusers.items():
-            fused = luma(fuser.run([str(p) for p in paths]).fused.pixels)
+            fused = luma(fuser.run([str(p) for p in paths]).pixels)
             found[name].append([blockiness(fused, period) for period in PERIODS])
     return {name: np.mean(rows, 0).tolist() for name, rows in found.items()}
 
@@ -98,7 +98,7 @@ def of_m3(images: Sequence[Path], fusers: dict[str, Fuser]) -> dict[str, list[fl
             row["truth"].append(blockiness(image[0], tile))
             row["views"].append(float(np.mean([blockiness(v[0], tile) for v in views])))
             for name, fuser in fusers.items():
-                row[name].append(blockiness(luma(fuser.run(list(views)).fused.pixels), tile))
+                row[name].append(blockiness(luma(fuser.run(list(views)).pixels), tile))
         for name, values in row.items():
             found[name].append(values)
     return {name: np.mean(rows, 0).tolist() for name, rows in found.items()}

@@ -3,7 +3,8 @@
     python experiments/choose.py anyfuse maximum runs/one runs/two --data ../shared/data/train
 
 Never on the test folders. Each set is a camera or a task of its own; every tenth file of it is held out by training,
-and only those are measured, on luma, 8 bit, at most 640x512 pixels from the middle:
+and only those are measured, on luma, 8 bit, at most 640x512 pixels from the middle (colour of exposures: whole, shown
+only):
 
     roadscene   ivif             17 pairs        mef         mef                             2 pairs
     llvip       ivif-llvip        8 pairs        sequences   mef-sice, -hdrps, -empa         4 of 4 to 7
@@ -25,16 +26,18 @@ import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from anyfuse.api import Fuser
 from anyfuse.data.synthetic import focus_scene
 from anyfuse.image.colour import to_luma
 from anyfuse.io.read import read_image
 from anyfuse.metrics import METRICS, score_batch
-from anyfuse.metrics.saliency import sharp_share
+from anyfuse.metrics.saliency import chroma_kept, contrast_kept, sharp_share
 from anyfuse.models.base import FusionModel
 from anyfuse.models.registry import load_model
 from anyfuse.tiling import fuse_whole
@@ -123,33 +126,42 @@ def held_out(folders: Sequence[Path]) -> list[list[Path]]:
     return [[files[stem] for files in found] for stem in stems[EVERY - 1 :: EVERY]]
 
 
-def pairs(data: Path, first: str, second: str, limit: int = 99) -> Iterator[tuple[Tensor, None]]:
+@dataclass(frozen=True)
+class Scene:
+    """sources (N, H, W) in levels; truth (H, W), which source is sharp, of a focus scene; files of exposures."""
+
+    sources: Tensor
+    truth: Tensor | None = None
+    exposures: tuple[Path, ...] = ()
+
+
+def pairs(data: Path, first: str, second: str, limit: int = 99, exposures: bool = False) -> Iterator[Scene]:
     for paths in held_out([data / first, data / second])[:limit]:
-        yield torch.stack([luma(p) for p in paths]), None
+        yield Scene(torch.stack([luma(p) for p in paths]), exposures=tuple(paths) if exposures else ())
 
 
-def sequences(data: Path) -> Iterator[tuple[Tensor, None]]:
+def sequences(data: Path) -> Iterator[Scene]:
     for name in ("mef-sice", "mef-hdrps", "mef-empa"):
         for scene in sorted(p for p in (data / name).iterdir() if p.is_dir())[EVERY - 1 :: EVERY]:
             files = sorted((p for p in scene.iterdir() if p.stem.isdigit()), key=lambda p: int(p.stem))
-            yield torch.stack([luma(p) for p in files]), None
+            yield Scene(torch.stack([luma(p) for p in files]), exposures=tuple(files))
 
 
-def focus(data: Path, count: int = 10) -> Iterator[tuple[Tensor, Tensor]]:
+def focus(data: Path, count: int = 10) -> Iterator[Scene]:
     """Scenes of two depth layers and which image is sharp where."""
     generator = torch.Generator().manual_seed(1)
     for path in sorted((data / "natural").iterdir())[EVERY - 1 :: EVERY][:count]:
         images, layer = focus_scene(luma(path)[:256, :256] / 255, 2, generator)
-        yield (images.clamp(0, 1) * 255).round(), layer
+        yield Scene((images.clamp(0, 1) * 255).round(), layer)
 
 
-def scenes(data: Path) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
-    """Set -> scenes: sources (N, H, W) in levels, and the truth of a focus scene."""
+def scenes(data: Path) -> dict[str, list[Scene]]:
+    """Set -> its held-out scenes."""
     return {
         "roadscene": list(pairs(data, "ivif/ir", "ivif/vis")),
         "llvip": list(pairs(data, "ivif-llvip/ir", "ivif-llvip/vis")),
         "nir": list(pairs(data, "nir-epfl/ir", "nir-epfl/vis")),
-        "mef": list(pairs(data, "mef/under", "mef/over")),
+        "mef": list(pairs(data, "mef/under", "mef/over", exposures=True)),
         "sequences": list(sequences(data)),
         **{m: list(pairs(data, f"mif/{m}-mri/{m}", f"mif/{m}-mri/mri", 6)) for m in ("ct", "pet", "spect")},
         "focus": list(focus(data)),
@@ -159,15 +171,26 @@ def scenes(data: Path) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
 # ---------------------------------------------------------------------- measures and the score
 
 
-def measure(model: FusionModel, sources: Tensor, truth: Tensor | None, names: Sequence[str]) -> dict[str, float]:
-    """Measures of one scene, sources (N, H, W) in levels."""
+def measure(model: FusionModel, scene: Scene, names: Sequence[str], fuser: Fuser) -> dict[str, float]:
+    """Measures of one scene."""
     with torch.inference_mode():
-        fused = (fuse_whole(model, sources[:, None] / 255).clamp(0, 1) * 255).round().double()  # (1, H, W)
-    stack = sources[None].double()
+        fused = (fuse_whole(model, scene.sources[:, None] / 255).clamp(0, 1) * 255).round().double()  # (1, H, W)
+    stack = scene.sources[None].double()
     found = {n: float(v) for n, v in score_batch(fused, stack, [n for n in names if n in METRICS]).items()}
-    if truth is not None:
-        found["sharp_share"] = float(sharp_share(fused, stack, truth[None]))
+    if scene.truth is not None:
+        found["sharp_share"] = float(sharp_share(fused, stack, scene.truth[None]))
+    if scene.exposures:
+        found |= measure_colour(fuser, scene.exposures)
     return found
+
+
+def measure_colour(fuser: Fuser, paths: Sequence[Path]) -> dict[str, float]:
+    """How much of the colour and contrast of exposures a result keeps."""
+    frames = [read_image(path) for path in paths]
+    colours = torch.stack([(frame.read() * 255).round().expand(3, -1, -1) for frame in frames])[None]
+    pixels = torch.from_numpy(fuser.run(frames).pixels.copy())
+    fused = pixels.permute(2, 0, 1).expand(3, -1, -1)[None]
+    return {"chroma_kept": float(chroma_kept(fused, colours)), "contrast_kept": float(contrast_kept(fused, colours))}
 
 
 def mean(values: Sequence[float]) -> float:
@@ -197,12 +220,12 @@ def choose(table: dict[str, dict[str, float]]) -> float:
     return (mean(scores) + min(scores)) / 2
 
 
-def evaluate(model: FusionModel, data: dict[str, list[tuple[Tensor, Tensor | None]]]) -> dict[str, dict[str, float]]:
+def evaluate(model: FusionModel, data: dict[str, list[Scene]]) -> dict[str, dict[str, float]]:
     """Set -> measure -> mean over its scenes."""
-    table = {}
+    table, fuser = {}, Fuser(model, device="cpu")
     for name, items in data.items():
         names = (*NEW[name], *OLD, *(m for s, m in SHOWN.items() if s == name))
-        rows = [measure(model, sources, truth, names) for sources, truth in items]
+        rows = [measure(model, scene, names, fuser) for scene in items]
         table[name] = {m: mean([row[m] for row in rows]) for m in rows[0]}
     return table
 

@@ -52,7 +52,7 @@ def main() -> None:
     for paths in groups:
         results = [f.run(paths) for f in fusers]
         sources = [rgb(f.pixels) for f in results[0].stack.frames]
-        images = sources + [rgb(r.fused.pixels) for r in results]
+        images = sources + [rgb(r.pixels) for r in results]
         size = (args.width, round(args.width * images[0].shape[0] / images[0].shape[1]))
         rows.append(
             np.concatenate([np.asarray(Image.fromarray(i).resize(size, Image.Resampling.LANCZOS)) for i in images], 1)

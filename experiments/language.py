@@ -6,7 +6,7 @@ nothing was trained on.
     templates   sentences from held-out templates, words of the lexicon: what a user of the package meets
     typos       the same with one slip of the fingers, in texts of six words and more
     one word    known templates, one word of the text a held-out synonym; the reader has the known part of the lexicon
-    only
+                only
     all words   every word that has held-out synonyms is one of them; the same reader
 
 Row 'other': out of scope, held-out templates and sentences; there 'exact' is 'refused'. Second table: instructions

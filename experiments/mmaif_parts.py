@@ -4,13 +4,11 @@ mmaif-tiny,mmaif-tiny-flow
 As Markdown, for names or folders of trained models:
 
     quality    PSNR in dB and SSIM to the default model's fusion of the clean pair (to the truth of synthetic focus),
-               with the true degradations, mean over
-               --pairs degraded pairs of 128x128 per task; and of clean pairs, without an instruction. A flow for each
-               number of
-               --steps. Seconds: one pair of 640x480, as many threads as torch has, after a run of one step
+               with the true degradations, mean over --pairs degraded pairs of 128x128 per task; and of clean pairs,
+               without an instruction. A flow for each number of --steps. Seconds: one pair of 640x480, as many threads
+               as torch has, after a run of one step
     size       PSNR of the same middle of 128x128, seen within a crop of 128, of 256, and within the whole of held-out
-               pairs of 320 pixels or
-               more: the same degradation, cut from the whole degraded image
+               pairs of 320 pixels or more: the same degradation, cut from the whole degraded image
     experts    smallest and largest share of the tokens that an expert of each layer gets, over all degraded pairs; even
                is 1 / experts
 """

@@ -15,11 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anyfuse.models.tita.tita import PixelInteraction, TITAConfig
+from anyfuse.models.tita.tita import IPA, TITAConfig
 from anyfuse.runtime import keep_memory
 
 
-def direct(ipa: PixelInteraction, config: TITAConfig) -> Callable[[Tensor, Tensor], list[Tensor]]:
+def direct(ipa: IPA, config: TITAConfig) -> Callable[[Tensor, Tensor], list[Tensor]]:
     heads = []
     for source in ipa.attend:
         mha = nn.MultiheadAttention(config.channels, config.heads).eval()
@@ -58,7 +58,7 @@ def main() -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for channels in (60, 24):
         config = TITAConfig(channels=channels)
-        ipa = PixelInteraction(config).eval()
+        ipa = IPA(config).eval()
         naive = direct(ipa, config)
         x, y = torch.randn(2, args.side**2, channels).unbind(0)
         apart = max(float((a - b).abs().max()) for a, b in zip(ipa(x, y), naive(x, y), strict=True))

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import FusionError
 from ..io.folders import list_images, pair_by_stem
 
-ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
+ROLE_FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "ivf": (
         ("ir", "infrared", "inf", "thermal", "cropinfrared", "lwir"),
         ("vis", "vi", "visible", "rgb", "crop_lr_visible"),
@@ -119,19 +119,19 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
     if not folder.is_dir():
         hint = f"; {folder.name} is at {known.where} ({known.licence}; {known.splits})" if known else ""
         raise FusionError(f"{folder}: no such folder{hint}")
-    tasks = [task] if task else list(ROLES)
+    tasks = [task] if task else list(ROLE_FOLDERS)
     for name in tasks:
-        if name not in ROLES:
-            raise FusionError(f"--task {name}: give one of {', '.join(ROLES)}")
+        if name not in ROLE_FOLDERS:
+            raise FusionError(f"--task {name}: give one of {', '.join(ROLE_FOLDERS)}")
         for inside in INSIDE:
-            folders = _role_folders(folder / inside, ROLES[name])
+            folders = _role_folders(folder / inside, ROLE_FOLDERS[name])
             if folders:
                 below = [p / "test" for p in folders]  # as LLVIP has it: infrared/test and visible/test
                 return pair_by_stem(below if all(p.is_dir() for p in below) else folders)
     pairs = _suffix_pairs(folder)
     if pairs:
         return pairs, {}
-    wanted = "; ".join("/".join(role[:3]) for t in tasks for role in ROLES[t])
+    wanted = "; ".join("/".join(role[:3]) for t in tasks for role in ROLE_FOLDERS[t])
     raise FusionError(
         f"{folder}: no sources found; looked for folders named {wanted}, or files scene-A.png and scene-B.png"
     )

@@ -24,7 +24,7 @@ from ..io.write import write_image
 from ..metrics import METRICS, RULES, known_names, to_grey
 from ..metrics import score as score_images
 from ..runtime import peak_bytes
-from .datasets import ROLES, find_groups
+from .datasets import ROLE_FOLDERS, find_groups
 from .protocol import Protocol, Row, hash_files
 from .store import Store
 from .versions import metric_versions
@@ -182,8 +182,8 @@ def _read_scene(paths: Sequence[Path], grey: str, inputs: str) -> _Scene:
 
 
 def _check_choice(task: str, grey: str, inputs: str) -> None:
-    if task not in ROLES:
-        raise FusionError(f"--task {task or repr(task)}: give one of {', '.join(ROLES)}")
+    if task not in ROLE_FOLDERS:
+        raise FusionError(f"--task {task or repr(task)}: give one of {', '.join(ROLE_FOLDERS)}")
     if grey not in RULES:
         raise FusionError(f"--grey {grey}: give one of {', '.join(RULES)}")
     if inputs not in ("luma", "colour"):

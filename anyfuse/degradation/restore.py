@@ -5,8 +5,8 @@
     blur              Wiener deconvolution in linear light
     haze              dark-channel prior (He, Sun, Tang 2009), the transmission refined by the guided filter
     dull or dark      CLAHE (Zuiderveld 1994)
-    dead pixels, stripes, fixed pattern   median where a pixel or column leaves its neighbours; columns shifted to their
-    neighbours
+    dead pixels, stripes, fixed pattern
+                      median where a pixel or column differs from its neighbours; columns shifted to their neighbours
     JPEG              the mean of what the same compression makes of shifted copies (Nosratinia 2001)
 
 All functions take and give luma (H, W) float32 in [0, 1]. Origin: ours, after the papers. Licence: Apache-2.0.

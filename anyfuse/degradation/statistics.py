@@ -8,8 +8,7 @@ large the image is, only how well it is known.
     spectrum   log power of tiles of 64 pixels in 8 rings of frequency by 8 directions: blur, its direction, low
                resolution
     residuals  second differences at four scales: mean, quantiles, heaviness of tails, lean; correlation with shifts of
-               themselves; noise in flat
-               places, dark and bright
+               themselves; noise in flat places, dark and bright
     blocks     steps at each of the 8 phases of columns and rows; empty cosine coefficients at the phase of a JPEG file
                and between
     columns    medians along columns of what differs from the neighbours, compared with rows: stripes, fixed pattern

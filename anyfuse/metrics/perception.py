@@ -90,8 +90,7 @@ def qcv(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     in 16x16 blocks, weighted by the fifth power of the source's gradients.
 
     Range 0.., lower is better. float64, not differentiable (images stretched and rounded): no gradient
-    flows. N sources: the same sums. NaN
-    for a constant image.
+    flows. N sources: the same sums. NaN for a constant image.
     """
     s = Shared.of(fused, sources, shared).double()
     size = s.size

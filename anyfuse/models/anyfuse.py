@@ -5,11 +5,9 @@ Origin: ours. Code and weights: Apache-2.0.
     features   the same network for every input; the inputs see each other through their mean and maximum only, so
                order doesn't matter and their number is free
     weights    one logit per input, band and place, from coarse to fine (a finer logit adds to the coarser one); softmax
-               over
-               inputs. Bands 0 and 1 have their places at half size
+               over inputs. Bands 0 and 1 have their places at half size
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a
-               band may
-               leave the span of the sources by that much where they differ, and nowhere else
+               band may leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
     regions    coarse weights also see the smooth image, and how many deviations it is from the mean of the whole image:
                what is hot or lit is decided by regions, not by grain

@@ -28,7 +28,7 @@ from ..data.synthetic import focus_stack
 from ..image.random import integer
 from ..models.base import FusionModel, parameter_counts
 from ..models.registry import build_model
-from ..models.tita.tita import InteractionBlock, Operands
+from ..models.tita.tita import ISF, OAF
 from ..models.tita.windows import SwinBlock
 from ..models.unifusion.unifusion import Block
 from ..weights import WEIGHTS_NAME
@@ -163,9 +163,9 @@ def compile_blocks(model: FusionModel) -> None:
     """Compiles the blocks of TITA and UniFusion, once for all blocks of a kind; other models stay as they are."""
     torch._dynamo.config.cache_size_limit = 64
     for module in model.modules():
-        if isinstance(module, SwinBlock | InteractionBlock):
+        if isinstance(module, SwinBlock | ISF):
             module.rate = max(module.rate, 1e-7)  # 0 would be a graph of its own
-    for cls, name in ((SwinBlock, "body"), (InteractionBlock, "body"), (Operands, "forward"), (Block, "forward")):
+    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (Block, "forward")):
         if any(isinstance(m, cls) for m in model.modules()) and not hasattr(
             getattr(cls, name), "_torchdynamo_orig_callable"
         ):

@@ -237,10 +237,10 @@ def test_a_model_that_repairs_is_told_unless_the_user_speaks() -> None:
     assert [one["fault"] for one in kept.report["assumed"]["faults"]] == ["noise"]
     assert kept.report["assumed"]["certainty"] == 1  # the task was said
     assert any("people" in w or "pedestrian" in w for w in kept.report["warnings"])
-    assert not np.array_equal(looked.fused.pixels, silent.fused.pixels)
+    assert not np.array_equal(looked.pixels, silent.pixels)
     level = min((0.25, 0.5, 1.0), key=lambda v: abs(v - looked.report["assumed"]["faults"][0]["strength"]))
     said = fuser.run([visible, thermal], say=Control(degradations={"noise": {"first": level}}))
-    assert np.array_equal(looked.fused.pixels, said.fused.pixels)
+    assert np.array_equal(looked.pixels, said.pixels)
     assert "assumed" not in Fuser("anyfuse").run([visible, thermal]).report
 
 

@@ -220,16 +220,17 @@ def test_in_python() -> None:
     fuser = Fuser(model())
     grey = [torch.from_numpy(scene(64, 80, k)).float()[None] for k in (0, 1)]
     result = fuser.run(grey, say="show the cars in green")
-    assert list(result.fused.masks) == ["car"]
-    assert result.fused.masks["car"].dtype == np.uint8
-    assert result.fused.pixels.shape == (64, 80, 3)
-    where = result.fused.masks["car"] == 255
-    assert (result.fused.pixels[where][:, 1] > result.fused.pixels[where][:, 0]).all()
-    assert np.ptp(result.fused.pixels[~where], axis=1).max() < 1e-6
+    assert list(result.masks) == ["car"]
+    assert result.fused is result
+    assert result.masks["car"].dtype == np.uint8
+    assert result.pixels.shape == (64, 80, 3)
+    where = result.masks["car"] == 255
+    assert (result.pixels[where][:, 1] > result.pixels[where][:, 0]).all()
+    assert np.ptp(result.pixels[~where], axis=1).max() < 1e-6
     assert fuser(grey, say="show the cars").shape == (3, 64, 80)
     assert fuser(grey).shape == (1, 64, 80)
-    assert fuser.run(grey).fused.masks == {}
+    assert fuser.run(grey).masks == {}
     with pytest.raises(FusionError, match="needs a class"):
         fuser.run(grey).save_masks("m.png")
     same = Fuser(model()).run([grey[0]], say="show the cars")
-    assert same.fused.masks["car"].shape == (64, 80)
+    assert same.masks["car"].shape == (64, 80)

@@ -433,14 +433,14 @@ def test_colour_goes_around_the_network_and_words_reach_it() -> None:
     grey, colour = textured()[0, 0, 0], textured(1, 3, seed=1)[0, 0]
     fuser = Fuser(build())
     assert fuser([grey[None], colour]).shape == (3, 48, 64)
-    plain = fuser.run([grey[None], colour]).fused.pixels
+    plain = fuser.run([grey[None], colour]).pixels
     told = fuser.run([grey[None], colour], say="much brighter, show the cars, and keep the road", explain=True)
     assert told.report["understood"].startswith("[CONTROL] <LIGHT++> [SEG] car")
     assert any("keep road" in w for w in told.report["warnings"])
-    assert told.fused.explained["mask car"].shape == (48, 64)
-    assert abs(told.fused.pixels - plain).max() > 1e-4
-    assert (fuser.run([grey[None], colour]).fused.pixels == plain).all()
-    with pytest.raises(FusionError, match="take an mmaif model"):
+    assert told.explained["mask car"].shape == (48, 64)
+    assert abs(told.pixels - plain).max() > 1e-4
+    assert (fuser.run([grey[None], colour]).pixels == plain).all()
+    with pytest.raises(FusionError, match="use --model mmaif"):
         fuser.run([grey[None], colour], say="remove the haze")
     with pytest.raises(FusionError, match="no head for segmentation"):
         Fuser(build(replace(SMALL, mask=False))).run([grey[None], colour], say="show the cars")

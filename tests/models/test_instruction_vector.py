@@ -102,12 +102,12 @@ def test_mmaif_hears_and_the_report_says_what_was_understood() -> None:
     rng = np.random.default_rng(0)
     dark, bright = (rng.integers(low, low + 100, (32, 48), dtype=np.uint8) for low in (0, 150))
     fuser = Fuser(listening())
-    plain = fuser.run([dark, bright]).fused.pixels
+    plain = fuser.run([dark, bright]).pixels
     told = fuser.run([dark, bright], say="remove the heavy haze, and don't touch the rain")
     assert told.report["understood"] == "[RESTORE] haze 1.0 [KEEP] rain"
     assert any("keep rain" in w for w in told.report["warnings"])
-    assert not np.array_equal(told.fused.pixels, plain)
-    assert np.array_equal(fuser.run([dark, bright]).fused.pixels, plain)  # nothing stays from the call before
+    assert not np.array_equal(told.pixels, plain)
+    assert np.array_equal(fuser.run([dark, bright]).pixels, plain)  # nothing stays from the call before
     with pytest.raises(FusionError, match="LIGHT"):
         fuser.run([dark, bright], say="much brighter")
 

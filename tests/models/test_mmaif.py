@@ -23,7 +23,7 @@ from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.latent.detail import PYRAMID_LEVELS, Detail
 from anyfuse.models.latent.flow import noise
 from anyfuse.models.latent.positions import resize_table, rotary, rotate
-from anyfuse.models.mmaif.blocks import GLU, NAF, Attention, Block, Experts, balance_loss
+from anyfuse.models.mmaif.blocks import GLU, NAF, Block, MoEGLU, ValueResidualAttention, balance_loss
 from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
@@ -119,7 +119,7 @@ def test_rotary_depends_on_differences_alone() -> None:
 
 def test_value_residual() -> None:
     torch.manual_seed(0)
-    own = Attention(16, 2, residual=True)
+    own = ValueResidualAttention(16, 2, residual=True)
     x, before = torch.randn(1, 5, 16), torch.randn(1, 2, 5, 8)
     with torch.no_grad():
         own.eta.fill_(0.3)
@@ -148,7 +148,7 @@ def test_values_reach_the_next_block() -> None:
 @pytest.mark.parametrize("active", [1, 2, 4])
 def test_experts_are_the_plain_loop(active: int) -> None:
     torch.manual_seed(0)
-    experts = Experts(8, 6, 4, active)
+    experts = MoEGLU(8, 6, 4, active)
     x = torch.randn(33, 8)
     with torch.no_grad():
         out, balance, load = experts(x)
@@ -175,7 +175,7 @@ def test_balance_loss() -> None:
 
 def test_router_learns() -> None:
     torch.manual_seed(0)
-    experts = Experts(8, 6, 4, 1)
+    experts = MoEGLU(8, 6, 4, 1)
     out, balance, _ = experts(torch.randn(40, 8))
     (out.square().mean() + balance).backward()
     assert experts.router.weight.grad.abs().sum() > 0

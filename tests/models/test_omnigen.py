@@ -231,7 +231,7 @@ def test_sizes_and_words(folder: Path, model: OmniGen, monkeypatch: pytest.Monke
     assert shown.pixels.shape == (33, 50, 3)  # it paints itself, in colour though both are grey
     assert np.ptp(shown.pixels, axis=2).max() > 0
     assert shown.masks == {}
-    assert Fuser(small).run([grey], say="highlight the cars").fused.pixels.shape == (33, 50, 3)
+    assert Fuser(small).run([grey], say="highlight the cars").pixels.shape == (33, 50, 3)
     with pytest.raises(FusionError, match="gives no masks; --mask-out is for --model ditfuse-small"):
         Fuser(small).check_masks("highlight the cars")
 

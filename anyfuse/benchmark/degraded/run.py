@@ -157,7 +157,7 @@ def _run_case(
     order = [0, 1] if case.task == "ivf" else order_of_roles(bad)  # the folders of ivf say which one is infrared
     lumas, goals = ([_luma(frame) for frame in frames] for frames in (bad, clean))
     base = fusers[DEFAULT]
-    goal = base.run(goals, keep_order=True, say=Control()).fused.pixels
+    goal = base.run(goals, keep_order=True, say=Control()).pixels
     write_image(out / "cases" / f"{case.name}-goal.png", goal, overwrite=True)
     for k, frame in enumerate(lumas):
         write_image(out / "cases" / f"{case.name}-{k + 1}.png", frame.pixels, overwrite=True)
@@ -200,8 +200,8 @@ def _run_case(
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
         if fuser.model.restores:
             instructions[method] = assumed.get(method, fused.report["understood"])
-        write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.fused.pixels, overwrite=True)
-        got = levels(Frame(fused.fused.pixels), "opencv")[None].double()
+        write_image(out / "fused" / method.replace(", ", "-") / f"{case.name}.png", fused.pixels, overwrite=True)
+        got = levels(Frame(fused.pixels), "opencv")[None].double()
         psnr, ssim = min(HIGHEST, float(psnr_truth(got, truth))), float(ssim_truth(got, truth))
         scores.append(Score(case.name, case.task, case.kind, method, psnr, ssim, seconds))
     result.scores += scores  # all methods or none

@@ -7,9 +7,8 @@ MIT, SDXL VAE MIT; see the adapter's own page for its terms.
 
     transformer  OmniGenTransformer2DModel, 3.76 B; tokens of 16x16 pixels, posterior mode of the codec, not a sample
     adapter      rank 8 on queries, keys and values together (one down map, 3 D x 8 up) and on the output: 4,718,592
-                 numbers; the only weights that
-                 this model saves. `merge` puts it into diffusers' split projections: down shared, up cut into its three
-                 blocks of rows
+                 numbers; the only weights that this model saves. `merge` puts it into diffusers' split projections:
+                 down shared, up cut into its three blocks of rows
     sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per
                  image and branch
 

@@ -95,7 +95,7 @@ def full_prompt(control: Control | None = None) -> str:
     heads += [f"<{TAG_OF[t]}>" for t in (control.task,) if t in TAG_OF]
     heads += ["[CONTROL]", *(f"<{tone}>" for tone in control.tone)] if control.tone else []
     heads += ["[SEG]"] if control.segment else []
-    first, second = ROLES.get(control.task, ("first image", "second image"))
+    first, second = ROLE_WORDS.get(control.task, ("first image", "second image"))
     line = " ".join(f"{head}." for head in heads)
     text = request(control).replace(" ,", ",")
     for name, colour in control.segment.items():
@@ -103,7 +103,7 @@ def full_prompt(control: Control | None = None) -> str:
     return f"{line} The {first} is {image_tag(1)}, the {second} is {image_tag(2)}. {text[0].upper()}{text[1:]}."
 
 
-ROLES: dict[str | None, tuple[str, str]] = {
+ROLE_WORDS: dict[str | None, tuple[str, str]] = {
     "ivf": ("visible image", "infrared image"),
     "mef": ("overexposed image", "underexposed image"),
     "mff": ("image focused far", "image focused near"),

@@ -10,8 +10,7 @@ Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and tak
              diffusers
     taef1    RGB, AutoencoderTiny for FLUX.1 (MIT), 2.5 M             the same
     cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript
-             and
-             a video codec, used with one frame, 106 M                has no class in diffusers
+             and a video codec, used with one frame, 106 M                has no class in diffusers
 
 `tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for
 64 RGB pixels. Everything is deterministic: the mode of a codec that has a distribution. Weights of a codec are never

@@ -47,7 +47,7 @@ class NAF(nn.Module):
         return x + self.gamma * self.join2(a * b)
 
 
-class Attention(nn.Module):
+class ValueResidualAttention(nn.Module):
     """Over all tokens.
 
     With `residual` the values are (1 - eta) own + eta of the block before, eta learned, 1/2 at first.
@@ -84,7 +84,7 @@ class GLU(nn.Module):
         return self.leave(F.silu(a) * b)
 
 
-class Experts(nn.Module):
+class MoEGLU(nn.Module):
     """One GLU for all tokens plus the `active` best of `experts` routed ones, each times its probability."""
 
     def __init__(self, width: int, hidden: int, experts: int, active: int) -> None:
@@ -114,7 +114,7 @@ def balance_loss(probability: Tensor, load: Tensor) -> Tensor:
     return len(load) * (load * probability.mean(0)).sum()
 
 
-class Modulation(nn.Module):
+class LoRAAdaLN(nn.Module):
     """LoRA AdaLN: the low-rank part of a block's six vectors, U(W SiLU(c)); U starts at 0."""
 
     def __init__(self, width: int, rank: int) -> None:
@@ -152,10 +152,10 @@ class Block(nn.Module):
         self.table = nn.Parameter(torch.zeros(width, table, table))
         self.naf = NAF(width) if naf else None
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.attention = Attention(width, heads, residual)
-        self.experts: Experts | None = Experts(width, hidden, experts, active) if experts else None
+        self.attention = ValueResidualAttention(width, heads, residual)
+        self.experts: MoEGLU | None = MoEGLU(width, hidden, experts, active) if experts else None
         self.dense = None if experts else GLU(width, 2 * hidden)
-        self.modulation = Modulation(width, rank)
+        self.modulation = LoRAAdaLN(width, rank)
 
     def forward(
         self, x: Tensor, condition: Tensor, shared: Tensor, before: Tensor | None, positions: Rotary | None

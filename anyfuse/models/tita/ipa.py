@@ -1,4 +1,5 @@
-"""ISF and IPA of TITA (ICCV 2025, arXiv 2504.05164, section 3.2): task-invariant interaction between two sources.
+"""ISF and IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): task-invariant interaction
+between two sources.
 
 IPA, for each pixel by itself, here for the direction X1 <- X2:
 
@@ -52,7 +53,7 @@ class PairAttention(nn.Module):
         return self.out_proj(F.linear(second, wv, bv) + each.flatten(-2)), share
 
 
-class PixelInteraction(nn.Module):
+class IPA(nn.Module):
     """IPA: every pixel of a source attends to itself and to the same pixel of the other source.
 
     phi = gate(own, other); keys n_k + own - own phi and n_v + own + own phi, values own and other; the result is added
@@ -75,8 +76,8 @@ class PixelInteraction(nn.Module):
         gate = self.gate.second(F.gelu(hidden))
         return gate.sigmoid() if self.sigmoid else gate.softmax(-1)
 
-    def _direction(self, index: int, own: Tensor, other: Tensor, show: bool) -> tuple[Tensor, ...]:
-        """-> own after the interaction (..., C); if `show`, also (..., 2): strength of phi, share of the other
+    def _direction(self, index: int, own: Tensor, other: Tensor, explain: bool) -> tuple[Tensor, ...]:
+        """-> own after the interaction (..., C); if `explain`, also (..., 2): strength of phi, share of the other
         source
         """
         phi = self._phi(own, other)
@@ -84,18 +85,18 @@ class PixelInteraction(nn.Module):
         if self.noise_k is not None and self.noise_v is not None:
             keys = keys + (self.noise_k[index] - self.noise_v[index])
         out, share = self.attend[index](own, keys, own, other)
-        if not show:
+        if not explain:
             return (own + out,)
         strength = phi.mean(-1) if self.sigmoid else phi.amax(-1)
         return own + out, torch.stack([strength, 1 - share.mean(-1)], -1)
 
-    def forward(self, x: Tensor, y: Tensor, show: bool = False) -> tuple[Tensor, ...]:
-        x1, *shown1 = self._direction(0, x, y, show)
-        y1, *shown2 = self._direction(1, y, x, show)
-        return (x1, y1, torch.cat([*shown1, *shown2], -1)) if show else (x1, y1)
+    def forward(self, x: Tensor, y: Tensor, explain: bool = False) -> tuple[Tensor, ...]:
+        x1, *maps1 = self._direction(0, x, y, explain)
+        y1, *maps2 = self._direction(1, y, x, explain)
+        return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
 
 
-class InteractionBlock(nn.Module):
+class ISF(nn.Module):
     """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
 
     def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
@@ -106,13 +107,13 @@ class InteractionBlock(nn.Module):
         self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
         self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
-        self.ipa = PixelInteraction(config) if config.interaction else None
+        self.ipa = IPA(config) if config.interaction else None
 
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool = False) -> tuple[Tensor, ...]:
-        return self.body(x, y, mask, show, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
+    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool = False) -> tuple[Tensor, ...]:
+        return self.body(x, y, mask, explain, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
 
     def body(
-        self, x: Tensor, y: Tensor, mask: Tensor | None, show: bool, *factors: Tensor | None
+        self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool, *factors: Tensor | None
     ) -> tuple[Tensor, ...]:
         """The block with given factors of drop path: the part that is worth compiling."""
         nx, ny = self.norm1[0](x), self.norm1[1](y)
@@ -120,7 +121,7 @@ class InteractionBlock(nn.Module):
         ya = self.attn[1](ny, None if self.intra else nx, mask)
         shown: tuple[Tensor, ...] = ()
         if self.ipa is not None:
-            xa, ya, *maps = self.ipa(xa, ya, show)
+            xa, ya, *maps = self.ipa(xa, ya, explain)
             shown = tuple(maps)
         x = x + scaled(xa, factors[0])
         y = y + scaled(ya, factors[1])

@@ -1,9 +1,10 @@
-"""OAF of TITA (ICCV 2025, arXiv 2504.05164, section 3.3): task-specific adaptation by operations whose operands and
-weights the features themselves give.
+"""OAF (Operation-based Adaptive Fusion) of TITA (ICCV 2025, arXiv 2504.05164): task-specific adaptation. The features
+themselves predict the operands and the weights of the operations.
 
     g     = conv1x1(X)
-    X_hpf = X - sum over 3x3 of k X, k = softmax(conv3x3(g)) times a Hamming window, normalised; the same for all
-    channels X_add = X + conv3x3(g)
+    X_hpf = X - sum over 3x3 of k X, k = softmax(conv3x3(g)) times a Hamming window, normalised; the same
+            for all channels
+    X_add = X + conv3x3(g)
     X_mul = X * conv3x3(g)
     w     = softmax(MLP(mean of [X_A; X_B]))                     six weights of the whole image, which sum to 1
     out   = sum over o of w_A,o X_A,o + w_B,o X_B,o
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Operands(nn.Module):
+class OAF(nn.Module):
     """OAF for one source: operands made from the features themselves, and the features under them.
 
     hpf: x less its mean under nine weights per pixel, the same for all channels; add: x + a; mul: x * m.

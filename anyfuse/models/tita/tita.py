@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from ..base import Context, FusionModel
 from .config import BRANCHES, MEDIUM, SMALL, TITAConfig
-from .ipa import InteractionBlock, PixelInteraction
-from .oaf import Operands
+from .ipa import IPA, ISF
+from .oaf import OAF
 from .windows import SHIFT, WINDOW, Mlp, SwinBlock, over_windows, shift_masks
 
 
@@ -71,11 +71,11 @@ class TITA(FusionModel):
         self.extract_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         rates = torch.linspace(0, cfg.drop_path, sum(cfg.interact)).tolist()
         intra = [cfg.attention == "intra" or (cfg.attention == "mixed" and i // 2 % 2 == 0) for i in range(len(rates))]
-        self.interact = nn.ModuleList([InteractionBlock(cfg, r, own) for r, own in zip(rates, intra, strict=True)])
+        self.interact = nn.ModuleList([ISF(cfg, r, own) for r, own in zip(rates, intra, strict=True)])
         self.shifts = [SHIFT * (i % 2) for depth in cfg.interact for i in range(depth)]  # starts anew in each group
         self.interact_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
         n = len(cfg.branches)
-        self.adapt = nn.ModuleList([Operands(c, cfg.branches) for _ in range(2)]) if n else None
+        self.adapt = nn.ModuleList([OAF(c, cfg.branches) for _ in range(2)]) if n else None
         self.weigh = Mlp(2 * c, c, 2 * n) if n else None
         self.rebuild = nn.ModuleList(
             [SwinBlock(c, h, r) for r in torch.linspace(0, cfg.drop_path, cfg.rebuild).tolist()]
@@ -107,7 +107,7 @@ class TITA(FusionModel):
         x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
         y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
         for block, shift in zip(self.interact, self.shifts, strict=True):
-            run = block if shown is None else partial(block, show=True)
+            run = block if shown is None else partial(block, explain=True)
             x, y, *maps = over_windows(run, [x, y], shift, self.hidden, self._whole())
             if shown is not None:
                 shown += maps
@@ -172,11 +172,11 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
-    elif isinstance(module, Operands):
+    elif isinstance(module, OAF):
         for part in module.modules():
             if isinstance(part, nn.Conv2d) and part.bias is not None:
                 nn.init.xavier_uniform_(part.weight)
                 nn.init.zeros_(part.bias)
 
 
-__all__ = ["BRANCHES", "MEDIUM", "SMALL", "TITA", "InteractionBlock", "Operands", "PixelInteraction", "TITAConfig"]
+__all__ = ["BRANCHES", "IPA", "ISF", "MEDIUM", "OAF", "SMALL", "TITA", "TITAConfig"]

@@ -3,11 +3,9 @@ took the image.
 
     pool       crops of natural images, fixed; the teacher's maps of them are computed once and kept on disk
     student    sees the crop itself, or the crop through another exposure, an inversion or a curve as of a thermal
-               camera, while
-               the target stays: so the same scene gives the same features in every modality
+               camera, while the target stays: so the same scene gives the same features in every modality
     loss       per depth a linear map from the student's channels to the teacher's, which is thrown away after; 1 -
-               cosine, plus
-               smooth L1 on channels scaled to deviation 1
+               cosine, plus smooth L1 on channels scaled to deviation 1
 
 A part of the pool has its curve before the teacher sees it: real thermal images are to have features as the teacher
 would give them.

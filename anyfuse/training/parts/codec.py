@@ -1,8 +1,7 @@
 """Training of the small codec: images of every kind, through random tones, into 16 channels at 1/8 and back.
 
     data       crops of natural, infrared, visible, over- and under-exposed and medical images, as luma; a share of them
-               through another
-               camera's tone (distil.tone); every tenth file of a folder is held out
+               through another camera's tone (distil.tone); every tenth file of a folder is held out
     loss       losses.reconstruction (L1, gradients, SSIM), squared error, and L1 of Laplacian bands
     jitter     a little noise on the latents, so that what a transformer makes nearly right is decoded nearly right
     mean, std  of each channel over crops of training images, taken at the end; latents are used less mean, by deviation

@@ -2,13 +2,11 @@
 them.
 
 rows        pairs of infrared and visible, of exposures (real and made), of focus planes (made), single visible images,
-and for the task alone
-            medical ones; a share `clean` of them as they are, the others by one to three operations drawn from the
-            task's menu
+            and for the task alone medical ones; a share `clean` of them as they are, the others by one to three
+            operations drawn from the task's menu
 files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and
-thresholds, and trains nothing
-thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images raise an
-alarm
+            thresholds, and trains nothing
+thresholds  the smallest, one half at least, at which at most `alarms` of the clean calibration images raise an alarm
 """
 
 from __future__ import annotations

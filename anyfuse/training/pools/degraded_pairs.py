@@ -26,22 +26,17 @@ VERSION = 2
 LARGEST = 5
 """Weather is drawn for a picture up to N times as high as the crop."""
 DEFAULTS: dict[str, float] = {
-    "pool": 8000,
-    "clean": 0.15,
-    "drop": 0.15,
-    "latent": 1.0,
-    "balance": 0.01,
-    "decoded": 0.3,
-    "image": 1.0,
-    "even": 0.0,
-    "at_start": 0.25,
-    "pool_seed": -1,
+    "pool": 8000,  # pairs
+    "clean": 0.15,  # share that is not degraded
+    "drop": 0.15,  # share without an instruction
+    "latent": 1.0,  # weight of the latent loss
+    "balance": 0.01,  # weight of the router's loss
+    "decoded": 0.3,  # share of each batch that is decoded
+    "image": 1.0,  # weight of the losses of decoded images
+    "even": 0.0,  # 1: all latent channels count alike; 0: by what each does to the image
+    "at_start": 0.25,  # share of t = 0 in flow
+    "pool_seed": -1,  # seed of the pairs, so that runs of several seeds share a pool; -1: the run's
 }
-"""pool: pairs; clean: share that is not degraded; drop: share without words; weights of the latent loss, of the balance
-loss and (image) of the decoded losses; decoded: share of each batch that is decoded; even: 1 lets all latent channels
-count alike, 0 by what each does to the image; at_start: share of t = 0 in flow; pool_seed: of the pairs, so that runs
-of several seeds share a pool; -1: the run's.
-"""
 
 
 @dataclass

@@ -82,39 +82,31 @@ PAIRS = ("ivf", "mef", "mff")
 CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
 DEFAULTS: dict[str, float] = {
-    "pool": 8000,
-    "m3": 0.70,
-    "pairs": 0.043,
-    "control": 0.157,
-    "segment": 0.10,
-    "both": 0.0,
-    "complements": 0.0,
-    "drop": 0.1,
-    "wordless": 0.1,
-    "untold": 0.3,
-    "decoded": 0.3,
-    "image": 0.5,
-    "mask": 0.3,
-    "lora": 0,
-    "even": 0.0,
-    "at_start": 0.25,
-    "pool_seed": -1,
+    "pool": 8000,  # items
+    "m3": 0.70,  # share of a batch
+    "pairs": 0.043,  # share of a batch
+    "control": 0.157,  # share of a batch
+    "segment": 0.10,  # share of a batch
+    "both": 0.0,  # share of M3's tiles degraded in both views; the paper's command has 0.25
+    "complements": 0.0,  # share of M3 pairs of which one view has other tones
+    "drop": 0.1,  # share without any condition
+    "wordless": 0.1,  # share with the images alone
+    "untold": 0.3,  # share of real pairs without a subtask in the prompt, as most users leave it out
+    "decoded": 0.3,  # share of each batch that is decoded
+    "image": 0.5,  # weight of the losses of decoded images
+    "mask": 0.3,  # weight of the loss of masks
+    "lora": 0,  # rank of the adapters; 0: everything is trained
+    "even": 0.0,  # 1: all latent channels count alike; 0: by what each does to the image
+    "at_start": 0.25,  # share of t = 0
+    "pool_seed": -1,  # seed of the items, so that runs of several seeds share a pool; -1: the run's
 }
-"""pool: items. m3, pairs, control, segment: shares of a batch. both: share of M3's tiles degraded in both views
-(paper's command: 0.25); complements: share of M3 pairs of which one view has other tones. drop: share without any
-condition; wordless: with the images alone; untold: share of real pairs without a subtask in the prompt, as most users
-leave it out. decoded: share of each batch that is decoded; image, mask: weights of those losses. lora: rank of the
-adapters, 0: everything is trained. even: 1 lets all latent channels count alike, 0 by what each does to the image.
-at_start: share of t = 0. pool_seed: of the items, so that runs of several seeds share a pool; -1: the run's.
-"""
 
 REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
     "drop": 0.0,
     "wordless": 0.0,
-    "teacher_steps": 20.0,
-    "ends": 3000.0,
+    "teacher_steps": 20.0,  # steps of the teacher, guided as in its configuration
+    "ends": 3000.0,  # items of the pool that the teacher generates
 }
-"""teacher_steps: of the teacher, guided as its configuration says; ends: items of the pool that it does."""
 
 
 @dataclass(kw_only=True)

@@ -6,7 +6,7 @@ number of tasks.
     z = softmax(xi)                              weights of the tasks, xi starts at 0
     D_i = l_i - b + eps                          losses above a bound b
     L = (1 / c) sum_i z_i log D_i                c = sum_i z_i / D_i, a constant: the gradient is a convex combination
-    of the tasks'
+                                                 of the tasks' gradients
     the network takes a step on L
     delta_i = log D_i - log D'_i                 D' from a second evaluation of the same batches
     xi takes an Adam step on J_softmax^T delta   with weight decay gamma

@@ -2,12 +2,12 @@
 and 'straighten'.
 
     instruct    flow matching: t = sigmoid(normal) or 0, x_t = t x_1 + (1 - t) x_0, squared error of x_1 (without
-                config.mix: of v = x_1 - x_0), each channel by
-                what it does to the image; beside it the recipe's losses of the decoded one-step estimate x_t + (1 - t)
-                v, and cross entropy of the classes; options.lora adapts with low rank and all else frozen
+                config.mix: of v = x_1 - x_0), each channel by what it does to the image; beside it the recipe's losses
+                of the decoded one-step estimate x_t + (1 - t) v, and cross entropy of the classes; options.lora adapts
+                with low rank and all else frozen
     straighten  rectified flow (Liu et al. 2022, arXiv 2209.03003): the trained model of `start` makes x_1 from noise in
-    many guided steps, the student
-                learns the straight line between the two, so that few steps without guidance give the same
+                many guided steps, the student learns the straight line between the two, so that few steps without
+                guidance give the same
 
 What an item needs at each step is read from the pool, not computed: a step costs the transformer and one decoder.
 Origin: ours, from the paper's description and the formulas. Licence: Apache-2.0.
@@ -127,3 +127,7 @@ class Reflow(Instruct):
         if batch.origin is None:
             raise FusionError("strategy 'straighten' needs a pool with the teacher's results")
         return batch.origin
+
+
+Straighten = Reflow
+"""The name of version 0.1."""

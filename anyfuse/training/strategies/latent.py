@@ -2,11 +2,10 @@
 2503.14944).
 
     pool        clean pairs of every task, their target, and the pair degraded by one to three operations
-                (degradation/plan.py); made once, kept on
-                disk with the latents of the codec, shared by all runs beside each other that ask for the same one
+                (degradation/plan.py); made once, kept on disk with the latents of the codec, shared by all runs beside
+                each other that ask for the same one
     target      the truth where there is one (synthetic focus), else what the default model makes of the clean pair; the
-                paper takes SwinFusion's
-                and DeFuse's results
+                paper takes SwinFusion's and DeFuse's results
     regression  L1 in latent space, each channel by what it does to the image
     flow        squared error of x_1, by channel as well, at x_t = (1 - t) noise + t x_1, t = sigmoid of a normal
                 number, or 0; without config.mix that of v
