@@ -55,8 +55,9 @@ NEW: dict[str, tuple[str, ...]] = {
     "spect": ("gradient_kept", "blotch", "halo"),
     "focus": ("sharp_share", "gradient_kept", "halo"),
 }
-"""Set -> new measures; a near-infrared image shows no heat, so nir has no targets. people: the contrast of the people that
-tests/data/boxes.json has in the held-out pairs, in the mean over a pair; few pairs of RoadScene have hot pixels."""
+"""Set -> new measures; a near-infrared image shows no heat, so nir has no targets. people: the contrast of the people
+that tests/data/boxes.json has in the held-out pairs, in the mean over a pair; few pairs of RoadScene have hot pixels.
+"""
 SHOWN = {"roadscene": "target_level", "llvip": "target_level", "mef": "dark_noise", "sequences": "dark_noise"}
 """Beside those of the score: not everywhere defined, or another view of the same."""
 ANCHORS: dict[str, dict[str, tuple[float, float]]] = {
