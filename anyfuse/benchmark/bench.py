@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -43,8 +43,7 @@ def run_bench(
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures."""
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
     given = _folders(fused)
-    if Path(out).exists() and not Path(out).is_dir():
-        raise FusionError(f"{out}: is a file; name a folder for the results")
+    _check_output(out)
     if peers is not None and (grey != "opencv" or inputs != "luma"):
         raise FusionError(f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs")
     others = [read_scores(Path(path)) for path in compare]
@@ -82,9 +81,12 @@ def run_bench(
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table, task)
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
-    for stem, reason in result.failures.items():
-        print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
-    return len(result.failures)
+    return _print_failures(result.failures)
+
+
+def _check_output(out: str) -> None:
+    if Path(out).exists() and not Path(out).is_dir():
+        raise FusionError(f"{out}: is a file; name a folder for the results")
 
 
 def _folders(fused: Sequence[str]) -> dict[str, Path]:
@@ -115,8 +117,7 @@ def run_bench_degraded(
     """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the
     number of failures.
     """
-    if Path(out).exists() and not Path(out).is_dir():
-        raise FusionError(f"{out}: is a file; name a folder for the results")
+    _check_output(out)
     ways = [way.strip() for way in say.split(",") if way.strip()]
     with Console(stderr=True).status("") as status:
         result = run_degraded(
@@ -141,9 +142,14 @@ def run_bench_degraded(
         f"{out}/scores.csv, {out}/report.html: {len({s.case for s in result.scores})} cases, {len(result.methods)} "
         "methods"
     )
-    for case, reason in result.failures.items():
-        print(f"anyfuse: {case}: {reason}", file=sys.stderr)
-    return len(result.failures)
+    return _print_failures(result.failures)
+
+
+def _print_failures(failures: Mapping[str, str]) -> int:
+    """A line on stderr for each; returns how many there are."""
+    for name, reason in failures.items():
+        print(f"anyfuse: {name}: {reason}", file=sys.stderr)
+    return len(failures)
 
 
 def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], protocol: Protocol) -> list[Row]:

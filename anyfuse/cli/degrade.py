@@ -84,8 +84,7 @@ def degrade(
     quiet: Quiet = False,
     show: ListOperations = False,
 ) -> None:
-    """Simulate degradations of images: blur, noise, weather, exposure, detector faults; reproducible by seed or
-    manifest.
+    """Simulate degradations of images, reproducibly by seed or manifest.
 
     In folders a file that fails is reported and skipped, the exit code is 1, and a second run does only what is
     missing.
@@ -97,20 +96,17 @@ def degrade(
     if show:
         print("\n".join(listing()))
         return
-    if not path or not output:
-        raise FusionError("give an image or a folder and -o OUTPUT, or --list for the operations")
-    is_folder = _is_folder(path, suffix)
+    path, output = path or "", output or ""
+    is_folder = _is_folder(path, output, suffix)
     _check_choice({"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest})
+    kinds_of("ivf" if task is None else task, 1)  # refuses an unknown task
     _check_belongs(m3, bool(tiles is not None or both is not None or complements or local_blur), task, source)
     _check_depth(depth, depth_model)
-    if manifest is not None and not (seed is white is quality is None):
-        raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
+    _check_manifest(manifest, seed, white, quality)
     replay = None if manifest is None else read_manifest(manifest)
     if replay is not None:
         settings = replayed(replay, depth, depth_model)
     else:
-        if task is not None:
-            kinds_of(task, 1)
         settings = Settings(
             seed=seed or 0,
             ops=parse(ops) if ops is not None else None,
@@ -128,7 +124,9 @@ def degrade(
         raise typer.Exit(1)
 
 
-def _is_folder(path: str, suffix: str | None) -> bool:
+def _is_folder(path: str, output: str, suffix: str | None) -> bool:
+    if not path or not output:
+        raise FusionError("give an image or a folder and -o OUTPUT, or --list for the operations")
     if not Path(path).exists():
         raise FusionError(f"{path}: no such file or folder; check the path")
     if suffix is not None and not Path(path).is_dir():
@@ -148,6 +146,11 @@ def _check_belongs(m3: bool, of_m3: bool, task: str | None, source: Source | Non
         raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
     if source is not None and task != "ivf":
         raise FusionError("--source is for --task ivf; leave it out")
+
+
+def _check_manifest(manifest: str | None, seed: int | None, white: float | None, quality: int | None) -> None:
+    if manifest is not None and not (seed is white is quality is None):
+        raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
 
 
 def _check_depth(depth: str | None, depth_model: str | None) -> None:

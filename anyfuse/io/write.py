@@ -53,14 +53,8 @@ def write_image(
     kind = writable(name)
     inputs = list(inputs)
     target_of(name, overwrite, inputs)  # before the work of encoding
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0 or pixels.dtype.name not in FULL:
-        what = f"{pixels.dtype} of shape {pixels.shape}"
-        raise FusionError(f"{name}: cannot write {what}; give (H, W, 1 or 3) uint8, uint16 or float32")
+    pixels = _check_pixels(name, kind, pixels)
     height, width = pixels.shape[:2]
-    if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
-        limit = MAX_SIDE[kind]
-        raise FusionError(f"{name}: {width}x{height} is over {kind}'s {limit} pixels a side; write .tif or .png")
     notes: list[str] = []
     depths = DEPTHS.get(kind, ("uint8",))
     if pixels.dtype.name not in depths:
@@ -73,19 +67,37 @@ def write_image(
     if alpha is not None:
         data = np.concatenate([pixels, convert_depth(alpha, pixels.dtype)[:, :, None]], axis=2)
     if exif:
-        patched = upright_exif(exif, width, height)
-        limit = {"jpeg": 65533 - 6, "bmp": -1}.get(kind, 1 << 31)
-        if patched is None or len(patched) > limit:
-            why = "it is damaged" if patched is None else f"{len(patched)} bytes do not fit into {kind}"
-            notes.append(f"{name}: EXIF dropped, {why}")
-            patched = None
-        exif = patched
+        exif, why = _fit_exif(exif, kind, width, height)
+        notes += [f"{name}: EXIF dropped, {why}"] if why else []
     if icc and (kind == "bmp" or icc_channels(icc) != pixels.shape[2]):
         why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
     write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs)
     return notes
+
+
+def _check_pixels(name: str, kind: str, pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3); FusionError for what a file of this kind cannot hold."""
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.size == 0 or pixels.dtype.name not in FULL:
+        what = f"{pixels.dtype} of shape {pixels.shape}"
+        raise FusionError(f"{name}: cannot write {what}; give (H, W, 1 or 3) uint8, uint16 or float32")
+    height, width = pixels.shape[:2]
+    if max(height, width) > MAX_SIDE.get(kind, 1 << 31):
+        limit = MAX_SIDE[kind]
+        raise FusionError(f"{name}: {width}x{height} is over {kind}'s {limit} pixels a side; write .tif or .png")
+    return pixels
+
+
+def _fit_exif(exif: bytes, kind: str, width: int, height: int) -> tuple[bytes | None, str]:
+    """The block with corrected size and orientation, or None and the reason."""
+    patched = upright_exif(exif, width, height)
+    if patched is None:
+        return None, "it is damaged"
+    if len(patched) > {"jpeg": 65533 - 6, "bmp": -1}.get(kind, 1 << 31):
+        return None, f"{len(patched)} bytes do not fit into {kind}"
+    return patched, ""
 
 
 def writable(path: str | os.PathLike[str]) -> str:

@@ -180,6 +180,12 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return F.cosine_similarity(a, b, 2).mean((0, 2, 3))
 
 
+def distance(predicted: Tensor, maps: Tensor, spread: Tensor) -> Tensor:
+    """1 - cosine, plus smooth L1 in units of the teacher's deviation `spread` (4, E); maps are (B, 4, E, h, w)."""
+    scale = spread[None, :, :, None, None]
+    return (1 - cosine(predicted, maps)).mean() + 0.5 * F.smooth_l1_loss(predicted / scale, maps / scale)
+
+
 def linear_cka(a: Tensor, b: Tensor) -> float:
     """Linear centred kernel alignment (Kornblith, ICML 2019) of two sets of vectors (P, C) and (P, D): 1 for equal up
     to rotation.
@@ -241,8 +247,7 @@ def distil(
         seen = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
         maps = maps.to(device)
         _, predicted = student(seen)
-        scale = spread[None, :, :, None, None]
-        loss = (1 - cosine(predicted, maps)).mean() + 0.5 * F.smooth_l1_loss(predicted / scale, maps / scale)
+        loss = distance(predicted, maps, spread)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(student.parameters(), recipe.clip)
