@@ -72,6 +72,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
+        sha256="c267a07d61b8c29e13281fc4a929dbfd8c64bc343989a9f466f71a53e4f8d527",
         trained_on=DEFAULT_DATA,
     ),
     "anyfuse-first": Spec(
