@@ -188,7 +188,10 @@ class TrainingData:
         return torch.rot90(x, turns, (-2, -1))
 
     def varied_batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
-        """As `batch`, of varied data, with statistics. One exposure stack of four is synthetic."""
+        """As `batch`, of varied data, with statistics. One exposure stack of four is synthetic, and each one of more
+        images than the real sequences have.
+        """
+        real = any(len(stack) >= n for groups in self.train.get("mef", []) for stack in groups)
         rows: list[tuple[Tensor, Tensor, Tensor | None, Tensor]] = []
         for index in range(count):
             truth: Tensor | None = None
@@ -199,7 +202,7 @@ class TrainingData:
             if task == "mff":
                 sharp = self._cut("natural", self._natural(gen), size, gen)[0]
                 observed, clean, truth = uneven_focus(sharp, n, gen)
-            elif task == "mef" and index % 4 == 3:
+            elif task == "mef" and (index % 4 == 3 or not real):
                 observed, clean = exposure_stack(self._cut("natural", self._natural(gen), size, gen)[0], n, gen)
             else:
                 clean = self.exposures(n, size, gen) if task == "mef" else self.crop(task, size, gen)

@@ -41,7 +41,9 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
                 f"loss '{name}' needs strategy=bilevel; leave it out with --set losses.{batch.task}.{name}=0"
             )
         target = batch.truth if name in SUPERVISED else batch.clean
-        if target is None or (name in REGIONAL and batch.statistics is None):
+        if name in REGIONAL and batch.statistics is None:
+            raise FusionError(f"loss '{name}' needs statistics of whole images: --set varied=true")
+        if target is None:
             raise FusionError(f"loss '{name}' needs what task '{batch.task}' has not")
         known = (batch.statistics,) if name in REGIONAL else ()
         value = getattr(losses, name)(fused, target, *known)

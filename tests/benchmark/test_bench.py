@@ -17,7 +17,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import make_data, run
 
-from anyfuse.benchmark.datasets import DATASETS, find_groups
+from anyfuse.benchmark.datasets import DATASETS, ROLE_FOLDERS, find_groups
 from anyfuse.benchmark.protocol import (
     Protocol,
     Row,
@@ -28,7 +28,7 @@ from anyfuse.benchmark.protocol import (
     read_scores,
     write_scores,
 )
-from anyfuse.benchmark.run import ROLES, SALIENT, labels, ranked_groups, sparse_metrics
+from anyfuse.benchmark.run import SALIENT, labels, ranked_groups, sparse_metrics
 from anyfuse.benchmark.stats import Table, mean_of
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
@@ -289,7 +289,7 @@ def test_groups_of_ranks() -> None:
     assert ranked_groups(names, "mef") == {"rank": ["mi", "halo"], "seen": ["blotch", "gradient_kept"]}
     assert ranked_groups(["mi"], "ivf") == {"rank": ["mi"]}
     assert ranked_groups(["blotch"], "mff") == {"rank": [], "seen": ["blotch"]}
-    assert set(ROLES) == set(SALIENT)
+    assert set(ROLE_FOLDERS) == set(SALIENT)
 
 
 def test_images_without_a_target_do_not_count() -> None:

@@ -204,8 +204,9 @@ def test_description_counts_parameters() -> None:
         assert row["weights"] != "not there"
 
 
-def test_default_weights_ship_small_and_are_verified() -> None:
-    spec = MODELS["anyfuse"]
+@pytest.mark.parametrize("name", ["anyfuse", "anyfuse-first"])
+def test_default_weights_ship_small_and_are_verified(name: str) -> None:
+    spec = MODELS[name]
     assert spec.sha256 is not None
     assert spec.weights_path is not None
     assert spec.weights_path.stat().st_size < 2 * 2**20

@@ -332,7 +332,9 @@ def test_detail_path() -> None:
                     detail.coarse[level - 2].bias[number] = value
 
     with torch.no_grad():
-        fused = load_model("anyfuse")(F.pad(x[None, :2, 0], (0, 0, 0, 16), mode="replicate")[:, :, None])[..., :48, :]
+        fused = load_model("anyfuse-first")(F.pad(x[None, :2, 0], (0, 0, 0, 16), mode="replicate")[:, :, None])[
+            ..., :48, :
+        ]
         assert (detail.reference(x[None, :2]) - fused).abs().max() < 1e-3
         assert (detail(x[:1], same, guide) - x[:1]).abs().max() < 1e-3  # equal images come back
         pyramids = [laplacian_pyramid(image, PYRAMID_LEVELS) for image in (x[2:], fused, x[:1], x[1:2])]

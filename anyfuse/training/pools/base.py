@@ -29,8 +29,8 @@ from ...models.latent.codec import LATENT, STRIDE
 from ...models.registry import load_model
 from ..recipes import Recipe
 
-TEACHER = "anyfuse"
-"""The model that makes targets where there is no truth."""
+TEACHER = "anyfuse-first"
+"""The model that makes targets where there is no truth: the one whose fusion the latent models' detail path has."""
 TOGETHER = 32
 """Items made at a time."""
 
