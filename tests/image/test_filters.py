@@ -64,8 +64,8 @@ def test_faint_ones_stay() -> None:
 
 def test_points_in_texture_stay() -> None:
     """The points of a fine texture, as in an MRI scan, are what the image shows, not a fault of its sensor."""
-    grain = torch.rand((1, 2, 1, 64, 80), generator=torch.Generator().manual_seed(0))
+    grain = torch.rand((1, 2, 1, 256, 256), generator=torch.Generator().manual_seed(0))
     grain[0, 0, 0, 19:22, 29:32] = torch.tensor([[0.1, 0.6, 0.2], [0.5, 1.0, 0.4], [0.3, 0.1, 0.6]])
     found = without_specks(grain)
     assert found[0, 0, 0, 20, 30] == 1.0
-    assert (found != grain).float().mean() < 0.002
+    assert (found != grain).float().mean() < 0.005
