@@ -78,9 +78,9 @@ def pack(
 class PackedData(TrainingData):
     """The chosen sets of a packed file, in place of their folders."""
 
-    def __init__(self, path: str | Path, sets: Sequence[DataSet], threads: int = 8) -> None:
-        self.root, self.ordered = Path(path), True
-        self.train, self.validation, self.set_shares, self.files = {}, {}, {}, 0
+    def __init__(self, path: str | Path, sets: Sequence[DataSet], threads: int = 8, varied: bool = False) -> None:
+        self.root, self.ordered, self.varied = Path(path), True, varied
+        self.train, self.validation, self.set_shares, self.kinds, self.files = {}, {}, {}, {}, 0
         with self.root.open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         if bytes(mapped[: len(MAGIC)]) != MAGIC:
@@ -97,6 +97,8 @@ class PackedData(TrainingData):
 
         with ThreadPoolExecutor(threads) as pool:
             for data_set in sets:
+                if data_set.kind == "streets":
+                    raise FusionError(f"{data_set.folders[1]}: class maps are not packed; give the folder as --data")
                 packed = there.get((data_set.task, data_set.folders))
                 if packed is None:
                     raise FusionError(f"{path}: has no set {', '.join(data_set.folders)} of task '{data_set.task}'")

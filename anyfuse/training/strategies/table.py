@@ -51,5 +51,5 @@ def build_data(
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
     if Path(root).is_file():
-        return PackedData(root, recipe.sets)
+        return PackedData(root, recipe.sets, varied=recipe.varied)
     return TrainingData(root, recipe.sets, ordered=model.ordered, varied=recipe.varied)
