@@ -43,8 +43,8 @@ def without_specks(sources: Tensor) -> Tensor:
     """sources (B, N, C, H, W), luma first, without the single pixels that one image alone has.
 
     A speck is brighter, or darker, than all eight pixels around it by `SPECK` and by more than these differ among
-    themselves, and no other image has one there. A lens draws no point that small; grain and texture stay. It gets the mean of the pixels above, below, left and right. Without specks the same
-    tensor comes back.
+    themselves, and no other image has one there. A lens draws no point that small; grain and texture stay. It gets the
+    mean of the pixels above, below, left and right. Without specks the same tensor comes back.
     """
     height, width = sources.shape[-2:]
     if min(height, width) < 3 or sources.shape[1] < 2:
