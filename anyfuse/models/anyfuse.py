@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..image.filters import without_specks
+from ..image.filters import extreme3, without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
 
@@ -340,7 +340,7 @@ class Anyfuse(FusionModel):
         parts = sources.unbind(1)
         high, low = reduce(torch.maximum, parts), reduce(torch.minimum, parts)
         if self.config.near:
-            high, low = F.max_pool2d(high, 3, 1, 1), -F.max_pool2d(-low, 3, 1, 1)
+            high, low = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
         return torch.maximum(torch.minimum(fused, high), low)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:

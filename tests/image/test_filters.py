@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from conftest import scene
 
-from anyfuse.image.filters import SPECK, without_specks
+from anyfuse.image.filters import SPECK, extreme3, without_specks
 
 
 def still() -> torch.Tensor:
@@ -69,3 +70,10 @@ def test_points_in_texture_stay() -> None:
     found = without_specks(grain)
     assert found[0, 0, 0, 20, 30] == 1.0
     assert (found != grain).float().mean() < 0.005
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 2), (3, 1), (40, 51)])
+def test_extremes_of_3x3_are_those_of_pooling(size: tuple[int, int]) -> None:
+    x = torch.randn((2, 1, *size), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(extreme3(x, torch.maximum), torch.nn.functional.max_pool2d(x, 3, 1, 1))
+    assert torch.equal(extreme3(x, torch.minimum), -torch.nn.functional.max_pool2d(-x, 3, 1, 1))
