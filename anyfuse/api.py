@@ -83,10 +83,10 @@ class Fuser:
             keep_order: as in `fuse`.
             explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
             say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
-            their
-                masks. Then a single image is enough, and it keeps its pixels below the paint. A model that restores
-                takes degradations from the instruction; without one it takes those that degradation/estimator.py
-                estimates, and the report has them under `assumed`. 'repair nothing' turns the estimate off.
+                their masks. Then a single image is enough, and it keeps its pixels below the paint. A model that
+                restores takes degradations from the instruction; without one it takes those that
+                degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
+                estimate off.
 
         Returns:
             Pixels in the depth of the inputs, a report, and methods that save them.
@@ -115,7 +115,9 @@ class Fuser:
         With `say`, also where this request leaves nothing to explain.
         """
         if type(self.model).explain is FusionModel.explain:
-            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita-small")
+            raise FusionError(
+                f"model {self.name} explains nothing; --explain is for --model tita, tita-small and ditfuse"
+            )
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:
@@ -141,8 +143,7 @@ def fuse(
 
     Args:
         images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) in RGB as uint8, uint16 or float in [0, 1], or
-        tensors
-            ([1,] C, H, W) as float in [0, 1] or uint8. Kinds may be mixed. All have one size, or see `resize`.
+            tensors ([1,] C, H, W) as float in [0, 1] or uint8. Kinds may be mixed. All have one size, or see `resize`.
         model: name, folder, hub id or FusionModel.
         out: file to write. None: the result is returned.
         reference: index of the image that gives size, metadata and alpha, from 0.
@@ -155,8 +156,7 @@ def fuse(
         keep_order: keeps the order of the images for models whose inputs have roles (tita, unifusion, mmaif, ditfuse).
             Otherwise grey comes before colour, and darker before brighter.
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
-        the
-            cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
+            the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array

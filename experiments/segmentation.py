@@ -3,8 +3,8 @@
     python experiments/segmentation.py --data DATA/test/camvid --model runs/ditfuse-tiny [--unet unet.pt]
     python experiments/segmentation.py --data DATA/train/camvid --train-unet unet.pt [--like ditfuse-tiny] [--steps 0]
 
-Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/words.py), and the same table of the
-U-Net, which has no prompt and chooses one class per pixel. Both see luma.
+Of the model what `anyfuse bench --section segmentation` gives (anyfuse/benchmark/sections.py), and the same table of
+the U-Net, which has no prompt and chooses one class per pixel. Both see luma.
 
 The U-Net has the transformer's number of parameters and learns on what it learns on: the street images of the recipe
 without those held out, as many crops of the recipe's size as have a mask in its batches (--steps: another number, of 8

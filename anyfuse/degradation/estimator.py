@@ -232,11 +232,11 @@ def estimate(
 
     Args:
         images: (1 or 3, H, W) in [0, 1], all of one size. Luma is used, and which of them have colour. Large images are
-        read
-            in windows at full resolution.
+            read in windows at full resolution.
         task: ivf, mef, mff or mif; None: estimated for two images or more, from the first two by role.
         order: indices of the images by role, infrared or darker first; None: grey before colour, darker before
-        brighter. infrared: whether a single image is an infrared one.
+            brighter.
+        infrared: whether a single image is an infrared one.
         model: an Estimator; None: the one of the package.
 
     Raises:

@@ -197,8 +197,7 @@ def apply(
         seed: one per scene.
         depth: (H, W) in [0, 1], 0 at the camera; None: made up from the seed.
         source: number of the source. Sources of one scene share depth and haze under one seed; noise, drops and flakes
-        are
-            each one's own.
+            are each one's own.
         frame: shorter side in pixels of the picture that the image is a part of, for the size of drops and flakes;
         None: the
             image is whole.

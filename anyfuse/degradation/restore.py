@@ -124,9 +124,7 @@ def gaussian_kernel(sigma: float) -> Tensor:
 
 
 def line_kernel(length: float, degrees: float) -> Tensor:
-    """A straight path of `length` pixels, as data/optics.py turns it (0 is to the right, 90 is down): odd square, sum
-    1.
-    """
+    """A straight path of `length` pixels: odd square, sum 1. 0 degrees are to the right, 90 down, as in optics.py."""
     count = 8 * math.ceil(length) + 1
     along = torch.linspace(-length / 2, length / 2, count)
     angle = math.radians(degrees)

@@ -133,7 +133,9 @@ class FusionModel(nn.Module):
     def check_explains(self, condition: Any = None) -> None:
         """Raises FusionError where `explain` has nothing to give under this condition."""
         if type(self).explain is FusionModel.explain:
-            raise FusionError(f"{type(self).__name__} explains nothing; --explain is for --model tita-small")
+            raise FusionError(
+                f"{type(self).__name__} explains nothing; --explain is for --model tita, tita-small and ditfuse"
+            )
 
     @property
     def has_masks(self) -> bool:

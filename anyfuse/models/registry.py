@@ -211,8 +211,7 @@ def load_model(name: str | Path) -> FusionModel:
 
     Raises:
         FusionError: an unknown name (the error names the nearest ones), a folder without a model, weights that do not
-        fit or
-            whose sha256 differs from the recorded one, or a hub that cannot be reached.
+            fit or whose sha256 differs from the recorded one, or a hub that cannot be reached.
     """
     name = ALIASES.get(str(name), name)
     if str(name) in MODELS:

@@ -4,7 +4,7 @@ Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Lice
 Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and takes Cosmos.
 
     name     what                                                     weights from
-    tiny     luma, ours (training/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny
+    tiny     luma, ours (training/parts/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny
              FOLDER`
     flux     RGB, AutoencoderKL of FLUX.1 (Apache-2.0), 84 M          hub, or a folder in diffusers' layout; needs
              diffusers

@@ -1,8 +1,8 @@
 """Frozen vision transformers behind one call: `features(images) -> list of maps`.
 
 One small ViT of ours reads the weights of DINOv3 (Meta, arXiv 2508.10104; weights: DINOv3 licence, gated), of DINOv2
-(arXiv 2304.07193; code and weights Apache-2.0) and of our tiny one, distilled from DINOv2-S (training/distil.py;
-Apache-2.0).
+(arXiv 2304.07193; code and weights Apache-2.0) and of our tiny one, distilled from DINOv2-S (see
+training/parts/backbone.py; Apache-2.0).
 
     name        blocks x width   positions                weights from
     dinov3-s    12 x 384         rotary, 4 registers      a folder or hub id in the Hugging Face layout
