@@ -10,9 +10,9 @@ Origin: written from the paper's formulas and measured facts about its network; 
     bound        ours: outside training no pixel leaves the range between the sources' pixels there, so equal images
                  come back unchanged and black stays black
 
-Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse gives
-grey before colour and darker before brighter (`ordered`, see image/stack.py), in training and in use, so sources[:, 0] is
-B and sources[:, 1] is A.
+Roles. The network is not symmetric: its source A is the visible, or the brighter, image, as in the paper. anyfuse
+gives grey before colour and darker before brighter (`ordered`, see image/stack.py), in training and in use, so
+sources[:, 0] is B and sources[:, 1] is A.
 
 Tiling. The weights of OAF come from the mean of all features. `global_features` keeps the features' means over 8x8
 pixels and `context` makes the weights of them, so tiles get those of the whole image, at the price of a second pass.
