@@ -270,11 +270,11 @@ def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) 
     target_of(os.fspath(path), overwrite, [i for i in inputs if isinstance(i, str | os.PathLike)])
 
 
-def check_report(report: str, output: str, inputs: Iterable[str | Path]) -> None:
+def check_report(report: str, output: str, inputs: Iterable[str | Path], overwrite: bool) -> None:
     """Raises FusionError, before any work is done, where `report` is no place for a report."""
     if not report.lower().endswith(".json"):
         raise FusionError(f"--report {report}: give a name that ends in .json")
-    target = target_of(report, True, inputs)
+    target = target_of(report, overwrite, inputs)
     if os.path.realpath(output) == str(target):
         raise FusionError(f"--report {report}: is the output itself; give another name")
 

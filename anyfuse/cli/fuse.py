@@ -44,7 +44,7 @@ KeepOrder = Annotated[
     typer.Option("--keep-order", help="Do not reorder inputs by role (infrared first, under-exposed first)."),
 ]
 Say = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--say",
         "--prompt",
@@ -98,6 +98,8 @@ def fuse(
     """
     from ..jobs.folders import Choices, fuse_files, fuse_folders
 
+    if say and len(say) > 1:
+        raise FusionError("--say and --prompt are one option; put all wishes into one instruction")
     choices = Choices(
         model=model,
         device=device,
@@ -112,7 +114,7 @@ def fuse(
         jobs=jobs,
         suffix=suffix,
         keep_order=keep_order,
-        say=say,
+        say=say[0] if say else None,
     )
     for path in inputs:
         if not os.path.exists(path):

@@ -80,7 +80,7 @@ def fuse_files(
     """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
     outputs = Outputs(output, weights_out, explain, mask_out, choices.overwrite, choices.quality)
     if report is not None:
-        check_report(report, output, inputs)
+        check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out)
@@ -107,7 +107,7 @@ def fuse_folders(
     complete, partial = pair_folders(folders, output, single=bool(read_say(choices.say).segment))
     files = [path for paths in complete.values() for path in paths]
     if report is not None:
-        check_report(report, output, files)
+        check_report(report, output, files, True)  # a second run reports anew
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,8 @@ def load_model(name: str | Path) -> FusionModel:
         return from_pretrained(Path(name))
     if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
+    if isinstance(name, Path) or os.sep in str(name):
+        raise FusionError(f"{name}: no such folder; give the folder of a model, or a name: {', '.join(MODELS)}")
     near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]}? " if near else ""
     raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(MODELS)}; or a folder, or a hub id owner/name")
@@ -257,7 +260,9 @@ def from_pretrained(folder: Path) -> FusionModel:
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
-        raise FusionError(f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}") from None
+        raise FusionError(
+            f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}. Another model needs an entry in models/registry.py"
+        ) from None
     except FusionError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:

@@ -280,3 +280,26 @@ def test_as_a_process(pair: tuple[str, str], tmp_path: Path) -> None:
     usage = subprocess.run([*call[:4]], capture_output=True, text=True, check=False)
     assert usage.returncode == 2
     assert "Traceback" not in usage.stderr
+
+
+def test_a_report_is_not_overwritten(capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text("{}")
+    call = ("fuse", *pair, "-o", tmp_path / "f.png", "--report", mine)
+    assert "mine.json: exists already" in fails(capsys, *call)
+    assert mine.read_text() == "{}"
+    assert not (tmp_path / "f.png").exists()
+    assert run(capsys, *call, "--overwrite")[0] == 0
+    assert json.loads(mine.read_text())["model"] == "anyfuse"
+
+
+def test_two_instructions_are_refused(
+    capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path
+) -> None:
+    call = ("fuse", *pair, "-o", tmp_path / "f.png", "--model", "ditfuse", "--say", "brighter", "--prompt", "darker")
+    assert "one instruction" in fails(capsys, *call)
+
+
+def test_a_folder_that_is_not_there(capsys: pytest.CaptureFixture[str], pair: tuple[str, str], tmp_path: Path) -> None:
+    call = ("fuse", *pair, "-o", tmp_path / "f.png", "--model", tmp_path / "none")
+    assert "no such folder" in fails(capsys, *call)
