@@ -260,9 +260,8 @@ def from_pretrained(folder: Path) -> FusionModel:
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:
-        raise FusionError(
-            f"{path}: no or unknown system {error}; known: {', '.join(SYSTEMS)}. Another model needs an entry in models/registry.py"
-        ) from None
+        known = f"known: {', '.join(SYSTEMS)}; another model needs an entry in models/registry.py"
+        raise FusionError(f"{path}: no or unknown system {error}; {known}") from None
     except FusionError:
         raise
     except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
