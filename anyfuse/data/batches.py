@@ -126,19 +126,7 @@ class TrainingData:
         stack = groups[integer(0, len(groups) - 1, gen)]
         if len(stack) > n:
             stack = stack[torch.randperm(len(stack), generator=gen)[:n].sort().values.numpy()]
-        h, w = stack.shape[1:]
-        scale = 1.0
-        if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
-            scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, 1.5, gen)
-        take = min(int(size * scale), h, w)
-        top, left = integer(0, h - take, gen), integer(0, w - take, gen)
-        x = torch.from_numpy(stack[:, top : top + take, left : left + take].astype(np.float32) / 255)
-        if take != size:
-            x = F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
-        if uniform(0, 1, gen) < 0.5:
-            x = x.flip(-1)
-        turns = integer(0, 3, gen) if task != "ivf" else 0
-        return torch.rot90(x, turns, (-2, -1))
+        return self._cut(task, stack, size, gen, zoom=1.5, upright=("ivf",))
 
     def varied_pair(self, size: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
         """An infrared-visible pair of some camera: observed and clean (2, size, size), statistics (2, 2)."""
@@ -169,14 +157,23 @@ class TrainingData:
             stack = stack[chosen]
         return self._cut("mef", stack, size, gen)
 
-    def _cut(self, task: str, stack: np.ndarray, size: int, gen: Generator) -> Tensor:
-        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time; turned where up and down
-        mean nothing.
+    def _cut(
+        self,
+        task: str,
+        stack: np.ndarray,
+        size: int,
+        gen: Generator,
+        zoom: float = 1.8,
+        upright: tuple[str, ...] = ("ivf", "mef"),
+    ) -> Tensor:
+        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time, and turned.
+
+        zoom: largest scale, of natural images as large as they go. upright: tasks whose images are not turned.
         """
         h, w = stack.shape[1:]
         scale = 1.0
         if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
-            scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, 1.8, gen)
+            scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, zoom, gen)
         take = min(int(size * scale), h, w)
         top, left = integer(0, h - take, gen), integer(0, w - take, gen)
         x = torch.from_numpy(stack[:, top : top + take, left : left + take].astype(np.float32) / 255)
@@ -184,7 +181,7 @@ class TrainingData:
             x = F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
         if uniform(0, 1, gen) < 0.5:
             x = x.flip(-1)
-        turns = integer(0, 3, gen) if task not in ("ivf", "mef") else 0
+        turns = integer(0, 3, gen) if task not in upright else 0
         return torch.rot90(x, turns, (-2, -1))
 
     def varied_batch(self, task: str, count: int, n: int, size: int, gen: Generator) -> Batch:
