@@ -161,27 +161,55 @@ def lit_mask(sources: Tensor) -> Tensor:
     return ((visible - infrared - 0.08) / 0.15).clamp(0, 1) * ((visible - 0.58) / 0.16).clamp(0, 1)
 
 
-def _regional(fused: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error under a mask on Gaussian levels 0 to 3, and of the contrast against what is around (level 1
-    less 4).
+def local_mask(sources: Tensor, statistics: Tensor) -> Tensor:
+    """Soft mask (B, H, W) of what infrared (source 0) shows brighter than its surroundings of some 16 pixels by 0.5 to
+    1.5 deviations of its whole image, where it is about as bright as visible or brighter: also men who are small, or
+    no hotter than a warm wall elsewhere.
+
+    statistics (B, 2, 2): mean and deviation of the whole images.
     """
-    wrong, levels = gaussian_pyramid((fused - target)[:, None], 4), gaussian_pyramid(mask[:, None], 4)
-    total = fused.new_zeros(())
+    infrared, visible = sources.unbind(1)
+    levels = gaussian_pyramid(infrared[:, None], 4)
+    around = F.interpolate(levels[4], infrared.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    smooth = F.interpolate(levels[1], infrared.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    above = (smooth - around) / (statistics[:, 0, 1, None, None] + 0.02) - 0.5
+    return above.clamp(0, 1) * ((infrared - visible + 0.02) / 0.12).clamp(0, 1)
+
+
+def _level_error(wrong: list[Tensor], masks: list[Tensor]) -> Tensor:
+    """Mean absolute error under a mask on Gaussian levels 0 to 3."""
+    total = wrong[0].new_zeros(())
     for level, share in ((0, 0.5), (1, 0.5), (2, 1.0), (3, 1.0)):
-        total = total + share * (levels[level] * wrong[level].abs()).mean() / (levels[level].mean() + 0.01)
+        total = total + share * (masks[level] * wrong[level].abs()).mean() / (masks[level].mean() + 0.01)
+    return total / 3
+
+
+def _lost_contrast(wrong: list[Tensor], masks: list[Tensor]) -> Tensor:
+    """What is missing under a mask of the contrast against what is around: level 1 less level 4."""
     around = F.interpolate(wrong[4], wrong[1].shape[-2:], mode="bilinear", align_corners=False)
-    contrast = F.relu(around - wrong[1])  # less contrast than the target has
-    return total / 3 + 2 * (levels[1] * contrast).mean() / (levels[1].mean() + 0.01)
+    return (masks[1] * F.relu(around - wrong[1])).mean() / (masks[1].mean() + 0.01)
 
 
 def hot(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
-    """Distance to infrared (source 0) where it shows a target, in level and in contrast, on several scales."""
-    return _regional(fused, sources[:, 0], hot_mask(sources, statistics))
+    """Distance to infrared (source 0) where it shows a target, in level and in contrast, on several scales.
+
+    The contrast also counts where infrared is brighter than what is around (`local_mask`).
+    """
+    wrong = gaussian_pyramid((fused - sources[:, 0])[:, None], 4)
+    mask = hot_mask(sources, statistics)
+    near = torch.maximum(mask, local_mask(sources, statistics))
+    masks, local = gaussian_pyramid(mask[:, None], 4), gaussian_pyramid(near[:, None], 4)
+    return _level_error(wrong, masks) + 2 * _lost_contrast(wrong, local)
 
 
 def lit(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
-    """Distance to visible (source 1) where it is lit, on several scales: white skies, lamps, road markings."""
-    return _regional(fused, sources[:, 1], lit_mask(sources))
+    """Distance to visible (source 1) where it is lit, on several scales: white skies, lamps, road markings.
+
+    The contrast has little weight, since it darkens what is beside a lit window.
+    """
+    wrong = gaussian_pyramid((fused - sources[:, 1])[:, None], 4)
+    masks = gaussian_pyramid(lit_mask(sources)[:, None], 4)
+    return _level_error(wrong, masks) + 0.4 * _lost_contrast(wrong, masks)
 
 
 # ---------------------------------------------------------------------- losses of the published unified networks

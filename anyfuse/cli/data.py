@@ -23,6 +23,8 @@ def pack(
 ) -> None:
     """Put luma of the image sets into one file, which training maps into memory."""
     from ..data.pack import pack as write
-    from ..training.recipes import WIDE
+    from ..training.recipes import VARIED, WIDE
 
-    print(f"wrote {write(data, WIDE, out, quality=quality, side=side)}")
+    known = {s.folders for s in WIDE}
+    sets = (*WIDE, *(s for s in VARIED if s.folders not in known))
+    print(f"wrote {write(data, sets, out, quality=quality, side=side)}")

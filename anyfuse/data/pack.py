@@ -4,7 +4,7 @@
     8 bytes       length of the header, little-endian
     header        JSON: quality, side, and per set its task, folders, digest of the original files, and images as
                   (offset, length, height, width)
-    images        one after the other; `length` = height x width means plain pixels
+    images        one after the other; `length` = height x width means plain pixels; class maps are PNG
 
 A packed set gives the same batches wherever it lies, and needs no reader of image files but Pillow.
 """
@@ -48,11 +48,11 @@ def pack(
     header: dict[str, Any] = {"quality": quality, "side": side, "sets": []}
     images: list[bytes] = []
 
-    def put(stack: np.ndarray) -> list[tuple[int, int, int, int]]:
+    def put(stack: np.ndarray, streets: bool) -> list[tuple[int, int, int, int]]:
         nonlocal place
         frames = []
-        for image in _shrink(stack, side):
-            images.append(_encode(image, quality))
+        for index, image in enumerate(stack if streets else _shrink(stack, side)):
+            images.append(_lossless(image) if streets and index else _encode(image, quality))
             frames.append((place, len(images[-1]), *image.shape))
             place += len(images[-1])
         return frames
@@ -62,8 +62,9 @@ def pack(
         held = data.validation.get(set_name(data_set), [])
         row: dict[str, Any] = {"task": data_set.task, "folders": list(data_set.folders)}
         row |= {"digest": data.manifest, "files": data.files}
-        row["train"] = [put(stack) for stack in data.train[data_set.task][0]]
-        row["validation"] = [put(stack) for stack in held]
+        streets = data_set.kind == "streets"
+        row["train"] = [put(stack, streets) for stack in data.train[data_set.task][0]]
+        row["validation"] = [put(stack, streets) for stack in held]
         header["sets"].append(row)
         name = ", ".join(data_set.folders)
         log(f"{name}: {len(row['train'])} to train on, {len(held)} held out, {place / 1e6:.1f} MB")
@@ -97,8 +98,6 @@ class PackedData(TrainingData):
 
         with ThreadPoolExecutor(threads) as pool:
             for data_set in sets:
-                if data_set.kind == "streets":
-                    raise FusionError(f"{data_set.folders[1]}: class maps are not packed; give the folder as --data")
                 packed = there.get((data_set.task, data_set.folders))
                 if packed is None:
                     raise FusionError(f"{path}: has no set {', '.join(data_set.folders)} of task '{data_set.task}'")
@@ -129,6 +128,13 @@ def _encode(image: np.ndarray, quality: int) -> bytes:
     Image.fromarray(image).save(buffer, "WEBP", quality=quality, method=6)
     small = buffer.getvalue()
     return small if len(small) < len(plain) else plain
+
+
+def _lossless(image: np.ndarray) -> bytes:
+    """PNG of class numbers."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _decode(data: memoryview, height: int, width: int) -> np.ndarray:

@@ -73,7 +73,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
-        sha256="c267a07d61b8c29e13281fc4a929dbfd8c64bc343989a9f466f71a53e4f8d527",
+        sha256="f873c052090a7286e19629b3f2fa17286bad73d4e2ab2e9d58b3b8178c05e4d6",
         trained_on=DEFAULT_DATA,
     ),
     "anyfuse-first": Spec(

@@ -279,7 +279,7 @@ def train_for(
     out, place = Path(out), torch.device(device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = False  # losses take variances from matrix products
     torch.backends.cudnn.benchmark = True
     model = build_model(recipe.model, recipe.config, training=True)
     data = build_data(model, recipe, data_root, out, device, log)
