@@ -131,7 +131,7 @@ class LoRAAdaLN(nn.Module):
         return (shared + self.up(self.down(condition)))[:, None, None].chunk(6, -1)
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig
     for the switches.
     """
