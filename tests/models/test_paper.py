@@ -12,8 +12,11 @@ from anyfuse.data.batches import Batch
 from anyfuse.models.base import FusionModel, parameter_counts
 from anyfuse.models.ditfuse.config import DiTFuseConfig
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
+from anyfuse.models.ditfuse.omnigen import OmniGenConfig
 from anyfuse.models.ditfuse.prompt import prompt
+from anyfuse.models.ditfuse.transformer import Transformer
 from anyfuse.models.mmaif.config import MMAIFConfig
+from anyfuse.models.mmaif.dit import DiT
 from anyfuse.models.mmaif.mmaif import MMAIF
 from anyfuse.models.tita.config import TITAConfig
 from anyfuse.models.tita.tita import TITA
@@ -30,6 +33,7 @@ from anyfuse.training.strategies.weighting import Strategy
 
 SOURCES = torch.rand(2, 2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 LATENTS = torch.randn(2, 3, 16, 8, 8, generator=torch.Generator().manual_seed(1))
+SDXL_LATENTS = LATENTS[:, :, :4]
 
 
 def trains_and_fuses(model: FusionModel, strategy: Strategy, batches: list[Batch], condition: object = None) -> None:
@@ -83,9 +87,13 @@ def test_mmaif(flow: bool) -> None:
     assert config.rope
     assert config.value_residual
     assert config.naf
+    assert type(MMAIF(config).dit) is DiT  # builds without the codec's weights
+    config = MMAIFConfig.paper(flow=flow, text=24, random_codec=True)
     torch.manual_seed(0)
-    model = MMAIF(replace(config, width=32, layers=2, heads=2, hidden=16, rank=4, random_codec=True))
+    model = MMAIF(replace(config, width=32, layers=2, heads=2, hidden=16, rank=4))
     assert model.dit.out_channels == 16
+    assert model.channels == 3
+    assert model.codec.encode(torch.rand(1, 3, 64, 64)).shape == (1, 16, 8, 8)
     assert not any(name.startswith("detail.") for name in model.state_dict())
     recipe = small("mmaif-tiny", options={})
     strategy = Latent(model, recipe, lambda plans: torch.ones(len(plans), 24))
@@ -104,6 +112,7 @@ def test_ditfuse() -> None:
     assert not (config.mix)
     assert (config.rope, config.branches, config.steps) == ("line", 3, 50)
     assert {k for k, v in asdict(config).items() if v != asdict(DiTFuseConfig())[k]} == {
+        "codec",
         "steps",
         "detail",
         "mask",
@@ -112,9 +121,13 @@ def test_ditfuse() -> None:
         "aligned",
         "mix",
     }
+    assert type(DiTFuse(config).dit) is Transformer  # builds without the codec's weights
+    config = DiTFuseConfig.paper(random_codec=True)
     torch.manual_seed(0)
-    model = DiTFuse(replace(config, width=32, layers=2, heads=2, hidden=48, steps=2, random_codec=True))
-    assert model.dit.out_channels == 16
+    model = DiTFuse(replace(config, width=32, layers=2, heads=2, hidden=48, steps=2))
+    assert model.dit.out_channels == 4
+    assert model.channels == 3
+    assert model.codec.encode(torch.rand(1, 3, 64, 64)).shape == (1, 4, 8, 8)
     assert model.mask_head is None
     every = torch.ones(2, dtype=torch.bool)
     batch = InstructBatch(
@@ -122,8 +135,8 @@ def test_ditfuse() -> None:
         SOURCES,
         SOURCES[:, :, 0],
         SOURCES.mean(1)[:, 0],
-        latents=LATENTS[:, :2],
-        goal=LATENTS[:, 2],
+        latents=SDXL_LATENTS[:, :2],
+        goal=SDXL_LATENTS[:, 2],
         has_images=every,
         classes=torch.full((2, 64, 64), -1),
         has_mask=~every,
@@ -135,9 +148,16 @@ def test_ditfuse() -> None:
 def test_untrained_ditfuse_gives_its_noise() -> None:
     """Without `mix` an untrained network predicts a velocity of 0, so its result is the noise it starts from."""
     torch.manual_seed(0)
-    model = DiTFuse(replace(DiTFuseConfig.paper(), width=32, layers=1, heads=2, hidden=48, random_codec=True)).eval()
-    latents: Tensor = LATENTS[:, :2]
+    model = DiTFuse(replace(DiTFuseConfig.paper(True), width=32, layers=1, heads=2, hidden=48)).eval()
+    latents: Tensor = SDXL_LATENTS[:, :2]
     with torch.no_grad():
-        result, guide = model.generate(latents, None, LATENTS[:, 2])
-    assert torch.equal(result, LATENTS[:, 2])
+        result, guide = model.generate(latents, None, SDXL_LATENTS[:, 2])
+    assert torch.equal(result, SDXL_LATENTS[:, 2])
     assert guide is None
+
+
+def test_omnigen() -> None:
+    """The full system needs its 3.8 billion weights; the mechanism is tested on a small one in test_omnigen.py."""
+    config = OmniGenConfig.paper()
+    assert (config.steps, config.branches, config.rank, config.alpha) == (50, 3, 8, 8)
+    assert (config.text_scale, config.image_scale, config.longest) == (2.0, 1.6, 1024)

@@ -65,6 +65,11 @@ class OmniGenConfig:
     negative: str = ""  # prompt of v_neg; empty: OmniGen's own, from diffusers
     dtype: str = "float32"  # float32 or bfloat16
 
+    @classmethod
+    def paper(cls) -> OmniGenConfig:
+        """The published system: OmniGen v1 with the adapter of `lora`, 50 steps, guidance 2.0 and 1.6. The defaults."""
+        return cls()
+
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise FusionError(f"steps {self.steps}: give 1 or more")
