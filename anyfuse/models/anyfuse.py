@@ -173,6 +173,7 @@ class Anyfuse(FusionModel):
     arity = (2, None)
     channels = 1
     carries_chroma = True
+    takes_statistics = True
     low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
@@ -322,10 +323,21 @@ class Anyfuse(FusionModel):
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
         return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
-    def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
-        """condition: in training on crops, mean and deviation (B, N, 2) of each source's whole image."""
+    def forward(
+        self,
+        sources: Tensor,
+        condition: None = None,
+        context: Context | None = None,
+        *,
+        statistics: Tensor | None = None,
+    ) -> Tensor:
+        """As FusionModel.
+
+        statistics: in training on crops, mean and deviation (B, N, 2) of the smooth luma of each source's whole image;
+            None: those of the sources themselves.
+        """
         sources = self._clean(sources)
-        fused, _, _ = self._fuse(sources, context, condition)
+        fused, _, _ = self._fuse(sources, context, statistics)
         luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
