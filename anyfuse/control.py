@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.25, 0.5, 1.0)
 
 STRENGTH_WORDS = {"slight": 0.25, "strong": 1.0}
-USUAL = 0.5
+DEFAULT_STRENGTH = 0.5
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 """CamVid's eleven classes (Brostow 2008, SegNet's grouping), in the order of their labels."""
@@ -157,7 +157,7 @@ class Control:
 
 def _restored(degradations: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
-        name + (f" {strength!r}" if strength != USUAL else "") + (f" {source}" if source != "all" else "")
+        name + (f" {strength!r}" if strength != DEFAULT_STRENGTH else "") + (f" {source}" if source != "all" else "")
         for name, where in degradations.items()
         for source, strength in where.items()
     ]

@@ -70,8 +70,8 @@ def measure(fused: Tensor, infrared: Tensor, visible: Tensor, boxes: list[list],
 
 def mean(values: Sequence[float]) -> str:
     """'mean (count)' without NaN."""
-    there = [v for v in values if not math.isnan(v)]
-    return f"{sum(there) / len(there):.2f} ({len(there)})" if there else "-"
+    numbers = [v for v in values if not math.isnan(v)]
+    return f"{sum(numbers) / len(numbers):.2f} ({len(numbers)})" if numbers else "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Found]:

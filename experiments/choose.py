@@ -219,8 +219,8 @@ def measure_colour(fuser: Fuser, paths: Sequence[Path]) -> dict[str, float]:
 
 def mean(values: Sequence[float]) -> float:
     """Without NaN; NaN of nothing."""
-    there = [v for v in values if not math.isnan(v)]
-    return sum(there) / len(there) if there else math.nan
+    numbers = [v for v in values if not math.isnan(v)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 def normalised(value: float, anchors: tuple[float, float]) -> float:

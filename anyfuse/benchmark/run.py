@@ -228,7 +228,7 @@ def bench(
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.failures = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
     methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
-    store.keep(methods.current)
+    store.retain(methods.current)
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")
         try:

@@ -49,7 +49,7 @@ def code_of(source: str) -> str:
     """The syntax tree of Python source as text; docstrings, comments and layout leave no trace, nor does Python's
     version.
     """
-    return _plain(ast.parse(source))
+    return _tree_text(ast.parse(source))
 
 
 @cache
@@ -57,12 +57,12 @@ def _source(module: str) -> str:
     return inspect.getsource(import_module(module))
 
 
-def _plain(node: object) -> str:
+def _tree_text(node: object) -> str:
     if isinstance(node, list):
-        return "[" + ",".join(_plain(n) for n in node if not _is_text(n)) + "]"
+        return "[" + ",".join(_tree_text(n) for n in node if not _is_text(n)) + "]"
     if isinstance(node, ast.AST):
         fields = ((k, v) for k, v in ast.iter_fields(node) if v is not None and v != [])
-        return f"{type(node).__name__}({','.join(f'{k}={_plain(v)}' for k, v in fields)})"
+        return f"{type(node).__name__}({','.join(f'{k}={_tree_text(v)}' for k, v in fields)})"
     return repr(node)
 
 

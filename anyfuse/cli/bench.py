@@ -71,7 +71,7 @@ def bench(
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
-    from ..benchmark.sections import USUAL, run_section
+    from ..benchmark.sections import DEFAULT_MODEL, run_section
 
     _check_belongs(
         section,
@@ -88,7 +88,7 @@ def bench(
             "--section takes one --data" if section else "give --data once; several folders are for --degraded"
         )
     if section is not None:
-        run_section(section, data[0], USUAL if models == CLASSICS else models, out, device=device, limit=limit)
+        run_section(section, data[0], DEFAULT_MODEL if models == CLASSICS else models, out, device=device, limit=limit)
         return
     failed = run_bench(
         data[0],

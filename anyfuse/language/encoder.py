@@ -100,11 +100,11 @@ class LanguageModel(nn.Module):
         vectors = self._with_meaning(vectors, [self.words.get(word, -1) for words in texts for word in words])
         mask = torch.tensor([[k < len(words) for k in range(longest)] for words in texts], device=device)  # (B, T)
         x = vectors.new_zeros(*mask.shape, self.config.width).masked_scatter(mask[..., None], vectors)
-        keep = mask[:, None].to(x.dtype)  # (B, 1, T)
-        x = torch.relu(self.widen(x)).transpose(1, 2) * keep  # (B, hidden, T)
-        x = x + torch.relu(self.near(x)) * keep
-        x = x + torch.relu(self.far(x)) * keep
-        mean = x.sum(2) / keep.sum(2).clamp_min(1)
+        valid = mask[:, None].to(x.dtype)  # (B, 1, T)
+        x = torch.relu(self.widen(x)).transpose(1, 2) * valid  # (B, hidden, T)
+        x = x + torch.relu(self.near(x)) * valid
+        x = x + torch.relu(self.far(x)) * valid
+        mean = x.sum(2) / valid.sum(2).clamp_min(1)
         vector = torch.tanh(self.join(torch.cat([mean, x.amax(2)], 1)))
         return self.tag_head(x.transpose(1, 2)), vector, self.label_head(vector)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..control import CLASSES, DEGRADATIONS, STRENGTH_WORDS, USUAL
+from ..control import CLASSES, DEFAULT_STRENGTH, DEGRADATIONS, STRENGTH_WORDS
 from ..errors import FusionError
 
 VERBS = ("remove", "keep", "segment", "fuse", "up", "down", "brighter", "darker", "touch")
@@ -283,7 +283,7 @@ def _strength(segment: Segment, place: int) -> float:
         after = [t for t in things if t > k]
         if (after[0] if after else things[-1]) == place:
             strengths.append(0.25 if light else STRENGTH_WORDS[item.tag])
-    return min(strengths, default=USUAL)
+    return min(strengths, default=DEFAULT_STRENGTH)
 
 
 def _repair(segment: Segment, request: Request) -> bool:
@@ -308,7 +308,9 @@ def _repair(segment: Segment, request: Request) -> bool:
         name = ends[segment.has("high")]
         if name not in DEGRADATIONS:
             raise cannot(segment.words)
-        strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+        strength = max(
+            (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
+        )
         request.degradations.setdefault(name, {})[segment.source or "all"] = strength
         return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
@@ -330,7 +332,7 @@ def _keep(segment: Segment, request: Request) -> bool:
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
             raise cannot(segment.words)
-        request.degradations.setdefault(fault, {})[segment.source or "all"] = USUAL
+        request.degradations.setdefault(fault, {})[segment.source or "all"] = DEFAULT_STRENGTH
         return True
     if segment.negated and quality in ("bright", "dark") and not things:
         things, quality = ["brightness"], ""
@@ -375,7 +377,9 @@ def _tone(segment: Segment, request: Request) -> bool:
     if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
-            strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+            strength = max(
+                (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
+            )
             request.degradations.setdefault(name, {})[segment.source] = strength
         else:
             _set_light(request, direction, segment.has("strong"), segment)

@@ -173,7 +173,7 @@ class Anyfuse(FusionModel):
     arity = (2, None)
     channels = 1
     carries_chroma = True
-    takes_statistics = True
+    takes_statistics = True  # `forward` has a keyword for those of whole images, for training on crops
     low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
@@ -314,8 +314,8 @@ class Anyfuse(FusionModel):
         if self.see is not None:
             planes, away = planes[:, :, :-1], torch.tanh(planes[:, :, -1:] / 2)
             luma = planes[:, :, :1]
-            seen = torch.cat([luma - 0.5, away, away.abs() * away], 2)
-            e = e + unflatten_set(self.see(flatten_set(seen).to(e.dtype)), e.shape[1])
+            inputs = torch.cat([luma - 0.5, away, away.abs() * away], 2)
+            e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]

@@ -64,10 +64,6 @@ class FusionModel(nn.Module):
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     restores: bool = False
     """Whether it takes degradations of its sources as a condition. Where a user names none, they are estimated."""
-    takes_statistics: ClassVar[bool] = False
-    """Whether `forward` has a keyword `statistics`: mean and deviation (B, N, 2) of each source's whole image, smoothed,
-    where training gives crops. In use `with_statistics` finds them.
-    """
     context_scale: ClassVar[int | None] = None
     context_halo: ClassVar[int | None] = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""

@@ -181,11 +181,11 @@ class Frozen(FrozenModule):
         self.freeze()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        def keep(x: Tensor) -> Tensor:
+        def without_widening(x: Tensor) -> Tensor:
             y = fn(x)
             return y.to(x.dtype) if y.element_size() > x.element_size() else y
 
-        return super()._apply(keep, recurse)
+        return super()._apply(without_widening, recurse)
 
 
 @dataclass

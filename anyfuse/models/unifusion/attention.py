@@ -111,7 +111,7 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(gate) * value)
 
 
-class Block(nn.Module):
+class RestormerBlock(nn.Module):
     """Attention to oneself, or with `cross` to others; then feed forward."""
 
     def __init__(self, width: int, heads: int, cross: bool = False) -> None:

@@ -94,7 +94,7 @@ BACKBONES: dict[str, Source] = {
 # ---------------------------------------------------------------------- the transformer
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     """Pre-norm attention and MLP, each with a learned scale per channel."""
 
     def __init__(self, c: VitConfig) -> None:
@@ -142,7 +142,7 @@ class Vit(nn.Module):
         if c.table:
             self.positions = nn.Parameter(torch.zeros(1, 1 + c.table**2, c.width))
         self.patch = nn.Conv2d(3, c.width, c.patch, c.patch)
-        self.blocks = nn.ModuleList([Block(c) for _ in range(c.depth)])
+        self.blocks = nn.ModuleList([VitBlock(c) for _ in range(c.depth)])
         self.norm = nn.LayerNorm(c.width, c.eps)
         self.initialise(0)
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..base import unflatten_set
-from .attention import Block
+from .attention import RestormerBlock
 from .config import UniFusionConfig
 
 
@@ -32,10 +32,10 @@ class Fusion(nn.Module):
         self.set = c.inputs == "set"
         sides = 1 if self.set else 2
         self.rounds = nn.ModuleList(
-            [nn.ModuleList(Block(c.width, c.heads, True) for _ in range(sides)) for _ in range(c.rounds)]
+            [nn.ModuleList(RestormerBlock(c.width, c.heads, True) for _ in range(sides)) for _ in range(c.rounds)]
         )
         self.join = nn.Conv2d(2 * c.width, c.width, 3, 1, 1)
-        self.refine = Block(c.width, c.heads)
+        self.refine = RestormerBlock(c.width, c.heads)
         self.narrow = nn.Conv2d(c.width, c.width // 2, 3, 1, 1)
         self.fold = 2 if c.half else 1
         self.out = nn.Conv2d(c.width // 2, 3 * self.fold**2, 3, 1, 1)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
 from .adapter import Adapter, RunningNorm
-from .attention import Attention, Block
+from .attention import Attention, RestormerBlock
 from .backbone import PAPER_MEAN, Backbone
 from .config import UniFusionConfig
 from .fusion import Fusion
@@ -149,4 +149,13 @@ def _without_backbone(module: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("backbone.")]
 
 
-__all__ = ["Adapter", "Attention", "Block", "Fusion", "Reconstructor", "RunningNorm", "UniFusion", "UniFusionConfig"]
+__all__ = [
+    "Adapter",
+    "Attention",
+    "Fusion",
+    "Reconstructor",
+    "RestormerBlock",
+    "RunningNorm",
+    "UniFusion",
+    "UniFusionConfig",
+]
