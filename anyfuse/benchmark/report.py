@@ -195,6 +195,7 @@ def pictures(result: Bench, count: int) -> str:
 
 
 def timing_table(result: Bench) -> str:
+    """Median, smallest and largest seconds an image of each method that fused in this run."""
     rows = "".join(
         f"<tr><td>{html.escape(m)}</td><td>{np.median(t):.4f}</td><td>{min(t):.4f}</td><td>{max(t):.4f}</td></tr>"
         for m, t in result.seconds.items()
@@ -211,7 +212,8 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     groups = ranked_groups(table.metrics, result.protocol.task)
     ranked, salient = groups["rank"], groups.get("seen", [])
     protocol: Protocol = result.protocol
-    failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
+    left_out = {**result.skipped, **result.failures}
+    failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in left_out.items())
     definitions = "".join(
         f"<tr><td>{m}</td><td>{ARROW[table.better[m]]}</td><td "
         f"style='text-align:left'>{html.escape(METRICS[m].source)}</td></tr>"

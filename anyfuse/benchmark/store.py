@@ -31,7 +31,7 @@ class Store:
         self.rows = {(r.image, r.method): r for r in rows}
 
     def retain(self, wanted: Callable[[Row], bool]) -> None:
-        """Drops the rows that are not wanted: those of a model whose weights, or an image whose content, has
+        """Drops the rows that are not wanted: those of a model whose code or weights, or an image whose content, has
         changed.
         """
         self.rows = {key: row for key, row in self.rows.items() if wanted(row)}

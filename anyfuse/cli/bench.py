@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Grey, Limit, Metrics, Quiet, Task
+from .options import Device, Grey, Limit, Metrics, Quiet, Task, complete_models
 
 CLASSICS = "anyfuse,laplacian,mertens,guided"
 
@@ -18,7 +18,10 @@ Data = Annotated[
         "the recipe's data sets, or one of them; may be repeated."
     ),
 ]
-Models = Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, separated by commas.")]
+Models = Annotated[
+    str,
+    typer.Option(help="Names, folders or LABEL=MODEL, separated by commas.", autocompletion=complete_models),
+]
 Out = Annotated[str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")]
 Fused = Annotated[list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")]
 InputPlanes = Annotated[

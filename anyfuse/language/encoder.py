@@ -24,7 +24,16 @@ from torch import Tensor, nn
 
 from ..control import CLASSES, DEGRADATIONS, STRENGTHS, TASKS, TONES, Control
 from ..errors import FusionError
-from ..weights import WEIGHTS_NAME, is_hub_id, load_state, package_folder, read_config, read_tensors, save_folder
+from ..weights import (
+    LOADING_ERRORS,
+    WEIGHTS_NAME,
+    is_hub_id,
+    load_state,
+    package_folder,
+    read_config,
+    read_tensors,
+    save_folder,
+)
 from .lexicon import tags
 from .tokens import tokenise
 
@@ -206,7 +215,7 @@ class TransformersEncoder:
             kind = AutoConfig.from_pretrained(source).model_type
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
             self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(source)
-        except Exception as error:
+        except LOADING_ERRORS as error:
             reason = " ".join(str(error).split())[:160]
             raise FusionError(
                 f"text encoder '{source}' could not be loaded ({reason}); check the folder or hub id"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from ..control import DEFAULT_STRENGTH, SUBTASKS, TONES, Control, _known
+from ..control import DEFAULT_STRENGTH, SUBTASKS, TONES, Control, check_known
 from ..errors import FusionError
 
 
@@ -98,7 +98,7 @@ def _fusion(body: str) -> Control:
 def _control(body: str) -> Control:
     words = re.findall(r"[^\s<>,]+", body.upper())
     for word in words:
-        _known("tone", word, TONES)
+        check_known("tone", word, TONES)
     if not words:
         raise FusionError(f"[CONTROL] says nothing: add one of {', '.join(TONES)}")
     return Control(tone=tuple(words))

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from ...control import Control
 from ...errors import FusionError
-from ...weights import is_hub_id, read_tensors
+from ...weights import LOADING_ERRORS, is_hub_id, read_tensors
 from ..base import Context, FusionModel, flatten_set
 from ..frozen import FrozenModule
 from .prompt import check, full_prompt, ignored, image_tag
@@ -422,7 +422,7 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
         transformer = OmniGenTransformer2DModel.from_pretrained(c.source, subfolder="transformer", **given)
         vae = AutoencoderKL.from_pretrained(c.source, subfolder="vae", **given)
         tokenizer = AutoTokenizer.from_pretrained(c.source, subfolder="tokenizer")
-    except Exception as error:
+    except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"OmniGen could not be had from {c.source} ({first}); give a complete folder") from None
     return transformer.to(dtype), vae.to(dtype), tokenizer

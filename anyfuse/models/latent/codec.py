@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from ...errors import FusionError
 from ...weights import (
     CONFIG_NAME,
+    LOADING_ERRORS,
     WEIGHTS_NAME,
     cache_folder,
     fingerprint,
@@ -41,6 +42,7 @@ from ...weights import (
     load_state,
     package_folder,
     save_folder,
+    store_in_cache,
 )
 from ..frozen import FrozenModule
 
@@ -325,7 +327,7 @@ def from_diffusers(name: str) -> nn.Module:
         net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None)
     except FusionError:
         raise
-    except Exception as error:
+    except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"codec {name}: could not be had from {place} ({first}); put it into {cached}") from None
     channels = net.config.latent_channels
@@ -366,3 +368,37 @@ def save_tiny(net: TinyCodec, folder: Path) -> None:
     """Writes config.json and model.safetensors, float16."""
     state = {k: v.half() for k, v in net.state_dict().items()}
     save_folder(folder, {"system": "TinyCodec", **asdict(net.config)}, state)
+
+
+def codec_places() -> dict[str, str]:
+    """Name of each known codec -> its folder, 'hub: ID', or 'not here; ' and how to get it."""
+    places = {}
+    for name, source in CODECS.items():
+        folder = cache_folder() / f"codec-{name}"
+        try:
+            if source.hub is None:
+                places[name] = str(find_folder(name))
+            else:
+                places[name] = str(folder) if folder.is_dir() else f"hub: {source.hub}"
+        except FusionError as error:
+            places[name] = f"not here; {str(error).partition(': ')[2]}"
+    return places
+
+
+def install_codec(name: str, folder: str | Path) -> Path:
+    """Puts a codec that was trained here into the cache, under its name; returns the folder there.
+
+    Args:
+        name: `tiny`; the others are not made here.
+        folder: with config.json and model.safetensors.
+
+    Raises:
+        FusionError: another name, weights of another shape, or a cache that cannot be written.
+    """
+    if name != "tiny":
+        raise FusionError(
+            f"codec {name} is not installed from a folder; put its folder into the cache yourself, or use tiny"
+        )
+    net = TinyCodec(TinyConfig())
+    load_tiny(net, Path(folder))
+    return store_in_cache(lambda target: save_tiny(net, target), "codec-tiny")

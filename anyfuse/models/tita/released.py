@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ...errors import FusionError
+from ...weights import LOADING_ERRORS
 from .tita import BRANCHES, TITA, TITAConfig
 
 NAMES: dict[str, str] = {
@@ -144,7 +145,7 @@ def load_released(path: str | Path, config: TITAConfig | None = None, names: Map
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except LOADING_ERRORS as error:
         raise FusionError(f"{path}: not a checkpoint of tensors ({type(error).__name__})") from None
     for key in ("params_ema", "params", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
