@@ -1,6 +1,6 @@
 """How much of the contrast of boxed people, vehicles and lamps a result keeps, by the size of the person.
 
-    python experiments/boxes.py anyfuse maximum average runs/one --data ../shared/data/train
+    python experiments/boxes.py anyfuse maximum average runs/one --data $ANYFUSE_DATA/train
 
 The boxes of tests/data/boxes.json were drawn by hand on pairs of the training sets (`held` counts those that training
 holds out, every tenth file); no threshold is in them. Contrast: the middle of the box less its ring, fused over

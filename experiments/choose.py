@@ -1,6 +1,6 @@
 """The stated score by which weights are chosen, on held-out training scenes, the worst camera first.
 
-    python experiments/choose.py anyfuse maximum runs/one runs/two --data ../shared/data/train
+    python experiments/choose.py anyfuse maximum runs/one runs/two --data $ANYFUSE_DATA/train
 
 Never on the test folders. Each set is a camera or a task of its own; every tenth file of it is held out by training,
 and only those are measured, on luma, 8 bit, at most 640x512 pixels from the middle (colour of exposures: whole, shown

@@ -11,6 +11,7 @@ there as here; cross attention has `q` and `kv`, which are joined.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def load_released(path: str | Path, config: TITAConfig | None = None, names: Map
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except LOADING_ERRORS as error:
+    except (*LOADING_ERRORS, AssertionError, struct.error) as error:  # torch.load unpickles before it checks
         raise FusionError(f"{path}: not a checkpoint of tensors ({type(error).__name__})") from None
     for key in ("params_ema", "params", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state
