@@ -1,3 +1,5 @@
+"""Images in memory as frames and back: arrays, Pillow images, tensors."""
+
 from __future__ import annotations
 
 import os

@@ -33,10 +33,12 @@ class Item:
 
     @property
     def kind(self) -> str:
+        """The tag before its colon: deg, class, quality, ..."""
         return self.tag.partition(":")[0]
 
     @property
     def name(self) -> str:
+        """The tag after its colon; '' where it has none."""
         return self.tag.partition(":")[2]
 
 
@@ -53,25 +55,29 @@ class Request:
 
 @dataclass
 class Segment:
+    """A part of a sentence with one verb at most."""
+
     items: list[Item] = field(default_factory=list)
-    hard: bool = False
-    verb: str = ""
+    hard: bool = False  # it begins a statement, so it takes over no action
+    verb: str = ""  # one of VERBS or 'fix'; '': none
     negated: bool = False
-    action: str = ""
-    first_of_list: bool = True
-    source: str = ""
-    trailing: bool = False
-    colour: str | None = None
-    made: bool = False
+    action: str = ""  # what it does, see `_actions`
+    first_of_list: bool = True  # False: it goes on with the action of the segment before
+    source: str = ""  # that it speaks of; '': all
+    trailing: bool = False  # the source stands behind the things
+    colour: str | None = None  # of the classes to segment
 
     def of(self, *kinds: str) -> list[Item]:
+        """The items of these kinds, in their order."""
         return [item for item in self.items if item.kind in kinds]
 
     def has(self, *kinds: str) -> bool:
+        """Whether there is an item of one of these kinds."""
         return bool(self.of(*kinds))
 
     @property
     def words(self) -> str:
+        """The text, without what separates segments."""
         return " ".join(item.text for item in self.items)
 
 

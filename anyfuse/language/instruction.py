@@ -1,3 +1,5 @@
+"""An instruction in words, in tags or in both -> Control."""
+
 from __future__ import annotations
 
 import re

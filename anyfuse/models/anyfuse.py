@@ -142,6 +142,7 @@ class Head(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, C, h, w) -> logits and residuals, (B, N, K, h, w) each"""
         parts = x.unbind(1)
         if self.normalised:
             size = reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)

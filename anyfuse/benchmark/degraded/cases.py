@@ -55,18 +55,16 @@ SETS = {"ivif-roadscene": "ivf", "mef-mefb": "mef", "mff-mfifb": "mff"}
 
 @dataclass(frozen=True)
 class Case:
-    """One degraded pair. kind: the operation, 'combined' or 'clean'. plans: what is done to each source, infrared or
-    the first folder first. wrong: the same with other operations, for what a wrong instruction does.
-    """
+    """One degraded pair."""
 
-    name: str
-    data: str
-    task: str
-    pair: str
-    kind: str
-    seed: int
-    plans: tuple[DegradationPlan, ...]
-    wrong: tuple[DegradationPlan, ...]
+    name: str  # of the case, used for its files
+    data: str  # folder of the data set
+    task: str  # ivf, mef or mff
+    pair: str  # file stem
+    kind: str  # the operation, 'combined' or 'clean'
+    seed: int  # of the operations' draws
+    plans: tuple[DegradationPlan, ...]  # what is done to each source, infrared or the first folder first
+    wrong: tuple[DegradationPlan, ...]  # the same with other operations, for what a wrong instruction does
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class DegradedBench:
 
     @property
     def methods(self) -> list[str]:
+        """Rows of the table, in the order in which they were scored."""
         return list(dict.fromkeys(score.method for score in self.scores))
 
     def mean(self, method: str, kind: str = "", task: str = "") -> tuple[float, float, int]:

@@ -87,10 +87,12 @@ class ExtendedTransformer(Transformer):
         super().__init__(c, latent, latent * (4 if c.mix else 1) + (c.guide if c.detail else 0))
 
     def embeddings(self, patch: int) -> None:
+        """Also the map of `aligned`: both images' latents at a place -> token."""
         super().embeddings(patch)
         self.align = nn.Linear(2 * patch, self.config.width, bias=False) if self.config.aligned else None
 
     def extras(self, latents: Tensor | None, has_images: Tensor | None) -> Extras:
+        """Draws the positions of a batch in training, and computes what `aligned` and `mix` need."""
         shift, stretch = draw_grid(self.config.stretch) if self.training else ((0, 0), 1.0)
         local = None
         if self.align is not None and latents is not None:
@@ -101,30 +103,36 @@ class ExtendedTransformer(Transformer):
         return Extras(local, latents, shift, stretch)
 
     def fixed_positions(self, size: tuple[int, int], extras: Extras) -> Tensor:
+        """(h*w, D), of a window that training shifts."""
         return sincos(*size, self.config.width, extras.shift)
 
     def positions(
         self, token_types: Tensor, size: tuple[int, int], words: int, valid: Tensor, extras: Extras
     ) -> Tensor:
+        """(1 or B, T, 3): along the sequence, or with rope 'grid' slot, row and column."""
         if self.config.rope == "line":
             return super().positions(token_types, size, words, valid, extras)
         return grid_positions(token_types, size, words, extras.stretch)
 
     def target_positions(self, token_types: Tensor, size: tuple[int, int], condition: Condition) -> Tensor:
+        """As `positions`, of time and target alone."""
         if self.config.rope == "line":
             return super().target_positions(token_types, size, condition)
         return grid_positions(token_types, size, 0, condition.extras.stretch)
 
     def angles(self, positions: Tensor) -> Tensor:
+        """(1 or B, T, d/2), of the sequence or of the grid."""
         if self.config.rope == "line":
             return super().angles(positions)
         return grid_angles(positions, self.config.width // self.config.heads)
 
     def target_tokens(self, x: Tensor, extras: Extras) -> Tensor:
+        """(B, tokens, D), with the images' latents at their place."""
         y = super().target_tokens(x, extras)
         return y if extras.local is None else y + extras.local
 
     def predict(self, output: Tensor, tokens: Tensor, x: Tensor, t: Tensor, extras: Extras) -> Velocity:
+        """The velocity, or with `mix` that to the shares of the latents; and the guide of the detail path."""
         c, n = self.config, self.latent
         v = output[:, :n]
         if c.mix:

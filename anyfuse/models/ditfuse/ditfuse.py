@@ -71,6 +71,7 @@ class DiTFuse(LatentModel):
         return None if control.empty else control
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return ditfuse_prompt.ignored(control)
 
     # ------------------------------------------------------------------ the flow
@@ -172,6 +173,7 @@ class DiTFuse(LatentModel):
         return {f"mask {name}": mask for name, mask in self.masks(sources, classes).items()}
 
     def check_explains(self, condition: Control | None = None) -> None:
+        """Raises FusionError where the condition names no class: masks are all that there is to explain."""
         if condition is None or not condition.segment:
             raise FusionError(
                 "DiTFuse explains the classes that it segments: add --say 'highlight the cars', or leave --explain out"

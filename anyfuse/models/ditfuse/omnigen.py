@@ -255,6 +255,7 @@ class OmniGen(FusionModel):
         return None if control.empty else control
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return ignored(control)
 
     # ------------------------------------------------------------------ codec

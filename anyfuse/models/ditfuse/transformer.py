@@ -72,6 +72,7 @@ class SwiGLU(nn.Module):
         self.leave = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)"""
         gate, up = self.enter(x).chunk(2, -1)
         return self.leave(F.silu(gate) * up)
 

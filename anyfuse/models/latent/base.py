@@ -62,6 +62,7 @@ class LatentModel(FusionModel):
         return (rms / rms.mean())[None, :, None, None]
 
     def prepare(self) -> None:
+        """Reads the codec's weights; FusionError where they are not there."""
         self.codec.load()
 
     def mark(self) -> None:

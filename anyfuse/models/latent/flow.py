@@ -1,3 +1,9 @@
+"""Flow matching in latents: x_t = (1 - t) noise + t result, and what both latent systems do with it.
+
+Origin: flow and loss as in Lipman et al. 2022 (arXiv 2210.02747) and Liu et al. 2022 (arXiv 2209.03003); shares of
+latents: ours. Licence: Apache-2.0.
+"""
+
 from __future__ import annotations
 
 import torch

@@ -26,6 +26,7 @@ class ExtendedDiT(DiT):
         super().__init__(c, latent, latent * (1 + inputs if c.mix else 1) + (c.guide if c.detail else 0))
 
     def forward(self, latents: Tensor, time: Tensor | None = None, text: Tensor | None = None) -> Predicted:
+        """As DiT, with shares of the latents and the guide of the detail path."""
         c, n = self.config, self.latent
         output, balance, load = self.transform(latents, time, text)
         guide = output[:, self.out_channels - c.guide :] if c.detail else None
@@ -38,6 +39,7 @@ class ExtendedDiT(DiT):
         return Predicted(result, guide, balance, load)
 
     def stretch(self) -> float:
+        """1; in training drawn from 1 to the configuration's, evenly in the logarithm."""
         return self.config.stretch ** float(torch.rand(())) if self.training else 1.0
 
 

@@ -31,7 +31,9 @@ class MMAIFConfig:
     steps: int = 4  # Euler steps of the flow
     detail: bool = True  # ours: mix the sources' pyramids into the decoded image (latent/detail.py)
     guide: int = 16  # ours: channels that the transformer gives to that path
-    mend: bool = False  # ours: classical restoration in that path (classical_restore.py); needs detail and text 31
+    # ours: classical restoration in that path (classical_restore.py); needs detail and text 31. The name stands in
+    # config.json of shipped weights
+    mend: bool = False
     mix: bool = True  # ours: predict shares of the latents, and what is added; False: the latents or the velocity
     moe: bool = True  # experts; False: one GLU of the same cost (ablation)
     rope: bool = True  # rotary positions (ablation)

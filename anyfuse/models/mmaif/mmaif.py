@@ -101,6 +101,7 @@ class MMAIF(LatentModel):
         return instruction_vector(control, order)[None] if self.restores else None
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return [f"the request to keep {thing} has no effect with MMAIF" for thing in control.keep]
 
 

@@ -49,6 +49,7 @@ class TITA(TITANetwork, FusionModel):
         self.stored_bytes = 4 * cfg.channels + 8
 
     def global_features(self, sources: Tensor) -> Tensor:
+        """Means of the features over 8x8 pixels, (B, 2, C, H/8, W/8), A's first."""
         x = torch.stack(self._features(sources), 1)  # (B, 2, H, W, C)
         x = x.unflatten(2, (-1, WINDOW)).unflatten(4, (-1, WINDOW)).mean((3, 5))
         return x.movedim(-1, 2).float()

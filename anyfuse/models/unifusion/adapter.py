@@ -31,6 +31,7 @@ class RunningNorm(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
         if self.training:
             assert self.running_mean is not None
             assert self.running_var is not None
@@ -61,6 +62,7 @@ class UpConv(nn.Module):
         self.norm = make_norm(norm, cout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, h, w) -> (B, cout, 2h, 2w), or (B, cout, h, w) without `up`"""
         if self.up:
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return F.relu(self.norm(self.conv(x)))

@@ -113,12 +113,16 @@ class UniFusion(FusionModel):
         return image if self.channels == 3 else image.mean(1, keepdim=True)
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, 1 or 3, H, W) in [0, 1], sides multiples of 16 -> fused (B, C, H, W), clamped outside of
+        training
+        """
         fused = self.decode(self.encode(sources, self.observe(sources)))
         return fused if self.training else fused.clamp(0, 1)
 
     # ------------------------------------------------------------------ weights
 
     def prepare(self) -> None:
+        """Reads the backbone's weights; FusionError where they are not there."""
         self.backbone.load()
 
     def load_weights(self, path: str | Path) -> None:
@@ -134,6 +138,7 @@ class UniFusion(FusionModel):
             )
 
     def accepts(self, key: str) -> bool:
+        """Passes over reconstructors where this model has none."""
         return bool(self.reconstructors) or not key.startswith("reconstructors.")
 
     def _print(self) -> Tensor:
@@ -141,6 +146,7 @@ class UniFusion(FusionModel):
 
 
 def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W), laid out with the channels last."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
