@@ -104,9 +104,9 @@ def read(items: list[Item]) -> Request:
         fusing |= segment.action == "fuse"
         _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
     _fusion(segments, request)
-    for keep in request.keep:
-        if keep in request.degradations:
-            raise FusionError(f"'{keep}' is to be kept and to be removed: ask for one of the two")
+    for name in request.keep:
+        if name in request.degradations:
+            raise FusionError(f"'{name}' is to be kept and to be removed: ask for one of the two")
     if (
         items
         and not fusing

@@ -51,13 +51,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, x: Tensor, turn: Rotary, mask: Tensor | None, before: KeysValues | None
+        self, x: Tensor, rotation: Rotary, mask: Tensor | None, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
         """x (B, T, D), keys and values of tokens before -> result (B, T, D), keys and values of these alone (B, heads,
         T, d)
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, own = rotate(q, turn), (rotate(k, turn), v)
+        q, own = rotate(q, rotation), (rotate(k, rotation), v)
         k, v = own if before is None else (torch.cat([b, o], 2) for b, o in zip(before, own, strict=True))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2)), own
@@ -87,10 +87,10 @@ class Layer(nn.Module):
         self.glu = SwiGLU(width, hidden)
 
     def forward(
-        self, x: Tensor, turn: Rotary, mask: Tensor | None = None, before: KeysValues | None = None
+        self, x: Tensor, rotation: Rotary, mask: Tensor | None = None, before: KeysValues | None = None
     ) -> tuple[Tensor, KeysValues]:
         """As Attention."""
-        y, own = self.attention(self.norm1(x), turn, mask, before)
+        y, own = self.attention(self.norm1(x), rotation, mask, before)
         x = x + y
         return x + self.glu(self.norm2(x)), own
 
@@ -231,7 +231,7 @@ class Transformer(nn.Module):
         return F.pad(order[..., None].float(), (0, 2))
 
     def angles(self, positions: Tensor) -> Tensor:
-        """(1 or B, T, d/2): by how much the channels of a head turn, d channels of a head."""
+        """(1 or B, T, d/2): angles by which the d channels of a head are turned."""
         return line_angles(positions, self.config.width // self.config.heads)
 
     def target_tokens(self, x: Tensor, extras: Any) -> Tensor:
@@ -259,10 +259,10 @@ class Transformer(nn.Module):
         positions = self.positions(token_types, size, ids.shape[1], valid, extras)
         unpadded = bool(valid.all())
         mask = attention_mask(token_types[:count], None if unpadded else valid[:, :count])
-        turn = self._rotary(positions[:, :count], x)
+        rotation = self._rotary(positions[:, :count], x)
         cache = []
         for layer in self.layers:
-            x, own = layer(x, turn, mask)
+            x, own = layer(x, rotation, mask)
             cache.append(own)
         start = valid[:, :count].sum(1)
         return Condition(cache, None if unpadded else valid[:, :count], start, extras)
@@ -278,9 +278,9 @@ class Transformer(nn.Module):
             valid = torch.ones(1, before, dtype=torch.bool, device=x.device)
         earlier = valid[:, None, None].expand(-1, -1, 1 + count, -1)
         mask = torch.cat([earlier, attention_mask(token_types).expand(len(valid), -1, -1, -1)], -1)
-        turn = self._rotary(self.target_positions(token_types, size, condition), y)
-        for layer, known in zip(self.layers, condition.cache, strict=True):
-            y, _ = layer(y, turn, mask, known)
+        rotation = self._rotary(self.target_positions(token_types, size, condition), y)
+        for layer, cached in zip(self.layers, condition.cache, strict=True):
+            y, _ = layer(y, rotation, mask, cached)
         return self.finish(y[:, 1:], x, t, condition.extras)
 
     def velocity_full(
@@ -292,9 +292,9 @@ class Transformer(nn.Module):
         before, token_types, valid = self.sequence(ids, latents, size, has_images, extras)
         y = torch.cat([before, self.target(x, t, extras)], 1)
         mask = attention_mask(token_types, None if bool(valid.all()) else valid)
-        turn = self._rotary(self.positions(token_types, size, ids.shape[1], valid, extras), y)
+        rotation = self._rotary(self.positions(token_types, size, ids.shape[1], valid, extras), y)
         for layer in self.layers:
-            y, _ = layer(y, turn, mask)
+            y, _ = layer(y, rotation, mask)
         return self.finish(y[:, before.shape[1] + 1 :], x, t, extras)
 
     def _rotary(self, positions: Tensor, like: Tensor) -> Rotary:

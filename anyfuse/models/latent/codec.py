@@ -330,7 +330,7 @@ def from_diffusers(name: str) -> nn.Module:
         raise
     except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FusionError(f"codec {name}: could not be had from {place} ({first}); put it into {cached}") from None
+        raise FusionError(f"codec {name}: could not be loaded from {place} ({first}); put it into {cached}") from None
     channels = net.config.latent_channels
     blocks = len(
         getattr(net.config, "block_out_channels", None) or getattr(net.config, "decoder_block_out_channels", None) or ()

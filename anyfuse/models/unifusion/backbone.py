@@ -282,7 +282,7 @@ def find_folder(name: str) -> Path:
         return from_hub(hub)
     except FusionError as error:
         own = "" if known is None else f"; put config.json and model.safetensors into {cache_folder() / name}, or"
-        raise FusionError(f"backbone {name}: {hub} could not be had ({error}){own} use another --model") from None
+        raise FusionError(f"backbone {name}: {hub} could not be loaded ({error}){own} use another --model") from None
 
 
 def backbone_places() -> dict[str, str]:
