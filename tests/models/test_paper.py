@@ -6,15 +6,18 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from anyfuse.control import Control
 from anyfuse.data.batches import Batch
 from anyfuse.models.base import FusionModel, parameter_counts
+from anyfuse.models.ditfuse.additions import ExtendedTransformer
 from anyfuse.models.ditfuse.config import DiTFuseConfig
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
 from anyfuse.models.ditfuse.omnigen import OmniGenConfig
-from anyfuse.models.ditfuse.prompt import prompt
+from anyfuse.models.ditfuse.prompt import encode, prompt
 from anyfuse.models.ditfuse.transformer import Transformer
+from anyfuse.models.mmaif.additions import ExtendedDiT
 from anyfuse.models.mmaif.config import MMAIFConfig
 from anyfuse.models.mmaif.dit import DiT
 from anyfuse.models.mmaif.mmaif import MMAIF
@@ -154,6 +157,38 @@ def test_untrained_ditfuse_gives_its_noise() -> None:
         result, guide = model.generate(latents, None, SDXL_LATENTS[:, 2])
     assert torch.equal(result, SDXL_LATENTS[:, 2])
     assert guide is None
+
+
+def test_additions_that_are_all_off_change_nothing() -> None:
+    """Our networks build on the papers': the same keys, and the same numbers where nothing is added."""
+    torch.manual_seed(0)
+    mmaif = replace(MMAIFConfig.paper(flow=True, text=24), width=32, layers=2, heads=2, hidden=16, rank=4)
+    own, paper = ExtendedDiT(mmaif).eval(), DiT(mmaif).eval()
+    shake(own)
+    paper.load_state_dict(own.state_dict())
+    x, t, text = torch.randn(2, 48, 8, 8), torch.tensor([0.2, 0.7]), torch.randn(2, 24)
+    with torch.no_grad():
+        assert torch.equal(own(x, t, text).latents, paper(x, t, text).latents)
+    ditfuse = replace(DiTFuseConfig.paper(), width=32, layers=2, heads=2, hidden=48)
+    ours, theirs = ExtendedTransformer(ditfuse, 4).eval(), Transformer(ditfuse, 4).eval()
+    shake(ours)
+    theirs.load_state_dict(ours.state_dict())
+    ids = encode([prompt(), prompt(Control(tone=("LIGHT+",)))])
+    x, latents = torch.randn(2, 4, 8, 8), SDXL_LATENTS[:, :2]
+    with torch.no_grad():
+        velocities = [net.velocity_full(ids, latents, x, t).latents for net in (ours, theirs)]
+        cached = [
+            net.velocity_cached(x, t, net.encode_condition(ids, latents, (4, 4))).latents for net in (ours, theirs)
+        ]
+    assert torch.equal(*velocities)
+    assert torch.equal(*cached)
+
+
+def shake(net: nn.Module) -> None:
+    """So that no weight is 0."""
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
 
 
 def test_omnigen() -> None:

@@ -66,7 +66,7 @@ class DegradedBench:
 
     recipe: CaseList
     scores: list[Score] = field(default_factory=list)
-    origins: dict[str, str] = field(default_factory=dict)  # method -> hash of its weights
+    origins: dict[str, str] = field(default_factory=dict)  # method -> hash of its code and weights
     failures: dict[str, str] = field(default_factory=dict)  # case -> reason
     conditions: dict[str, dict[str, str]] = field(default_factory=dict)  # case -> method -> tags of its instruction
 
