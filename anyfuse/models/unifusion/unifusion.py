@@ -9,8 +9,8 @@ Weights of the trained part: Apache-2.0; of the backbone: see backbone.py.
     reconstruction.py  lower level: each input again from its adapter's output; trains phi (adapters, reconstructors)
     fusion.py          upper level: paired cross blocks and a decoder (theta). Attention is between channels and sums
                        over all pixels, so a pixel depends on the whole image: it cannot be tiled (halo None)
+    additions.py       ours: luma in and out, other norms, fusion at half size, one adapter for all, sets of inputs
 
-Ours: luma in and out, other norms, fusion at half size, one adapter for all, sets of any number of inputs.
 docs/systems/unifusion.md says what differs and why.
 """
 
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
-from .adapter import Adapter, RunningNorm
+from .adapter import Adapter
+from .additions import RunningNorm, SetFusion
 from .attention import Attention, RestormerBlock
 from .backbone import PAPER_MEAN, Backbone
 from .config import UniFusionConfig
@@ -61,7 +62,7 @@ class UniFusion(FusionModel):
         self.backbone = Backbone(c.backbone, random=c.random_backbone, scaled=c.scaled)
         copies = 2 if c.inputs == "two" else 1
         self.adapters = nn.ModuleList([Adapter(c, self.backbone.width) for _ in range(copies)])
-        self.fusion = Fusion(c)
+        self.fusion = SetFusion(c) if c.inputs == "set" else Fusion(c)
         self.reconstructors = nn.ModuleList([Reconstructor(c) for _ in range(copies)] if c.reconstructors else [])
         self.register_buffer("mean", torch.tensor(PAPER_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("backbone_print", torch.zeros(8, dtype=torch.uint8))
