@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.25, 0.5, 1.0)
 
 STRENGTH_WORDS = {"slight": 0.25, "strong": 1.0}
-USUAL = 0.5
+DEFAULT_STRENGTH = 0.5
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 """CamVid's eleven classes (Brostow 2008, SegNet's grouping), in the order of their labels."""
@@ -90,26 +90,26 @@ class Control:
         object.__setattr__(self, "tone", tuple(sorted(self.tone, key=lambda t: t[0] != "L")))
         object.__setattr__(self, "keep", tuple(sorted(self.keep)))
         if self.task is not None:
-            _known("task", self.task, TASKS)
+            check_known("task", self.task, TASKS)
         for name, where in whole.items():
-            _known("degradation", name, DEGRADATIONS)
+            check_known("degradation", name, DEGRADATIONS)
             for source, strength in where.items():
-                _known("source", source, SOURCES)
+                check_known("source", source, SOURCES)
                 if not 0 <= strength <= 1:
                     raise FusionError(f"strength {strength} of {name} is not in [0, 1]")
         for tone in self.tone:
-            _known("tone", tone, TONES)
+            check_known("tone", tone, TONES)
         if len({tone.rstrip("+-") for tone in self.tone}) < len(self.tone):
             raise FusionError(f"{', '.join(self.tone)}: give one of LIGHT and one of CONTRAST at most")
         for name, colour in self.segment.items():
-            _known("class", name, CLASSES)
+            check_known("class", name, CLASSES)
             if colour is not None:
-                _known("colour", colour, COLOURS)
+                check_known("colour", colour, COLOURS)
         for entry in self.keep:
             thing, _, quality = entry.partition(" ")
-            _known("thing to keep", thing, KEEPABLE)
+            check_known("thing to keep", thing, KEEPABLE)
             if quality:
-                _known("quality", quality, QUALITIES)
+                check_known("quality", quality, QUALITIES)
 
     def __hash__(self) -> int:
         where = frozenset((name, *pair) for name, pairs in self.degradations.items() for pair in pairs.items())
@@ -157,13 +157,14 @@ class Control:
 
 def _restored(degradations: Mapping[str, Mapping[str, float]]) -> list[str]:
     return [
-        name + (f" {strength!r}" if strength != USUAL else "") + (f" {source}" if source != "all" else "")
+        name + (f" {strength!r}" if strength != DEFAULT_STRENGTH else "") + (f" {source}" if source != "all" else "")
         for name, where in degradations.items()
         for source, strength in where.items()
     ]
 
 
-def _known(kind: str, name: str, names: tuple[str, ...]) -> None:
+def check_known(kind: str, name: str, names: tuple[str, ...]) -> None:
+    """Raises FusionError where `name` is not among `names`; kind: what it is, for the message."""
     if name not in names:
         raise FusionError(f"unknown {kind} '{name}': known are {', '.join(names)}")
 

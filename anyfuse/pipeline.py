@@ -32,10 +32,10 @@ from .runtime import peak_bytes
 class Engine:
     """A loaded model and where it runs. max_memory: bytes for the whole process, None for no limit."""
 
-    model: FusionModel
-    name: str
-    device: torch.device
-    dtype: torch.dtype
+    model: FusionModel  # in evaluation mode, on `device`
+    name: str  # for reports
+    device: torch.device  # where the network runs
+    dtype: torch.dtype  # in which the network computes
     max_memory: int | None = None
 
 
@@ -43,12 +43,12 @@ class Engine:
 class Options:
     """What may be chosen for one set of images; `Fuser.run` says what each field means."""
 
-    reference: int = 0
-    resize: bool = False
-    white: float | None = None
-    with_weights: bool = False
-    keep_order: bool = False
-    explain: bool = False
+    reference: int = 0  # which image gives size, metadata and alpha, from 0
+    resize: bool = False  # bring all to its size
+    white: float | None = None  # white level of 16-bit and float images
+    with_weights: bool = False  # also maps of each image's share
+    keep_order: bool = False  # do not sort by role
+    explain: bool = False  # also what the model explains
     say: str | Control | None = None
 
 

@@ -1,3 +1,5 @@
+"""Device, dtype, memory limits and allocator of the process."""
+
 from __future__ import annotations
 
 import contextlib

@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +25,21 @@ from .errors import FusionError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+LOADING_ERRORS = (
+    OSError,  # no file, no network, no right; most errors of the hub are of this kind
+    ValueError,  # no JSON, another configuration
+    LookupError,
+    RuntimeError,
+    ImportError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
+"""What diffusers, transformers and torch.load raise for a folder or file that is not what it should be. They check
+little themselves, so a wrong value shows as whatever error it leads to.
+"""
 
 
 def package_folder(name: str) -> Path:
@@ -32,6 +50,46 @@ def package_folder(name: str) -> Path:
 def cache_folder() -> Path:
     """Where fetched parts are: $ANYFUSE_CACHE, or ~/.cache/anyfuse."""
     return Path(os.environ.get("ANYFUSE_CACHE") or Path.home() / ".cache" / "anyfuse")
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder of the cache; raises FusionError where nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FusionError(
+            f"{folder}: cannot be written ({error.strerror}); set ANYFUSE_CACHE to another folder"
+        ) from None
+
+
+def store_in_cache(save: Callable[[Path], None], name: str) -> Path:
+    """Puts a trained part into the cache, whole or not at all, in the place of an earlier one.
+
+    Args:
+        save: writes config.json and model.safetensors into the folder that it is given.
+        name: of the folder below `cache_folder`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FusionError: the cache cannot be written.
+    """
+    target = cache_folder() / name
+    check_writable(target.parent)
+    scratch = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        save(scratch)
+        os.chmod(scratch, 0o755)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(scratch, target)
+    except OSError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise FusionError(f"{target}: cannot be written ({error.strerror})") from None
+    return target
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How much of the contrast of boxed people, vehicles and lamps a result keeps, by the size of the person.
 
-    python experiments/boxes.py anyfuse maximum average runs/one --data ../shared/data/train
+    python experiments/boxes.py anyfuse maximum average runs/one --data $ANYFUSE_DATA/train
 
 The boxes of tests/data/boxes.json were drawn by hand on pairs of the training sets (`held` counts those that training
 holds out, every tenth file); no threshold is in them. Contrast: the middle of the box less its ring, fused over
@@ -70,8 +70,8 @@ def measure(fused: Tensor, infrared: Tensor, visible: Tensor, boxes: list[list],
 
 def mean(values: Sequence[float]) -> str:
     """'mean (count)' without NaN."""
-    there = [v for v in values if not math.isnan(v)]
-    return f"{sum(there) / len(there):.2f} ({len(there)})" if there else "-"
+    numbers = [v for v in values if not math.isnan(v)]
+    return f"{sum(numbers) / len(numbers):.2f} ({len(numbers)})" if numbers else "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Found]:

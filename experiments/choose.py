@@ -1,6 +1,6 @@
 """The stated score by which weights are chosen, on held-out training scenes, the worst camera first.
 
-    python experiments/choose.py anyfuse maximum runs/one runs/two --data ../shared/data/train
+    python experiments/choose.py anyfuse maximum runs/one runs/two --data $ANYFUSE_DATA/train
 
 Never on the test folders. Each set is a camera or a task of its own; every tenth file of it is held out by training,
 and only those are measured, on luma, 8 bit, at most 640x512 pixels from the middle (colour of exposures: whole, shown
@@ -219,8 +219,8 @@ def measure_colour(fuser: Fuser, paths: Sequence[Path]) -> dict[str, float]:
 
 def mean(values: Sequence[float]) -> float:
     """Without NaN; NaN of nothing."""
-    there = [v for v in values if not math.isnan(v)]
-    return sum(there) / len(there) if there else math.nan
+    numbers = [v for v in values if not math.isnan(v)]
+    return sum(numbers) / len(numbers) if numbers else math.nan
 
 
 def normalised(value: float, anchors: tuple[float, float]) -> float:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--out", type=Path, help="file for the numbers of each pair, and to go on from")
     args = parser.parse_args(argv)
     fuser = load(args.model, args.device, args.steps, args.branches)
-    rows, lines = run_tones(fuser, args.data, args.out, pairs=args.pairs, size=args.size, untold=args.untold)
+    rows, lines = run_tones(fuser, args.data, args.out, pairs=args.pairs, size=args.size, without_task=args.untold)
     print(*lines, sep="\n")
     return rows
 

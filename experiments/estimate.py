@@ -48,8 +48,8 @@ def main() -> None:
         row[3] += found.task == case.task
         row.append(1)
         said = {(one["image"], one["fault"]) for one in found.assumed()}
-        there = {(k, FAULT_OF.get(step.op, step.op)) for k, plan in enumerate(case.plans) for step in plan}
-        for at, value in enumerate((len(there), len(said & there), len(said - there))):
+        present = {(k, FAULT_OF.get(step.op, step.op)) for k, plan in enumerate(case.plans) for step in plan}
+        for at, value in enumerate((len(present), len(said & present), len(said - present))):
             row[at] += value
     print("\n| recipe | there | found | assumed, but not there | task right |\n| --- | ---: | ---: | ---: | ---: |")
     for kind, (there_n, hit, wrong, right, *cases) in table.items():

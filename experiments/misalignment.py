@@ -85,9 +85,9 @@ def main() -> None:
             continue
         cut = (slice(edge, a.shape[0] - edge), slice(edge, a.shape[1] - edge))
         for kind, value in changes:
-            seen = moved(b, int(value), index) if kind == "shift" else turned(b, value if index % 2 else -value)
-            given = [(a, seen)[k].to(torch.uint8).numpy() for k in order]
-            reference = torch.stack([a, seen if args.against == "given" else b])[(..., *cut)]
+            shifted = moved(b, int(value), index) if kind == "shift" else turned(b, value if index % 2 else -value)
+            given = [(a, shifted)[k].to(torch.uint8).numpy() for k in order]
+            reference = torch.stack([a, shifted if args.against == "given" else b])[(..., *cut)]
             for name in names:
                 fused = torch.from_numpy(np.asarray(fusers[name](given, keep_order=True))).float()
                 found = score_batch(fused[cut][None], reference[None], metrics)

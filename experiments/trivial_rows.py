@@ -1,6 +1,6 @@
 """What no method should need to beat, and many do not: plain metrics of trivial fusions.
 
-    python experiments/trivial_rows.py [--data ../shared/data] [--count 8] [--folders ivif-roadscene,mef-mefb]
+    python experiments/trivial_rows.py [--data $ANYFUSE_DATA] [--count 8] [--folders ivif-roadscene,mef-mefb]
 
 Average, pixel maximum and a copy of either source, on pairs of the test folders (paired by file stem, luma by the
 opencv rule), mean over the images, in the Markdown of docs/metrics.md. With DATA/peers/scores.csv there, also how many
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -117,9 +118,11 @@ def beaten(path: Path) -> None:
 
 
 def main() -> None:
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    default = os.environ.get("ANYFUSE_DATA")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=default)
+    parser.add_argument(
+        "--data", type=Path, default=default, required=not default, help="folder (default: $ANYFUSE_DATA)"
+    )
     parser.add_argument("--count", type=int, default=8, help="pairs per folder (default 8)")
     parser.add_argument("--folders", default=",".join(FOLDERS))
     arguments = parser.parse_args()

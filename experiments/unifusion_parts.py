@@ -55,7 +55,7 @@ def equal(preset: str, h: int, w: int) -> bool:
     path = MODELS[preset].weights_path
     if path is None:
         raise SystemExit(f"{preset} has no weights in the package")
-    models = [build_model(preset, {"reconstructors": there}).eval() for there in (True, False)]
+    models = [build_model(preset, {"reconstructors": present}).eval() for present in (True, False)]
     for model in models:
         model.load_weights(path)
     x = torch.rand(1, 2, 1, h, w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+DATA_ROOT = Path(os.environ.get("ANYFUSE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+"""Research images, which are not shipped: $ANYFUSE_DATA, or a folder beside the repository."""
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -60,9 +64,6 @@ def denormals() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The shared research images, where they are; tests that need them skip otherwise."""
-    import os
-
-    root = Path(os.environ.get("ANYFUSE_DATA", Path(__file__).resolve().parents[1].parent / "shared" / "data"))
-    if not root.is_dir():
-        pytest.skip(f"research images are not at {root} (set ANYFUSE_DATA)")
-    return root
+    if not DATA_ROOT.is_dir():
+        pytest.skip(f"research images are not at {DATA_ROOT} (set ANYFUSE_DATA)")
+    return DATA_ROOT

@@ -40,7 +40,9 @@ def run_bench(
     compare: Sequence[str],
     quiet: bool,
 ) -> int:
-    """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures."""
+    """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures; images that
+    lack a source are named and skipped, which is none.
+    """
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
     given = _folders(fused)
     _check_output(out)
@@ -81,6 +83,8 @@ def run_bench(
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table, task)
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
+    for name, reason in result.skipped.items():
+        print(f"anyfuse: {name}: skipped, {reason}", file=sys.stderr)
     return _print_failures(result.failures)
 
 

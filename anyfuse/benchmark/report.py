@@ -195,6 +195,7 @@ def pictures(result: Bench, count: int) -> str:
 
 
 def timing_table(result: Bench) -> str:
+    """Median, smallest and largest seconds an image of each method that fused in this run."""
     rows = "".join(
         f"<tr><td>{html.escape(m)}</td><td>{np.median(t):.4f}</td><td>{min(t):.4f}</td><td>{max(t):.4f}</td></tr>"
         for m, t in result.seconds.items()
@@ -209,9 +210,10 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
     """Writes the page and returns the table it shows. `rows` may hold peers' rows beside the run's own."""
     table = Table(rows, {name: metric.better for name, metric in METRICS.items()}, sparse_metrics())
     groups = ranked_groups(table.metrics, result.protocol.task)
-    ranked, seen = groups["rank"], groups.get("seen", [])
+    ranked, salient = groups["rank"], groups.get("seen", [])
     protocol: Protocol = result.protocol
-    failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in result.failures.items())
+    left_out = {**result.skipped, **result.failures}
+    failures = "".join(f"<li>{html.escape(k)}: {html.escape(v)}</li>" for k, v in left_out.items())
     definitions = "".join(
         f"<tr><td>{m}</td><td>{ARROW[table.better[m]]}</td><td "
         f"style='text-align:left'>{html.escape(METRICS[m].source)}</td></tr>"
@@ -228,13 +230,13 @@ Small numbers: 95 % bootstrap interval over images; NaN values are counted, not 
 <h2>Means</h2>{means_table(table, protocol.task)}
 <p class="note">Mean rank over {", ".join(table.counted(ranked)) or "no metric: none was scored for all methods"}.
 {html.escape(" ".join(table.rank_notes(ranked)))}</p>
-{_seen_note(table, seen)}
+{_salient_note(table, salient)}
 <p class="note">{LEGEND}</p>
 <h2>Win rates</h2>
 <p class="note">Share of (image, metric) cases in which the row is better than the column, in per cent,
 over {", ".join(ranked)}.</p>
 {wins_table(table, ranked)}
-{_seen_wins(table, seen)}
+{_salient_wins(table, salient)}
 <h2>Plots</h2>{"".join(plot(table, m) for m in table.metrics)}
 <h2>Pictures</h2>
 <p class="note">Click to zoom all pictures of a row to 400 % at the same place.</p>{pictures(result, images)}
@@ -248,20 +250,20 @@ over {", ".join(ranked)}.</p>
     return table
 
 
-def _seen_note(table: Table, seen: list[str]) -> str:
+def _salient_note(table: Table, salient: list[str]) -> str:
     """What the rank by what people look at is over."""
-    if not seen:
+    if not salient:
         return ""
     return (
-        f'<p class="note">Rank by what people look at: over {", ".join(table.counted(seen)) or "no metric"}. '
-        f"{html.escape(' '.join(table.rank_notes(seen)))}</p>"
+        f'<p class="note">Rank by what people look at: over {", ".join(table.counted(salient)) or "no metric"}. '
+        f"{html.escape(' '.join(table.rank_notes(salient)))}</p>"
     )
 
 
-def _seen_wins(table: Table, seen: list[str]) -> str:
-    if not seen:
+def _salient_wins(table: Table, salient: list[str]) -> str:
+    if not salient:
         return ""
-    return f'<p class="note">The same over {", ".join(seen)}: what people look at.</p>{wins_table(table, seen)}'
+    return f'<p class="note">The same over {", ".join(salient)}: what people look at.</p>{wins_table(table, salient)}'
 
 
 def _json(protocol: Protocol) -> str:

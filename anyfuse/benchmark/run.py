@@ -27,7 +27,7 @@ from ..runtime import peak_bytes
 from .datasets import ROLE_FOLDERS, find_groups
 from .protocol import Protocol, Row, hash_files
 from .store import Store
-from .versions import metric_versions
+from .versions import metric_versions, model_version
 
 DEFAULT_METRICS = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "psnr", "en", "sd", "sf", "ag")
 RANKED = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo", "mef_ssim")
@@ -45,16 +45,17 @@ UNRANKED = ("target_level",)
 
 @dataclass
 class Bench:
-    """The result of a run: rows, protocol, seconds by method and image, failures by image, groups of source files."""
+    """The result of a run."""
 
     protocol: Protocol
     rows: list[Row]
-    groups: dict[str, tuple[Path, ...]]
-    fused: dict[str, dict[str, Path]]
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, tuple[Path, ...]]  # image -> files of its sources
+    fused: dict[str, dict[str, Path]]  # method -> image -> file
+    seconds: dict[str, list[float]] = field(default_factory=dict)  # method -> of each image that was fused
+    failures: dict[str, str] = field(default_factory=dict)  # image, or image (method) -> reason
+    skipped: dict[str, str] = field(default_factory=dict)  # image without all its sources -> reason
     threads: int = 0
-    peak_mib: float = 0.0
+    peak_mib: float = 0.0  # of the process
 
 
 def ranked_groups(metrics: Sequence[str], task: str = "") -> dict[str, list[str]]:
@@ -79,8 +80,8 @@ def is_trivial(method: str) -> bool:
 
 
 def identity(fuser: Fuser) -> str:
-    """Which weights a model has, for the origin column."""
-    digest = hashlib.sha256(repr(fuser.model.config).encode())
+    """Which code, configuration and weights a model has, for the origin column: rows of another one are not reused."""
+    digest = hashlib.sha256(f"{model_version(type(fuser.model))}{fuser.model.config!r}".encode())
     for key, value in sorted(fuser.model.state_dict().items()):
         digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes())
     return f"anyfuse {digest.hexdigest()[:8]}"
@@ -142,7 +143,7 @@ class _Methods:
         }
 
     def current(self, row: Row) -> bool:
-        """Whether a stored row is of these weights and these files, or of a method that is not in this run."""
+        """Whether a stored row is of this code, these weights and files, or of a method that is not in this run."""
         if row.method in self.origins:
             return row.origin == self.origins[row.method]
         return row.method not in self.given or row.origin == self.contents.get((row.method, row.image))
@@ -208,10 +209,10 @@ def bench(
 ) -> Bench:
     """Runs the benchmark on one data set and writes OUT/scores.csv (after each image) and OUT/fused/METHOD/STEM.png.
 
-    A second run with the same protocol and weights scores only what is missing, and rows of earlier runs stay in the
-    file; the result holds those of this run. A set that fails is reported in `failures`. strict: images too small for
-    one of the `metrics` fail; else, and for the default metrics, its score is NaN. check: called with the protocol and
-    the sources before anything is fused.
+    A second run with the same protocol, model code and weights scores only what is missing, and rows of earlier runs
+    stay in the file; the result holds those of this run. A set that fails is reported in `failures`, one that lacks
+    sources in `skipped`. strict: images too small for one of the `metrics` fail; else, and for the default metrics, its
+    score is NaN. check: called with the protocol and the sources before anything is fused.
     """
     out, fused = Path(out), fused or {}
     _check_choice(task, grey, inputs)
@@ -226,9 +227,9 @@ def bench(
     store = Store(out / "scores.csv", protocol, list(every))
     check(protocol, groups)
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
-    result.failures = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
+    result.skipped = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
     methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
-    store.keep(methods.current)
+    store.retain(methods.current)
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")
         try:
@@ -241,7 +242,7 @@ def bench(
         store.save()
     result.peak_mib = peak_bytes() / 2**20
     if not result.rows:
-        first = next(iter(result.failures.items()), ("", "no images"))
+        first = next(iter({**result.failures, **result.skipped}.items()), ("", "no images"))
         raise FusionError(f"{data}: nothing could be scored; {first[0]}: {first[1]}")
     return result
 

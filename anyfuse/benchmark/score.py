@@ -1,3 +1,5 @@
+"""What `anyfuse score` does: metrics of fused files and their sources."""
+
 from __future__ import annotations
 
 import csv

@@ -13,7 +13,7 @@ from .segmentation import read, run_words
 from .tone_control import load, run_tones
 
 SECTIONS = ("control", "segmentation")
-USUAL = "ditfuse"
+DEFAULT_MODEL = "ditfuse"
 
 
 def run_section(section: str, data: str, models: str, out: str, *, device: str, limit: int | None) -> None:

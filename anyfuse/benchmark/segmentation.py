@@ -67,12 +67,12 @@ def report(name: str, table: Tensor, data: list[tuple[Tensor, Tensor]]) -> tuple
     assert isinstance(truth, Tensor)
     right = table.diag()
     iou = right / (table.sum(1) + truth - right).clamp_min(1)
-    there = truth > 0
-    mean = float(iou[there].mean())
+    present = truth > 0
+    mean = float(iou[present].mean())
     share = table / table.sum(1, keepdim=True).clamp_min(1)
-    chosen = share.argmax(1)[there].eq(torch.arange(len(CLASSES))[there]).sum()
+    chosen = share.argmax(1)[present].eq(torch.arange(len(CLASSES))[present]).sum()
     lines = [
-        f"\n{name}: mean IoU {mean:.3f} over {int(there.sum())} classes; {int(chosen)} words mark their own class "
+        f"\n{name}: mean IoU {mean:.3f} over {int(present.sum())} classes; {int(chosen)} words mark their own class "
         "most\n",
         "| asked for | IoU | is there | marked | " + " | ".join(CLASSES) + " |",
         "| --- |" + " --- |" * (3 + len(CLASSES)),

@@ -63,6 +63,7 @@ class Table:
         self.metrics = list(dict.fromkeys(name for row in rows for name in row.values if name in better))
 
     def values(self, method: str, metric: str, images: Sequence[str] | None = None) -> list[float]:
+        """Scores of a method in a metric, on `images` (None: all) that it has; NaN among them."""
         rows = self.by_method[method]
         chosen = [i for i in (self.images if images is None else images) if i in rows]
         return [rows[i][metric] for i in chosen if metric in rows[i]]

@@ -30,8 +30,8 @@ class Store:
         self.protocol = replace(protocol, metrics={**before.metrics, **protocol.metrics})
         self.rows = {(r.image, r.method): r for r in rows}
 
-    def keep(self, wanted: Callable[[Row], bool]) -> None:
-        """Drops the rows that are not wanted: those of a model whose weights, or an image whose content, has
+    def retain(self, wanted: Callable[[Row], bool]) -> None:
+        """Drops the rows that are not wanted: those of a model whose code or weights, or an image whose content, has
         changed.
         """
         self.rows = {key: row for key, row in self.rows.items() if wanted(row)}

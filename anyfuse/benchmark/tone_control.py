@@ -152,12 +152,12 @@ def known(path: Path | None, settings: dict[str, Any]) -> dict[tuple[str, str], 
 
 
 def run_tones(
-    fuser: Fuser, data: Path, out: Path | None, *, pairs: int = 0, size: int = 0, untold: bool = False
+    fuser: Fuser, data: Path, out: Path | None, *, pairs: int = 0, size: int = 0, without_task: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Measures `pairs` (0: all) of the folders in `data`, of `size` pixels (0: as they are); returns a row a pair and
     the Markdown.
 
-    out: file for the rows, which a second run resumes. untold: the prompt has the tone alone, and no task.
+    out: file for the rows, which a second run resumes. without_task: the prompt has the tone alone, and no task.
     """
     model = fuser.model
     assert isinstance(model, DiTFuse | OmniGen)
@@ -168,13 +168,13 @@ def run_tones(
         "size": size,
         "steps": model.steps,
         "branches": model.branches,
-        "untold": untold,
+        "untold": without_task,
     }
     done, rows = known(out, settings), []
     for folder, stem, paths in choose(data, pairs):
         row = done.get((folder, stem))
         if row is None:
-            task, images = None if untold else FOLDERS[folder][0], [read(path, size) for path in paths]
+            task, images = None if without_task else FOLDERS[folder][0], [read(path, size) for path in paths]
             fused = {tone: fuse(fuser, images, task, tone) for tone in ("", *TONES)}
             row = {"settings": settings, "folder": folder, "name": stem, **measure(fused)}
             if out:

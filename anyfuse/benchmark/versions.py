@@ -1,5 +1,5 @@
-"""Which definition of a metric a table was made with: a hash of the code that defines it, without docstrings and
-comments.
+"""Which definition of a metric, and which code of a model, a table was made with: a hash of the code that defines it,
+without docstrings and comments.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import inspect
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec, resolve_name
 
 from ..metrics import METRICS
+from ..version import __version__
 
 PACKAGE = "anyfuse.metrics"
+MODEL_CODE = ("anyfuse.models.", "anyfuse.image.", "anyfuse.degradation.")
+"""Packages that the code of a model is followed into: what they hold decides on pixels."""
+AROUND = ("anyfuse.pipeline", "anyfuse.tiling", "anyfuse.canvas")
+"""Modules that decide on the pixels of every model."""
 
 
 def metric_versions(names: Iterable[str]) -> dict[str, str]:
@@ -49,7 +55,61 @@ def code_of(source: str) -> str:
     """The syntax tree of Python source as text; docstrings, comments and layout leave no trace, nor does Python's
     version.
     """
-    return _plain(ast.parse(source))
+    return _tree_text(ast.parse(source))
+
+
+def model_version(model: type) -> str:
+    """8 hex digits over anyfuse's version, the module of a model, the modules of MODEL_CODE that it imports, directly
+    or not, and those AROUND it. Of a class without source, as one typed in, the name counts.
+    """
+    digest = hashlib.sha256(f"anyfuse {__version__} {model.__qualname__}".encode())
+    for module in sorted(model_modules(model.__module__) | set(AROUND)):
+        digest.update(f"{module}\n{_code(module)}\n".encode())
+    return digest.hexdigest()[:8]
+
+
+def model_modules(module: str) -> set[str]:
+    """The module and all modules of MODEL_CODE that it imports, at load or inside functions, directly or not."""
+    modules: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in modules:
+            modules.add(name)
+            waiting += [other for other in _imported(name) if other.startswith(MODEL_CODE)]
+    return modules
+
+
+def _imported(module: str) -> tuple[str, ...]:
+    """Names that a module imports, each as a module and as a part of one; those that are no modules are left out."""
+    try:
+        tree = ast.parse(_source(module))
+    except (OSError, TypeError, ImportError):
+        return ()
+    package = str(import_module(module).__package__)
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
+            found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in found if name.startswith(MODEL_CODE) and _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # below a module that is no package
+        return False
+
+
+def _code(module: str) -> str:
+    """`code_of` a module; '' where its source is not there."""
+    try:
+        return code_of(_source(module))
+    except (OSError, TypeError, ImportError):
+        return ""
 
 
 @cache
@@ -57,12 +117,12 @@ def _source(module: str) -> str:
     return inspect.getsource(import_module(module))
 
 
-def _plain(node: object) -> str:
+def _tree_text(node: object) -> str:
     if isinstance(node, list):
-        return "[" + ",".join(_plain(n) for n in node if not _is_text(n)) + "]"
+        return "[" + ",".join(_tree_text(n) for n in node if not _is_text(n)) + "]"
     if isinstance(node, ast.AST):
         fields = ((k, v) for k, v in ast.iter_fields(node) if v is not None and v != [])
-        return f"{type(node).__name__}({','.join(f'{k}={_plain(v)}' for k, v in fields)})"
+        return f"{type(node).__name__}({','.join(f'{k}={_tree_text(v)}' for k, v in fields)})"
     return repr(node)
 
 

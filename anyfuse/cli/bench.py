@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Grey, Limit, Metrics, Quiet, Task
+from .options import Device, Grey, Limit, Metrics, Quiet, Task, complete_models
 
 CLASSICS = "anyfuse,laplacian,mertens,guided"
 
@@ -18,7 +18,10 @@ Data = Annotated[
         "the recipe's data sets, or one of them; may be repeated."
     ),
 ]
-Models = Annotated[str, typer.Option(help="Names, folders or LABEL=MODEL, separated by commas.")]
+Models = Annotated[
+    str,
+    typer.Option(help="Names, folders or LABEL=MODEL, separated by commas.", autocompletion=complete_models),
+]
 Out = Annotated[str, typer.Option("-o", "--output", help="Folder for fused images, scores.csv and report.html.")]
 Fused = Annotated[list[str] | None, typer.Option(help="NAME=FOLDER with results of another method; may be repeated.")]
 InputPlanes = Annotated[
@@ -71,7 +74,7 @@ def bench(
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
-    from ..benchmark.sections import USUAL, run_section
+    from ..benchmark.sections import DEFAULT_MODEL, run_section
 
     _check_belongs(
         section,
@@ -88,7 +91,7 @@ def bench(
             "--section takes one --data" if section else "give --data once; several folders are for --degraded"
         )
     if section is not None:
-        run_section(section, data[0], USUAL if models == CLASSICS else models, out, device=device, limit=limit)
+        run_section(section, data[0], DEFAULT_MODEL if models == CLASSICS else models, out, device=device, limit=limit)
         return
     failed = run_bench(
         data[0],

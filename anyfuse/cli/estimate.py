@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import FusionError
 from .degrade import Source
 from .options import White
 
@@ -48,45 +47,13 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     """Estimate the degradations of images: haze, noise, blur and others, with probability and strength."""
-    from ..degradation.estimator import estimate_stack
-    from ..image.stack import Stack
-    from ..io.frames import read_frames
+    from ..jobs.estimates import estimate_files, estimate_rows
 
-    if len(images) < 2 and scene:
-        raise FusionError("--scene needs two files or more of one scene")
-    frames = read_frames(images, white)
-    estimates: list[tuple[list[str], Estimate]] = []
-    for names, group in [(images, frames)] if scene else [([n], [f]) for n, f in zip(images, frames, strict=True)]:
-        infrared = source is Source.infrared or (source is Source.auto and group[0].is_grey)
-        estimates.append((names, estimate_stack(Stack(tuple(group)), task, infrared=infrared and not scene)))
+    estimates = estimate_files(images, task, scene=scene, source=source.value, white=white)
     if as_json:
-        print(json.dumps([row for names, one in estimates for row in _plain(names, one)], indent=1))
+        print(json.dumps([row for names, one in estimates for row in estimate_rows(names, one)], indent=1))
         return
     _show(estimates)
-
-
-def _plain(names: list[str], estimate: Estimate) -> list[dict[str, Any]]:
-    rows = []
-    for name, role, faults in zip(names, estimate.roles, estimate.images, strict=True):
-        listed = {
-            fault: {
-                "probability": round(f.probability, 4),
-                "strength": round(f.strength, 3),
-                "threshold": round(f.threshold, 3),
-                "assumed": f.assumed,
-            }
-            for fault, f in faults.items()
-        }
-        rows.append(
-            {
-                "file": name,
-                "role": role,
-                "task": estimate.task,
-                "certainty": round(estimate.certainty, 4),
-                "faults": listed,
-            }
-        )
-    return rows
 
 
 def _show(estimates: list[tuple[list[str], Estimate]]) -> None:

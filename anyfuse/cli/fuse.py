@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Overwrite, Quiet, White
+from .options import Device, Overwrite, Quiet, White, complete_model
 
 
 class Resize(str, Enum):
@@ -30,7 +30,9 @@ Inputs = Annotated[
 Output = Annotated[
     str, typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders.")
 ]
-Model = Annotated[str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.")]
+Model = Annotated[
+    str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.", autocompletion=complete_model)
+]
 Dtype = Annotated[str, typer.Option(help="Compute dtype of the network: auto, float32, bfloat16 or float16.")]
 MaxMemory = Annotated[str | None, typer.Option(help="Memory limit of the process, e.g. 2G. Tiles shrink to fit.")]
 WeightsOut = Annotated[str | None, typer.Option(help="Folder for a per-input weight map, as grey PNGs.")]

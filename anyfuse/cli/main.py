@@ -46,7 +46,7 @@ Version = Annotated[bool, typer.Option("--version", help="Print the version and 
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Version = False) -> None:
+def root(version: Version = False) -> None:  # no docstring: it would take the place of the help text above
     if version:
         print(f"anyfuse {__version__}")
         raise typer.Exit
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
     try:
-        sys.exit(app(argv, standalone_mode=False) or 0)
+        sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
     except FusionError as error:
         fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     except OSError as error:  # our own output: the reader went away, or there is no room for it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail(f"cannot go on: {error.strerror or error}", 1)
-    except Exception as error:
+    except Exception as error:  # errors of the parser have no class that all versions of typer share; others go on
         usage = getattr(error, "format_message", None)  # of the command line's parser
         if usage is not None:
             fail(f"{usage()} See --help.", 2)

@@ -6,6 +6,34 @@ from typing import Annotated
 
 import typer
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of models that begin so, short names too, for the shell."""
+    from ..models.registry import ALIASES, MODELS
+
+    return [name for name in (*MODELS, *ALIASES) if name.startswith(incomplete)]
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """As `complete_model`, for the last of several names with commas between; LABEL= before a name stays."""
+    start = max(incomplete.rfind(","), incomplete.rfind("=")) + 1
+    return [incomplete[:start] + name for name in complete_model(incomplete[start:])]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Names of recipes of `anyfuse train` that begin so."""
+    from ..training.run import ENTRIES
+
+    return [name for name in ENTRIES if name.startswith(incomplete)]
+
+
+def complete_backbone(incomplete: str) -> list[str]:
+    """Names of backbones that begin so."""
+    from ..models.unifusion.backbone import BACKBONES
+
+    return [name for name in BACKBONES if name.startswith(incomplete)]
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 White = Annotated[
     float | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..control import STRENGTH_WORDS, USUAL, Control
+from ..control import DEFAULT_STRENGTH, STRENGTH_WORDS, Control
 from ..language.instruction import parse_instruction
 
 
@@ -36,5 +36,5 @@ def describe(control: Control) -> str:
 
 
 def _level(strength: float) -> str:
-    names = {USUAL: "usual", **{value: name for name, value in STRENGTH_WORDS.items()}}
+    names = {DEFAULT_STRENGTH: "usual", **{value: name for name, value in STRENGTH_WORDS.items()}}
     return names.get(strength, "as given")

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .options import Device
+from .options import Device, complete_recipe
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe.", autocompletion=complete_recipe)]
 Data = Annotated[
     str,
     typer.Option(help="Folder with the training data, laid out as docs/training.md says. 'language' needs none."),

@@ -117,6 +117,7 @@ def parse(text: str) -> DegradationPlan:
     steps = []
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, colon, value = part.partition(":")
+        op = find(name)
         try:
             strength = float(value) if colon else 0.5
         except ValueError:
@@ -125,7 +126,7 @@ def parse(text: str) -> DegradationPlan:
             ) from None
         if not 0 <= strength <= 1:
             raise FusionError(f"'{part}': strength {value} is not in 0 to 1")
-        steps.append(Step(find(name), strength))
+        steps.append(Step(op, strength))
     if not steps:
         raise FusionError("no operation was given; give some, as haze:0.5,noise:0.3")
     return tuple(steps)

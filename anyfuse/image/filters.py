@@ -1,3 +1,5 @@
+"""Filters of planes: Gaussian, box, guided, extremes, specks. Functions of tensors."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""Random draws with a generator of their own, so that a seed decides on them."""
+
 from __future__ import annotations
 
 import math

@@ -49,10 +49,12 @@ class Frame:
 
     @property
     def height(self) -> int:
+        """Rows."""
         return int(self.pixels.shape[0])
 
     @property
     def width(self) -> int:
+        """Columns."""
         return int(self.pixels.shape[1])
 
     @property
@@ -124,14 +126,17 @@ class Stack:
 
     @property
     def n(self) -> int:
+        """Number of frames."""
         return len(self.frames)
 
     @property
     def height(self) -> int:
+        """Rows of every frame."""
         return self.frames[0].height
 
     @property
     def width(self) -> int:
+        """Columns of every frame."""
         return self.frames[0].width
 
     @property
@@ -148,6 +153,7 @@ class Stack:
 
     @cached_property
     def has_colour(self) -> list[bool]:
+        """For each frame, whether it is more than grey; see `Frame.is_grey`."""
         return [not frame.is_grey for frame in self.frames]
 
     @property

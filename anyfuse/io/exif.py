@@ -115,9 +115,9 @@ def tiff_tags(file: BinaryIO, size: int) -> tuple[Any, int]:
         return ifd
 
     tags = load(empty().next)
-    pages, following, seen = 1, tags.next, set()
-    while following and following not in seen and following < size:
-        seen.add(following)
+    pages, following, visited = 1, tags.next, set()
+    while following and following not in visited and following < size:
+        visited.add(following)
         page = load(following)
         pages += not page.get(254, 0) & 1  # reduced copies of the same picture do not count
         following = page.next
@@ -131,11 +131,11 @@ def tiff_exif(file: BinaryIO) -> bytes | None:
         file.seek(offset)
         return file.read(size)
 
-    def values(offset: int, keep: Callable[[int], bool]) -> list[tuple[int, int, int, bytes]]:
+    def values(offset: int, is_wanted: Callable[[int], bool]) -> list[tuple[int, int, int, bytes]]:
         out = []
         for tag, kind, count, at in list(directory(read, order, offset)):
             size = _SIZES.get(kind, 0) * count
-            if not keep(tag) or not 0 < size <= 1 << 24:
+            if not is_wanted(tag) or not 0 < size <= 1 << 24:
                 continue
             raw = read(at if size <= 4 else struct.unpack(order + "I", read(at, 4))[0], size)
             machine = tag == 270 and raw.startswith((b'{"shape"', b"ImageJ="))  # describes this file's layout

@@ -1,3 +1,5 @@
+"""Images in memory as frames and back: arrays, Pillow images, tensors."""
+
 from __future__ import annotations
 
 import os
@@ -26,15 +28,15 @@ def as_list(images: Sequence[Any]) -> list[Any]:
 def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
     """Frames of paths and of images in memory; the same file given twice is a FusionError."""
     frames: list[Frame] = []
-    seen: dict[tuple[int, int], str] = {}
+    given: dict[tuple[int, int], str] = {}
     for index, image in enumerate(images):
         if isinstance(image, str | os.PathLike):
             frame = read_image(image, white)
             status = os.stat(image)
             key = (status.st_dev, status.st_ino)
-            if key in seen:
-                raise FusionError(f"{image}: is the same file as {seen[key]}; give each image once")
-            seen[key] = str(image)
+            if key in given:
+                raise FusionError(f"{image}: is the same file as {given[key]}; give each image once")
+            given[key] = str(image)
         else:
             frame = from_arrays([image], white, first=index + 1)[0]
         frames.append(frame)
@@ -60,7 +62,7 @@ def _to_frame(image: Any, name: str, white: float | None) -> Frame:
 
         return frame_from_pil(image, name=name, white=white)
     if isinstance(image, Tensor):
-        array = _plain(image, name)
+        array = _dense_on_cpu(image, name)
         shape = tuple(array.shape)
         if array.ndim == 4 and shape[0] == 1:
             array = array[0]
@@ -81,7 +83,7 @@ def _to_frame(image: Any, name: str, white: float | None) -> Frame:
     return make_frame(image, name=name, white=white)
 
 
-def _plain(image: Tensor, name: str) -> Tensor:
+def _dense_on_cpu(image: Tensor, name: str) -> Tensor:
     """The tensor dense, on the CPU, in a dtype that numpy has."""
     try:
         array = image.detach()

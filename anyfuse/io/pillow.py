@@ -1,3 +1,5 @@
+"""Images that Pillow decodes, as frames: upright, in sRGB, with EXIF, ICC and alpha."""
+
 from __future__ import annotations
 
 import contextlib

@@ -28,6 +28,8 @@ from ..image.stack import Frame
 from .atomic import one_line
 from .encode import CHUNK
 from .exif import exif_orientation, tiff_exif, tiff_tags
+
+# read.py and pillow.py are one reader in two files: these steps are for the two of them alone
 from .pillow import _check_size, _clear_errors, _dpi, _pil_pixels, _unpremultiply, _upright, frame_from_pil
 
 _PILLOW: dict[str, Any] = {

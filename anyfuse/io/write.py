@@ -1,3 +1,5 @@
+"""Writes an image with its metadata, whole or not at all."""
+
 from __future__ import annotations
 
 import os

@@ -29,20 +29,20 @@ from .progress import progress_bar
 class Choices:
     """The options of one call, as the command line has them. reference counts from 0."""
 
-    model: str = "anyfuse"
-    device: str = "auto"
-    dtype: str = "auto"
-    max_memory: str | None = None
-    reference: int = 0
-    resize: bool = False
-    white: float | None = None
-    quality: int = 95
-    overwrite: bool = False
-    quiet: bool = False
-    jobs: int = 1
-    suffix: str | None = None
-    keep_order: bool = False
-    say: str | None = None
+    model: str = "anyfuse"  # name, folder or hub id
+    device: str = "auto"  # auto, cpu or cuda
+    dtype: str = "auto"  # of the network: auto, float32, bfloat16 or float16
+    max_memory: str | None = None  # of the process, as '2G'
+    reference: int = 0  # which input gives size, metadata and alpha
+    resize: bool = False  # bring all images to the size of the reference
+    white: float | None = None  # white level of 16-bit and float images
+    quality: int = 95  # of JPEG and WebP
+    overwrite: bool = False  # replace files
+    quiet: bool = False  # print nothing but errors
+    jobs: int = 1  # sets at a time
+    suffix: str | None = None  # of results in folders: png, tif, jpg or webp; None: the reference's
+    keep_order: bool = False  # do not sort inputs by role
+    say: str | None = None  # instruction
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -54,8 +54,8 @@ class FusionSet:
     """One set of images of a folder run. name: the stem that they share."""
 
     name: str
-    inputs: tuple[Path, ...]
-    outputs: Outputs
+    inputs: tuple[Path, ...]  # files, one of each folder
+    outputs: Outputs  # files to write
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Tally:
 
     reports: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    skipped: int = 0
+    skipped: int = 0  # results that were there
 
 
 def fuse_files(

@@ -11,6 +11,7 @@ class Rate(ProgressColumn):
     """Sets a second."""
 
     def render(self, task: Task) -> Text:
+        """The text of the column; empty before the first set is done."""
         return Text(f"{task.speed:.2f} sets/s" if task.speed else "")
 
 

@@ -24,7 +24,16 @@ from torch import Tensor, nn
 
 from ..control import CLASSES, DEGRADATIONS, STRENGTHS, TASKS, TONES, Control
 from ..errors import FusionError
-from ..weights import WEIGHTS_NAME, is_hub_id, load_state, package_folder, read_config, read_tensors, save_folder
+from ..weights import (
+    LOADING_ERRORS,
+    WEIGHTS_NAME,
+    is_hub_id,
+    load_state,
+    package_folder,
+    read_config,
+    read_tensors,
+    save_folder,
+)
 from .lexicon import tags
 from .tokens import tokenise
 
@@ -100,11 +109,11 @@ class LanguageModel(nn.Module):
         vectors = self._with_meaning(vectors, [self.words.get(word, -1) for words in texts for word in words])
         mask = torch.tensor([[k < len(words) for k in range(longest)] for words in texts], device=device)  # (B, T)
         x = vectors.new_zeros(*mask.shape, self.config.width).masked_scatter(mask[..., None], vectors)
-        keep = mask[:, None].to(x.dtype)  # (B, 1, T)
-        x = torch.relu(self.widen(x)).transpose(1, 2) * keep  # (B, hidden, T)
-        x = x + torch.relu(self.near(x)) * keep
-        x = x + torch.relu(self.far(x)) * keep
-        mean = x.sum(2) / keep.sum(2).clamp_min(1)
+        valid = mask[:, None].to(x.dtype)  # (B, 1, T)
+        x = torch.relu(self.widen(x)).transpose(1, 2) * valid  # (B, hidden, T)
+        x = x + torch.relu(self.near(x)) * valid
+        x = x + torch.relu(self.far(x)) * valid
+        mean = x.sum(2) / valid.sum(2).clamp_min(1)
         vector = torch.tanh(self.join(torch.cat([mean, x.amax(2)], 1)))
         return self.tag_head(x.transpose(1, 2)), vector, self.label_head(vector)
 
@@ -206,7 +215,7 @@ class TransformersEncoder:
             kind = AutoConfig.from_pretrained(source).model_type
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
             self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(source)
-        except Exception as error:
+        except LOADING_ERRORS as error:
             reason = " ".join(str(error).split())[:160]
             raise FusionError(
                 f"text encoder '{source}' could not be loaded ({reason}); check the folder or hub id"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..control import CLASSES, DEGRADATIONS, STRENGTH_WORDS, USUAL
+from ..control import CLASSES, DEFAULT_STRENGTH, DEGRADATIONS, STRENGTH_WORDS
 from ..errors import FusionError
 
 VERBS = ("remove", "keep", "segment", "fuse", "up", "down", "brighter", "darker", "touch")
@@ -33,10 +33,12 @@ class Item:
 
     @property
     def kind(self) -> str:
+        """The tag before its colon: deg, class, quality, ..."""
         return self.tag.partition(":")[0]
 
     @property
     def name(self) -> str:
+        """The tag after its colon; '' where it has none."""
         return self.tag.partition(":")[2]
 
 
@@ -53,25 +55,29 @@ class Request:
 
 @dataclass
 class Segment:
+    """A part of a sentence with one verb at most."""
+
     items: list[Item] = field(default_factory=list)
-    hard: bool = False
-    verb: str = ""
+    hard: bool = False  # it begins a statement, so it takes over no action
+    verb: str = ""  # one of VERBS or 'fix'; '': none
     negated: bool = False
-    action: str = ""
-    first_of_list: bool = True
-    source: str = ""
-    trailing: bool = False
-    colour: str | None = None
-    made: bool = False
+    action: str = ""  # what it does, see `_actions`
+    first_of_list: bool = True  # False: it goes on with the action of the segment before
+    source: str = ""  # that it speaks of; '': all
+    trailing: bool = False  # the source stands behind the things
+    colour: str | None = None  # of the classes to segment
 
     def of(self, *kinds: str) -> list[Item]:
+        """The items of these kinds, in their order."""
         return [item for item in self.items if item.kind in kinds]
 
     def has(self, *kinds: str) -> bool:
+        """Whether there is an item of one of these kinds."""
         return bool(self.of(*kinds))
 
     @property
     def words(self) -> str:
+        """The text, without what separates segments."""
         return " ".join(item.text for item in self.items)
 
 
@@ -98,9 +104,9 @@ def read(items: list[Item]) -> Request:
         fusing |= segment.action == "fuse"
         _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
     _fusion(segments, request)
-    for keep in request.keep:
-        if keep in request.degradations:
-            raise FusionError(f"'{keep}' is to be kept and to be removed: ask for one of the two")
+    for name in request.keep:
+        if name in request.degradations:
+            raise FusionError(f"'{name}' is to be kept and to be removed: ask for one of the two")
     if (
         items
         and not fusing
@@ -283,7 +289,7 @@ def _strength(segment: Segment, place: int) -> float:
         after = [t for t in things if t > k]
         if (after[0] if after else things[-1]) == place:
             strengths.append(0.25 if light else STRENGTH_WORDS[item.tag])
-    return min(strengths, default=USUAL)
+    return min(strengths, default=DEFAULT_STRENGTH)
 
 
 def _repair(segment: Segment, request: Request) -> bool:
@@ -308,7 +314,9 @@ def _repair(segment: Segment, request: Request) -> bool:
         name = ends[segment.has("high")]
         if name not in DEGRADATIONS:
             raise cannot(segment.words)
-        strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+        strength = max(
+            (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
+        )
         request.degradations.setdefault(name, {})[segment.source or "all"] = strength
         return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
@@ -330,7 +338,7 @@ def _keep(segment: Segment, request: Request) -> bool:
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
             raise cannot(segment.words)
-        request.degradations.setdefault(fault, {})[segment.source or "all"] = USUAL
+        request.degradations.setdefault(fault, {})[segment.source or "all"] = DEFAULT_STRENGTH
         return True
     if segment.negated and quality in ("bright", "dark") and not things:
         things, quality = ["brightness"], ""
@@ -375,7 +383,9 @@ def _tone(segment: Segment, request: Request) -> bool:
     if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
-            strength = max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=USUAL)
+            strength = max(
+                (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
+            )
             request.degradations.setdefault(name, {})[segment.source] = strength
         else:
             _set_light(request, direction, segment.has("strong"), segment)

@@ -1,8 +1,10 @@
+"""An instruction in words, in tags or in both -> Control."""
+
 from __future__ import annotations
 
 import re
 
-from ..control import SUBTASKS, TONES, USUAL, Control, _known
+from ..control import DEFAULT_STRENGTH, SUBTASKS, TONES, Control, check_known
 from ..errors import FusionError
 
 
@@ -32,14 +34,14 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
     if not text.strip():
         return Control(text=text)
     parts = re.split(r"\[([^\]]*)\]", text)
-    controls = _plain(parts[0], learned, words)
+    controls = _read_english(parts[0], learned, words)
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         section = name.strip().upper()
         if section not in SECTIONS:
             raise FusionError(f"unknown tag [{name}]: known are {', '.join(f'[{s}]' for s in SECTIONS)}")
         items, _, rest = re.sub(r"(?<=\d)\.(?=\d)", "\0", body.lstrip(" .:")).partition(".")
         controls.append(_SECTION[section](items.replace("\0", ".")))
-        controls += _plain(rest.replace("\0", "."), learned, words)
+        controls += _read_english(rest.replace("\0", "."), learned, words)
     return _merge(controls, text)
 
 
@@ -52,7 +54,7 @@ _NOTHING = re.compile(
 """Instructions to restore nothing. Without any instruction a model may estimate what to restore."""
 
 
-def _plain(text: str, learned: bool, words: str) -> list[Control]:
+def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
     from .reader import read_request
 
@@ -78,11 +80,11 @@ def _merge(controls: list[Control], text: str) -> Control:
             degradations.setdefault(name, {}).update(where)
         segment.update(control.segment)
     tone = tuple(dict.fromkeys(t for c in controls for t in c.tone))
-    keep = tuple(dict.fromkeys(k for c in controls for k in c.keep))
-    for name in keep:
+    preserved = tuple(dict.fromkeys(k for c in controls for k in c.keep))
+    for name in preserved:
         if name in degradations:
             raise FusionError(f"'{name}' is to be kept and to be removed: ask for one of the two")
-    return Control(next(iter(tasks), None), degradations, tone, segment, keep, text)
+    return Control(next(iter(tasks), None), degradations, tone, segment, preserved, text)
 
 
 # ---------------------------------------------------------------------- tags
@@ -98,7 +100,7 @@ def _fusion(body: str) -> Control:
 def _control(body: str) -> Control:
     words = re.findall(r"[^\s<>,]+", body.upper())
     for word in words:
-        _known("tone", word, TONES)
+        check_known("tone", word, TONES)
     if not words:
         raise FusionError(f"[CONTROL] says nothing: add one of {', '.join(TONES)}")
     return Control(tone=tuple(words))
@@ -107,7 +109,7 @@ def _control(body: str) -> Control:
 def _restore(body: str) -> Control:
     degradations: dict[str, dict[str, float]] = {}
     for item in _items("RESTORE", body):
-        name, strength, source = item[0], USUAL, "all"
+        name, strength, source = item[0], DEFAULT_STRENGTH, "all"
         for word in item[1:]:
             try:
                 strength = float(word)

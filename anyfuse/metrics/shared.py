@@ -39,18 +39,22 @@ class Shared:
 
     @classmethod
     def of(cls, fused: Tensor, sources: Tensor, shared: Shared | None) -> Shared:
+        """`shared` where it is given, else a new one of fused (B, H, W) and sources (B, N, H, W)."""
         return cls(fused, sources) if shared is None else shared
 
     @property
     def fused(self) -> Tensor:
+        """(B, H, W)"""
         return self.images[:, 0]
 
     @property
     def sources(self) -> Tensor:
+        """(B, N, H, W)"""
         return self.images[:, 1:]
 
     @property
     def size(self) -> tuple[int, int]:
+        """Rows and columns."""
         return self.images.shape[-2], self.images.shape[-1]
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -225,6 +229,7 @@ class Moments:
         self.variance = self.filter(images * images) - self.mean * self.mean
 
     def filter(self, x: Tensor) -> Tensor:
+        """Weighted mean under the window: (B, K, H, W) -> (B, K, h, w)."""
         return separable(x, self._taps, self._taps, self._border)
 
     def covariance(self, i: int, j: int) -> Tensor:

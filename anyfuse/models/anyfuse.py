@@ -21,8 +21,8 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from functools import partial, reduce
 from itertools import pairwise
 
 import torch
@@ -105,7 +105,7 @@ class SetConv(nn.Module):
             y = F.relu(unflatten_set(self.own(flatten_set(x)), n))
             return x + y if self.residual else y
         parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
-        mean, peak = reduce(torch.add, parts) / n, reduce(torch.maximum, parts)
+        mean, peak = functools.reduce(torch.add, parts) / n, functools.reduce(torch.maximum, parts)
         if self.stride == 2:
             mean, peak = halve(mean), halve(peak)
         mean_weight, peak_weight = self.mix.weight.flatten(1).chunk(2, 1)
@@ -142,12 +142,13 @@ class Head(nn.Module):
         nn.init.zeros_(self.out.weight)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, C, h, w) -> logits and residuals, (B, N, K, h, w) each"""
         parts = x.unbind(1)
         if self.normalised:
-            size = reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
+            size = functools.reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
             scale = torch.rsqrt(size + 1e-4).to(x.dtype)
             parts = tuple(p * scale for p in parts)
-        mean = reduce(torch.add, parts) / len(parts)
+        mean = functools.reduce(torch.add, parts) / len(parts)
         different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
         y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
         logit, residual = unflatten_set(y, x.shape[1]).chunk(2, 2)
@@ -162,7 +163,7 @@ def set_expand(x: Tensor) -> Tensor:
 def weighted_sum(weights: Tensor, x: Tensor) -> Tensor:
     """(B, N, 1, h, w), (B, N, C, h, w) -> (B, C, h, w)"""
     first, *others = zip(weights.unbind(1), x.unbind(1), strict=True)
-    return reduce(lambda done, pair: torch.addcmul(done, *pair), others, first[0] * first[1])
+    return functools.reduce(lambda done, pair: torch.addcmul(done, *pair), others, first[0] * first[1])
 
 
 class Anyfuse(FusionModel):
@@ -173,6 +174,7 @@ class Anyfuse(FusionModel):
     arity = (2, None)
     channels = 1
     carries_chroma = True
+    takes_statistics = True  # `forward` has a keyword for those of whole images, for training on crops
     low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
@@ -183,7 +185,7 @@ class Anyfuse(FusionModel):
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AnyfuseConfig()
-        block = partial(SetConv, mixing=c.mixing)
+        block = functools.partial(SetConv, mixing=c.mixing)
         if c.half:
             self.enc2: nn.Module = Stem(c.half)
             self.enc4 = nn.ModuleList([block(c.half, c.quarter, 2), block(c.quarter, c.quarter)])
@@ -274,7 +276,7 @@ class Anyfuse(FusionModel):
                 continue
             cb, cr = unflatten_set(level, w.shape[1])[:, :, 1:].split(1, 2)
             vivid = w.clamp_min(0) * (torch.addcmul(cb * cb, cr, cr).sqrt() + NEUTRAL)
-            chroma = weighted_sum(vivid, parts[:, :, 1:]) / reduce(torch.add, vivid.unbind(1))
+            chroma = weighted_sum(vivid, parts[:, :, 1:]) / functools.reduce(torch.add, vivid.unbind(1))
             out.append(torch.cat([luma, chroma], 1))
         return out
 
@@ -313,8 +315,8 @@ class Anyfuse(FusionModel):
         if self.see is not None:
             planes, away = planes[:, :, :-1], torch.tanh(planes[:, :, -1:] / 2)
             luma = planes[:, :, :1]
-            seen = torch.cat([luma - 0.5, away, away.abs() * away], 2)
-            e = e + unflatten_set(self.see(flatten_set(seen).to(e.dtype)), e.shape[1])
+            inputs = torch.cat([luma - 0.5, away, away.abs() * away], 2)
+            e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
@@ -322,10 +324,21 @@ class Anyfuse(FusionModel):
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
         return Context((e, heads[0][0], collapse(self._blend(gauss, bands, weights)), share / len(weights)))
 
-    def forward(self, sources: Tensor, condition: Tensor | None = None, context: Context | None = None) -> Tensor:
-        """condition: in training on crops, mean and deviation (B, N, 2) of each source's whole image."""
+    def forward(
+        self,
+        sources: Tensor,
+        condition: None = None,
+        context: Context | None = None,
+        *,
+        statistics: Tensor | None = None,
+    ) -> Tensor:
+        """As FusionModel.
+
+        statistics: in training on crops, mean and deviation (B, N, 2) of the smooth luma of each source's whole image;
+            None: those of the sources themselves.
+        """
         sources = self._clean(sources)
-        fused, _, _ = self._fuse(sources, context, condition)
+        fused, _, _ = self._fuse(sources, context, statistics)
         luma = self._bound(fused[:, :1], sources[:, :, :1])
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
@@ -338,7 +351,7 @@ class Anyfuse(FusionModel):
         pixel.
         """
         parts = sources.unbind(1)
-        high, low = reduce(torch.maximum, parts), reduce(torch.minimum, parts)
+        high, low = functools.reduce(torch.maximum, parts), functools.reduce(torch.minimum, parts)
         if self.config.near:
             high, low = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
         return torch.maximum(torch.minimum(fused, high), low)

@@ -27,7 +27,7 @@ FINE_LEVELS = 3
 
 @dataclass(frozen=True)
 class AverageConfig:
-    pass
+    """Nothing to choose."""
 
 
 class Average(FusionModel):
@@ -41,15 +41,17 @@ class Average(FusionModel):
         self.config = config or AverageConfig()
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, C, H, W) -> (B, C, H, W); condition and context are not used."""
         return sources.mean(1)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """1 / N everywhere, (B, N, H, W)."""
         return torch.full_like(sources[:, :, 0], 1 / sources.shape[1])
 
 
 @dataclass(frozen=True)
 class MaximumConfig:
-    pass
+    """Nothing to choose."""
 
 
 class Maximum(FusionModel):
@@ -63,9 +65,11 @@ class Maximum(FusionModel):
         self.config = config or MaximumConfig()
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, C, H, W) -> (B, C, H, W); condition and context are not used."""
         return (self.weights(sources)[:, :, None] * sources).sum(1)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """1 for the brightest source of a pixel, shared among equals, (B, N, H, W)."""
         luma = sources[:, :, 0]
         return _ties(luma, luma.amax(1, keepdim=True))
 
@@ -111,9 +115,11 @@ class Laplacian(FusionModel):
         self.config = config or LaplacianConfig()
 
     def global_features(self, sources: Tensor) -> Tensor:
+        """The sources' third Gaussian level, (B, N, C, H/8, W/8)."""
         return unflatten_set(gaussian_pyramid(flatten_set(sources), FINE_LEVELS)[-1], sources.shape[1])
 
     def context(self, reduced: Tensor) -> Context:
+        """Maps of `global_features` -> the fused image at 1/8, (B, C, H/8, W/8)."""
         n, (h, w) = reduced.shape[1], reduced.shape[-2:]
         depth = coarse_depth(h, w, self.config.levels - FINE_LEVELS)
         pyramid = laplacian_pyramid(pad_to(flatten_set(reduced), 2**depth), depth)
@@ -122,6 +128,7 @@ class Laplacian(FusionModel):
         return Context((fused[..., :h, :w],))
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, C, H, W), sides multiples of 8 -> (B, C, H, W) in [0, 1]"""
         n = sources.shape[1]
         pyramid = laplacian_pyramid(flatten_set(sources), FINE_LEVELS)
         coarse = (context or self.context(unflatten_set(pyramid[-1], n))).maps[0]
@@ -161,6 +168,7 @@ class Mertens(FusionModel):
         self.config = config or MertensConfig()
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """Contrast times saturation times well-exposedness of each pixel, (B, N, H, W); they sum to 1."""
         c = self.config
         luma = sources[:, :, 0]
         padded = F.pad(luma, (1, 1, 1, 1), mode="replicate")
@@ -174,10 +182,12 @@ class Mertens(FusionModel):
         return w / w.sum(1, keepdim=True)
 
     def global_features(self, sources: Tensor) -> Tensor:
+        """Third Gaussian level of the sources and of their weights, (B, N, C + 1, H/8, W/8)."""
         both = torch.cat([sources, self.weights(sources)[:, :, None]], 2)
         return unflatten_set(gaussian_pyramid(flatten_set(both), FINE_LEVELS)[-1], sources.shape[1])
 
     def context(self, reduced: Tensor) -> Context:
+        """Maps of `global_features` -> the fused image at 1/8, (B, C, H/8, W/8)."""
         n, (h, w) = reduced.shape[1], reduced.shape[-2:]
         depth = coarse_depth(h, w, 16)
         x = pad_to(flatten_set(reduced), 2**depth)
@@ -189,6 +199,7 @@ class Mertens(FusionModel):
         return [unflatten_set(b * w, n).sum(1) for b, w in zip(bands, weights, strict=True)]
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, C, H, W), sides multiples of 8 -> (B, C, H, W): bands times Gaussian levels of the weights."""
         n = sources.shape[1]
         coarse = (context or self.context(self.global_features(sources))).maps[0]
         weights = gaussian_pyramid(flatten_set(self.weights(sources)[:, :, None]), FINE_LEVELS)
@@ -234,11 +245,13 @@ class Guided(FusionModel):
         return out[0], out[1]
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, C, H, W) -> (B, C, H, W): base and detail, each by its own weights."""
         base_weight, detail_weight = self._decisions(sources)
         base = unflatten_set(box(flatten_set(sources), self.config.mean_size // 2), sources.shape[1])
         fused = (base_weight[:, :, None] * base + detail_weight[:, :, None] * (sources - base)).sum(1)
         return torch.cat([fused[:, :1].clamp(0, 1), fused[:, 1:]], 1)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """Mean of the weights of base and detail, (B, N, H, W)."""
         base, detail = self._decisions(sources)
         return (base + detail) / 2

@@ -1,3 +1,5 @@
+"""Models by name: how to build them, where their weights are, under which terms."""
+
 from __future__ import annotations
 
 import difflib

@@ -30,7 +30,7 @@ from ..models.base import FusionModel, parameter_counts
 from ..models.registry import build_model
 from ..models.tita.tita import ISF, OAF
 from ..models.tita.windows import SwinBlock
-from ..models.unifusion.unifusion import Block
+from ..models.unifusion.unifusion import RestormerBlock
 from ..weights import WEIGHTS_NAME
 from .recipes import Recipe
 from .strategies.famo import Famo
@@ -165,7 +165,7 @@ def compile_blocks(model: FusionModel) -> None:
     for module in model.modules():
         if isinstance(module, SwinBlock | ISF):
             module.rate = max(module.rate, 1e-7)  # 0 would be a graph of its own
-    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (Block, "forward")):
+    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (RestormerBlock, "forward")):
         if any(isinstance(m, cls) for m in model.modules()) and not hasattr(
             getattr(cls, name), "_torchdynamo_orig_callable"
         ):

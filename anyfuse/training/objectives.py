@@ -58,7 +58,8 @@ def task_losses(
     """One pass over the batches of all tasks: losses (tasks,) in their order, and 'task/loss' -> value."""
     sources = torch.cat([b.sources for b in batches])
     whole = [b.statistics for b in batches if b.statistics is not None]
-    fused = model(sources, torch.cat(whole)) if len(whole) == len(batches) else model(sources)
+    known = len(whole) == len(batches) and getattr(model, "takes_statistics", False)
+    fused = model(sources, statistics=torch.cat(whole)) if known else model(sources)
     return split_losses(fused, batches, weights)
 
 

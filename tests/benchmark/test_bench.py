@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,38 @@ def test_second_run_scores_nothing_again(capsys: pytest.CaptureFixture[str], dat
     bench(capsys, data, tmp_path)
     assert (tmp_path / "fused" / "average" / "0.png").stat().st_mtime_ns == stamp
     assert (tmp_path / "scores.csv").read_text() == first
+
+
+def test_a_change_of_model_code_scores_again(
+    capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anyfuse.benchmark import versions
+
+    bench(capsys, data, tmp_path)
+    before = read_scores(tmp_path / "scores.csv")[1]
+    (tmp_path / "fused" / "laplacian" / "0.png").write_bytes(b"old")
+    read = versions._source
+    changed = "anyfuse.models.classical"
+    monkeypatch.setattr(versions, "_source", lambda m: read(m) + "\nX = 1" * (m == changed))
+    assert bench(capsys, data, tmp_path)[0] == 0
+    assert (tmp_path / "fused" / "laplacian" / "0.png").read_bytes() != b"old"
+    after = read_scores(tmp_path / "scores.csv")[1]
+    values = [repr([r.values for r in rows if r.method == "laplacian"]) for rows in (before, after)]
+    assert values[0] == values[1]
+    origins = [{r.origin for r in rows if r.method == "laplacian"} for rows in (before, after)]
+    assert origins[0].isdisjoint(origins[1])
+
+
+def test_sets_that_lack_a_source_are_skipped(capsys: pytest.CaptureFixture[str], data: Path, tmp_path: Path) -> None:
+    """They are named, and are no failures: the run did all that the data set holds."""
+    mine = tmp_path / "mini"
+    shutil.copytree(data, mine)
+    (mine / "vis" / "2.png").unlink()
+    code, text, err = bench(capsys, mine, tmp_path / "out")
+    assert code == 0
+    assert "2 images" in text
+    assert "anyfuse: 2: skipped, not in" in err
+    assert "<li>2: not in" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_models_have_labels(tmp_path: Path) -> None:

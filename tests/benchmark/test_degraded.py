@@ -22,7 +22,7 @@ from anyfuse.benchmark.degraded import restore_baseline as restore
 from anyfuse.benchmark.degraded.cases import (
     BUILT_IN,
     Case,
-    Recipe,
+    CaseList,
     clean_frames,
     degraded_frames,
     dumps,
@@ -53,7 +53,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def little(data: Path) -> Recipe:
+def little(data: Path) -> CaseList:
     """Three cases of the mini set: noise on the infrared, haze and noise on the visible image, clean."""
     whole = make_recipe(data)
     base = replace(whole.cases[0], wrong=((Step("jpeg", 0.5),), (Step("rain", 0.5),)))
@@ -270,7 +270,7 @@ def test_failures_are_reported(capsys: pytest.CaptureFixture[str], data: Path, t
 
 def test_means_and_wins() -> None:
     case = Case("a", "d", "ivf", "p", "haze", 1, ((), ()), ((), ()))
-    recipe = Recipe((8, 8), (case, replace(case, name="b", kind="jpeg"), replace(case, name="c", kind="clean")), {})
+    recipe = CaseList((8, 8), (case, replace(case, name="b", kind="jpeg"), replace(case, name="c", kind="clean")), {})
     values = {"anyfuse": (10, 20, 60), CLASSICAL: (15, 19, 60), "mine": (16, 19.5, 40)}
     scores = [
         Score(c.name, "ivf", c.kind, method, psnr, 0.5, 1.0)

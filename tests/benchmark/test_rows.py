@@ -22,9 +22,12 @@ from anyfuse.benchmark.protocol import Protocol, Row, read_scores, write_scores
 from anyfuse.benchmark.report import data_uri, means_table, number
 from anyfuse.benchmark.run import bench
 from anyfuse.benchmark.stats import Table
-from anyfuse.benchmark.versions import code_of, metric_versions, modules_of
+from anyfuse.benchmark.versions import code_of, metric_versions, model_version, modules_of
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
+from anyfuse.models.anyfuse import Anyfuse
+from anyfuse.models.classical import Average
+from anyfuse.models.tita.tita import TITA
 
 BETTER = {"mi": "higher", "scd": "higher", "psnr": "higher", "halo": "lower"}
 
@@ -221,6 +224,33 @@ def test_versions_see_shared_code(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("anyfuse.metrics.shared", "anyfuse.metrics.grey"):
         monkeypatch.setattr(versions, "_source", lambda m, module=module: read(m) + "\nX = 1" * (m == module))
         assert metric_versions(["mi"]) != before, module
+
+
+def test_versions_of_models_see_the_code_they_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anyfuse.benchmark import versions
+
+    before = {cls: versions.model_version(cls) for cls in (Anyfuse, TITA, Average)}
+    assert len(set(before.values())) == 3
+    read = versions._source
+    for module, changed in (
+        ("anyfuse.models.tita.ipa", {TITA}),
+        ("anyfuse.models.anyfuse", {Anyfuse}),
+        ("anyfuse.models.base", {Anyfuse, TITA, Average}),
+        ("anyfuse.image.pyramid", {Anyfuse, Average}),
+        ("anyfuse.tiling", {Anyfuse, TITA, Average}),
+        ("anyfuse.benchmark.report", set()),
+    ):
+        monkeypatch.setattr(versions, "_source", lambda m, module=module: read(m) + "\nX = 1" * (m == module))
+        assert {cls for cls in before if versions.model_version(cls) != before[cls]} == changed, module
+    monkeypatch.setattr(versions, "_source", lambda m: read(m) + "\n'text alone'")
+    assert all(versions.model_version(cls) == digits for cls, digits in before.items())
+    monkeypatch.setattr(versions, "__version__", "0")
+    assert all(versions.model_version(cls) != digits for cls, digits in before.items())
+
+
+def test_versions_of_models_without_source() -> None:
+    typed_in = type("Mine", (Average,), {"__module__": "nowhere"})
+    assert len(model_version(typed_in)) == 8
 
 
 def test_heads_that_are_no_protocol(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_rows_grow_from_run_to_run(tmp_path: Path) -> None:
     assert again.find("1", "a", "anyfuse other weights", ["mi"]) is None
     again.add(Row("1", "a", "anyfuse other weights", {"vif": 4.0}))
     assert again.find("1", "a", "anyfuse other weights", ["mi"]) is None  # scores of other weights do not stay
-    again.keep(lambda row: row.image == "2")
+    again.retain(lambda row: row.image == "2")
     again.save()
     assert [r.image for r in read_scores(path)[1]] == ["2"]
 

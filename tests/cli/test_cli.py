@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from conftest import scene, to8, to16
 from PIL import Image
 
 from anyfuse.cli import main
+from anyfuse.cli.options import complete_backbone, complete_model, complete_models, complete_recipe
 from anyfuse.io.write import write_image
 
 
@@ -118,6 +121,37 @@ def test_models_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["laplacian"]["weights"] == "none needed"
     code, text, _ = run(capsys, "models")
     assert "Apache-2.0" in text
+
+
+def completions(words: str) -> list[str]:
+    """What the shell offers for the last word of a command line."""
+    parts = words.split(" ")
+    given = {"COMP_WORDS": words, "COMP_CWORD": str(len(parts) - 1), "_ANYFUSE_COMPLETE": "complete_bash"}
+    done = subprocess.run(
+        [sys.executable, "-m", "anyfuse"], env={**os.environ, **given}, capture_output=True, text=True, check=False
+    )
+    return done.stdout.split()
+
+
+def test_the_shell_completes_names() -> None:
+    assert {"tita", "tita-small"} <= set(completions("anyfuse fuse --model ti"))
+    assert all(name.startswith("ti") for name in completions("anyfuse fuse --model ti"))
+    assert complete_models("anyfuse,old=ti") == ["anyfuse,old=tita", "anyfuse,old=tita-small"]
+    assert "average" in complete_models("")
+    assert "mmaif" in complete_model("mm"), "short names too"
+    assert "codec-tiny" in complete_recipe("codec")
+    assert complete_backbone("dinov2") == ["dinov2-s"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_script_of_completion_is_valid(shell: str) -> None:
+    """However the package is called: a shell knows the command by its name."""
+    call = [sys.executable, "-m", "anyfuse", "--show-completion", shell]
+    script = subprocess.run(call, capture_output=True, text=True, check=False).stdout
+    assert "_ANYFUSE_COMPLETE=complete_" in script
+    assert "python" not in script.lower()
+    if shell == "bash" and shutil.which("bash"):
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

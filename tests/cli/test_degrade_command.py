@@ -228,3 +228,13 @@ def test_document(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path)
     scope: dict[str, Any] = {}
     exec(compile(re.findall(r"```python\n(.+?)```", text, re.DOTALL)[0], "degradations.md", "exec"), scope)
     assert scope["done"]
+
+
+@pytest.mark.parametrize("given", ["nonsense:3", "nonsense:much", "haze:0.5,nonsense:3", "nonsense"])
+def test_an_unknown_operation_is_named_before_its_strength(
+    given: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = fails(capsys, "degrade", folder, "-o", tmp_path / "out", "--ops", given)
+    assert "unknown operation 'nonsense'" in error
+    assert "strength" not in error
+    assert "strength 3" in fails(capsys, "degrade", folder, "-o", tmp_path / "out", "--ops", "haze:3")

@@ -3,26 +3,25 @@
 Liu, Yu Liu), run under Octave, on the real images.
 
 The values are in reference.json; the 26 image triples belong to the benchmarks and are not shipped. They are looked for
-in $ANYFUSE_DATA/metrics/triples or ../shared/data/metrics/triples beside the repository.
+in $ANYFUSE_DATA/metrics/triples, see conftest.DATA_ROOT.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import DATA_ROOT
 from PIL import Image
 from torch import Tensor
 
 from anyfuse.metrics import METRICS, Shared, native_score, to_grey
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("ANYFUSE_DATA", ROOT.parent / "shared" / "data")) / "metrics" / "triples"
+DATA = DATA_ROOT / "metrics" / "triples"
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
 TOLERANCE = 1e-9
 
@@ -206,7 +205,9 @@ def test_exceptions_name_existing_values() -> None:
         assert name in REFERENCE["triples"][triple]["values"][mode]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"the image triples of the benchmarks are not at {DATA}")
+@pytest.mark.skipif(
+    not DATA.is_dir(), reason=f"the image triples of the benchmarks are not at {DATA} (set ANYFUSE_DATA)"
+)
 @pytest.mark.numerics
 def test_reference_values(capsys: pytest.CaptureFixture[str]) -> None:
     matched, within, excluded, wrong = 0, [], [], []

@@ -75,12 +75,12 @@ def test_statistics_of_a_crop_can_be_those_of_the_whole() -> None:
         plain = model(x)
         same = torch.tensor([[[0.3, 0.2], [0.2, 0.1]]])
         other = torch.tensor([[[0.8, 0.05], [0.2, 0.1]]])
-        assert torch.equal(model(x, same), model(x, same))
-        assert (model(x, same) - model(x, other)).abs().max() > 1e-4
+        assert torch.equal(model(x, statistics=same), model(x, statistics=same))
+        assert (model(x, statistics=same) - model(x, statistics=other)).abs().max() > 1e-4
         reduced = model.global_features(x)
         luma = reduced[:, :, REGIONS.eighth : REGIONS.eighth + 1]
         own = torch.stack([luma.mean((-3, -2, -1)), luma.flatten(2).std(2, correction=0)], 2)
-        assert (model(x, own) - plain).abs().max() < 1e-5
+        assert (model(x, statistics=own) - plain).abs().max() < 1e-5
 
 
 def test_heads_see_features_of_unit_size() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
+from anyfuse.image.pyramid import gaussian_pyramid
 from anyfuse.models.base import FusionModel
 from anyfuse.models.latent.base import LatentModel
 from anyfuse.models.registry import ALIASES, MODELS, build_model, describe, is_there, load_model
@@ -229,3 +231,20 @@ def test_short_names() -> None:
         else:
             with pytest.raises(FusionError, match=f"anyfuse train {name}"):
                 load_model(short)
+
+
+def test_statistics_are_a_keyword_of_their_own(model: FusionModel) -> None:
+    """A condition is a user's request; what training knows of whole images has another place."""
+    parameters = inspect.signature(type(model).forward).parameters
+    assert ("statistics" in parameters) == getattr(model, "takes_statistics", False)
+    if "statistics" not in parameters:
+        return
+    assert parameters["statistics"].kind is inspect.Parameter.KEYWORD_ONLY
+    x = textured(2, 1, 64, 64)[None]
+    smooth = gaussian_pyramid(x[0], 3)[-1]
+    own = torch.stack([smooth.mean((1, 2, 3)), smooth.std((1, 2, 3), correction=0)], 1)[None]
+    with torch.inference_mode():
+        assert torch.equal(model(x), model(x, condition=None))
+        assert (model(x, statistics=own) - model(x)).abs().max() < 1e-4
+        changed = not torch.equal(model(x, statistics=own + 0.3), model(x))
+    assert changed == model.config.regions

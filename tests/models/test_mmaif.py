@@ -23,7 +23,7 @@ from anyfuse.models.latent.codec import TinyCodec, TinyConfig, save_tiny
 from anyfuse.models.latent.detail import PYRAMID_LEVELS, Detail
 from anyfuse.models.latent.flow import noise
 from anyfuse.models.latent.positions import resize_table, rotary, rotate
-from anyfuse.models.mmaif.blocks import GLU, NAF, Block, MoEGLU, ValueResidualAttention, balance_loss
+from anyfuse.models.mmaif.blocks import GLU, NAF, DiTBlock, MoEGLU, ValueResidualAttention, balance_loss
 from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig, Predicted
 from anyfuse.models.registry import MODELS, describe, is_there, load_model
@@ -71,7 +71,7 @@ def test_presets(name: str) -> None:
 
 def test_counts_of_a_block() -> None:
     """The numbers of the design at width 256: NAF 467 k, experts 988 k, low-rank AdaLN 59 k."""
-    block = Block(256, 8, 256, 32, 8, 4, 1, True, True)
+    block = DiTBlock(256, 8, 256, 32, 8, 4, 1, True, True)
     assert parameter_counts(block.naf)[0] == 467_200
     assert parameter_counts(block.experts)[0] == 987_908
     assert parameter_counts(block.modulation)[0] == 58_880

@@ -120,7 +120,7 @@ def test_cached_passes_are_diffusers_forward(folder: Path, images: bool) -> None
     text = full_prompt(Control("ivf", tone=("LIGHT+",))) if images else "bad, blurry"
     x = torch.randn(1, 4, 4, 6)
     with torch.no_grad():
-        found = model.velocity(x, 0.3, model.know(text, latents, (4, 6)))
+        found = model.velocity(x, 0.3, model.encode_condition(text, latents, (4, 6)))
         ids, pieces = token_ids(model.tokenizer, text, 6)
         expected = own_forward(model.frozen.transformer, ids, pieces, latents, x, 0.3)
     assert expected.abs().max() > 0.1
@@ -200,9 +200,11 @@ def test_guidance_and_cache(model: OmniGen, monkeypatch: pytest.MonkeyPatch) -> 
     shared = {"size": (4, 6)}
     images = [latents[1:], latents[:1]]
     with torch.no_grad():
-        bad = model.velocity(start, 0, model.know(negative_prompt(), [], **shared))
-        seen = model.velocity(start, 0, model.know("<img><|image_1|></img> <img><|image_2|></img>", images, **shared))
-        told = model.velocity(start, 0, model.know(full_prompt(), images, **shared))
+        bad = model.velocity(start, 0, model.encode_condition(negative_prompt(), [], **shared))
+        seen = model.velocity(
+            start, 0, model.encode_condition("<img><|image_1|></img> <img><|image_2|></img>", images, **shared)
+        )
+        told = model.velocity(start, 0, model.encode_condition(full_prompt(), images, **shared))
         expected = start + bad + 1.6 * (seen - bad) + 2.0 * (told - seen)
         assert (model.generate(latents) - expected).abs().max() < 1e-4
         monkeypatch.setattr(model, "branches", 2)
@@ -263,7 +265,7 @@ def test_full_size_counts() -> None:
 def test_wrong_sources(tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="no such folder"):
         OmniGen(OmniGenConfig(source=str(tmp_path / "nothing" / "here")))
-    with pytest.raises(FusionError, match="could not be had"):
+    with pytest.raises(FusionError, match="could not be loaded"):
         OmniGen(OmniGenConfig(source=str(tmp_path)))
     with pytest.raises(FusionError, match="multiple of 16"):
         OmniGenConfig(longest=1000)

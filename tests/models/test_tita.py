@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -309,6 +310,28 @@ def test_own_layout_round_trip(saved: Path) -> None:
     x = textured(16, 24)
     with torch.no_grad():
         assert torch.equal(model(x), again(x))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    """Any bytes: cut off, changed, random. Nothing but a FusionError comes out."""
+    path, rng = tmp_path / "wrong.pth", random.Random(0)
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=False)
+    legacy = path.read_bytes()
+    torch.save({"a": torch.ones(3)}, path)
+    for whole in (path.read_bytes(), legacy):
+        for _ in range(60):
+            changed = bytearray(whole[: rng.randrange(len(whole))] if rng.random() < 0.3 else whole)
+            for _ in range(3 if changed else 0):
+                changed[rng.randrange(len(changed))] = rng.randrange(256)
+            path.write_bytes(changed)
+            with pytest.raises(FusionError):
+                load_released(path)
+    path.write_bytes(rng.randbytes(99))
+    with pytest.raises(FusionError, match="not a checkpoint of tensors"):
+        load_released(path)
+    with pytest.raises(FusionError, match="not a checkpoint of tensors"):
+        load_released(tmp_path / "nothing.pth")
 
 
 def test_released_layout_round_trip(tmp_path: Path) -> None:

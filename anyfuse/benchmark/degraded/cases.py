@@ -46,7 +46,7 @@ from ...io.read import read_image
 from ..datasets import find_groups
 
 BUILT_IN = "built-in"
-VERSION = 1
+CASE_LIST_VERSION = 1
 WINDOW = (360, 480)
 CASE_STRENGTHS = (0.4, 0.7, 1.0)
 COMBINED, CLEAN = 24, 6
@@ -55,23 +55,21 @@ SETS = {"ivif-roadscene": "ivf", "mef-mefb": "mef", "mff-mfifb": "mff"}
 
 @dataclass(frozen=True)
 class Case:
-    """One degraded pair. kind: the operation, 'combined' or 'clean'. plans: what is done to each source, infrared or
-    the first folder first. wrong: the same with other operations, for what a wrong instruction does.
-    """
+    """One degraded pair."""
 
-    name: str
-    data: str
-    task: str
-    pair: str
-    kind: str
-    seed: int
-    plans: tuple[DegradationPlan, ...]
-    wrong: tuple[DegradationPlan, ...]
+    name: str  # of the case, used for its files
+    data: str  # folder of the data set
+    task: str  # ivf, mef or mff
+    pair: str  # file stem
+    kind: str  # the operation, 'combined' or 'clean'
+    seed: int  # of the operations' draws
+    plans: tuple[DegradationPlan, ...]  # what is done to each source, infrared or the first folder first
+    wrong: tuple[DegradationPlan, ...]  # the same with other operations, for what a wrong instruction does
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The benchmark on degraded pairs in full."""
+class CaseList:
+    """The cases of the benchmark on degraded pairs, and how they were made; the file of it is called a recipe."""
 
     window: tuple[int, int]  # rows and columns at most
     cases: tuple[Case, ...]
@@ -84,28 +82,30 @@ class Recipe:
         return sha256(dumps(self).encode()).hexdigest()
 
 
-def dumps(recipe: Recipe) -> str:
+def dumps(recipe: CaseList) -> str:
     """JSON, a case a line."""
-    head = {"version": VERSION, "made": recipe.made, "window": list(recipe.window), "sources": recipe.sources}
+    head = {"version": CASE_LIST_VERSION, "made": recipe.made, "window": list(recipe.window), "sources": recipe.sources}
     lines = [f'"{key}": {json.dumps(value)},' for key, value in head.items()]
     cases = [json.dumps(asdict(case)) for case in recipe.cases]
     return "{\n" + "\n".join(lines) + '\n"cases": [\n' + ",\n".join(cases) + "\n]}\n"
 
 
-def read_recipe(path: str | Path) -> Recipe:
+def read_recipe(path: str | Path) -> CaseList:
     """A recipe from a file, or the package's under the name 'built-in'; FusionError where it is none or names unknown
     operations.
     """
     file = Path(str(files("anyfuse") / "assets" / "degraded.json")) if str(path) == BUILT_IN else Path(path)
     try:
         raw = json.loads(file.read_text())
-        if raw["version"] != VERSION:
-            raise FusionError(f"{path}: is of version {raw['version']}, and this anyfuse reads version {VERSION}")
+        if raw["version"] != CASE_LIST_VERSION:
+            raise FusionError(
+                f"{path}: is of version {raw['version']}, and this anyfuse reads version {CASE_LIST_VERSION}"
+            )
         cases = tuple(
             Case(**{**c, "plans": _plans(c["plans"]), "wrong": _plans(c["wrong"]), "seed": int(c["seed"])})
             for c in raw["cases"]
         )
-        recipe = Recipe((int(raw["window"][0]), int(raw["window"][1])), cases, raw["sources"], raw.get("made", {}))
+        recipe = CaseList((int(raw["window"][0]), int(raw["window"][1])), cases, raw["sources"], raw.get("made", {}))
     except FusionError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -131,7 +131,7 @@ def _plans(raw: Sequence[Sequence[Sequence[Any]]]) -> tuple[DegradationPlan, ...
 # ---------------------------------------------------------------------- what a case is
 
 
-def clean_frames(case: Case, paths: Sequence[Path], recipe: Recipe) -> tuple[Frame, ...]:
+def clean_frames(case: Case, paths: Sequence[Path], recipe: CaseList) -> tuple[Frame, ...]:
     """The middle of the pair's files, 8 bits.
 
     Raises FusionError where they are not the files that the recipe was made for.
@@ -182,7 +182,7 @@ def instruction(plans: Sequence[DegradationPlan], order: Sequence[int], exact: b
 # ---------------------------------------------------------------------- making one
 
 
-def make_recipe(data: str | Path, seed: int = 0) -> Recipe:
+def make_recipe(data: str | Path, seed: int = 0) -> CaseList:
     """A recipe for the data sets in a folder, of those in SETS. FusionError where there is none."""
     cases: list[Case] = []
     sources: dict[str, dict[str, list[str]]] = {}
@@ -203,7 +203,7 @@ def make_recipe(data: str | Path, seed: int = 0) -> Recipe:
     if not cases:
         raise FusionError(f"{data}: holds none of {', '.join(SETS)}")
     made = {"seed": seed, "strengths": CASE_STRENGTHS, "combined": COMBINED, "clean": CLEAN}
-    return Recipe(WINDOW, tuple(cases), {k: dict(sorted(v.items())) for k, v in sources.items()}, made)
+    return CaseList(WINDOW, tuple(cases), {k: dict(sorted(v.items())) for k, v in sources.items()}, made)
 
 
 def _menus(task: str) -> list[tuple[str, ...]]:
@@ -239,18 +239,19 @@ def _wrong(task: str, plans: tuple[DegradationPlan, ...], gen: torch.Generator) 
     """
     near = dict.fromkeys(("gaussian_blur", "motion_blur", "downsample"), "blur")
     near |= dict.fromkeys(("haze", "rain", "snow"), "veil")
-    there = {near.get(step.op, FAULT_OF.get(step.op, step.op)) for plan in plans for step in plan}
+    present = {near.get(step.op, FAULT_OF.get(step.op, step.op)) for plan in plans for step in plan}
     out = []
     counts = [len(plan) for plan in plans]
     if not any(counts):
         counts[integer(0, 1, gen)] = 1
     for menu, count in zip(_menus(task), counts, strict=True):
-        free = [op for op in menu if near.get(op, FAULT_OF.get(op, op)) not in there]
+        free = [op for op in menu if near.get(op, FAULT_OF.get(op, op)) not in present]
         out.append(tuple(Step(free.pop(integer(0, len(free) - 1, gen)), 0.5) for _ in range(min(count, len(free)))))
     return tuple(out)
 
 
 def main() -> None:
+    """The command `python -m anyfuse.benchmark.degraded DATA -o FILE`."""
     parser = argparse.ArgumentParser(description="Writes a recipe of degraded pairs for the test folders in DATA.")
     parser.add_argument("data")
     parser.add_argument("-o", "--output", default="degraded.json")

@@ -38,7 +38,7 @@ from ...metrics import psnr_truth, ssim_truth
 from ..datasets import find_groups
 from ..report import STYLE, data_uri
 from ..run import identity, labels, levels
-from .cases import Case, Recipe, clean_frames, degraded_frames, instruction
+from .cases import Case, CaseList, clean_frames, degraded_frames, instruction
 from .restore_baseline import restore
 
 DEFAULT = "anyfuse"
@@ -64,14 +64,15 @@ class Score:
 class DegradedBench:
     """The result of a run."""
 
-    recipe: Recipe
+    recipe: CaseList
     scores: list[Score] = field(default_factory=list)
-    origins: dict[str, str] = field(default_factory=dict)  # method -> hash of its weights
+    origins: dict[str, str] = field(default_factory=dict)  # method -> hash of its code and weights
     failures: dict[str, str] = field(default_factory=dict)  # case -> reason
     conditions: dict[str, dict[str, str]] = field(default_factory=dict)  # case -> method -> tags of its instruction
 
     @property
     def methods(self) -> list[str]:
+        """Rows of the table, in the order in which they were scored."""
         return list(dict.fromkeys(score.method for score in self.scores))
 
     def mean(self, method: str, kind: str = "", task: str = "") -> tuple[float, float, int]:
@@ -87,8 +88,8 @@ class DegradedBench:
 
     def kinds(self) -> list[str]:
         """Single operations in the order of the recipe, then 'combined' and 'clean', those that were run."""
-        there = {score.kind for score in self.scores}
-        named = [k for k in dict.fromkeys(c.kind for c in self.recipe.cases) if k in there]
+        present = {score.kind for score in self.scores}
+        named = [k for k in dict.fromkeys(c.kind for c in self.recipe.cases) if k in present]
         last = [k for k in ("combined", "clean") if k in named]
         return [k for k in named if k not in last] + last
 
@@ -102,7 +103,7 @@ class DegradedBench:
 
 
 def run_degraded(
-    recipe: Recipe,
+    recipe: CaseList,
     data: Sequence[str | Path],
     models: Sequence[str],
     out: str | Path,
@@ -218,7 +219,7 @@ def _restored(frame: Frame, records: list[dict]) -> Frame:
     return Frame((image * 255).round().to(torch.uint8).numpy()[..., None], name=frame.name)
 
 
-def _folders(recipe: Recipe, data: Sequence[str | Path]) -> dict[str, Path]:
+def _folders(recipe: CaseList, data: Sequence[str | Path]) -> dict[str, Path]:
     """Data set -> folder, of those that are in the folders given or are one of them."""
     names = list(dict.fromkeys(case.data for case in recipe.cases))
     folders: dict[str, Path] = {}
@@ -234,15 +235,15 @@ def _folders(recipe: Recipe, data: Sequence[str | Path]) -> dict[str, Path]:
     return folders
 
 
-def _task_of(recipe: Recipe, data: str) -> str:
+def _task_of(recipe: CaseList, data: str) -> str:
     return next(case.task for case in recipe.cases if case.data == data)
 
 
 def _limited(cases: list[Case], limit: int | None) -> list[Case]:
-    seen: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
     kept = []
     for case in cases:
-        count = seen[case.task, case.kind] = seen.get((case.task, case.kind), 0) + 1
+        count = counts[case.task, case.kind] = counts.get((case.task, case.kind), 0) + 1
         if limit is None or count <= limit:
             kept.append(case)
     return kept

@@ -1,21 +1,28 @@
 """What this DiTFuse has beyond the paper's network, each with a field of DiTFuseConfig that leaves it out.
 
-    rope='grid'   rotary positions by row and column as well, and a drawn stretch in training: small crops teach the
-                  positions of large images
+    rope='grid'   rotary positions by row and column as well
+    stretch       in training rotary positions lie farther apart, and the window of the fixed ones off the middle: small
+                  crops teach the positions of large images
     aligned       each token of the target also gets a linear map of both images' latents at its place
     mix           the result is a share of each latent number of both images and of the noisy target, plus what is added
+    detail        further output channels guide a path from the pixels around the codec: models/latent/detail.py
     mask          a head for segmentation: mask_head.py
-    detail        a path from the pixels around the codec: models/latent/detail.py
 
 Origin: ours. Licence: Apache-2.0.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
 
-from .sequence import FIRST, SECOND
+import torch
+from torch import Tensor, nn
+
+from ..latent.codec import LATENT
+from ..latent.flow import mix_latents, velocity
+from .config import DiTFuseConfig
+from .sequence import FIRST, SECOND, sincos
+from .transformer import Condition, Transformer, Velocity
 
 SHIFT = 40
 """In training the window of the fixed positions lies up to so many tokens off the middle."""
@@ -59,3 +66,83 @@ def grid_angles(positions: Tensor, dim: int) -> Tensor:
         frequency = 100 ** -(torch.arange(count, device=positions.device) / count)
         parts.append(positions[..., axis, None] * frequency)
     return torch.cat(parts, -1)
+
+
+@dataclass
+class Extras:
+    """What the additions take along with a condition."""
+
+    local: Tensor | None  # (B, h*w, D), of `aligned`
+    latents: Tensor | None  # (B, 2, 16, h, w) of the sources, for `mix`; zeros for an item without images
+    shift: tuple[int, int]  # of the fixed positions, in tokens; drawn once per batch in training
+    stretch: float  # of the rotary positions, likewise
+
+
+class ExtendedTransformer(Transformer):
+    """The paper's transformer with aligned tokens, positions of a grid and more output channels: latents, shares of x
+    and of both sources (`mix`), guide (`detail`), in this order.
+    """
+
+    def __init__(self, c: DiTFuseConfig, latent: int = LATENT) -> None:
+        super().__init__(c, latent, latent * (4 if c.mix else 1) + (c.guide if c.detail else 0))
+
+    def embeddings(self, patch: int) -> None:
+        """Also the map of `aligned`: both images' latents at a place -> token."""
+        super().embeddings(patch)
+        self.align = nn.Linear(2 * patch, self.config.width, bias=False) if self.config.aligned else None
+
+    def extras(self, latents: Tensor | None, has_images: Tensor | None) -> Extras:
+        """Draws the positions of a batch in training, and computes what `aligned` and `mix` need."""
+        shift, stretch = draw_grid(self.config.stretch) if self.training else ((0, 0), 1.0)
+        local = None
+        if self.align is not None and latents is not None:
+            local = self.align(torch.cat([self.patches(latents[:, k]) for k in (1, 0)], -1))
+            local = local if has_images is None else local * has_images[:, None, None].to(local)
+        if latents is not None and has_images is not None:
+            latents = latents * has_images[:, None, None, None, None].to(latents)
+        return Extras(local, latents, shift, stretch)
+
+    def fixed_positions(self, size: tuple[int, int], extras: Extras) -> Tensor:
+        """(h*w, D), of a window that training shifts."""
+        return sincos(*size, self.config.width, extras.shift)
+
+    def positions(
+        self, token_types: Tensor, size: tuple[int, int], words: int, valid: Tensor, extras: Extras
+    ) -> Tensor:
+        """(1 or B, T, 3): along the sequence, or with rope 'grid' slot, row and column."""
+        if self.config.rope == "line":
+            return super().positions(token_types, size, words, valid, extras)
+        return grid_positions(token_types, size, words, extras.stretch)
+
+    def target_positions(self, token_types: Tensor, size: tuple[int, int], condition: Condition) -> Tensor:
+        """As `positions`, of time and target alone."""
+        if self.config.rope == "line":
+            return super().target_positions(token_types, size, condition)
+        return grid_positions(token_types, size, 0, condition.extras.stretch)
+
+    def angles(self, positions: Tensor) -> Tensor:
+        """(1 or B, T, d/2), of the sequence or of the grid."""
+        if self.config.rope == "line":
+            return super().angles(positions)
+        return grid_angles(positions, self.config.width // self.config.heads)
+
+    def target_tokens(self, x: Tensor, extras: Extras) -> Tensor:
+        """(B, tokens, D), with the images' latents at their place."""
+        y = super().target_tokens(x, extras)
+        return y if extras.local is None else y + extras.local
+
+    def predict(self, output: Tensor, tokens: Tensor, x: Tensor, t: Tensor, extras: Extras) -> Velocity:
+        """The velocity, or with `mix` that to the shares of the latents; and the guide of the detail path."""
+        c, n = self.config, self.latent
+        v = output[:, :n]
+        if c.mix:
+            sources = extras.latents
+            given = torch.zeros_like(x)[:, None].expand(-1, 2, -1, -1, -1) if sources is None else sources
+            v = velocity(x, t, v + mix_latents(output[:, n : 4 * n], torch.cat([x[:, None], given], 1)))
+        return Velocity(v, output[:, self.out_channels - c.guide :] if c.detail else None, tokens)
+
+
+def build_transformer(c: DiTFuseConfig, latent: int = LATENT) -> Transformer:
+    """The paper's transformer, with our additions where the configuration has any. latent: channels of a latent."""
+    extended = c.mix or c.detail or c.aligned or c.rope == "grid" or c.stretch != 1
+    return (ExtendedTransformer if extended else Transformer)(c, latent)

@@ -14,8 +14,8 @@ class DiTFuseConfig:
 
     codec: str = "tiny"  # see latent/codec.py; it decides whether the model takes luma or RGB
     width: int = 256  # channels of a token
-    layers: int = 8
-    heads: int = 8
+    layers: int = 8  # of the transformer
+    heads: int = 8  # of attention; each has width / heads channels, a multiple of 8
     hidden: int = 704  # channels inside SwiGLU
     patch: int = 2  # side of a token, in latents of 1/8
     vocabulary: int = 1024  # rows of the table of words
@@ -28,18 +28,35 @@ class DiTFuseConfig:
     mask: bool = True  # ours: with the head for segmentation (mask_head.py)
     tags: bool = True  # prompts begin with a line of tags
     rope: str = "grid"  # 'line': rotary positions along the sequence, as the paper; 'grid': ours (additions.py)
-    stretch: float = 4.0  # ours: in training, grid positions lie up to so many times as far apart
+    # ours: in training, grid positions lie up to so many times as far apart, and the window of the fixed positions
+    # off the middle
+    stretch: float = 4.0
     aligned: bool = True  # ours: target tokens get both images' latents at their place; learns several times faster
     mix: bool = True  # ours: predict shares of the latents; False: the velocity, as the paper
-    random_codec: bool = False  # the untrained codec, for tests
+    random_codec: bool = False  # an untrained codec with the channels of `codec`, where its weights are not there
 
     @classmethod
-    def paper(cls) -> DiTFuseConfig:
-        """The published system without our additions, at the small size: 50 steps, three branches.
+    def paper(cls, random_codec: bool = False) -> DiTFuseConfig:
+        """The published system without our additions, at the small size: RGB, 4 latent channels at 1/8 as SDXL's codec
+        has them, 50 steps, three branches.
 
-        The paper's network has 3.8 billion parameters; that one is OmniGenConfig.
+        The paper's network has 3.8 billion parameters and a tokenizer of its own; that one is OmniGenConfig. Codec
+        `sdxl` is fetched at the first use; its posterior's mode is taken, where the released code draws a sample.
+
+        Args:
+            random_codec: build with an untrained codec of the same channels, where no weights can be had.
         """
-        return cls(steps=50, detail=False, mask=False, rope="line", stretch=1.0, aligned=False, mix=False)
+        return cls(
+            codec="sdxl",
+            steps=50,
+            detail=False,
+            mask=False,
+            rope="line",
+            stretch=1.0,
+            aligned=False,
+            mix=False,
+            random_codec=random_codec,
+        )
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "heads", "hidden", "guide"):

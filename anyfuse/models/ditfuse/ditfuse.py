@@ -34,10 +34,11 @@ from ..latent.base import LatentModel
 from ..latent.detail import Detail
 from ..latent.flow import noise
 from . import prompt as ditfuse_prompt
+from .additions import build_transformer
 from .config import DiTFuseConfig
 from .guidance import Branch, euler, guidance
 from .mask_head import MaskHead
-from .transformer import Condition, Transformer, Velocity
+from .transformer import Condition, Velocity
 
 
 class DiTFuse(LatentModel):
@@ -55,7 +56,7 @@ class DiTFuse(LatentModel):
         super().__init__(c.codec, c.random_codec)
         self.config = c
         self.working_bytes = 240 if self.channels == 1 else 1500
-        self.dit = Transformer(c)
+        self.dit = build_transformer(c, self.latent_channels)
         self.detail = Detail(self.channels, c.guide) if c.detail else None
         self.mask_head = MaskHead(self.channels, c.width, c.patch) if c.mask else None
         self.steps, self.branches = c.steps, c.branches
@@ -70,6 +71,7 @@ class DiTFuse(LatentModel):
         return None if control.empty else control
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return ditfuse_prompt.ignored(control)
 
     # ------------------------------------------------------------------ the flow
@@ -117,7 +119,7 @@ class DiTFuse(LatentModel):
                 v, guide = v + share * predicted.latents, predicted.guide
             return v
 
-        x = euler(noise(latents, self.seed) if start is None else start, guided, self.steps)
+        x = euler(noise(latents, self.seed, self.latent_channels) if start is None else start, guided, self.steps)
         return x, guide
 
     def render(self, latents: Tensor, guide: Tensor | None, sources: Tensor) -> Tensor:
@@ -155,7 +157,7 @@ class DiTFuse(LatentModel):
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
         sources = sources.expand(-1, -1, self.channels, -1, -1)
         latents = self.encode_pair(sources)
-        x, t = noise(latents, self.seed), sources.new_zeros(len(sources))
+        x, t = noise(latents, self.seed, self.latent_channels), sources.new_zeros(len(sources))
         prompt = ditfuse_prompt.prompt(request, tagged=self.config.tags)
         branch = Branch(ditfuse_prompt.encode([prompt]), True)
         tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
@@ -171,6 +173,7 @@ class DiTFuse(LatentModel):
         return {f"mask {name}": mask for name, mask in self.masks(sources, classes).items()}
 
     def check_explains(self, condition: Control | None = None) -> None:
+        """Raises FusionError where the condition names no class: masks are all that there is to explain."""
         if condition is None or not condition.segment:
             raise FusionError(
                 "DiTFuse explains the classes that it segments: add --say 'highlight the cars', or leave --explain out"

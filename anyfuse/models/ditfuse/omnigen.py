@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from ...control import Control
 from ...errors import FusionError
-from ...weights import is_hub_id, read_tensors
+from ...weights import LOADING_ERRORS, is_hub_id, read_tensors
 from ..base import Context, FusionModel, flatten_set
 from ..frozen import FrozenModule
 from .prompt import check, full_prompt, ignored, image_tag
@@ -64,6 +64,11 @@ class OmniGenConfig:
     longest: int = 1024
     negative: str = ""  # prompt of v_neg; empty: OmniGen's own, from diffusers
     dtype: str = "float32"  # float32 or bfloat16
+
+    @classmethod
+    def paper(cls) -> OmniGenConfig:
+        """The published system: OmniGen v1 with the adapter of `lora`, 50 steps, guidance 2.0 and 1.6. The defaults."""
+        return cls()
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -176,23 +181,21 @@ class Frozen(FrozenModule):
         self.freeze()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        def keep(x: Tensor) -> Tensor:
+        def without_widening(x: Tensor) -> Tensor:
             y = fn(x)
             return y.to(x.dtype) if y.element_size() > x.element_size() else y
 
-        return super()._apply(keep, recurse)
+        return super()._apply(without_widening, recurse)
 
 
 @dataclass
-class Known:
-    """Of one branch: ids (1, T), token_types (T + 1 + n,), cosines and sines of the whole sequence, keys and values of
-    the condition or None.
-    """
+class EncodedBranch:
+    """What the target needs of one branch of the guidance."""
 
-    ids: Tensor
-    token_types: Tensor
-    turn: tuple[Tensor, Tensor]
-    cache: list[KeysValues]
+    ids: Tensor  # (1, T)
+    token_types: Tensor  # (T + 1 + n,), time and target included
+    rotation: tuple[Tensor, Tensor]  # cosines and sines of the whole sequence
+    cache: list[KeysValues]  # of the condition, for each layer
 
 
 class OmniGen(FusionModel):
@@ -250,6 +253,7 @@ class OmniGen(FusionModel):
         return None if control.empty else control
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return ignored(control)
 
     # ------------------------------------------------------------------ codec
@@ -269,7 +273,7 @@ class OmniGen(FusionModel):
 
     # ------------------------------------------------------------------ the transformer, with a cache
 
-    def know(self, text: str, latents: list[Tensor], size: tuple[int, int]) -> Known:
+    def encode_condition(self, text: str, latents: list[Tensor], size: tuple[int, int]) -> EncodedBranch:
         """A prompt and the latents of its images (1, C, h, w), none where it has no spans -> ids, turns, keys and
         values of the condition.
         """
@@ -284,33 +288,34 @@ class OmniGen(FusionModel):
         for number, image in enumerate(latents, 1):
             tokens = net.patch_embedding(image.to(net.dtype), is_input_image=True)
             x[:, token_types[: len(ids)] == number] = tokens.to(x)
-        turn = net.rope(x, torch.arange(len(token_types), device=device)[None])
+        rotation = net.rope(x, torch.arange(len(token_types), device=device)[None])
         mask = attention_mask(token_types[: len(ids)])
         cache = []
         for index in range(len(net.layers)):
-            x, own = self._layer(index, x, [t[: len(ids)] for t in turn], mask, None)
+            x, own = self._layer(index, x, [t[: len(ids)] for t in rotation], mask, None)
             cache.append(own)
-        return Known(row, token_types, turn, cache)
+        return EncodedBranch(row, token_types, rotation, cache)
 
-    def velocity(self, x: Tensor, t: float, known: Known) -> Tensor:
+    def velocity(self, x: Tensor, t: float, encoded: EncodedBranch) -> Tensor:
         """x (1, C, h, w) at time t in [0, 1] -> v (1, C, h, w)"""
         net = self.frozen.transformer
         h, w = x.shape[-2:]
         time = net.time_proj(x.new_full((1,), t, dtype=torch.float32)).to(net.dtype)
         y = net.patch_embedding(x.to(net.dtype), is_input_image=False)
         y = torch.cat([net.time_token(time)[:, None], y], 1)
-        before = known.ids.shape[1]
-        mask = torch.ones(y.shape[1], len(known.token_types), dtype=torch.bool, device=y.device)
+        before = encoded.ids.shape[1]
+        mask = torch.ones(y.shape[1], len(encoded.token_types), dtype=torch.bool, device=y.device)
         mask[0, before + 1 :] = False  # the time token sees no target
+        rotation = [each[before:] for each in encoded.rotation]
         for index in range(len(net.layers)):
-            y, _ = self._layer(index, y, [turn[before:] for turn in known.turn], mask, known.cache[index])
+            y, _ = self._layer(index, y, rotation, mask, encoded.cache[index])
         y = net.proj_out(net.norm_out(net.norm(y)[:, 1:], temb=net.t_embedder(time)))
         p = net.config.patch_size
         y = y.unflatten(1, (h // p, w // p)).unflatten(3, (p, p, -1))  # (1, h/p, w/p, p, p, C)
         return y.permute(0, 5, 1, 3, 2, 4).flatten(4, 5).flatten(2, 3).float()
 
     def _layer(
-        self, index: int, x: Tensor, turn: list[Tensor], mask: Tensor, before: KeysValues | None
+        self, index: int, x: Tensor, rotation: list[Tensor], mask: Tensor, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
         """One of diffusers' blocks with the adapter beside its projections; keys and values of these tokens (1, heads,
         T, d).
@@ -324,7 +329,7 @@ class OmniGen(FusionModel):
             parts = [part + more for part, more in zip(parts, adapter.qkv(y.to(adapter.qkv_down)), strict=True)]
         d = parts[0].shape[-1] // attention.heads
         q, k, v = (part.to(x).unflatten(-1, (-1, d)).transpose(1, 2) for part in parts)
-        q, k = (_rotate(part, turn) for part in (q, k))
+        q, k = (_rotate(part, rotation) for part in (q, k))
         own = k, v
         if before is not None:
             k, v = torch.cat([before[0], k], 2), torch.cat([before[1], v], 2)
@@ -372,22 +377,22 @@ class OmniGen(FusionModel):
         images = [pair[1:], pair[:1]]  # the second source is image 1: visible, overexposed, far
         branches = self.plan(control)
 
-        def know(text: str, visible: bool) -> Known:
-            return self.know(text, images if visible else [], size)
+        def encoded(text: str, visible: bool) -> EncodedBranch:
+            return self.encode_condition(text, images if visible else [], size)
 
-        caches = [know(text, visible) if self.cache else None for _, text, visible in branches]
+        caches = [encoded(text, visible) if self.cache else None for _, text, visible in branches]
         for step in range(self.steps):
             v = torch.zeros_like(x)
-            for (share, text, visible), known in zip(branches, caches, strict=True):
-                v = v + share * self.velocity(x, step / self.steps, known or know(text, visible))
+            for (share, text, visible), cached in zip(branches, caches, strict=True):
+                v = v + share * self.velocity(x, step / self.steps, cached or encoded(text, visible))
             x = x + v / self.steps
         return x
 
 
-def _rotate(x: Tensor, turn: list[Tensor]) -> Tensor:
+def _rotate(x: Tensor, rotation: list[Tensor]) -> Tensor:
     """x (1, heads, T, d), cosines and sines (T, d); in float32, as positions are large."""
     a, b = x.float().chunk(2, -1)
-    return (x.float() * turn[0] + torch.cat([-b, a], -1) * turn[1]).to(x)
+    return (x.float() * rotation[0] + torch.cat([-b, a], -1) * rotation[1]).to(x)
 
 
 def working_size(height: int, width: int, longest: int) -> tuple[int, int]:
@@ -417,9 +422,9 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
         transformer = OmniGenTransformer2DModel.from_pretrained(c.source, subfolder="transformer", **given)
         vae = AutoencoderKL.from_pretrained(c.source, subfolder="vae", **given)
         tokenizer = AutoTokenizer.from_pretrained(c.source, subfolder="tokenizer")
-    except Exception as error:
+    except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FusionError(f"OmniGen could not be had from {c.source} ({first}); give a complete folder") from None
+        raise FusionError(f"OmniGen could not be loaded from {c.source} ({first}); give a complete folder") from None
     return transformer.to(dtype), vae.to(dtype), tokenizer
 
 

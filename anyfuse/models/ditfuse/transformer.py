@@ -8,22 +8,22 @@ sizes that train on a CPU.
              each step
     M3       the paper's training pairs of masked, noisy and blurred tiles are in degradation/masked_pairs.py
 
-Sequence, mask and positions are in sequence.py. What is ours, and is left out by DiTFuseConfig.paper(), is in
-additions.py. Origin: written from formulas and the paper's facts; no code was copied. Licence: Apache-2.0.
+Sequence, mask and positions are in sequence.py. What is ours is in additions.py, which builds on this network: it
+overrides `embeddings` to `predict` below. Origin: written from formulas and the paper's facts; no code was copied.
+Licence: Apache-2.0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..latent.codec import LATENT
-from ..latent.flow import mix_latents, velocity
 from ..latent.positions import Rotary, rotate, sinusoid
-from .additions import draw_grid, grid_angles, grid_positions
 from .config import DiTFuseConfig
 from .sequence import (
     FIRST,
@@ -51,13 +51,13 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(
-        self, x: Tensor, turn: Rotary, mask: Tensor | None, before: KeysValues | None
+        self, x: Tensor, rotation: Rotary, mask: Tensor | None, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
         """x (B, T, D), keys and values of tokens before -> result (B, T, D), keys and values of these alone (B, heads,
         T, d)
         """
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        q, own = rotate(q, turn), (rotate(k, turn), v)
+        q, own = rotate(q, rotation), (rotate(k, rotation), v)
         k, v = own if before is None else (torch.cat([b, o], 2) for b, o in zip(before, own, strict=True))
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2)), own
@@ -72,11 +72,14 @@ class SwiGLU(nn.Module):
         self.leave = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)"""
         gate, up = self.enter(x).chunk(2, -1)
         return self.leave(F.silu(gate) * up)
 
 
 class Layer(nn.Module):
+    """x += attention(RMSNorm(x)), x += SwiGLU(RMSNorm(x))"""
+
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.RMSNorm(width, eps=1e-5), nn.RMSNorm(width, eps=1e-5)
@@ -84,9 +87,10 @@ class Layer(nn.Module):
         self.glu = SwiGLU(width, hidden)
 
     def forward(
-        self, x: Tensor, turn: Rotary, mask: Tensor | None = None, before: KeysValues | None = None
+        self, x: Tensor, rotation: Rotary, mask: Tensor | None = None, before: KeysValues | None = None
     ) -> tuple[Tensor, KeysValues]:
-        y, own = self.attention(self.norm1(x), turn, mask, before)
+        """As Attention."""
+        y, own = self.attention(self.norm1(x), rotation, mask, before)
         x = x + y
         return x + self.glu(self.norm2(x)), own
 
@@ -98,9 +102,7 @@ class Condition:
     cache: list[KeysValues]  # keys and values of each layer, (B, heads, T, d)
     valid: Tensor | None  # (B, T) bool, False for padding; None: no padding
     start: Tensor  # (B,), the time token's place in the sequence
-    local: Tensor | None  # (B, h*w, D), of `aligned`
-    latents: Tensor | None  # (B, 2, 16, h, w) of the sources, for `mix`; zeros for an item without images
-    grid: tuple[tuple[int, int], float]  # shift and stretch of the positions, drawn once per batch in training
+    extras: Any = None  # what additions.py takes along; None for the paper's network
 
 
 @dataclass
@@ -108,25 +110,23 @@ class Velocity:
     """What the transformer predicts."""
 
     latents: Tensor  # v = x_1 - x_0, (B, 16, h, w)
-    guide: Tensor | None  # (B, G, h, w), for the detail path
-    tokens: Tensor  # (B, D, h/p, w/p), the target's after the last norm, for the mask head
+    guide: Tensor | None  # of additions.py: for the detail path, (B, G, h, w); None from the paper's network
+    tokens: Tensor  # (B, D, h/p, w/p), the target's after the last norm
 
 
 class Transformer(nn.Module):
     """Words, latents of two images, time and noisy latents -> velocity.
 
     `encode_condition` and `velocity_cached` use a cache of keys and values; `velocity_full` runs one sequence.
+
+    latent: channels of a latent. out_channels: of the output; None: those of a latent, as in the paper.
     """
 
-    def __init__(self, c: DiTFuseConfig) -> None:
+    def __init__(self, c: DiTFuseConfig, latent: int = LATENT, out_channels: int | None = None) -> None:
         super().__init__()
-        self.config = c
-        self.out_channels = LATENT * (4 if c.mix else 1) + (c.guide if c.detail else 0)
-        patch = LATENT * c.patch**2
-        self.words = nn.Embedding(c.vocabulary, c.width)
-        self.enter_target = nn.Linear(patch, c.width)
-        self.enter_image = nn.Linear(patch, c.width)
-        self.align = nn.Linear(2 * patch, c.width, bias=False) if c.aligned else None
+        self.config, self.latent = c, latent
+        self.out_channels = latent if out_channels is None else out_channels
+        self.embeddings(latent * c.patch**2)
         self.time_token = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
         self.time = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
         self.layers = nn.ModuleList([Layer(c.width, c.heads, c.hidden) for _ in range(c.layers)])
@@ -161,25 +161,13 @@ class Transformer(nn.Module):
         """Rows and columns of tokens of latents (..., h, w)."""
         return latents.shape[-2] // self.config.patch, latents.shape[-1] // self.config.patch
 
-    def draw_grid(self) -> tuple[tuple[int, int], float]:
-        """Shift of the fixed positions and stretch of the rotary ones: none outside of training."""
-        return draw_grid(self.config.stretch) if self.training else ((0, 0), 1.0)
-
-    def positions(
-        self, token_types: Tensor, size: tuple[int, int], words: int, valid: Tensor, stretch: float
-    ) -> Tensor:
-        """Positions (1 or B, T, 3) of tokens (T,): along the sequence, or with rope 'grid' slot, row and column."""
-        if self.config.rope == "line":
-            return line_positions(valid)
-        return grid_positions(token_types, size, words, stretch)
-
     def sequence(
         self,
         ids: Tensor,
         latents: Tensor | None,
         size: tuple[int, int],
         has_images: Tensor | None,
-        shift: tuple[int, int],
+        extras: Any,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens of text and images (B, T, D); types (T + 1 + h*w,) of the whole sequence, with time and target; and
         which of it is valid (B, T + 1 + h*w).
@@ -189,7 +177,7 @@ class Transformer(nn.Module):
         tokens, valid = [self.words(ids)], [ids > 0]
         token_types = [torch.full((words,), TEXT)]
         if latents is not None:
-            table = sincos(*size, self.config.width, shift).to(tokens[0])
+            table = self.fixed_positions(size, extras).to(tokens[0])
             visible = torch.ones(batch, dtype=torch.bool, device=ids.device) if has_images is None else has_images
             for token_type, source in ((FIRST, 1), (SECOND, 0)):
                 tokens.append(self.enter_image(self.patches(latents[:, source])) + table)
@@ -199,38 +187,60 @@ class Transformer(nn.Module):
         valid.append(torch.ones(batch, 1 + count, dtype=torch.bool, device=ids.device))
         return torch.cat(tokens, 1), torch.cat(token_types).to(ids.device), torch.cat(valid, 1)
 
-    def target(self, x: Tensor, t: Tensor, local: Tensor | None, shift: tuple[int, int]) -> Tensor:
+    def target(self, x: Tensor, t: Tensor, extras: Any) -> Tensor:
         """Noisy latents (B, 16, h, w) and times (B,) -> time token and target tokens (B, 1 + tokens, D)"""
-        y = self.enter_target(self.patches(x)) + sincos(*self.grid_of(x), self.config.width, shift).to(x)
-        if local is not None:
-            y = y + local
         token = self.time_token(sinusoid(t / 1000).to(x))
-        return torch.cat([token[:, None], y], 1)
+        return torch.cat([token[:, None], self.target_tokens(x, extras)], 1)
 
-    def local(self, latents: Tensor | None, has_images: Tensor | None) -> Tensor | None:
-        """What `aligned` adds to the target's tokens (B, tokens, D), or None."""
-        if self.align is None or latents is None:
-            return None
-        y = self.align(torch.cat([self.patches(latents[:, k]) for k in (1, 0)], -1))
-        return y if has_images is None else y * has_images[:, None, None].to(y)
-
-    def finish(self, y: Tensor, x: Tensor, t: Tensor, sources: Tensor | None) -> Velocity:
+    def finish(self, y: Tensor, x: Tensor, t: Tensor, extras: Any) -> Velocity:
         """The target's tokens after the last layer -> what is predicted.
 
-        y: (B, tokens, D). x: noisy latents (B, 16, h, w). t: times (B,). sources: latents (B, 2, 16, h, w), for `mix`.
+        y: (B, tokens, D). x: noisy latents (B, 16, h, w). t: times (B,).
         """
-        c = self.config
         size = self.grid_of(x)
         y = self.norm(y)
         shift, scale = self.modulate(F.silu(self.time(sinusoid(t / 1000).to(y))))[:, None].chunk(2, -1)
         tokens = y.transpose(1, 2).unflatten(2, size)
         z = self.out(self.last_norm(y) * (1 + scale) + shift).transpose(1, 2).unflatten(2, size)
-        z = F.pixel_shuffle(z, c.patch)
-        v = z[:, :LATENT]
-        if c.mix:
-            given = torch.zeros_like(x)[:, None].expand(-1, 2, -1, -1, -1) if sources is None else sources
-            v = velocity(x, t, v + mix_latents(z[:, LATENT : 4 * LATENT], torch.cat([x[:, None], given], 1)))
-        return Velocity(v, z[:, self.out_channels - c.guide :] if c.detail else None, tokens)
+        return self.predict(F.pixel_shuffle(z, self.config.patch), tokens, x, t, extras)
+
+    # ------------------------------------------------------------------ what additions.py overrides
+
+    def embeddings(self, patch: int) -> None:
+        """Builds the table of words and the linear embeddings of patches of `patch` numbers."""
+        c = self.config
+        self.words = nn.Embedding(c.vocabulary, c.width)
+        self.enter_target = nn.Linear(patch, c.width)
+        self.enter_image = nn.Linear(patch, c.width)
+
+    def extras(self, latents: Tensor | None, has_images: Tensor | None) -> Any:
+        """What the steps below need besides: nothing in the paper. Called once per condition."""
+        return None
+
+    def fixed_positions(self, size: tuple[int, int], extras: Any) -> Tensor:
+        """(h*w, D): added to the tokens of images and target."""
+        return sincos(*size, self.config.width)
+
+    def positions(self, token_types: Tensor, size: tuple[int, int], words: int, valid: Tensor, extras: Any) -> Tensor:
+        """Positions (1 or B, T, 3) of the whole sequence: types (T,), valid (B, T), `words` words in front."""
+        return line_positions(valid)
+
+    def target_positions(self, token_types: Tensor, size: tuple[int, int], condition: Condition) -> Tensor:
+        """Positions (1 or B, 1 + h*w, 3) of time and target after a condition."""
+        order = condition.start[:, None] + torch.arange(len(token_types), device=token_types.device)
+        return F.pad(order[..., None].float(), (0, 2))
+
+    def angles(self, positions: Tensor) -> Tensor:
+        """(1 or B, T, d/2): angles by which the d channels of a head are turned."""
+        return line_angles(positions, self.config.width // self.config.heads)
+
+    def target_tokens(self, x: Tensor, extras: Any) -> Tensor:
+        """Noisy latents (B, 16, h, w) -> (B, tokens, D)"""
+        return self.enter_target(self.patches(x)) + self.fixed_positions(self.grid_of(x), extras).to(x)
+
+    def predict(self, output: Tensor, tokens: Tensor, x: Tensor, t: Tensor, extras: Any) -> Velocity:
+        """Output (B, out_channels, h, w) and tokens of the target -> what is predicted: the output is the velocity."""
+        return Velocity(output, None, tokens)
 
     # ------------------------------------------------------------------ with the cache, and in one sequence
 
@@ -243,69 +253,53 @@ class Transformer(nn.Module):
         latents: of the sources (B, 2, 16, h, w), or None. The second source is image 1: visible, over-exposed, far.
         has_images: (B,) bool, which items of the batch have images; None: all.
         """
-        shift, stretch = self.draw_grid()
-        x, token_types, valid = self.sequence(ids, latents, size, has_images, shift)
+        extras = self.extras(latents, has_images)
+        x, token_types, valid = self.sequence(ids, latents, size, has_images, extras)
         count = x.shape[1]
-        positions = self.positions(token_types, size, ids.shape[1], valid, stretch)
+        positions = self.positions(token_types, size, ids.shape[1], valid, extras)
         unpadded = bool(valid.all())
         mask = attention_mask(token_types[:count], None if unpadded else valid[:, :count])
-        turn = self._rotary(positions[:, :count], x)
+        rotation = self._rotary(positions[:, :count], x)
         cache = []
         for layer in self.layers:
-            x, own = layer(x, turn, mask)
+            x, own = layer(x, rotation, mask)
             cache.append(own)
         start = valid[:, :count].sum(1)
-        local, present = self.local(latents, has_images), _present(latents, has_images)
-        return Condition(cache, None if unpadded else valid[:, :count], start, local, present, (shift, stretch))
+        return Condition(cache, None if unpadded else valid[:, :count], start, extras)
 
     def velocity_cached(self, x: Tensor, t: Tensor, condition: Condition) -> Velocity:
         """Noisy latents (B, 16, h, w), times (B,) in [0, 1] -> velocity, with the keys and values of a condition"""
-        shift, stretch = condition.grid
         size = self.grid_of(x)
         count, before = size[0] * size[1], condition.cache[0][0].shape[2]
-        y = self.target(x, t, condition.local, shift)
+        y = self.target(x, t, condition.extras)
         token_types = torch.cat([torch.full((1,), TIME), torch.full((count,), TARGET)]).to(x.device)
-        if self.config.rope == "line":
-            order = condition.start[:, None] + torch.arange(1 + count, device=x.device)
-            positions = F.pad(order[..., None].float(), (0, 2))
-        else:
-            positions = grid_positions(token_types, size, 0, stretch)
         valid = condition.valid
         if valid is None:
             valid = torch.ones(1, before, dtype=torch.bool, device=x.device)
         earlier = valid[:, None, None].expand(-1, -1, 1 + count, -1)
         mask = torch.cat([earlier, attention_mask(token_types).expand(len(valid), -1, -1, -1)], -1)
-        turn = self._rotary(positions, y)
-        for layer, known in zip(self.layers, condition.cache, strict=True):
-            y, _ = layer(y, turn, mask, known)
-        return self.finish(y[:, 1:], x, t, condition.latents)
+        rotation = self._rotary(self.target_positions(token_types, size, condition), y)
+        for layer, cached in zip(self.layers, condition.cache, strict=True):
+            y, _ = layer(y, rotation, mask, cached)
+        return self.finish(y[:, 1:], x, t, condition.extras)
 
     def velocity_full(
         self, ids: Tensor, latents: Tensor | None, x: Tensor, t: Tensor, has_images: Tensor | None = None
     ) -> Velocity:
         """The same without a cache: one sequence, one mask."""
-        shift, stretch = self.draw_grid()
+        extras = self.extras(latents, has_images)
         size = self.grid_of(x)
-        before, token_types, valid = self.sequence(ids, latents, size, has_images, shift)
-        y = torch.cat([before, self.target(x, t, self.local(latents, has_images), shift)], 1)
+        before, token_types, valid = self.sequence(ids, latents, size, has_images, extras)
+        y = torch.cat([before, self.target(x, t, extras)], 1)
         mask = attention_mask(token_types, None if bool(valid.all()) else valid)
-        turn = self._rotary(self.positions(token_types, size, ids.shape[1], valid, stretch), y)
+        rotation = self._rotary(self.positions(token_types, size, ids.shape[1], valid, extras), y)
         for layer in self.layers:
-            y, _ = layer(y, turn, mask)
-        return self.finish(y[:, before.shape[1] + 1 :], x, t, _present(latents, has_images))
+            y, _ = layer(y, rotation, mask)
+        return self.finish(y[:, before.shape[1] + 1 :], x, t, extras)
 
     def _rotary(self, positions: Tensor, like: Tensor) -> Rotary:
-        c = self.config
-        angles = (line_angles if c.rope == "line" else grid_angles)(positions, c.width // c.heads)
-        cos, sin = rotary(angles)
+        cos, sin = rotary(self.angles(positions))
         return cos.to(like), sin.to(like)
-
-
-def _present(latents: Tensor | None, has_images: Tensor | None) -> Tensor | None:
-    """Latents (B, 2, 16, h, w), zeros for items without images."""
-    if latents is None or has_images is None:
-        return latents
-    return latents * has_images[:, None, None, None, None].to(latents)
 
 
 __all__ = ["Condition", "KeysValues", "Layer", "Transformer", "Velocity"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import FusionError
 from ..base import FusionModel, flatten_set
-from .codec import LATENT, Codec
+from .codec import Codec
 
 
 class LatentModel(FusionModel):
@@ -33,6 +33,7 @@ class LatentModel(FusionModel):
         super().__init__()
         self.codec = Codec(codec, random=random_codec)
         self.channels: Literal[1, 3] = self.codec.channels
+        self.latent_channels = self.codec.latent_channels
         self.register_buffer("codec_print", torch.zeros(8, dtype=torch.uint8))
         self.register_load_state_dict_post_hook(_without_frozen)
 
@@ -52,14 +53,16 @@ class LatentModel(FusionModel):
     def gains(self) -> Tensor:
         """What a latent channel does to the image: rms change of decoded noise per unit, mean 1, (1, 16, 1, 1)."""
         gen = torch.Generator().manual_seed(0)
-        base, change = (torch.randn(LATENT, LATENT, 8, 8, generator=gen) for _ in range(2))
+        n = self.latent_channels
+        base, change = (torch.randn(n, n, 8, 8, generator=gen) for _ in range(2))
         at = next(self.parameters()).device
-        each = torch.eye(LATENT)[:, :, None, None] * change
+        each = torch.eye(n)[:, :, None, None] * change
         moved = self.codec.decode((base + each).to(at)) - self.codec.decode(base.to(at))
         rms = moved.square().mean((1, 2, 3)).sqrt()
         return (rms / rms.mean())[None, :, None, None]
 
     def prepare(self) -> None:
+        """Reads the codec's weights; FusionError where they are not there."""
         self.codec.load()
 
     def mark(self) -> None:

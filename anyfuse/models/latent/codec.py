@@ -1,4 +1,5 @@
-"""Image codecs behind one call: `encode(images) -> latents`, `decode(latents) -> images`, 8 times coarser, 16 channels.
+"""Image codecs behind one call: `encode(images) -> latents`, `decode(latents) -> images`, 8 times coarser. Latents have
+16 channels, or 4 with `sdxl`; texts that say (B, 16, h, w) mean the codec's channels.
 
 Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Licence of this code and of `tiny`:
 Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and takes Cosmos.
@@ -11,6 +12,7 @@ Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and tak
     taef1    RGB, AutoencoderTiny for FLUX.1 (MIT), 2.5 M             the same
     cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript
              and a video codec, used with one frame, 106 M                has no class in diffusers
+    sdxl     RGB, AutoencoderKL of SDXL (MIT), 84 M, 4 channels       the same; DiTFuse's own
 
 `tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for
 64 RGB pixels. Everything is deterministic: the mode of a codec that has a distribution. Weights of a codec are never
@@ -32,6 +34,7 @@ from torch import Tensor, nn
 from ...errors import FusionError
 from ...weights import (
     CONFIG_NAME,
+    LOADING_ERRORS,
     WEIGHTS_NAME,
     cache_folder,
     fingerprint,
@@ -39,6 +42,7 @@ from ...weights import (
     load_state,
     package_folder,
     save_folder,
+    store_in_cache,
 )
 from ..frozen import FrozenModule
 
@@ -68,10 +72,10 @@ class TinyConfig:
 class Source:
     """A codec with a name: where its weights come from."""
 
-    channels: Literal[1, 3]
-    hub: str | None = None
-    folder: str = ""
-    """below the hub's repository"""
+    channels: Literal[1, 3]  # 1: luma, 3: RGB
+    hub: str | None = None  # repository; None: ours
+    folder: str = ""  # below the hub's repository
+    latents: int = LATENT  # channels of the latents
 
 
 CODECS: dict[str, Source] = {
@@ -79,6 +83,7 @@ CODECS: dict[str, Source] = {
     "flux": Source(3, "black-forest-labs/FLUX.1-schnell", "vae"),
     "taef1": Source(3, "madebyollin/taef1"),
     "cosmos": Source(3, "nvidia/Cosmos-1.0-Tokenizer-CV8x8x8", "vae"),
+    "sdxl": Source(3, "stabilityai/sdxl-vae", latents=4),
 }
 HINT = "train it with `anyfuse train codec-tiny --data DATA`, then `anyfuse codec install tiny runs/codec-tiny`"
 
@@ -86,7 +91,7 @@ HINT = "train it with `anyfuse train codec-tiny --data DATA`, then `anyfuse code
 # ---------------------------------------------------------------------- our codec
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """x + conv(ReLU(conv(x)))"""
 
     def __init__(self, width: int) -> None:
@@ -97,6 +102,7 @@ class Block(nn.Module):
             self.second.weight.mul_(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)"""
         return x + self.second(F.relu(self.first(x)))
 
 
@@ -105,38 +111,38 @@ class TinyCodec(nn.Module):
 
     Beside the network runs a linear path that starts as the 16 lowest coefficients of the 8x8 cosine transform, scaled
     to unit variance by `start`; what the network adds begins small. mean, std: of each channel of the raw latents, on
-    training crops.
+    training crops. latents: channels of the latents, another number for a stand-in of another codec.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, config: TinyConfig | None = None) -> None:
+    def __init__(self, config: TinyConfig | None = None, latents: int = LATENT) -> None:
         super().__init__()
         self.config = c = config or TinyConfig()
         fine, coarse = c.channels * 16, c.channels * 64
-        self.to_latent = nn.Conv2d(coarse, LATENT, 1)
+        self.to_latent = nn.Conv2d(coarse, latents, 1)
         self.enter = nn.Conv2d(fine, c.quarter, 3, 1, 1)
-        self.encode4 = nn.Sequential(*(Block(c.quarter) for _ in range(c.encoder[0])))
+        self.encode4 = nn.Sequential(*(ResidualBlock(c.quarter) for _ in range(c.encoder[0])))
         self.down = nn.Conv2d(4 * c.quarter, c.eighth, 1)
-        self.encode8 = nn.Sequential(*(Block(c.eighth) for _ in range(c.encoder[1])))
-        self.leave = nn.Conv2d(c.eighth, LATENT, 3, 1, 1)
-        self.to_pixels = nn.Conv2d(LATENT, coarse, 1)
-        self.widen = nn.Conv2d(LATENT, c.eighth, 3, 1, 1)
-        self.decode8 = nn.Sequential(*(Block(c.eighth) for _ in range(c.decoder[0])))
+        self.encode8 = nn.Sequential(*(ResidualBlock(c.eighth) for _ in range(c.encoder[1])))
+        self.leave = nn.Conv2d(c.eighth, latents, 3, 1, 1)
+        self.to_pixels = nn.Conv2d(latents, coarse, 1)
+        self.widen = nn.Conv2d(latents, c.eighth, 3, 1, 1)
+        self.decode8 = nn.Sequential(*(ResidualBlock(c.eighth) for _ in range(c.decoder[0])))
         self.up = nn.Conv2d(c.eighth, 4 * c.quarter, 1)
-        self.decode4 = nn.Sequential(*(Block(c.quarter) for _ in range(c.decoder[1])))
+        self.decode4 = nn.Sequential(*(ResidualBlock(c.quarter) for _ in range(c.decoder[1])))
         self.paint = nn.Conv2d(c.quarter, fine, 3, 1, 1)
-        self.register_buffer("mean", torch.zeros(LATENT))
-        self.register_buffer("std", torch.ones(LATENT))
-        self.start(torch.ones(LATENT))
+        self.register_buffer("mean", torch.zeros(latents))
+        self.register_buffer("std", torch.ones(latents))
+        self.start(torch.ones(latents))
 
     @torch.no_grad()
     def start(self, spread: Tensor) -> None:
         """Sets the linear path to cosines divided by `spread` (16,), the deviation of each coefficient; the network
         adds little.
         """
-        basis = cosines(self.config.channels).to(spread)  # (16, 64 * channels)
+        basis = cosines(self.config.channels, len(spread)).to(spread)  # (16, 64 * channels)
         self.to_latent.weight.copy_((basis / spread[:, None])[..., None, None])
         self.to_pixels.weight.copy_((basis * spread[:, None]).T[..., None, None])
         for conv in (self.to_latent, self.to_pixels):
@@ -161,13 +167,13 @@ class TinyCodec(nn.Module):
         return F.pixel_shuffle(y, 4) + F.pixel_shuffle(self.to_pixels(latents), 8) + 0.5
 
 
-def cosines(channels: int) -> Tensor:
-    """(16, 64 * channels): the 16 lowest products of cosines over 8x8 pixels, orthonormal; of RGB, of the mean over
+def cosines(channels: int, count: int = LATENT) -> Tensor:
+    """(count, 64 * channels): the lowest products of cosines over 8x8 pixels, orthonormal; of RGB, of the mean over
     colours.
     """
     place = torch.arange(8) + 0.5
     rows = torch.stack([torch.cos(math.pi / 8 * k * place) * math.sqrt((1 if k == 0 else 2) / 8) for k in range(8)])
-    order = sorted(((u, v) for u in range(8) for v in range(8)), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))[:LATENT]
+    order = sorted(((u, v) for u in range(8) for v in range(8)), key=lambda p: (p[0] ** 2 + p[1] ** 2, p))[:count]
     basis = torch.stack([torch.outer(rows[u], rows[v]).flatten() for u, v in order])
     return basis.tile(channels) / math.sqrt(channels)
 
@@ -180,7 +186,8 @@ class Codec(FrozenModule):
 
     name: one of CODECS, or a folder: ours, or one in diffusers' layout, or a hub id. Weights are read at the first use
     or by `load`.
-    random: of `tiny`, the untrained one (the linear path alone), for tests and ablations.
+    random: an untrained codec of ours (the linear path alone), for tests, ablations and where no weights can be had;
+    in the place of a named codec it has as many channels and latents.
     """
 
     def __init__(self, name: str = "tiny", *, random: bool = False) -> None:
@@ -188,10 +195,12 @@ class Codec(FrozenModule):
         self.name, self.random, self.ready = name, random, False
         self.net: nn.Module | None = None
         self.channels: Literal[1, 3] = CODECS[name].channels if name in CODECS else 3
-        if name == "tiny" or (name not in CODECS and is_ours(Path(name))):
-            config = TinyConfig() if random or name == "tiny" else read_config(Path(name))
+        self.latent_channels = CODECS[name].latents if name in CODECS else LATENT
+        if name == "tiny" or (random and name in CODECS) or (name not in CODECS and is_ours(Path(name))):
+            own = random or name in CODECS
+            config = TinyConfig(CODECS[name].channels if name in CODECS else 1) if own else read_config(Path(name))
             self.channels = 3 if config.channels == 3 else 1
-            self.net, self.ready = untrained(config), random
+            self.net, self.ready = untrained(config, self.latent_channels), random
             self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.freeze()
 
@@ -253,11 +262,11 @@ class Codec(FrozenModule):
         return fingerprint(value for _, value in sorted(nn.Module.state_dict(self.net).items()))
 
 
-def untrained(config: TinyConfig) -> TinyCodec:
+def untrained(config: TinyConfig, latents: int = LATENT) -> TinyCodec:
     """Fresh weights, the same each time; the caller's random numbers are left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return TinyCodec(config)
+        return TinyCodec(config, latents)
 
 
 def scaling(net: Any, like: Tensor) -> tuple[Any, Any]:
@@ -319,16 +328,17 @@ def from_diffusers(name: str) -> nn.Module:
         net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None)
     except FusionError:
         raise
-    except Exception as error:
+    except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise FusionError(f"codec {name}: could not be had from {place} ({first}); put it into {cached}") from None
+        raise FusionError(f"codec {name}: could not be loaded from {place} ({first}); put it into {cached}") from None
     channels = net.config.latent_channels
     blocks = len(
         getattr(net.config, "block_out_channels", None) or getattr(net.config, "decoder_block_out_channels", None) or ()
     )
     factor = getattr(net.config, "spatial_compression_ratio", None) or 2 ** (blocks - 1)
-    if (channels, factor) != (LATENT, STRIDE):
-        raise FusionError(f"{place}: has {channels} channels at 1/{factor}, and {LATENT} at 1/{STRIDE} are needed")
+    needed = LATENT if known is None else known.latents
+    if (channels, factor) != (needed, STRIDE):
+        raise FusionError(f"{place}: has {channels} channels at 1/{factor}, and {needed} at 1/{STRIDE} are needed")
     return net
 
 
@@ -359,3 +369,37 @@ def save_tiny(net: TinyCodec, folder: Path) -> None:
     """Writes config.json and model.safetensors, float16."""
     state = {k: v.half() for k, v in net.state_dict().items()}
     save_folder(folder, {"system": "TinyCodec", **asdict(net.config)}, state)
+
+
+def codec_places() -> dict[str, str]:
+    """Name of each known codec -> its folder, 'hub: ID', or 'not here; ' and how to get it."""
+    places = {}
+    for name, source in CODECS.items():
+        folder = cache_folder() / f"codec-{name}"
+        try:
+            if source.hub is None:
+                places[name] = str(find_folder(name))
+            else:
+                places[name] = str(folder) if folder.is_dir() else f"hub: {source.hub}"
+        except FusionError as error:
+            places[name] = f"not here; {str(error).partition(': ')[2]}"
+    return places
+
+
+def install_codec(name: str, folder: str | Path) -> Path:
+    """Puts a codec that was trained here into the cache, under its name; returns the folder there.
+
+    Args:
+        name: `tiny`; the others are not made here.
+        folder: with config.json and model.safetensors.
+
+    Raises:
+        FusionError: another name, weights of another shape, or a cache that cannot be written.
+    """
+    if name != "tiny":
+        raise FusionError(
+            f"codec {name} is not installed from a folder; put its folder into the cache yourself, or use tiny"
+        )
+    net = TinyCodec(TinyConfig())
+    load_tiny(net, Path(folder))
+    return store_in_cache(lambda target: save_tiny(net, target), "codec-tiny")

@@ -1,3 +1,9 @@
+"""Flow matching in latents: x_t = (1 - t) noise + t result, and what both latent systems do with it.
+
+Origin: flow and loss as in Lipman et al. 2022 (arXiv 2210.02747) and Liu et al. 2022 (arXiv 2209.03003); shares of
+latents: ours. Licence: Apache-2.0.
+"""
+
 from __future__ import annotations
 
 import torch
@@ -20,7 +26,7 @@ def mix_latents(shares: Tensor, latents: Tensor) -> Tensor:
     """
     start = torch.zeros(latents.shape[1], device=latents.device)
     start[-2:] = 0.5
-    return ((shares.unflatten(1, (-1, LATENT)) + start[:, None, None, None].to(shares)) * latents).sum(1)
+    return ((shares.unflatten(1, (-1, latents.shape[2])) + start[:, None, None, None].to(shares)) * latents).sum(1)
 
 
 def flow_loss(predicted: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, of_result: bool) -> Tensor:
@@ -42,8 +48,8 @@ def draw_times(like: Tensor, start: float) -> Tensor:
     return t.masked_fill(torch.rand(len(t)) < start, 0.0).to(like)
 
 
-def noise(latents: Tensor, seed: int = 0) -> Tensor:
-    """Standard normal noise (B, 16, h, w) for latents (B, ..., h, w), the same for each image and each call."""
+def noise(latents: Tensor, seed: int = 0, channels: int = LATENT) -> Tensor:
+    """Standard normal noise (B, channels, h, w) for latents (B, ..., h, w), the same for each image and each call."""
     gen = torch.Generator().manual_seed(seed)
-    drawn = torch.randn((1, LATENT, *latents.shape[-2:]), generator=gen)
+    drawn = torch.randn((1, channels, *latents.shape[-2:]), generator=gen)
     return drawn.to(latents).expand(len(latents), -1, -1, -1)

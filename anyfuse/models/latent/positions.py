@@ -1,3 +1,5 @@
+"""Positions of tokens: rotary along two axes (Su et al. 2021, arXiv 2104.09864), learned tables; sinusoids of times."""
+
 from __future__ import annotations
 
 import math

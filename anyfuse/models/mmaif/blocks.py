@@ -38,6 +38,7 @@ class NAF(nn.Module):
         self.beta, self.gamma = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, D) -> (B, h, w, D)"""
         y = self.near(self.expand1(self.norm1(x)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         a, b = y.chunk(2, -1)
         y = a * b
@@ -80,6 +81,7 @@ class GLU(nn.Module):
         self.leave = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)"""
         a, b = self.enter(x).chunk(2, -1)
         return self.leave(F.silu(a) * b)
 
@@ -131,7 +133,7 @@ class LoRAAdaLN(nn.Module):
         return (shared + self.up(self.down(condition)))[:, None, None].chunk(6, -1)
 
 
-class Block(nn.Module):
+class DiTBlock(nn.Module):
     """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig
     for the switches.
     """

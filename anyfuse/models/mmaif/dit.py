@@ -8,7 +8,7 @@
     regression  one pass gives the latents of the result
     flow        x_t = (1 - t) noise + t x_1; v = x_1 - noise; Euler steps x += v / n
 
-`mix` and `guide` are ours and are left out by MMAIFConfig.paper(). Origin: the authors have released neither code nor
+What is ours is in additions.py, which builds on this network. Origin: the authors have released neither code nor
 weights; written from the paper's description. Licence: Apache-2.0.
 """
 
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from ...errors import FusionError
 from ..latent.codec import LATENT
-from ..latent.flow import mix_latents, noise, velocity
+from ..latent.flow import noise
 from ..latent.positions import rotary, sinusoid
-from .blocks import Block
+from .blocks import DiTBlock
 from .config import MMAIFConfig
 
 
@@ -33,27 +33,30 @@ class Predicted:
     """What the transformer predicts."""
 
     latents: Tensor  # of the result, or with flow its velocity, (B, 16, h, w)
-    guide: Tensor | None  # for the detail path, (B, G, h, w)
+    guide: Tensor | None  # of additions.py: for the detail path, (B, G, h, w); None from the paper's network
     balance: Tensor  # loss of the router, mean over blocks; 1 where all experts get alike
     load: Tensor  # shares of the tokens, (blocks, experts); empty without experts
 
 
 class DiT(nn.Module):
-    """The transformer: latents of both sources (and of the noisy result), time and text -> latents."""
+    """The transformer: latents of both sources (and of the noisy result), time and text -> latents.
 
-    def __init__(self, c: MMAIFConfig) -> None:
+    latent: channels of a latent. out_channels: of the output; None: those of a latent, as in the paper.
+    """
+
+    def __init__(self, c: MMAIFConfig, latent: int = LATENT, out_channels: int | None = None) -> None:
         super().__init__()
-        self.config = c
+        self.config, self.latent = c, latent
         self.inputs = 3 if c.flow else 2
-        self.out_channels = LATENT * (1 + self.inputs if c.mix else 1) + (c.guide if c.detail else 0)
-        self.embed = nn.Linear(self.inputs * LATENT * c.patch**2, c.width)
+        self.out_channels = latent if out_channels is None else out_channels
+        self.embed = nn.Linear(self.inputs * latent * c.patch**2, c.width)
         self.time = nn.Sequential(nn.Linear(256, c.width), nn.SiLU(), nn.Linear(c.width, c.width)) if c.flow else None
         self.text = nn.Sequential(nn.Linear(c.text, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
         self.no_text = nn.Parameter(torch.zeros(c.width))
         self.shared = nn.Linear(c.width, 6 * c.width)
         self.blocks = nn.ModuleList(
             [
-                Block(
+                DiTBlock(
                     c.width,
                     c.heads,
                     c.hidden,
@@ -76,13 +79,18 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, latents: Tensor, time: Tensor | None = None, text: Tensor | None = None) -> Predicted:
-        """-> what is predicted
+        """-> what is predicted: latents of the result in one pass; with flow, their velocity
 
         latents: of both sources (B, 32, h, w); flow: of the noisy result and both (B, 48, h, w). h and w are multiples
             of the patch.
         time: (B,) in [0, 1), for flow.
         text: instructions (B, E); a row of zeros is no instruction, None is none for all.
         """
+        output, balance, load = self.transform(latents, time, text)
+        return Predicted(output, None, balance, load)
+
+    def transform(self, latents: Tensor, time: Tensor | None, text: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """As `forward` -> output (B, out_channels, h, w), balance loss and load of the experts, see Predicted."""
         c = self.config
         x = self.embed(F.pixel_unshuffle(latents, c.patch).permute(0, 2, 3, 1))  # (B, h/p, w/p, D)
         size = x.shape[1:3]
@@ -97,14 +105,11 @@ class DiT(nn.Module):
         y = F.pixel_shuffle(self.out(self.norm(x) * (1 + scale) + shift).permute(0, 3, 1, 2), c.patch)
         balance = torch.stack([b for b, _ in routed]).mean() if routed else x.new_zeros(())
         load = torch.stack([f for _, f in routed]) if routed else x.new_zeros((0, 0))
-        guide = y[:, self.out_channels - c.guide :] if c.detail else None
-        result = y[:, :LATENT]
-        if c.mix:
-            shares = y[:, LATENT : (1 + self.inputs) * LATENT]
-            result = result + mix_latents(shares, latents.unflatten(1, (self.inputs, LATENT)))
-            if c.flow and time is not None:
-                result = velocity(latents[:, :LATENT], time, result)
-        return Predicted(result, guide, balance, load)
+        return y, balance, load
+
+    def stretch(self) -> float:
+        """Factor of the rotary positions, for one pass: 1 in the paper."""
+        return 1.0
 
     def _condition(self, count: int, time: Tensor | None, text: Tensor | None) -> Tensor:
         """(B, D)"""
@@ -126,14 +131,13 @@ class DiT(nn.Module):
         c = self.config
         if not c.rope:
             return None
-        stretch = c.stretch ** float(torch.rand(())) if self.training else 1.0
-        cos, sin = rotary(size[0], size[1], c.width // c.heads, stretch)
+        cos, sin = rotary(size[0], size[1], c.width // c.heads, self.stretch())
         return cos.to(like), sin.to(like)
 
 
 def euler(net: DiT, latents: Tensor, text: Tensor | None, steps: int) -> Predicted:
     """x += v / n for t = 0, 1/n, ..., (n-1)/n, from fixed noise to the latents of the result."""
-    x = noise(latents)
+    x = noise(latents, channels=net.latent)
     for index in range(steps):
         time = latents.new_full((len(latents),), index / steps)
         predicted = net(torch.cat([x, latents], 1), time, text)

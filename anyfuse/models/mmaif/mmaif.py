@@ -8,6 +8,7 @@ latent/codec.py.
     codec            frozen: each source -> 16 channels at 1/8; the result's latents -> image
     dit.py           the paper's network; blocks.py has its parts: NAF block, value residual, RoPE, MoE GLU, low-rank
                      AdaLN
+    additions.py     ours: the result as shares of the latents, channels for the detail path, stretched positions
     instruction.py   ours: an instruction as 31 numbers, in place of a sentence's vector
     latent/detail.py, classical_restore.py
                      ours: the decoded image's Laplacian pyramid is mixed with those of the sources, of the default
@@ -28,9 +29,10 @@ from ...errors import FusionError
 from ..base import Context
 from ..latent.base import LatentModel
 from ..latent.detail import Detail
+from .additions import build_dit
 from .classical_restore import restore
 from .config import SMALL, TINY, MMAIFConfig
-from .dit import DiT, Predicted, euler
+from .dit import Predicted, euler
 from .instruction import WIDTH, instruction_vector
 
 
@@ -44,7 +46,7 @@ class MMAIF(LatentModel):
         c = config or MMAIFConfig()
         super().__init__(c.codec, c.random_codec)
         self.config = c
-        self.dit = DiT(c)
+        self.dit = build_dit(c, self.latent_channels)
         self.uses_restored = c.mend and c.detail and c.text == WIDTH
         self.detail = Detail(self.channels, c.guide, self.uses_restored) if c.detail else None
         self.working_bytes = (210 if self.uses_restored else 160) if self.channels == 1 else 1500
@@ -99,6 +101,7 @@ class MMAIF(LatentModel):
         return instruction_vector(control, order)[None] if self.restores else None
 
     def ignored(self, control: Control) -> list[str]:
+        """As FusionModel: what it shall preserve has no effect."""
         return [f"the request to keep {thing} has no effect with MMAIF" for thing in control.keep]
 
 

@@ -15,19 +15,18 @@ BRANCHES = ("hpf", "add", "mul")
 class TITAConfig:
     """The defaults are the paper's. The field marked 'ours' is not in it; `paper()` leaves it out."""
 
-    channels: int = 60
+    channels: int = 60  # of the features, C in the paper
     extract: int = 4  # Swin blocks of each source's extractor
     interact: tuple[int, ...] = (4, 4)  # ISF blocks of each group
     rebuild: int = 4  # Swin blocks of the reconstruction
-    heads: int = 6
+    heads: int = 6  # of attention
     phi: Literal["softmax", "sigmoid"] = "softmax"  # gate of IPA over channels, as the paper; or one per channel
     noise: bool = True  # learned vectors n_k, n_v added to the keys of IPA
     interaction: bool = True  # IPA (ablation)
     branches: tuple[str, ...] = BRANCHES  # operations of OAF (ablation); with none the result is the sources' mean
-    attention: Literal["inter", "intra", "mixed"] = (
-        "inter"  # of ISF: to the other source (paper), to itself, or in turn
-    )
-    drop_path: float = 0.1
+    # of ISF: to the other source (the paper), to itself, or in turn (ablations)
+    attention: Literal["inter", "intra", "mixed"] = "inter"
+    drop_path: float = 0.1  # largest share of samples whose block is left out in training
     second_stem: bool = False  # also the released network's stem for B, which nothing uses
     bound: bool = False  # ours: outside training no pixel leaves the range between the sources' pixels there
 

@@ -91,6 +91,9 @@ class IPA(nn.Module):
         return own + out, torch.stack([strength, 1 - share.mean(-1)], -1)
 
     def forward(self, x: Tensor, y: Tensor, explain: bool = False) -> tuple[Tensor, ...]:
+        """Features of both sources (..., C) -> the same after interaction; if `explain`, also (..., 4): strength of phi
+        and share of the other source, of x, then of y.
+        """
         x1, *maps1 = self._direction(0, x, y, explain)
         y1, *maps2 = self._direction(1, y, x, explain)
         return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
@@ -110,6 +113,10 @@ class ISF(nn.Module):
         self.ipa = IPA(config) if config.interaction else None
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool = False) -> tuple[Tensor, ...]:
+        """Windows of both sources (B, n, 64, C) -> the same; if `explain`, also what IPA explains.
+
+        mask: of shifted windows, see windows.shift_masks.
+        """
         return self.body(x, y, mask, explain, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
 
     def body(

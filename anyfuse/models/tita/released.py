@@ -11,6 +11,7 @@ there as here; cross attention has `q` and `kv`, which are joined.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ...errors import FusionError
+from ...weights import LOADING_ERRORS
 from .tita import BRANCHES, TITA, TITAConfig
 
 NAMES: dict[str, str] = {
@@ -144,7 +146,7 @@ def load_released(path: str | Path, config: TITAConfig | None = None, names: Map
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except (*LOADING_ERRORS, AssertionError, struct.error) as error:  # torch.load unpickles before it checks
         raise FusionError(f"{path}: not a checkpoint of tensors ({type(error).__name__})") from None
     for key in ("params_ema", "params", "state_dict"):
         state = state[key] if isinstance(state, dict) and isinstance(state.get(key), dict) else state

@@ -193,6 +193,7 @@ class Mlp(nn.Module):
         self.first, self.second = nn.Linear(cin, hidden), nn.Linear(hidden, cout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., cin) -> (..., cout)"""
         return self.second(F.gelu(self.first(x)))
 
 
@@ -207,6 +208,7 @@ class SwinBlock(nn.Module):
         self.mlp = Mlp(channels, 2 * channels, channels)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor]:
+        """Windows (B, n, 64, C), mask of shifted ones or None -> the same, in a tuple as `over_windows` wants it."""
         factors = [drop_scale(x, self.rate, self.training) for _ in range(2)]
         return (self.body(x, mask, *factors),)
 

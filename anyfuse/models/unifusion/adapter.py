@@ -19,33 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .additions import RunningNorm
 from .attention import Pointwise
 from .config import UniFusionConfig
 
 
-class RunningNorm(nn.BatchNorm2d):
-    """Batch norm with running statistics in training as in use, so that small batches of mixed tasks do not disturb it.
-
-    Each pass in training updates the statistics first: their plain mean over the first 100 passes, then a moving
-    average.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            assert self.running_mean is not None
-            assert self.running_var is not None
-            assert self.num_batches_tracked is not None
-            with torch.no_grad():
-                share = (1 / (1 + self.num_batches_tracked)).clamp_min(0.01)
-                var, mean = torch.var_mean(x.float(), (0, 2, 3))
-                self.running_mean.lerp_(mean, share)
-                self.running_var.lerp_(var, share)
-                self.num_batches_tracked += 1
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-
-
 def make_norm(kind: str, channels: int) -> nn.Module:
-    """The norm of a name, with a scale and a shift per channel."""
+    """The norm of a name, with a scale and a shift per channel: 'batch', the paper's; 'running' and 'group', ours."""
     if kind == "group":
         return nn.GroupNorm(math.gcd(8, channels), channels)
     return RunningNorm(channels) if kind == "running" else nn.BatchNorm2d(channels)
@@ -61,6 +41,7 @@ class UpConv(nn.Module):
         self.norm = make_norm(norm, cout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, h, w) -> (B, cout, 2h, 2w), or (B, cout, h, w) without `up`"""
         if self.up:
             x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
         return F.relu(self.norm(self.conv(x)))

@@ -23,6 +23,7 @@ class LayerNorm(nn.LayerNorm):
     """Over the channels of (B, C, H, W), per pixel; for channels_last memory this is the plain one without a copy."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -33,6 +34,7 @@ class Pointwise(nn.Conv2d):
         super().__init__(cin, cout, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, cin, H, W) -> (B, cout, H, W)"""
         return F.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
@@ -107,11 +109,12 @@ class FeedForward(nn.Module):
         self.down = Pointwise(2 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)"""
         gate, value = near(self.near, self.up(x)).chunk(2, 1)
         return self.down(F.gelu(gate) * value)
 
 
-class Block(nn.Module):
+class RestormerBlock(nn.Module):
     """Attention to oneself, or with `cross` to others; then feed forward."""
 
     def __init__(self, width: int, heads: int, cross: bool = False) -> None:

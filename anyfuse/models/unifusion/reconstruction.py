@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import Block, Pointwise
+from .attention import Pointwise, RestormerBlock
 from .config import UniFusionConfig
 
 
@@ -20,7 +20,7 @@ class Reconstructor(nn.Module):
 
     def __init__(self, c: UniFusionConfig) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(Block(c.width, c.heads), Block(c.width, c.heads))
+        self.blocks = nn.Sequential(RestormerBlock(c.width, c.heads), RestormerBlock(c.width, c.heads))
         self.out = Pointwise(c.width, 12 if c.half else 3, bias=True)
         self.fold = 2 if c.half else 1
 

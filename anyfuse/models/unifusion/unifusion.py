@@ -9,8 +9,8 @@ Weights of the trained part: Apache-2.0; of the backbone: see backbone.py.
     reconstruction.py  lower level: each input again from its adapter's output; trains phi (adapters, reconstructors)
     fusion.py          upper level: paired cross blocks and a decoder (theta). Attention is between channels and sums
                        over all pixels, so a pixel depends on the whole image: it cannot be tiled (halo None)
+    additions.py       ours: luma in and out, other norms, fusion at half size, one adapter for all, sets of inputs
 
-Ours: luma in and out, other norms, fusion at half size, one adapter for all, sets of any number of inputs.
 docs/systems/unifusion.md says what differs and why.
 """
 
@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
-from .adapter import Adapter, RunningNorm
-from .attention import Attention, Block
+from .adapter import Adapter
+from .additions import RunningNorm, SetFusion
+from .attention import Attention, RestormerBlock
 from .backbone import PAPER_MEAN, Backbone
 from .config import UniFusionConfig
 from .fusion import Fusion
@@ -61,7 +62,7 @@ class UniFusion(FusionModel):
         self.backbone = Backbone(c.backbone, random=c.random_backbone, scaled=c.scaled)
         copies = 2 if c.inputs == "two" else 1
         self.adapters = nn.ModuleList([Adapter(c, self.backbone.width) for _ in range(copies)])
-        self.fusion = Fusion(c)
+        self.fusion = SetFusion(c) if c.inputs == "set" else Fusion(c)
         self.reconstructors = nn.ModuleList([Reconstructor(c) for _ in range(copies)] if c.reconstructors else [])
         self.register_buffer("mean", torch.tensor(PAPER_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("backbone_print", torch.zeros(8, dtype=torch.uint8))
@@ -113,12 +114,16 @@ class UniFusion(FusionModel):
         return image if self.channels == 3 else image.mean(1, keepdim=True)
 
     def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        """sources (B, N, 1 or 3, H, W) in [0, 1], sides multiples of 16 -> fused (B, C, H, W), clamped outside of
+        training
+        """
         fused = self.decode(self.encode(sources, self.observe(sources)))
         return fused if self.training else fused.clamp(0, 1)
 
     # ------------------------------------------------------------------ weights
 
     def prepare(self) -> None:
+        """Reads the backbone's weights; FusionError where they are not there."""
         self.backbone.load()
 
     def load_weights(self, path: str | Path) -> None:
@@ -134,6 +139,7 @@ class UniFusion(FusionModel):
             )
 
     def accepts(self, key: str) -> bool:
+        """Passes over reconstructors where this model has none."""
         return bool(self.reconstructors) or not key.startswith("reconstructors.")
 
     def _print(self) -> Tensor:
@@ -141,6 +147,7 @@ class UniFusion(FusionModel):
 
 
 def channels_last(x: Tensor) -> Tensor:
+    """(B, C, H, W), laid out with the channels last."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -149,4 +156,13 @@ def _without_backbone(module: nn.Module, incompatible: Any) -> None:
     incompatible.missing_keys[:] = [k for k in incompatible.missing_keys if not k.startswith("backbone.")]
 
 
-__all__ = ["Adapter", "Attention", "Block", "Fusion", "Reconstructor", "RunningNorm", "UniFusion", "UniFusionConfig"]
+__all__ = [
+    "Adapter",
+    "Attention",
+    "Fusion",
+    "Reconstructor",
+    "RestormerBlock",
+    "RunningNorm",
+    "UniFusion",
+    "UniFusionConfig",
+]
