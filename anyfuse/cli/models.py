@@ -15,7 +15,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Also parameters by par
 
 def models(as_json: Json = False, verbose: Verbose = False) -> None:
     """List the named models."""
-    from ..models.registry import MODELS, describe, parts_text
+    from ..models.registry import MODELS, describe, is_there, parts_text
 
     rows = [describe(name) for name in MODELS]
     if as_json:
@@ -30,6 +30,8 @@ def models(as_json: Json = False, verbose: Verbose = False) -> None:
         table.add_column(heading, justify="right" if heading in ("parameters", "trainable") else "left")
     for row in rows:
         weights = "in the package" if str(row["weights"]).endswith(".safetensors") else row["weights"]
+        if row["fetch"] and not is_there(MODELS[row["name"]]):
+            weights = f"first `{row['fetch']}`"
         counts = f"{row['parameters']:,}", f"{row['trainable']:,}"
         table.add_row(row["name"], row["system"], *counts, row["inputs"], row["channels"], weights, row["licence"])
     Console(width=None if sys.stdout.isatty() else 160).print(table)

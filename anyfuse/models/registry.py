@@ -35,6 +35,7 @@ from .mmaif.mmaif import MMAIF
 from .mmaif.mmaif import SMALL as MMAIF_SMALL
 from .mmaif.mmaif import TINY as MMAIF_TINY
 from .tita.tita import SMALL, TITA, TITAConfig
+from .unifusion.backbone import is_fetched
 from .unifusion.unifusion import UniFusion, UniFusionConfig
 
 
@@ -50,6 +51,7 @@ class Spec:
     needs_weights: bool = False  # False: a model without parameters
     sha256: str | None = None  # of model.safetensors
     trained_on: str | None = None  # data sets
+    fetch: str = ""  # command that gets the frozen part which the package does not carry; "": it carries all
 
     @property
     def weights_path(self) -> Path | None:
@@ -120,7 +122,11 @@ MODELS: dict[str, Spec] = {
         UniFusion,
         UniFusionConfig(backbone="dinov2-s", colour="luma", norm="running", scaled=True),
         "UniFusion (CVPR 2026), DINOv2-S",
+        weights="unifusion-dinov2",
         needs_weights=True,
+        sha256="4b0233a8dcd2ab8f28ea3be3f5b6e87cc2d48a8263ad2887098fd5327c056893",
+        trained_on=f"{TRAINED_ON}, LLVIP samples, SICE, Fairchild's survey, EMPA and Merianos exposures",
+        fetch="anyfuse backbone fetch dinov2-s",
     ),
     "unifusion-small": Spec(
         UniFusion,
@@ -201,9 +207,10 @@ def build_model(name: str, changes: dict[str, Any] | None = None, training: bool
 
 
 def is_there(spec: Spec) -> bool:
-    """Whether a named model can be used: it needs no weights, or they are in the package."""
+    """Whether a named model can be used: it needs no weights, or they are in the package and what it fetches is here."""
     path = spec.weights_path
-    return not spec.needs_weights or (path is not None and path.exists())
+    shipped = not spec.needs_weights or (path is not None and path.exists())
+    return shipped and (not spec.fetch or is_fetched(spec.config.backbone))
 
 
 def load_model(name: str | Path) -> FusionModel:
@@ -224,6 +231,8 @@ def load_model(name: str | Path) -> FusionModel:
                 f"model '{name}' comes without weights: train it with `anyfuse train {name} --data DATA`, "
                 f"then give its folder, --model runs/{name}"
             )
+        if spec.fetch and not is_there(spec):
+            raise FusionError(f"model '{name}' needs `{spec.fetch}` first, once")
         model = spec.cls(spec.config)
         if spec.weights_path is not None:
             if spec.sha256 is not None:
@@ -302,6 +311,7 @@ def describe(name: str) -> dict[str, Any]:
         else "not there",
         "licence": spec.licence,
         "trained_on": spec.trained_on,
+        "fetch": spec.fetch,
     }
 
 

@@ -61,7 +61,7 @@ from anyfuse.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-SHIPPED = [name for name, spec in MODELS.items() if is_there(spec)]
+SHIPPED = [name for name, spec in MODELS.items() if is_there(spec) and not spec.fetch]
 Values = dict[str, Any]
 
 

@@ -196,7 +196,10 @@ def test_presets_are_listed_and_never_random(name: str) -> None:
     row = describe(name)
     assert row["inputs"] == "2"
     assert row["channels"] == ("RGB" if name == "unifusion" else "luma")
-    if not is_there(MODELS[name]):
+    if row["fetch"] and not is_there(MODELS[name]):
+        with pytest.raises(FusionError, match="anyfuse backbone fetch"):
+            load_model(name)
+    elif not is_there(MODELS[name]):
         assert row["weights"] == "not shipped"
         with pytest.raises(FusionError, match=f"anyfuse train {name}"):
             load_model(name)

@@ -285,6 +285,11 @@ def find_folder(name: str) -> Path:
         raise FusionError(f"backbone {name}: {hub} could not be loaded ({error}){own} use another --model") from None
 
 
+def is_fetched(name: str) -> bool:
+    """Whether the weights of a known backbone are in the package or in the cache."""
+    return any((folder / WEIGHTS_NAME).exists() for folder in (package_folder(f"{name}-vit"), cache_folder() / name))
+
+
 def backbone_places() -> dict[str, str]:
     """Name of each known backbone -> its folder, 'hub: ID', or 'not here; ' and how to get it."""
     places = {}
