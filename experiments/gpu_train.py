@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from anyfuse.models.registry import MODELS
 from anyfuse.training.budget import Budget, train_for
 from anyfuse.training.recipes import RECIPES, WIDE, Recipe
+from anyfuse.training.strategies.bilevel import BilevelSettings
 
 PLANS: dict[str, Recipe] = {
     "tita": replace(
@@ -39,7 +40,7 @@ PLANS: dict[str, Recipe] = {
         clip=1.0,
         autocast=True,
         sets=WIDE,
-        options={"ratio": 2.0, "angle_every": 0},
+        options=BilevelSettings(ratio=2.0, angle_every=0),
     ),
 }
 

@@ -32,7 +32,7 @@ from ..models.tita.tita import ISF, OAF
 from ..models.tita.windows import SwinBlock
 from ..models.unifusion.unifusion import Block
 from ..weights import WEIGHTS_NAME
-from .recipes import Recipe
+from .recipe import Recipe
 from .strategies.famo import Famo
 from .strategies.table import build_data, build_strategy
 from .strategies.weighting import Strategy

@@ -20,7 +20,8 @@ from ..models.base import FusionModel, parameter_counts
 from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
 from .pools.base import Pool
-from .recipes import Recipe, command
+from .recipe import Recipe
+from .recipes import command
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

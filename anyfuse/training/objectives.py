@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
-from .recipes import Recipe
+from .recipe import Recipe
 
 SUPERVISED = ("reconstruction",)
 REGIONAL = ("hot", "lit")
@@ -136,16 +136,6 @@ def clipped_step(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Param
         optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
     optimiser.step()
     return norm
-
-
-def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
-    """The strategy's settings: `defaults` with the recipe's options; an unknown option is a FusionError."""
-    unknown = sorted(recipe.options.keys() - defaults.keys())
-    if unknown:
-        raise FusionError(
-            f"strategy '{recipe.strategy}' has no option '{unknown[0]}'; known: {', '.join(defaults) or 'none'}"
-        )
-    return defaults | recipe.options
 
 
 class SingleLossStrategy:

@@ -20,8 +20,8 @@ from ..models.registry import build_model
 from ..weights import WEIGHTS_NAME
 from .card import export
 from .loop import Ema, Loop
-from .recipes import Recipe
-from .strategies.table import build_data, build_strategy
+from .recipe import Recipe
+from .strategies.table import build_data, build_strategy, options_of, settings_of
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -55,6 +55,7 @@ def train(
         raise FusionError(
             f"steps {recipe.steps}, tasks {recipe.tasks}: give 1 step or more, and 1 pair or more of some task"
         )
+    recipe = replace(recipe, options=options_of(recipe))
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)  # late in a run, values that vanish would make each step several times slower
@@ -107,11 +108,16 @@ def draw_tasks(recipe: Recipe, step: int, gen: torch.Generator) -> tuple[int, di
 
 
 def same_recipe(before: str, now: str) -> bool:
-    """Whether two recipes, as JSON, are the same; fields that an older one lacks have their defaults."""
-    defaults = asdict(Recipe("", {}, {}))
-    old = json.loads(json.dumps(defaults)) | json.loads(before)
-    old["sets"] = [{"share": 1.0, **s} for s in old["sets"]]
-    return old == json.loads(now)
+    """Whether two recipes, as JSON, are the same; fields and settings that an older one lacks have their defaults."""
+    old, new = (json.loads(json.dumps(asdict(Recipe("", {}, {})))) | json.loads(text) for text in (before, now))
+    for recipe in (old, new):
+        recipe["sets"] = [{"share": 1.0, "kind": "pairs", **s} for s in recipe["sets"]]
+        try:
+            options = settings_of(recipe["strategy"], recipe["options"] or {})
+        except FusionError:  # of an older version, which has had other settings
+            return False
+        recipe["options"] = options and asdict(options)
+    return bool(old == new)
 
 
 def _to(batch: Batch, device: str) -> Batch:

@@ -87,7 +87,7 @@ def test_mmaif(flow: bool) -> None:
     model = MMAIF(replace(config, width=32, layers=2, heads=2, hidden=16, rank=4, random_codec=True))
     assert model.dit.out_channels == 16
     assert not any(name.startswith("detail.") for name in model.state_dict())
-    recipe = small("mmaif-tiny", options={})
+    recipe = small("mmaif-tiny", options=None)
     strategy = Latent(model, recipe, lambda plans: torch.ones(len(plans), 24))
     truth = SOURCES.mean(1)[:, 0]
     batch = LatentBatch(
@@ -129,7 +129,7 @@ def test_ditfuse() -> None:
         has_mask=~every,
         prompts=[prompt(), prompt()],
     )
-    trains_and_fuses(model, Instruct(model, small("ditfuse-tiny", options={})), [batch])
+    trains_and_fuses(model, Instruct(model, small("ditfuse-tiny", options=None)), [batch])
 
 
 def test_untrained_ditfuse_gives_its_noise() -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,12 +28,20 @@ from ...models.base import FusionModel
 from ...models.latent.base import LatentModel
 from ...models.latent.codec import LATENT, STRIDE
 from ...models.registry import load_model
-from ..recipes import Recipe
+from ..recipe import Recipe, StrategySettings
 
 TEACHER = "anyfuse-first"
 """The model that makes targets where there is no truth: the one whose fusion the latent models' detail path has."""
 TOGETHER = 32
 """Items made at a time."""
+
+
+@dataclass(frozen=True)
+class PoolSettings(StrategySettings):
+    """Settings of every strategy that learns from a pool."""
+
+    pool: int = 8000  # items of the pool, one per task or kind or more
+    pool_seed: int = -1  # seed of the items, so that runs of several seeds share a pool; -1: the run's
 
 
 class Pool(TrainingData):
@@ -150,9 +159,9 @@ class Pool(TrainingData):
         return codes
 
 
-def pool_seed(recipe: Recipe, options: Mapping[str, float]) -> int:
+def pool_seed(recipe: Recipe, options: PoolSettings) -> int:
     """What the items of a pool are drawn with: options.pool_seed, or the run's seed where that is negative."""
-    return recipe.seed if options["pool_seed"] < 0 else int(options["pool_seed"])
+    return recipe.seed if options.pool_seed < 0 else options.pool_seed
 
 
 def write_done(note: Path, count: int) -> None:

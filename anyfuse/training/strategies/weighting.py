@@ -1,14 +1,17 @@
+"""What a strategy is, and two of them: the sum of the losses, and weights learned by uncertainty."""
+
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ...data.batches import Batch
 from ...models.base import FusionModel
-from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, read_options, set_rate, task_losses
-from ..recipes import Recipe
+from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, set_rate, task_losses
+from ..recipe import Recipe, StrategySettings
 
 
 class Strategy(Protocol):
@@ -36,6 +39,13 @@ class Plain(SingleLossStrategy):
         return each.sum(), log
 
 
+@dataclass(frozen=True)
+class UncertaintySettings(StrategySettings):
+    """Settings of strategy 'uncertainty'."""
+
+    rate: float = 1e-2  # of the Adam that learns the weights, above 0; ours, the paper learns them with the network
+
+
 class Uncertainty:
     """Learned weights by homoscedastic uncertainty (Kendall, Gal, Cipolla, CVPR 2018, eq. 7): sum of exp(-s) L / 2 + s
     / 2.
@@ -44,15 +54,13 @@ class Uncertainty:
     but a task whose loss stays negative gains weight without bound, so s is kept above -10.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 1e-2}
-
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
         self.tasks = tuple(recipe.tasks)
         device = next(model.parameters()).device
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
-        self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
+        self.own = torch.optim.Adam([self.log_variance], lr=recipe.settings(UncertaintySettings).rate)
 
     def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         set_rate(self.optimiser, lr)
