@@ -42,18 +42,46 @@ def export(
     scores = validate(model.float().eval(), data, validated)
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
-    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
-    intro = f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0."
     lines = [
-        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
-        + ", ".join(sorted({s.task for s in recipe.sets})),
-        f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
-        hardware(next(model.parameters()).device),
         "- validation (every tenth file of each set, held out):",
         *(f"  - {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for name, s in scores.items()),
     ]
-    log(f"wrote {write_card(out, f'{recipe.model}{changes}', intro, lines, recipe)}")
+    time = f"{seconds / 60:.0f} minutes"
+    log(f"wrote {write_recipe_card(out, model, recipe, data, command(recipe), recipe.steps, time, lines)}")
     return out
+
+
+def write_recipe_card(
+    out: Path,
+    model: FusionModel,
+    recipe: Recipe,
+    data: TrainingData,
+    command: str,
+    steps: int,
+    time: str,
+    lines: Sequence[str],
+) -> Path:
+    """Writes the card of a model that a recipe has trained.
+
+    Args:
+        out: folder of the run.
+        model: gives the number of parameters, and the device.
+        recipe: in full on the card.
+        data: gives the number of files and their digest.
+        command: what starts this training again.
+        steps: taken in all.
+        time: spent in all, with its unit.
+        lines: Markdown below those of data, steps and hardware.
+    """
+    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
+    intro = f"Trained with `{command}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0."
+    first = [
+        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
+        + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- steps {steps}, crop {recipe.crop}, seed {recipe.seed}, {time}",
+        hardware(next(model.parameters()).device),
+    ]
+    return write_card(out, f"{recipe.model}{changes}", intro, [*first, *lines], recipe)
 
 
 def write_card(out: Path, title: str, intro: str, lines: Sequence[str], settings: DataclassInstance) -> Path:
@@ -78,6 +106,22 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
     """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus
     pairs.
     """
+    out: dict[str, dict[str, float]] = {}
+    for name, tensors in held_out(model, data, limit).items():
+        rows = []
+        for tensor in tensors:
+            sources = (tensor[None] * 255).round()
+            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
+            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
+        means = torch.cat(rows, 1).nanmean(1).tolist()
+        out[name] = dict(zip(SCORES, means, strict=True))
+    return out
+
+
+def held_out(model: FusionModel, data: TrainingData, limit: int) -> dict[str, list[Tensor]]:
+    """Set -> at most `limit` held-out groups (N, H, W) in [0, 1], of sides that the model takes; natural images become
+    focus pairs of 256x256 at most.
+    """
     gen = torch.Generator().manual_seed(1)
 
     def whole(stack: np.ndarray) -> Tensor:
@@ -92,13 +136,4 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
             groups[f"{name}, focus pairs"] = [darker_first(p) if model.ordered else p for p in pairs]
         else:
             groups[name] = chosen
-    out: dict[str, dict[str, float]] = {}
-    for name, tensors in groups.items():
-        rows = []
-        for tensor in tensors:
-            sources = (tensor[None] * 255).round()
-            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
-            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
-        means = torch.cat(rows, 1).nanmean(1).tolist()
-        out[name] = dict(zip(SCORES, means, strict=True))
-    return out
+    return groups

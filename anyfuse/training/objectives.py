@@ -151,7 +151,7 @@ class SingleLossStrategy:
         """The loss, and values for the log."""
         raise NotImplementedError
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what
         `loss` logs.
         """

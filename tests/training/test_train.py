@@ -165,7 +165,7 @@ def test_another_strategy_keeps_what_was_chosen() -> None:
     assert changed.options == ReflowSettings(pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5)
     with pytest.raises(FusionError, match="unknown strategy 'fam'"):
         override(RECIPES["tita-small"], ["strategy=fam"])
-    with pytest.raises(FusionError, match="'2.5' is no int"):
+    with pytest.raises(FusionError, match=r"'2\.5' is no int"):
         override(RECIPES["mmaif-tiny"], ["options.pool=2.5"])
     with pytest.raises(FusionError, match="'2' is no bool"):
         override(RECIPES["mmaif-tiny"], ["options.even=2"])
@@ -270,5 +270,23 @@ def test_values_out_of_range_are_refused(setting: str) -> None:
 
 def test_what_differs_is_named(folders: Path, tmp_path: Path) -> None:
     train(small(1), folders, tmp_path / "run", validated=1, log=lambda s: None)
-    with pytest.raises(FusionError, match=r"\(steps 1, now 2\)"):
+    with pytest.raises(FusionError, match=r"\(steps 1, now 2\)") as caught:
         train(small(2), folders, tmp_path / "run", log=lambda s: None)
+    assert "another length" in str(caught.value)
+    assert "give --steps 1" in str(caught.value)
+
+
+def test_a_run_at_a_constant_rate_takes_more_steps(folders: Path, tmp_path: Path) -> None:
+    def constant(steps: int) -> Recipe:
+        return replace(small(steps), schedule="constant")
+
+    whole = train(constant(3), folders, tmp_path / "whole", validated=1, log=lambda s: None)
+    train(constant(1), folders, tmp_path / "parts", validated=1, log=lambda s: None)
+    messages: list[str] = []
+    parts = train(constant(3), folders, tmp_path / "parts", validated=1, log=messages.append)
+    assert messages[0] == "resumed at step 1"
+    assert "steps 3," in (parts / "README.md").read_text()
+    a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    with pytest.raises(FusionError, match="has taken 3 steps; give --steps 3 or more"):
+        train(constant(2), folders, tmp_path / "parts", log=lambda s: None)

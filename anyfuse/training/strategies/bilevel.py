@@ -98,7 +98,7 @@ class Bilevel:
 
     # ------------------------------------------------------------------ one update
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in
         degrees.
         """

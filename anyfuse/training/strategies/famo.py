@@ -115,7 +115,7 @@ class Famo:
         self.optimiser = make_optimiser(model.parameters(), recipe)
         self.balance = Balance(tuple(recipe.tasks), recipe.settings(FamoSettings), next(model.parameters()).device)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         tasks = self.balance.tasks
         if tuple(b.task for b in batches) != tasks:
             raise FusionError(

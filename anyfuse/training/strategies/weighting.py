@@ -17,9 +17,9 @@ from ..recipe import Recipe, StrategySettings
 class Strategy(Protocol):
     """One update of a model from a list of batches, one per task, all with the same number of inputs."""
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
-        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging:
-        numbers or tensors.
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """Updates the model with the rate `lr` of the recipe's schedule, a number or, in a graph of the device, a
+        tensor; returns 'loss', and what is worth logging: numbers or tensors.
         """
 
     def state_dict(self) -> dict[str, Any]: ...
@@ -62,7 +62,7 @@ class Uncertainty:
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
         self.own = torch.optim.Adam([self.log_variance], lr=recipe.settings(UncertaintySettings).rate)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         set_rate(self.optimiser, lr)
         each, log = task_losses(self.model, batches, self.recipe.losses)
         s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
