@@ -100,7 +100,14 @@ def as_they_are(x: Any) -> Any:
 
 
 def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -> Iterator[list[Batch]]:
-    """Batches of step `first`, `first` + 1, ... without end, in pinned memory where there is a GPU."""
+    """Batches of one step after the other without end, in pinned memory where there is a GPU.
+
+    Args:
+        data: what they are drawn from.
+        recipe: tasks, crop, stacks and seed.
+        first: number of the first step.
+        workers: processes that make them; 0: this one does.
+    """
     more: dict[str, Any] = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
     loader = DataLoader(
         Made(data, recipe),
@@ -124,7 +131,7 @@ class Slot:
 
     inputs: list[Batch]  # at a fixed place on the device
     runs: int = 0  # steps taken without the graph
-    graph: Any = None
+    graph: Any = None  # torch.cuda.CUDAGraph, once it is captured
     values: dict[str, Any] = field(default_factory=dict)  # what the strategy logs, at a fixed place as well
 
 
@@ -193,7 +200,17 @@ def compile_blocks(model: FusionModel) -> None:
 
 
 def save_state(folder: Path, model: FusionModel, strategy: Strategy, facts: Mapping[str, Any]) -> list[Path]:
-    """Writes folder/state.0, state.1, ...: weights in float32, moments in bfloat16, plain `facts`."""
+    """Writes state.0, state.1, ... of PART bytes each: weights in float32, moments in bfloat16.
+
+    Args:
+        folder: of the run.
+        model: whose weights it has.
+        strategy: whose state it has.
+        facts: plain values, as JSON takes them.
+
+    Returns:
+        The files.
+    """
     tensors = {f"model.{k}": v.detach().cpu() for k, v in model.state_dict().items()}
     plain: dict[str, Any] = {}
 
@@ -219,22 +236,31 @@ def save_state(folder: Path, model: FusionModel, strategy: Strategy, facts: Mapp
 
 def read_facts(folder: Path) -> dict[str, Any]:
     """The facts that `save_state` was given."""
-    return dict(_plain((folder / "state.0").read_bytes())["facts"])
+    return dict(_header((folder / "state.0").read_bytes())["facts"])
 
 
-def _plain(data: bytes) -> dict[str, Any]:
+def _header(data: bytes) -> dict[str, Any]:
     """What the header of the state holds beside tensors."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return dict(json.loads(header["__metadata__"]["plain"]))
 
 
 def load_state(folder: Path, model: FusionModel, strategy: Strategy) -> dict[str, Any]:
-    """Reads what `save_state` wrote into model and strategy; returns the facts."""
+    """Reads what `save_state` wrote.
+
+    Args:
+        folder: of the earlier run.
+        model: gets the weights.
+        strategy: gets its state.
+
+    Returns:
+        The facts.
+    """
     parts = sorted(folder.glob("state.*"), key=lambda p: int(p.suffix[1:]))
     data = b"".join(p.read_bytes() for p in parts)
     place = next(model.parameters()).device  # a rate that is a tensor belongs there too
     tensors = {k: v.to(place) for k, v in load(data).items()}
-    plain = _plain(data)
+    plain = _header(data)
 
     def restore(node: dict[str, Any]) -> Any:
         if "tensor" in node:

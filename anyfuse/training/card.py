@@ -36,7 +36,20 @@ def export(
     validated: int,
     log: Callable[[str], None],
 ) -> Path:
-    """Writes the float16 weights, the configuration and the model card; returns the folder."""
+    """Writes the float16 weights, the configuration and the model card of a run of steps.
+
+    Args:
+        model: with the averaged weights; it holds them as float16 rounds them afterwards.
+        recipe: of the run.
+        data: which the run has learned from, with its held-out images.
+        out: folder of the run.
+        seconds: spent in all.
+        validated: held-out images of each set that the scores come from.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+    """
     model.half().save_pretrained(out)
     log(f"wrote {out / WEIGHTS_NAME}; scoring held-out images")
     scores = validate(model.float().eval(), data, validated)
@@ -85,7 +98,18 @@ def write_recipe_card(
 
 
 def write_card(out: Path, title: str, intro: str, lines: Sequence[str], settings: DataclassInstance) -> Path:
-    """Writes README.md, the model card, into `out`: title, intro, lines of Markdown, and the settings as JSON."""
+    """Writes README.md, the model card.
+
+    Args:
+        out: folder of the run.
+        title: the heading.
+        intro: a paragraph below it.
+        lines: of Markdown.
+        settings: in full as JSON at the end.
+
+    Returns:
+        The file.
+    """
     text = [f"# {title}", "", intro, "", *lines, "", "```json", json.dumps(asdict(settings), indent=1), "```"]
     path = out / "README.md"
     path.write_text("\n".join(text) + "\n")
@@ -103,8 +127,15 @@ SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
 
 @torch.inference_mode()
 def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
-    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus
-    pairs.
+    """Mean metrics on held-out pairs, results rounded to 8 bits.
+
+    Args:
+        model: on its device.
+        data: with the held-out images; natural ones become focus pairs.
+        limit: images of each set at most.
+
+    Returns:
+        Set -> metric of SCORES -> value.
     """
     out: dict[str, dict[str, float]] = {}
     for name, tensors in held_out(model, data, limit).items():

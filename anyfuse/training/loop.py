@@ -51,10 +51,12 @@ class PythonRandom:
         self.rng = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of the generator, as plain values."""
         version, words, last = self.rng.getstate()
         return {"version": version, "words": list(words), "last": last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         self.rng.setstate((state["version"], tuple(state["words"]), state["last"]))
 
 
@@ -72,9 +74,11 @@ def warm_cosine(lr: float, warmup: int, step: int, steps: int) -> float:
 class Stateful(Protocol):
     """A part of a run that a checkpoint keeps."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Takes what `state_dict` gave."""
 
 
 class Loop:
@@ -148,17 +152,21 @@ class Loop:
 
         Ctrl-C, or a request to end, lets the step end, saves and raises KeyboardInterrupt.
         """
-        with _interruptions() as asked:
+        with _interruptions() as signals:
             for step in range(self.first, self.total):
                 yield step
-                if asked:
+                if signals:
                     self._save(step)
                     self.log(f"interrupted: step {step + 1} is in {self.last}, and the same command goes on")
                     raise KeyboardInterrupt
 
     def record(self, step: int, values: Mapping[str, Any], scores: Mapping[str, Any] | None = None) -> None:
-        """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on
-        steps that have one.
+        """Called after each step: logs it, and saves the run when it is time.
+
+        Args:
+            step: from 0.
+            values: its losses, of which `loss` is shown.
+            scores: what goes into the log's line beside them, on steps that have one.
         """
         for name, number in values.items():
             value = float(number)
@@ -194,19 +202,19 @@ def _interruptions() -> Iterator[list[int]]:
 
     Outside the main thread it stays empty.
     """
-    asked: list[int] = []
+    signals: list[int] = []
 
     def note(number: int, _: object) -> None:
-        asked.append(number)
-        if len(asked) > 1:
+        signals.append(number)
+        if len(signals) > 1:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield signals
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

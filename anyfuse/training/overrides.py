@@ -67,10 +67,10 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
             value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}
         elif name == "strategy":
-            value = _plain(setting, known)
+            value = _field_value(setting, known)
             recipe = with_strategy(recipe, value)
         else:
-            value = _plain(setting, known)
+            value = _field_value(setting, known)
         recipe = replace(recipe, **{name: value})
     return recipe
 
@@ -97,7 +97,7 @@ def override_fields(plan: Settings, settings: Sequence[str]) -> Settings:
         FusionError: as `override`.
     """
     for setting in settings:
-        value = _plain(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})
+        value = _field_value(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})
         plan = replace(plan, **{_split(setting)[0]: value})
     return plan
 
@@ -115,7 +115,7 @@ def _split(setting: str) -> tuple[str, list[str], str]:
     return name, path, text
 
 
-def _plain(setting: str, known: dict[str, Any]) -> Any:
+def _field_value(setting: str, known: dict[str, Any]) -> Any:
     """The value of a setting of a field without parts; `known`: the fields' present values."""
     name, path, text = _split(setting)
     _known(setting, name, known)

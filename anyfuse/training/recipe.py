@@ -36,24 +36,24 @@ class Recipe:
     model: str  # name in models.registry.MODELS
     tasks: dict[str, int]  # task -> crops per step
     losses: dict[str, dict[str, float]]  # task -> loss name -> weight
-    steps: int = 1800
+    steps: int = 1800  # updates of the weights, 1 or more
     crop: int = 128  # pixels
     stacks: int = 4  # every so many steps a batch holds 3 to 5 inputs instead of two; 0: never
     one_task: bool = False  # each step sees one task, drawn evenly, instead of all
     lr: float = 1.5e-3  # after the warm-up
     warmup: int = 200  # steps with a rising rate
-    weight_decay: float = 1e-2
+    weight_decay: float = 1e-2  # of matrices and kernels with adamw, of all weights with adam; 0 or more
     clip: float = 1.0  # largest norm of the gradients; 0: any
     ema: float = 0.998  # decay of averaged weights
-    seed: int = 0
+    seed: int = 0  # of weights, batches and orders
     strategy: str = "plain"  # name in strategies.table.STRATEGIES
     options: StrategySettings | None = None  # settings of the strategy; None: its defaults
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine to lr/50, or constant
-    optimiser: Literal["adamw", "adam"] = "adamw"
+    optimiser: Literal["adamw", "adam"] = "adamw"  # betas 0.9 and 0.98, or PyTorch's
     config: dict[str, Any] = field(default_factory=dict)  # changes of the model's configuration
     start: str = ""  # folder of a trained model of the same architecture to start from; empty: fresh weights
     autocast: bool = False  # steps run in bfloat16; weights and optimiser stay float32
-    sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
+    sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)  # where the crops come from
     varied: bool = False  # data as other cameras would give them, with statistics of whole images
 
     def __post_init__(self) -> None:

@@ -85,6 +85,7 @@ class DegradedPairs(Pool):
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:
+        """See `pair`."""
         return self.pair(index, teacher, device)
 
     def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:

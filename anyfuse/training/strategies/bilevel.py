@@ -28,9 +28,11 @@ from ..recipe import Recipe, StrategySettings
 class TwoLevels(Protocol):
     """What a model needs for this strategy; features are any list of tensors."""
 
-    def lower_parameters(self) -> Iterable[nn.Parameter]: ...
+    def lower_parameters(self) -> Iterable[nn.Parameter]:
+        """phi, all parameters of the features and of the reconstruction."""
 
-    def upper_parameters(self) -> Iterable[nn.Parameter]: ...
+    def upper_parameters(self) -> Iterable[nn.Parameter]:
+        """theta, all parameters of the fusion."""
 
     def observe(self, sources: Tensor) -> list[Tensor]:
         """The part that is never trained."""
@@ -176,9 +178,11 @@ class Bilevel:
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
+        """See weighting.Strategy."""
         return {"steps": self.steps, "optimisers": [o.state_dict() for o in self.optimisers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See weighting.Strategy."""
         self.steps = state["steps"]
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)

@@ -96,9 +96,11 @@ class Balance:
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
+        """Logits, and the state of their optimiser."""
         return {"logits": self.logits.detach().clone(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         with torch.no_grad():
             self.logits.copy_(state["logits"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -116,6 +118,11 @@ class Famo:
         self.balance = Balance(tuple(recipe.tasks), recipe.settings(FamoSettings), next(model.parameters()).device)
 
     def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """See weighting.Strategy; logs the weight of each task too.
+
+        Raises:
+            FusionError: a step without a batch of each task, or a loss that is not above the bound.
+        """
         tasks = self.balance.tasks
         if tuple(b.task for b in batches) != tasks:
             raise FusionError(
@@ -133,8 +140,10 @@ class Famo:
         return {"loss": before.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
+        """See weighting.Strategy."""
         return {"optimiser": self.optimiser.state_dict(), "balance": self.balance.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See weighting.Strategy."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.balance.load_state_dict(state["balance"])

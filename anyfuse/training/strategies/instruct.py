@@ -57,8 +57,8 @@ class InstructSettings(FlowSettings):
 class ReflowSettings(TeacherSettings, FlowSettings):
     """Settings of strategy 'straighten' and of its pool: the student always gets a condition."""
 
-    drop: float = 0.0
-    wordless: float = 0.0
+    drop: float = 0.0  # as in MixtureSettings
+    wordless: float = 0.0  # as in MixtureSettings
 
 
 class Instruct(SingleLossStrategy):
@@ -148,10 +148,12 @@ class Reflow(Instruct):
         super().__init__(model, recipe)
 
     def times(self, batch: InstructBatch) -> Tensor:
+        """(B,) 0 half of the time, else 1/4, 1/2 or 3/4"""
         t = torch.randint(1, 4, (len(batch.goal),)) / 4
         return (t * (torch.rand(len(t)) < 0.5)).to(batch.goal)
 
     def origin(self, batch: InstructBatch) -> Tensor:
+        """x_0 (B, 16, h, w), from which the teacher made the goal"""
         if batch.origin is None:
             raise FusionError("strategy 'straighten' needs a pool with the teacher's results")
         return batch.origin

@@ -29,10 +29,10 @@ from .weighting import Plain, Strategy, Uncertainty, UncertaintySettings
 
 
 class Entry(NamedTuple):
-    """A strategy, and the class of its settings; None: it has none."""
+    """A strategy."""
 
-    build: Callable[[FusionModel, Recipe], Strategy]
-    settings: type[StrategySettings] | None = None
+    build: Callable[[FusionModel, Recipe], Strategy]  # its class
+    settings: type[StrategySettings] | None = None  # class of its settings; None: it has none
 
 
 STRATEGIES: dict[str, Entry] = {

@@ -22,9 +22,11 @@ class Strategy(Protocol):
         tensor; returns 'loss', and what is worth logging: numbers or tensors.
         """
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What it has learned beside the model, as tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
 
 
 class Plain(SingleLossStrategy):
@@ -35,6 +37,7 @@ class Plain(SingleLossStrategy):
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
+        """The sum of all losses, and each for the log."""
         each, log = task_losses(self.model, batches, self.recipe.losses)
         return each.sum(), log
 
@@ -63,6 +66,7 @@ class Uncertainty:
         self.own = torch.optim.Adam([self.log_variance], lr=recipe.settings(UncertaintySettings).rate)
 
     def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """See Strategy; logs the weight of each task too."""
         set_rate(self.optimiser, lr)
         each, log = task_losses(self.model, batches, self.recipe.losses)
         s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
@@ -77,6 +81,7 @@ class Uncertainty:
         return {"loss": each.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
+        """See Strategy."""
         return {
             "optimiser": self.optimiser.state_dict(),
             "own": self.own.state_dict(),
@@ -84,6 +89,7 @@ class Uncertainty:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Strategy."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.own.load_state_dict(state["own"])
         with torch.no_grad():
