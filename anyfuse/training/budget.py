@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -34,13 +34,11 @@ from ..weights import WEIGHTS_NAME
 from .card import held_out, write_recipe_card
 from .loop import Ema
 from .recipe import Recipe
+from .state import load_state, read_facts, save_state
 from .steps import fresh_model, learning_rate, make_batches, tensors_of, to_device, update
 from .strategies.famo import Famo
 from .strategies.table import build_data, build_strategy, options_of
 from .strategies.weighting import Strategy
-
-PART = 15_500_000
-"""Bytes of a part of the state."""
 
 
 @dataclass(frozen=True)
@@ -194,85 +192,6 @@ def compile_blocks(model: FusionModel) -> None:
             getattr(cls, name), "_torchdynamo_orig_callable"
         ):
             setattr(cls, name, torch.compile(getattr(cls, name), dynamic=False))
-
-
-# ---------------------------------------------------------------------- state in parts
-
-
-def save_state(folder: Path, model: FusionModel, strategy: Strategy, facts: Mapping[str, Any]) -> list[Path]:
-    """Writes state.0, state.1, ... of PART bytes each: weights in float32, moments in bfloat16.
-
-    Args:
-        folder: of the run.
-        model: whose weights it has.
-        strategy: whose state it has.
-        facts: plain values, as JSON takes them.
-
-    Returns:
-        The files.
-    """
-    tensors = {f"model.{k}": v.detach().cpu() for k, v in model.state_dict().items()}
-    plain: dict[str, Any] = {}
-
-    def flatten(value: Any, path: str) -> Any:
-        if isinstance(value, Tensor):
-            moment = value.ndim > 0 and value.is_floating_point() and value.numel() > 64
-            tensors[path] = value.detach().cpu().to(torch.bfloat16) if moment else value.detach().cpu()
-            return {"tensor": path}
-        if isinstance(value, dict):
-            return {"items": [[k, flatten(v, f"{path}.{k}")] for k, v in value.items()]}
-        if isinstance(value, list | tuple):
-            return {"list": [flatten(v, f"{path}.{i}") for i, v in enumerate(value)]}
-        return {"plain": value}
-
-    plain = {"strategy": flatten(strategy.state_dict(), "strategy"), "facts": dict(facts)}
-    data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"plain": json.dumps(plain)})
-    paths = []
-    for index, start in enumerate(range(0, len(data), PART)):
-        paths.append(folder / f"state.{index}")
-        paths[-1].write_bytes(data[start : start + PART])
-    return paths
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """The facts that `save_state` was given."""
-    return dict(_header((folder / "state.0").read_bytes())["facts"])
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    """What the header of the state holds beside tensors."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return dict(json.loads(header["__metadata__"]["plain"]))
-
-
-def load_state(folder: Path, model: FusionModel, strategy: Strategy) -> dict[str, Any]:
-    """Reads what `save_state` wrote.
-
-    Args:
-        folder: of the earlier run.
-        model: gets the weights.
-        strategy: gets its state.
-
-    Returns:
-        The facts.
-    """
-    parts = sorted(folder.glob("state.*"), key=lambda p: int(p.suffix[1:]))
-    data = b"".join(p.read_bytes() for p in parts)
-    place = next(model.parameters()).device  # a rate that is a tensor belongs there too
-    tensors = {k: v.to(place) for k, v in load(data).items()}
-    plain = _header(data)
-
-    def restore(node: dict[str, Any]) -> Any:
-        if "tensor" in node:
-            value = tensors[node["tensor"]]
-            return value.float() if value.dtype == torch.bfloat16 else value
-        if "items" in node:
-            return {k: restore(v) for k, v in node["items"]}
-        return [restore(v) for v in node["list"]] if "list" in node else node["plain"]
-
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    strategy.load_state_dict(restore(plain["strategy"]))
-    return dict(plain["facts"])
 
 
 # ---------------------------------------------------------------------- the run
@@ -452,4 +371,4 @@ def sample(model: FusionModel, data: TrainingData, path: Path) -> None:
     Image.fromarray((torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()).save(path)
 
 
-__all__ = ["Budget", "load_state", "read_facts", "save_state", "train_for"]
+__all__ = ["Budget", "train_for"]

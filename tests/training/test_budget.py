@@ -18,9 +18,10 @@ from anyfuse.data.pack import PackedData, pack
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.models.registry import build_model, load_model
-from anyfuse.training import budget
-from anyfuse.training.budget import Budget, as_arrays, from_arrays, load_state, read_facts, save_state, train_for
+from anyfuse.training import budget, state
+from anyfuse.training.budget import Budget, as_arrays, from_arrays, train_for
 from anyfuse.training.recipes import RECIPES, VARIED, WIDE, Recipe
+from anyfuse.training.state import load_state, read_facts, save_state
 from anyfuse.training.steps import learning_rate, tensors_of
 from anyfuse.training.strategies.table import build_strategy
 
@@ -113,7 +114,7 @@ def test_the_rate_follows_the_time() -> None:
 @pytest.mark.parametrize("model", ["tita-small", "unifusion-small", "anyfuse"])
 def test_three_steps_then_two_more(model: str, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "OpenImageIO", None)  # packed data need none
-    monkeypatch.setattr(budget, "PART", 400_000)
+    monkeypatch.setattr(state, "PART", 400_000)
     recipe = replace(small(model), crop=32 if model == "anyfuse" else 16)
     said: list[str] = []
     for out, steps, before in (("one", 3, None), ("two", 2, tmp_path / "one")):
