@@ -227,7 +227,7 @@ def train_for(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     if place.type == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cuda.matmul.allow_tf32 = False  # losses take variances from matrix products
         torch.backends.cudnn.benchmark = True
     model = fresh_model(recipe)
     data = build_data(model, recipe, data_root, out, device, log)

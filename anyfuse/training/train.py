@@ -14,7 +14,7 @@ from ..models.latent.lora import merge_lora
 from .card import export
 from .loop import Ema, Loop
 from .recipe import Recipe
-from .steps import fresh_model, learning_rate, make_batches, to_device, update
+from .steps import draw_tasks, fresh_model, learning_rate, make_batches, to_device, update
 from .strategies.table import build_data, build_strategy, options_of, settings_of
 
 
@@ -100,3 +100,6 @@ def same_recipe(before: str, now: str) -> bool:
         if recipe["schedule"] == "constant":
             del recipe["steps"]
     return bool(old == new)
+
+
+__all__ = ["draw_tasks", "learning_rate", "same_recipe", "train"]
