@@ -25,9 +25,9 @@ from anyfuse.data.batches import TrainingData
 from anyfuse.metrics import METRICS
 from anyfuse.models.registry import MODELS, load_model
 from anyfuse.training.card import validate
-from anyfuse.training.pools.base import Pool
+from anyfuse.training.pools.base import Pool, PoolSettings
 from anyfuse.training.recipes import RECIPES, UNIFIED_LOSSES, override
-from anyfuse.training.strategies.table import build_data
+from anyfuse.training.strategies.table import build_data, options_of
 from anyfuse.training.train import train
 
 UNIFIED = {**UNIFIED_LOSSES, "mif": {"intensity": 20.0, "gradient": 20.0, "ssim": 10.0}}
@@ -93,7 +93,9 @@ def run(preset: str, variant: str, seed: int, args: argparse.Namespace, data: Tr
     key = [json.loads(json.dumps(asdict(recipe))), data.manifest, args.images]
     if not done.exists() or json.loads(done.read_text()).get("key") != key:
         if recipe.strategy in POOLED:
-            recipe = replace(recipe, options={"pool_seed": 0, **recipe.options})
+            options = options_of(recipe)
+            assert isinstance(options, PoolSettings)
+            recipe = replace(recipe, options=replace(options, pool_seed=max(0, options.pool_seed)))
         train(recipe, args.data, folder, validated=1)
         model = load_model(str(folder)).eval()
         pool = build_data(model, recipe, args.data, folder, "cpu", print) if recipe.strategy in POOLED else None

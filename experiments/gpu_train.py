@@ -1,9 +1,10 @@
-"""One run of `tita` or `unifusion-dinov2` at the size of their papers, for a number of seconds on one GPU.
+"""One run of `tita` or `unifusion-dinov2` at the size of their papers, or of `anyfuse`, for a number of seconds on one
+GPU.
 
     python experiments/gpu_train.py tita --data wide.pack --out runs/tita --seconds 330
 
 Differences from the papers, all of schedule: a larger rate with a warm-up, a cosine over the seconds, clipping,
-bfloat16.
+bfloat16. `anyfuse` is the recipe itself, with the cosine over the seconds; its steps differ in shape and are no graphs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import functools
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from anyfuse.models.registry import MODELS
 from anyfuse.training.budget import Budget, train_for
 from anyfuse.training.recipes import RECIPES, WIDE, Recipe
+from anyfuse.training.strategies.bilevel import BilevelSettings
 
 PLANS: dict[str, Recipe] = {
     "tita": replace(
@@ -39,12 +42,13 @@ PLANS: dict[str, Recipe] = {
         clip=1.0,
         autocast=True,
         sets=WIDE,
-        options={"ratio": 2.0, "angle_every": 0},
+        options=BilevelSettings(ratio=2.0, angle_every=0),
     ),
+    "anyfuse": RECIPES["anyfuse"],
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", choices=PLANS)
     parser.add_argument("--data", required=True, help="packed file or folder")
@@ -61,7 +65,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="neither graphs nor compilation")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--random-backbone", action="store_true", help="for tests of speed")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     recipe = PLANS[args.preset]
     recipe = replace(recipe, lr=args.lr or recipe.lr, crop=args.crop or recipe.crop)
     if args.batch:

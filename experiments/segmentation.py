@@ -33,7 +33,7 @@ from anyfuse.models.base import parameter_counts
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
 from anyfuse.models.registry import build_model, load_model
 from anyfuse.runtime import pick_device
-from anyfuse.training.pools.instructions import DEFAULTS, TASK, trained_streets
+from anyfuse.training.pools.instructions import TASK, MixtureSettings, trained_streets
 from anyfuse.training.recipes import RECIPES
 
 
@@ -87,9 +87,9 @@ def views_of(recipe: str) -> int:
     is dropped.
     """
     plan = RECIPES[recipe]
-    o = {**DEFAULTS, **plan.options}
-    share = o["segment"] / sum(o[kind] for kind in ("m3", "pairs", "control", "segment"))
-    return round(plan.steps * plan.tasks[TASK] * share * (1 - o["drop"]) * (1 - o["wordless"]))
+    o = plan.settings(MixtureSettings)
+    share = o.segment / (o.m3 + o.pairs + o.control + o.segment)
+    return round(plan.steps * plan.tasks[TASK] * share * (1 - o.drop) * (1 - o.wordless))
 
 
 def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Tensor, Tensor]:

@@ -23,32 +23,27 @@ from .thermal import augment_pair, dead_pixels, pseudo_thermal
 
 @dataclass(frozen=True)
 class DataSet:
-    """One set of a recipe: a task, and the folders (below the data root) that pair by stem; one folder means natural
-    images.
+    """One set of a recipe.
 
-    A single folder NAME/* holds a folder for each scene, whose images 1, 2, 3 ... are a sequence. share: how often the
-    set is drawn, against the others of its task. kind: 'streets' are images and class maps (CamVid), from which thermal
-    images are made; else 'pairs'.
+    Folders pair by stem; one folder means natural images. A single folder NAME/* holds a folder for each scene, whose
+    images 1, 2, 3 ... are a sequence.
     """
 
-    task: str
-    folders: tuple[str, ...]
-    share: float = 1.0
-    kind: str = "pairs"
+    task: str  # ivf, mef, mff or mif; natural: images that synthetic pairs are made of
+    folders: tuple[str, ...]  # below the data root, one a source
+    share: float = 1.0  # how often the set is drawn, against the others of its task, above 0
+    kind: str = "pairs"  # or streets: images and class maps (CamVid), from which thermal images are made
 
 
 @dataclass
 class Batch:
-    """sources (B, N, 1, H, W) as the model sees them; clean (B, N, H, W) what losses compare with; truth (B, H, W)
-    where known.
-
-    statistics (B, N, 2): mean and deviation of the whole images, smoothed, that the sources are crops of; where known.
-    """
+    """Crops of one task, all values in [0, 1]."""
 
     task: str
-    sources: Tensor
-    clean: Tensor
-    truth: Tensor | None = None
+    sources: Tensor  # (B, N, 1, H, W), as the model sees them
+    clean: Tensor  # (B, N, H, W), what losses compare with
+    truth: Tensor | None = None  # (B, H, W), the right result where it is known
+    # (B, N, 2), mean and deviation of the whole images, smoothed, that the sources are crops of; where known
     statistics: Tensor | None = field(default=None, kw_only=True)
 
 
@@ -281,6 +276,7 @@ def darkness(stack: Tensor) -> Tensor:
 
 
 def darker_first(stack: Tensor) -> Tensor:
+    """The stack (N, H, W), darker images first."""
     return stack[darkness(stack)]
 
 

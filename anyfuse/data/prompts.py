@@ -163,25 +163,24 @@ OTHER_SENTENCES = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text and the Control it means; None: out of scope."""
+    """A text and what it means."""
 
-    text: str
-    control: Control | None
-    kind: str
+    text: str  # as a user types it
+    control: Control | None  # None: out of scope
+    kind: str  # in KINDS, or 'mixed' or 'other'
 
 
 @dataclass
 class Draw:
-    """One drawing of templates and synonyms from their parts, as `draw` says; `used_held`: whether a held-out synonym
-    was taken.
-    """
+    """One drawing of templates and synonyms from their parts."""
 
     rng: random.Random
-    templates: str = "known"
-    synonyms: str = "known"
-    used_held: bool = False
+    templates: str = "known"  # or held_out
+    synonyms: str = "known"  # or held_out, or one: see `draw`
+    used_held: bool = False  # whether a held-out synonym was taken
 
     def template(self, options: tuple[str, ...]) -> str:
+        """One of the templates, of the part that `templates` names where there is any."""
         return self.rng.choice([t for t in options if held_out(t) == (self.templates == "held_out")] or list(options))
 
     def word(self, row: str) -> str:
@@ -194,14 +193,18 @@ class Draw:
         return self.rng.choice(held or split(row, "known"))
 
     def name(self, table: dict[str, Any]) -> str:
+        """A key of a table."""
         return self.rng.choice(list(table))
 
 
 def draw(rng: random.Random, kind: str = "", templates: str = "known", synonyms: str = "known") -> Prompt:
-    """A prompt of a kind (of KINDS, or 'other'; '' for any of KINDS).
+    """A prompt, as training and tests draw it.
 
-    synonyms: 'known'; 'held_out': every word that has held-out synonyms is one of them; 'one': exactly one word of the
-    text is.
+    Args:
+        rng: what it draws with.
+        kind: in KINDS, or 'other'; empty: any of KINDS.
+        templates: 'known', or 'held_out', which are never trained on.
+        synonyms: 'known'; 'held_out': every word that has held-out synonyms is one of them; 'one': exactly one is.
     """
     kind = kind or rng.choice(KINDS)
     while True:

@@ -82,9 +82,9 @@ def focus_scene(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor]:
     for layer in range(n):
         own = convolve((depth == layer).float()[None], soft)[0]
         near = convolve((depth <= layer).float()[None], soft)[0] if layer < n - 1 else torch.ones_like(sharp)
-        seen = convolve(torch.stack([sharp * own, own]), fill_kernel)
-        fill = seen[0] / seen[1].clamp_min(1e-3)
-        known = (seen[1] > 1e-2).float()
+        around = convolve(torch.stack([sharp * own, own]), fill_kernel)  # (2, H, W): sum of values, and of weights
+        fill = around[0] / around[1].clamp_min(1e-3)
+        known = (around[1] > 1e-2).float()
         fill = fill * known + sharp * (1 - known)
         alphas.append(near)
         contents.append(own * sharp + (1 - own) * fill)

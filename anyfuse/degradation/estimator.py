@@ -59,6 +59,7 @@ class Fault:
 
     @property
     def assumed(self) -> bool:
+        """Whether the probability is at or above the threshold."""
         return self.probability >= self.threshold
 
 
@@ -115,7 +116,7 @@ class EstimatorConfig:
     pairs: int  # numbers of a pair
     hidden: tuple[int, int] = (128, 96)  # widths
     glance: int = 24  # numbers of each image that decide its task
-    dropout: float = 0.2
+    dropout: float = 0.2  # share of hidden numbers left out in training, 0 to 1
 
 
 class Estimator(nn.Module):
@@ -169,8 +170,8 @@ class Estimator(nn.Module):
 
     def tasks(self, first: Tensor, second: Tensor, pairs: Tensor) -> Tensor:
         """Statistics (B, F) of the first and second image by role and (B, P) of the pairs -> logits (B, tasks)"""
-        seen = [torch.tanh(self.glance(self.scaled(x))) for x in (first, second)]
-        return self.task(torch.cat([*seen, self.scaled(pairs, True)], 1))
+        glances = [torch.tanh(self.glance(self.scaled(x))) for x in (first, second)]
+        return self.task(torch.cat([*glances, self.scaled(pairs, True)], 1))
 
     def save_pretrained(self, folder: Path) -> None:
         """config.json and model.safetensors in float16, the scales in float32."""
@@ -213,11 +214,11 @@ to recognise a degradation.
 
 @dataclass(frozen=True)
 class _Look:
-    """What is read of an image: luma windows (h, w), whether it has colour, its mean luma."""
+    """What is read of an image."""
 
-    views: list[Tensor]
+    views: list[Tensor]  # windows of luma (h, w) in [0, 1]
     coloured: bool
-    brightness: float
+    brightness: float  # mean luma
 
 
 def estimate(
@@ -258,7 +259,17 @@ def estimate(
 def estimate_stack(
     stack: Stack, task: str | None = None, *, order: Sequence[int] | None = None, infrared: bool = False
 ) -> Estimate:
-    """As `estimate`, for a stack; only the windows of a large image are read."""
+    """As `estimate`, for a stack; only the windows of a large image are read.
+
+    Args:
+        stack: one image or more.
+        task: in control.TASKS; None: it is estimated.
+        order: places of the sources by role; None: grey before coloured, then darker first.
+        infrared: a single grey image is infrared.
+
+    Raises:
+        FusionError: an unknown task.
+    """
     places = windows(stack.height, stack.width)
     looks = [_Look([to_luma(f.read(w))[0] for w in places], not f.is_grey, f.brightness) for f in stack.frames]
     return _estimate(looks, task, order, infrared, built_in())

@@ -38,33 +38,29 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pixels and goes into the manifest; one of ops, task and m3 is given.
+    """What decides the pixels and goes into the manifest; one of ops, task and m3 is given."""
 
-    source: infrared, visible or auto (grey images are infrared). depth: file or folder of depth maps. depth_model: of
-    `depth.estimated_depth`. white: value that counts as 1.0 in 16-bit and float files. quality: of JPEG and WebP.
-    """
-
-    seed: int = 0
-    ops: DegradationPlan | None = None
-    task: str | None = None
-    m3: M3 | None = None
-    source: str = "auto"
-    depth: str | None = None
-    depth_model: str | None = None
-    white: float | None = None
-    quality: int = 95
+    seed: int = 0  # with a file's name it seeds what the file gets
+    ops: DegradationPlan | None = None  # these operations, in this order
+    task: str | None = None  # one to three operations drawn from the menu of this task
+    m3: M3 | None = None  # two views whose tiles are degraded in turn
+    source: str = "auto"  # infrared, visible, or auto: grey images are infrared
+    depth: str | None = None  # file or folder of depth maps, 0 near to 1 far; None: made up or estimated
+    depth_model: str | None = None  # name or folder of a model for `depth.estimated_depth`
+    white: float | None = None  # value that counts as 1.0 in 16-bit and float files; None: by the file
+    quality: int = 95  # of JPEG and WebP, 1 to 100
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Settings, and of each input file by name: seed, source, plan, output names, sha256 of the input, and what was
-    done.
-    """
+    """What a run was made with, and what it did."""
 
     settings: Settings
+    # name of an input file -> its seed, source, plan, output names, sha256, and what was done
     files: dict[str, dict[str, Any]]
 
     def text(self) -> str:
+        """The manifest as JSON."""
         head = {"format": FORMAT, "anyfuse": __version__, **asdict(self.settings)}
         return json.dumps(head | {"files": dict(sorted(self.files.items()))}, indent=1) + "\n"
 
@@ -108,8 +104,18 @@ def degrade_file(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
-    """One image file into `output` (with m3: its stem with _a and _b), and the manifest beside it, with the suffix
-    .json.
+    """Degrades one image file, and writes the manifest beside the result, with the suffix .json.
+
+    Args:
+        path: of the image.
+        output: of the result; with m3, its stem with _a and _b.
+        settings: what is done.
+        replay: a manifest whose seed, source and plan of this file are used instead of new ones.
+        overwrite: replaces files that exist.
+        quiet: prints nothing.
+
+    Raises:
+        FusionError: an image that cannot be read, or a result that cannot be written.
     """
     writable(output)
     targets = [output]
@@ -137,12 +143,24 @@ def degrade_folder(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> int:
-    """Every image of a folder into a folder (with m3: its folders a and b) with manifest.json.
+    """Degrades every image of a folder, and writes manifest.json beside the results.
 
-    Returns how many files failed.
+    A second run does what is missing. Each failure is a line on stderr.
 
-    Each failure is a line on stderr. Files that are there already are left unless `overwrite`, so that a second run
-    does what is missing.
+    Args:
+        folder: of the images.
+        output: folder of the results; with m3, of its folders a and b.
+        settings: what is done.
+        replay: a manifest whose seeds, sources and plans are used instead of new ones.
+        suffix: of the results; None: of the images.
+        overwrite: replaces files that exist.
+        quiet: shows no progress.
+
+    Returns:
+        How many files failed.
+
+    Raises:
+        FusionError: a folder that cannot be used, or one with the results of other settings.
     """
     _check_folder(folder, output, suffix)
     inputs = list_images(folder)

@@ -32,14 +32,12 @@ KERNELS = (3, 5, 7, 9, 11)
 
 @dataclass(frozen=True)
 class M3:
-    """tiles: sizes in pixels, one drawn per image. both: share of tiles degraded in both views, at least one if not 0
-    (code: 0.25).
-    """
+    """Settings of masked pairs."""
 
-    tiles: tuple[int, ...] = PAPER_TILES
-    both: float = 0.0
-    local_blur: bool = False
-    complements: bool = False
+    tiles: tuple[int, ...] = PAPER_TILES  # sizes in pixels, one drawn per image; the paper's, CODE_TILES in its code
+    both: float = 0.0  # share of tiles degraded in both views, 0 to 1, at least one tile if not 0; 0.25 in the code
+    local_blur: bool = False  # each tile is blurred by itself, which leaves seams, as in the code
+    complements: bool = False  # one view has other tones, as two sensors differ; ours
 
 
 def m3_pair(image: Tensor, gen: Generator, config: M3 = M3()) -> tuple[Tensor, Tensor, dict[str, Any]]:

@@ -34,15 +34,13 @@ Kind = Literal["infrared", "visible"]
 
 @dataclass(frozen=True)
 class Operation:
-    """A degradation. scene: all sources see it, so it is drawn for all visible sources together; with `depth` they
-    share that too.
-    """
+    """A degradation."""
 
     run: Callable[..., Degraded]  # (image, strength, generator[, depth=(H, W)]) -> degraded image and its parameters
     suits: Literal["any", "visible", "infrared"]  # kinds of sources
     words: str  # description
     depth: bool = False  # whether it takes depth
-    scene: bool = False
+    scene: bool = False  # all sources see it: it is drawn for all visible ones together, and they share the depth
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -85,8 +83,8 @@ MENUS: dict[str, dict[Kind, tuple[str, ...]]] = {
 class Step(NamedTuple):
     """One operation of a plan."""
 
-    op: str
-    strength: float
+    op: str  # name in OPERATIONS
+    strength: float  # 0 to 1
 
 
 DegradationPlan = tuple[Step, ...]

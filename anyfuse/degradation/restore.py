@@ -29,10 +29,12 @@ ALIASED = 6 / 255
 
 
 def without_noise(image: Tensor) -> Tensor:
+    """Non-local means, by the noise that the image has."""
     return non_local_means(image, noise_deviation(image))
 
 
 def without_haze(image: Tensor) -> Tensor:
+    """Dark-channel prior."""
     return dehaze(image, 0.95)
 
 
@@ -42,10 +44,12 @@ def without_rain(image: Tensor) -> Tensor:
 
 
 def without_snow(image: Tensor) -> Tensor:
+    """Median over flakes, and less of a veil than haze is."""
     return dehaze(median(image, 5, 5), 0.6)
 
 
 def without_dead_pixels(image: Tensor) -> Tensor:
+    """Median where a pixel differs from its neighbours by more than 0.1."""
     return without_outliers(image, median(image, 3, 3), 0.1)
 
 

@@ -38,15 +38,13 @@ def haze(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = 
 
 @dataclass(frozen=True)
 class Layer:
-    """Particles at one relative depth: how many in a picture of 480 x 640 at strength 1; in pixels there their path in
-    the time of exposure and their radius (one sigma); and how much of the background the middle of one hides.
-    """
+    """Particles at one depth; sizes are those in a picture of 480 x 640."""
 
-    depth: float
-    count: int
-    path: float
-    radius: float
-    opacity: float
+    depth: float  # relative, 0 at the camera to 1
+    count: int  # at strength 1
+    path: float  # pixels that one falls in the time of exposure
+    radius: float  # pixels, one sigma
+    opacity: float  # share of the background that the middle of one hides, 0 to 1
 
 
 RAIN = (
@@ -123,8 +121,8 @@ def _fall(
         cover, count = _cover(*small, layer, strength, unit / shrink, angle, spread, clumps, own)
         if shrink > 1:
             cover = F.interpolate(cover[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
-        seen = ((depth - layer.depth) / (0.2 * layer.depth) + 0.5).clamp(0, 1)
-        alpha = cover.to(image) * seen
+        behind = ((depth - layer.depth) / (0.2 * layer.depth) + 0.5).clamp(0, 1)  # 1 where the scene is farther
+        alpha = cover.to(image) * behind
         result = result * (1 - alpha) + colour * alpha
         drawn += count
     done = {"particles": drawn, "angle_degrees": round(angle, 1), "beta": veil * strength, "brightness": colour}

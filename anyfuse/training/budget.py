@@ -19,26 +19,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, load_file, save
-from torch import Tensor, nn
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.batches import Batch, TrainingData, darker_first
-from ..data.synthetic import focus_stack
-from ..image.random import integer
-from ..models.base import FusionModel, parameter_counts
-from ..models.registry import build_model
+from ..data.batches import Batch, TrainingData
+from ..models.base import FusionModel
 from ..models.tita.tita import ISF, OAF
 from ..models.tita.windows import SwinBlock
-from ..models.unifusion.unifusion import RestormerBlock
+from ..models.unifusion.unifusion import Block
+from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
-from .recipes import Recipe
+from .card import held_out, write_recipe_card
+from .loop import Ema
+from .recipe import Recipe
+from .state import load_state, read_facts, save_state
+from .steps import fresh_model, learning_rate, make_batches, tensors_of, to_device, update
 from .strategies.famo import Famo
-from .strategies.table import build_data, build_strategy
+from .strategies.table import build_data, build_strategy, options_of
 from .strategies.weighting import Strategy
-
-PART = 15_500_000
-"""Bytes of a part of the state."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,41 @@ class Budget:
 
 # ---------------------------------------------------------------------- batches
 
+Packed = tuple[type[Batch], dict[str, Any]]
+"""A batch with arrays in place of tensors, which pass between processes as bytes."""
+
 
 class Made(Dataset[Any]):
-    """Batches of a recipe by the number of the step, which seeds them; arrays pass between processes as bytes."""
+    """Batches of a recipe by the number of the step, which seeds them."""
 
     def __init__(self, data: TrainingData, recipe: Recipe) -> None:
         self.data, self.recipe = data, recipe
 
-    def __getitem__(self, step: int) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
+    def __getitem__(self, step: int) -> list[Packed]:
         torch.set_num_threads(1)
         gen = torch.Generator().manual_seed((self.recipe.seed << 32) + step)
-        tasks = self.recipe.tasks
-        if self.recipe.one_task:
-            drawn = list(tasks)[integer(0, len(tasks) - 1, gen)]
-            tasks = {drawn: tasks[drawn]}
-        made = []
-        for task, count in tasks.items():
-            batch = self.data.batch(task, count, 2, self.recipe.crop, gen)
-            same = torch.equal(batch.sources[:, :, 0], batch.clean)
-            made.append((task, batch.sources.numpy(), None if same else batch.clean.numpy()))
-        return made
+        return [as_arrays(batch) for batch in make_batches(self.recipe, self.data, step, gen)]
+
+
+def as_arrays(batch: Batch) -> Packed:
+    """The batch as arrays; `clean` is None where it equals the sources."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    values |= {name: value.numpy() for name, value in tensors_of(batch).items()}
+    if torch.equal(batch.sources[:, :, 0], batch.clean):
+        values["clean"] = None
+    return type(batch), values
+
+
+def from_arrays(kind: type[Batch], values: dict[str, Any], pin: bool) -> Batch:
+    """The batch that `as_arrays` was given; pin: in memory from which a GPU copies without waiting."""
+    if values["clean"] is None:
+        values = {**values, "clean": values["sources"][:, :, 0]}
+    parts: dict[str, Any] = {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    batch = kind(**parts)
+    if not pin:
+        return batch
+    pinned: dict[str, Any] = {name: value.pin_memory() for name, value in tensors_of(batch).items()}
+    return replace(batch, **pinned)
 
 
 def as_they_are(x: Any) -> Any:
@@ -83,7 +98,14 @@ def as_they_are(x: Any) -> Any:
 
 
 def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -> Iterator[list[Batch]]:
-    """Batches of step `first`, `first` + 1, ... without end, in pinned memory where there is a GPU."""
+    """Batches of one step after the other without end, in pinned memory where there is a GPU.
+
+    Args:
+        data: what they are drawn from.
+        recipe: tasks, crop, stacks and seed.
+        first: number of the first step.
+        workers: processes that make them; 0: this one does.
+    """
     more: dict[str, Any] = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
     loader = DataLoader(
         Made(data, recipe),
@@ -95,11 +117,7 @@ def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -
     )
     pin = torch.cuda.is_available()
     for made in loader:
-        batches = []
-        for task, sources, clean in made:
-            both = (torch.from_numpy(x) for x in (sources, sources[:, :, 0] if clean is None else clean))
-            batches.append(Batch(task, *(x.pin_memory() if pin else x for x in both)))
-        yield batches
+        yield [from_arrays(kind, values, pin) for kind, values in made]
 
 
 # ---------------------------------------------------------------------- steps
@@ -107,44 +125,50 @@ def batches_from(data: TrainingData, recipe: Recipe, first: int, workers: int) -
 
 @dataclass
 class Slot:
-    """What belongs to one combination of tasks: inputs at a fixed place, the graph, its results."""
+    """What belongs to one combination of tasks and shapes."""
 
-    inputs: list[Batch]
-    seen: int = 0
-    graph: Any = None
-    values: dict[str, Any] = field(default_factory=dict)
+    inputs: list[Batch]  # at a fixed place on the device
+    runs: int = 0  # steps taken without the graph
+    graph: Any = None  # torch.cuda.CUDAGraph, once it is captured
+    values: dict[str, Any] = field(default_factory=dict)  # what the strategy logs, at a fixed place as well
+
+
+def fixed_shapes(recipe: Recipe) -> bool:
+    """Whether every step of a task has the same tensors, so that it can be a graph."""
+    return not recipe.stacks and not recipe.varied
 
 
 class Stepper:
-    """Calls `strategy.step`; with `graph`, as a CUDA graph once it has seen a combination of tasks three times."""
+    """Takes steps; with `graph`, as a CUDA graph once it has taken three of a combination of tasks."""
 
     def __init__(self, strategy: Strategy, recipe: Recipe, device: torch.device, graph: bool) -> None:
         self.strategy, self.recipe, self.device = strategy, recipe, device
-        self.graph = graph and device.type == "cuda"
+        self.graph = graph and device.type == "cuda" and fixed_shapes(recipe)
         self.rate = torch.tensor(0.0, device=device)
-        self.slots: dict[tuple[str, ...], Slot] = {}
+        self.slots: dict[tuple[Any, ...], Slot] = {}
         self.side = torch.cuda.Stream() if self.graph else None
         if isinstance(strategy, Famo):
             strategy.balance.checked = False
 
     def __call__(self, batches: list[Batch], lr: float) -> dict[str, Any]:
         if not self.graph:
-            return self._run([_to(b, self.device) for b in batches], lr)
+            return self._run([to_device(b, self.device) for b in batches], lr)
         self.rate.fill_(lr)
-        key = tuple(b.task for b in batches)
+        key = tuple((b.task, *((name, x.shape) for name, x in tensors_of(b).items())) for b in batches)
         slot = self.slots.setdefault(key, Slot([]))
         if not slot.inputs:
-            slot.inputs = [_to(b, self.device) for b in batches]
+            slot.inputs = [to_device(b, self.device) for b in batches]
         for own, new in zip(slot.inputs, batches, strict=True):
-            own.sources.copy_(new.sources, non_blocking=True)
-            own.clean.copy_(new.clean, non_blocking=True)
-        if slot.seen < 3:
+            given = tensors_of(new)
+            for name, tensor in tensors_of(own).items():
+                tensor.copy_(given[name], non_blocking=True)
+        if slot.runs < 3:
             assert self.side is not None
             self.side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.side):
                 slot.values = self._run(slot.inputs, self.rate)
             torch.cuda.current_stream().wait_stream(self.side)
-            slot.seen += 1
+            slot.runs += 1
             return slot.values
         if slot.graph is None:
             slot.graph = torch.cuda.CUDAGraph()
@@ -154,9 +178,7 @@ class Stepper:
         return slot.values
 
     def _run(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
-        # no cache: a strategy looks at its weights again after it has changed them
-        with torch.autocast(self.device.type, torch.bfloat16, self.recipe.autocast, cache_enabled=False):
-            return self.strategy.step(batches, lr)  # type: ignore[arg-type]
+        return update(self.strategy, batches, lr, self.recipe, self.device)
 
 
 def compile_blocks(model: FusionModel) -> None:
@@ -165,100 +187,14 @@ def compile_blocks(model: FusionModel) -> None:
     for module in model.modules():
         if isinstance(module, SwinBlock | ISF):
             module.rate = max(module.rate, 1e-7)  # 0 would be a graph of its own
-    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (RestormerBlock, "forward")):
+    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (Block, "forward")):
         if any(isinstance(m, cls) for m in model.modules()) and not hasattr(
             getattr(cls, name), "_torchdynamo_orig_callable"
         ):
             setattr(cls, name, torch.compile(getattr(cls, name), dynamic=False))
 
 
-class FastEma:
-    """As loop.Ema, in a few kernels for all tensors."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay, self.state = decay, model.state_dict()
-        self.shadow = {k: v.detach().clone() for k, v in self.state.items()}
-        self.moving = [k for k, v in self.state.items() if v.is_floating_point()]
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        decay = min(self.decay, (step + 1) / (step + 10))
-        torch._foreach_lerp_([self.shadow[k] for k in self.moving], [self.state[k] for k in self.moving], 1 - decay)
-
-    def whole(self) -> dict[str, Tensor]:
-        """All of the averaged state; what is no floating-point number is the model's own."""
-        return {k: v if k in self.moving else self.state[k] for k, v in self.shadow.items()}
-
-
-# ---------------------------------------------------------------------- state in parts
-
-
-def save_state(folder: Path, model: FusionModel, strategy: Strategy, facts: Mapping[str, Any]) -> list[Path]:
-    """Writes folder/state.0, state.1, ...: weights in float32, moments in bfloat16, plain `facts`."""
-    tensors = {f"model.{k}": v.detach().cpu() for k, v in model.state_dict().items()}
-    plain: dict[str, Any] = {}
-
-    def flatten(value: Any, path: str) -> Any:
-        if isinstance(value, Tensor):
-            moment = value.ndim > 0 and value.is_floating_point() and value.numel() > 64
-            tensors[path] = value.detach().cpu().to(torch.bfloat16) if moment else value.detach().cpu()
-            return {"tensor": path}
-        if isinstance(value, dict):
-            return {"items": [[k, flatten(v, f"{path}.{k}")] for k, v in value.items()]}
-        if isinstance(value, list | tuple):
-            return {"list": [flatten(v, f"{path}.{i}") for i, v in enumerate(value)]}
-        return {"plain": value}
-
-    plain = {"strategy": flatten(strategy.state_dict(), "strategy"), "facts": dict(facts)}
-    data = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"plain": json.dumps(plain)})
-    paths = []
-    for index, start in enumerate(range(0, len(data), PART)):
-        paths.append(folder / f"state.{index}")
-        paths[-1].write_bytes(data[start : start + PART])
-    return paths
-
-
-def read_facts(folder: Path) -> dict[str, Any]:
-    """The facts that `save_state` was given."""
-    return dict(_plain((folder / "state.0").read_bytes())["facts"])
-
-
-def _plain(data: bytes) -> dict[str, Any]:
-    """What the header of the state holds beside tensors."""
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return dict(json.loads(header["__metadata__"]["plain"]))
-
-
-def load_state(folder: Path, model: FusionModel, strategy: Strategy) -> dict[str, Any]:
-    """Reads what `save_state` wrote into model and strategy; returns the facts."""
-    parts = sorted(folder.glob("state.*"), key=lambda p: int(p.suffix[1:]))
-    data = b"".join(p.read_bytes() for p in parts)
-    place = next(model.parameters()).device  # a rate that is a tensor belongs there too
-    tensors = {k: v.to(place) for k, v in load(data).items()}
-    plain = _plain(data)
-
-    def restore(node: dict[str, Any]) -> Any:
-        if "tensor" in node:
-            value = tensors[node["tensor"]]
-            return value.float() if value.dtype == torch.bfloat16 else value
-        if "items" in node:
-            return {k: restore(v) for k, v in node["items"]}
-        return [restore(v) for v in node["list"]] if "list" in node else node["plain"]
-
-    model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-    strategy.load_state_dict(restore(plain["strategy"]))
-    return dict(plain["facts"])
-
-
 # ---------------------------------------------------------------------- the run
-
-
-def rate_at(recipe: Recipe, step: int, progress: float) -> float:
-    """Linear warm-up over the recipe's steps, times a cosine to lr/50 over the share of time passed, or times 1."""
-    warm = min(1.0, (step + 1) / max(1, recipe.warmup))
-    if recipe.schedule == "constant":
-        return recipe.lr * warm
-    return recipe.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
 def train_for(
@@ -273,15 +209,27 @@ def train_for(
 ) -> dict[str, Any]:
     """Trains for the budget's seconds and writes everything to `out`; returns the facts of the run.
 
-    resume: folder with the weights and the parts of an earlier run, which this one resumes.
+    Args:
+        recipe: every choice of the run but its steps.
+        data_root: folder with the sets of the recipe, or a packed file.
+        out: folder to write.
+        budget: what ends the run, and what a GPU may do.
+        device: as torch names it.
+        resume: folder with the weights and the parts of an earlier run, which this one resumes.
+        log: gets lines of progress.
+
+    Raises:
+        FusionError: a recipe that cannot be run, or missing data.
     """
     began = time.monotonic()
+    recipe = replace(recipe, options=options_of(recipe))
     out, place = Path(out), torch.device(device)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
-    torch.backends.cuda.matmul.allow_tf32 = False  # losses take variances from matrix products
-    torch.backends.cudnn.benchmark = True
-    model = build_model(recipe.model, recipe.config, training=True)
+    if place.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = False  # losses take variances from matrix products
+        torch.backends.cudnn.benchmark = True
+    model = fresh_model(recipe)
     data = build_data(model, recipe, data_root, out, device, log)
     log(f"{data.files} files read after {time.monotonic() - began:.1f} s")
     resume = Path(resume) if resume and (Path(resume) / "state.0").exists() else None
@@ -292,18 +240,18 @@ def train_for(
         compile_blocks(model)
     strategy = build_strategy(model, recipe)
     facts: dict[str, Any] = {"steps": 0, "seconds": 0.0}
-    ema = FastEma(model, recipe.ema)
+    ema = Ema(model, recipe.ema)
     if resume:
         facts |= load_state(resume, model, strategy)
-        ema = FastEma(model, recipe.ema)
+        ema = Ema(model, recipe.ema)
         averaged = load_file(resume / WEIGHTS_NAME)
         ema.shadow = {k: averaged[k].to(v) if k in averaged else v for k, v in ema.shadow.items()}
         log(f"goes on from step {facts['steps']}, {facts['seconds']:.0f} s spent")
     progress = Progress(facts["steps"], facts["seconds"], log)
     stepper = Stepper(strategy, recipe, place, budget.graph)
     while not progress.over(budget, began):
-        values = stepper(waiting, rate_at(recipe, progress.step, progress.seconds / budget.seconds))
-        ema.update(progress.step)
+        values = stepper(waiting, learning_rate(recipe, progress.step, progress.seconds / budget.seconds))
+        ema.update(model, progress.step)
         waiting = next(feed)
         if not progress.advance(values):
             log("the loss is not finite: ends here")
@@ -311,10 +259,10 @@ def train_for(
     if place.type == "cuda":
         torch.cuda.synchronize()
     facts |= progress.finish() | facts_of(data, place, budget, recipe)
-    write_run(out, model, strategy, ema, recipe, facts, progress.rows)
+    write_run(out, model, strategy, ema, recipe, data, facts, progress.rows)
     log(f"weights written after {time.monotonic() - began:.1f} s")
     with torch.compiler.set_stance("force_eager"):  # whole images have shapes of their own: no compilation for each
-        sample(model, data, out / "sample.png", place)
+        sample(model, data, out / "sample.png")
     return facts
 
 
@@ -385,8 +333,9 @@ def write_run(
     out: Path,
     model: FusionModel,
     strategy: Strategy,
-    ema: FastEma,
+    ema: Ema,
     recipe: Recipe,
+    data: TrainingData,
     facts: Mapping[str, Any],
     rows: list[dict[str, Any]],
 ) -> None:
@@ -394,60 +343,32 @@ def write_run(
     save_state(out, model, strategy, facts)
     with (out / "log.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    model.load_state_dict(ema.whole())
+    model.load_state_dict(ema.shadow)
     model.half().save_pretrained(out)
-    (out / "README.md").write_text(card(model, recipe, facts, rows))
+    lines = [
+        f"- schedule: warm-up of {recipe.warmup} steps to {recipe.lr:g}, {recipe.schedule} over "
+        f"{facts['budget']['seconds']:g} seconds; gradients clipped to {recipe.clip:g}; "
+        f"{'bfloat16' if recipe.autocast else 'float32'}"
+    ]
+    if rows:
+        first, last = rows[0], rows[-1]
+        lines += [f"- loss {first['loss']:.3f} at step {first['step']}, {last['loss']:.3f} at step {last['step']}"]
+    command, time = f"experiments/gpu_train.sh {recipe.model}", f"{facts['seconds']:.0f} seconds"
+    write_recipe_card(out, model, recipe, data, command, facts["steps"], time, lines)
     model.float().eval()
 
 
-def card(model: FusionModel, recipe: Recipe, facts: Mapping[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The model card, without scores."""
-    budget = facts["budget"]
-    lines = [
-        f"# {recipe.model}",
-        "",
-        f"Trained with `experiments/gpu_train.sh {recipe.model}`; {parameter_counts(model)[0]:,} parameters; "
-        "licence Apache-2.0.",
-        "",
-        f"- data: {facts['files']} files, manifest sha256 `{facts['manifest']}`; "
-        + ", ".join(sorted({s.task for s in recipe.sets})),
-        f"- steps {facts['steps']}, crop {recipe.crop}, seed {recipe.seed}, {facts['seconds']:.0f} seconds",
-        f"- hardware: one {facts['device']}, torch {facts['torch']}",
-        f"- schedule: warm-up of {recipe.warmup} steps to {recipe.lr:g}, {recipe.schedule} over {budget['seconds']:g} "
-        f"seconds; gradients clipped to {recipe.clip:g}; {'bfloat16' if recipe.autocast else 'float32'}",
-    ]
-    lines += (
-        [f"- loss {rows[0]['loss']:.3f} at step {rows[0]['step']}, {rows[-1]['loss']:.3f} at step {rows[-1]['step']}"]
-        if rows
-        else []
-    )
-    return "\n".join([*lines, "", "```json", json.dumps(asdict(recipe), indent=1), "```"]) + "\n"
-
-
-@torch.no_grad()
-def sample(model: FusionModel, data: TrainingData, path: Path, device: torch.device) -> None:
-    """A picture with a held-out group of each set a row: both sources and the result, cut to 256x256."""
-    from PIL import Image
-
-    gen, rows = torch.Generator().manual_seed(1), []
-    for stacks in data.validation.values():
-        stack = torch.from_numpy(stacks[0][:, :256, :256]).float() / 255
-        pair = focus_stack(stack[0], 2, gen) if len(stack) == 1 else stack[[0, -1]]
-        pair = darker_first(pair) if len(stack) == 1 else pair
-        h, w = (side - side % model.stride for side in pair.shape[1:])
-        pair = pair[:, :h, :w]
-        fused = model(pair[None, :, None].to(device))[0, :1].float().cpu()
+@torch.inference_mode()
+def sample(model: FusionModel, data: TrainingData, path: Path) -> None:
+    """A picture with a held-out group of each set a row: two of its sources and the result, cut to 256x256."""
+    rows = []
+    for groups in held_out(model, data, 1).values():
+        pair = groups[0][[0, -1], :256, :256]
         row = torch.zeros(256, 768)
-        for k, image in enumerate((*pair, fused[0])):
-            row[:h, 256 * k : 256 * k + w] = image
+        for k, image in enumerate((*pair, fuse_whole(model, pair[:, None])[0].float().cpu())):
+            row[: image.shape[0], 256 * k : 256 * k + image.shape[1]] = image
         rows.append(row)
     Image.fromarray((torch.cat(rows).clamp(0, 1) * 255).round().byte().numpy()).save(path)
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
-    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in parts.items() if isinstance(v, Tensor)}
-    return replace(batch, **moved)
-
-
-__all__ = ["Budget", "load_state", "rate_at", "save_state", "train_for"]
+__all__ = ["Budget", "train_for"]

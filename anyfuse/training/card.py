@@ -20,7 +20,8 @@ from ..models.base import FusionModel, parameter_counts
 from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
 from .pools.base import Pool
-from .recipes import Recipe, command
+from .recipe import Recipe
+from .recipes import command
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -35,28 +36,80 @@ def export(
     validated: int,
     log: Callable[[str], None],
 ) -> Path:
-    """Writes the float16 weights, the configuration and the model card; returns the folder."""
+    """Writes the float16 weights, the configuration and the model card of a run of steps.
+
+    Args:
+        model: with the averaged weights; it holds them as float16 rounds them afterwards.
+        recipe: of the run.
+        data: which the run has learned from, with its held-out images.
+        out: folder of the run.
+        seconds: spent in all.
+        validated: held-out images of each set that the scores come from.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+    """
     model.half().save_pretrained(out)
     log(f"wrote {out / WEIGHTS_NAME}; scoring held-out images")
     scores = validate(model.float().eval(), data, validated)
     if isinstance(data, Pool):
         scores |= data.scores(model, str(next(model.parameters()).device))
-    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
-    intro = f"Trained with `{command(recipe)}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0."
     lines = [
-        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
-        + ", ".join(sorted({s.task for s in recipe.sets})),
-        f"- steps {recipe.steps}, crop {recipe.crop}, seed {recipe.seed}, {seconds / 60:.0f} minutes",
-        hardware(next(model.parameters()).device),
         "- validation (every tenth file of each set, held out):",
         *(f"  - {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in s.items()) for name, s in scores.items()),
     ]
-    log(f"wrote {write_card(out, f'{recipe.model}{changes}', intro, lines, recipe)}")
+    time = f"{seconds / 60:.0f} minutes"
+    log(f"wrote {write_recipe_card(out, model, recipe, data, command(recipe), recipe.steps, time, lines)}")
     return out
 
 
+def write_recipe_card(
+    out: Path,
+    model: FusionModel,
+    recipe: Recipe,
+    data: TrainingData,
+    command: str,
+    steps: int,
+    time: str,
+    lines: Sequence[str],
+) -> Path:
+    """Writes the card of a model that a recipe has trained.
+
+    Args:
+        out: folder of the run.
+        model: gives the number of parameters, and the device.
+        recipe: in full on the card.
+        data: gives the number of files and their digest.
+        command: what starts this training again.
+        steps: taken in all.
+        time: spent in all, with its unit.
+        lines: Markdown below those of data, steps and hardware.
+    """
+    changes = "".join(f" {k}={v}" for k, v in recipe.config.items())
+    intro = f"Trained with `{command}`; {parameter_counts(model)[0]:,} parameters; licence Apache-2.0."
+    first = [
+        f"- data: {data.files} files, manifest sha256 `{data.manifest}`; "
+        + ", ".join(sorted({s.task for s in recipe.sets})),
+        f"- steps {steps}, crop {recipe.crop}, seed {recipe.seed}, {time}",
+        hardware(next(model.parameters()).device),
+    ]
+    return write_card(out, f"{recipe.model}{changes}", intro, [*first, *lines], recipe)
+
+
 def write_card(out: Path, title: str, intro: str, lines: Sequence[str], settings: DataclassInstance) -> Path:
-    """Writes README.md, the model card, into `out`: title, intro, lines of Markdown, and the settings as JSON."""
+    """Writes README.md, the model card.
+
+    Args:
+        out: folder of the run.
+        title: the heading.
+        intro: a paragraph below it.
+        lines: of Markdown.
+        settings: in full as JSON at the end.
+
+    Returns:
+        The file.
+    """
     text = [f"# {title}", "", intro, "", *lines, "", "```json", json.dumps(asdict(settings), indent=1), "```"]
     path = out / "README.md"
     path.write_text("\n".join(text) + "\n")
@@ -74,8 +127,31 @@ SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")
 
 @torch.inference_mode()
 def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[str, dict[str, float]]:
-    """Mean metrics on held-out pairs, results rounded to 8 bits: set -> {metric: value}; natural images become focus
-    pairs.
+    """Mean metrics on held-out pairs, results rounded to 8 bits.
+
+    Args:
+        model: on its device.
+        data: with the held-out images; natural ones become focus pairs.
+        limit: images of each set at most.
+
+    Returns:
+        Set -> metric of SCORES -> value.
+    """
+    out: dict[str, dict[str, float]] = {}
+    for name, tensors in held_out(model, data, limit).items():
+        rows = []
+        for tensor in tensors:
+            sources = (tensor[None] * 255).round()
+            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
+            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
+        means = torch.cat(rows, 1).nanmean(1).tolist()
+        out[name] = dict(zip(SCORES, means, strict=True))
+    return out
+
+
+def held_out(model: FusionModel, data: TrainingData, limit: int) -> dict[str, list[Tensor]]:
+    """Set -> at most `limit` held-out groups (N, H, W) in [0, 1], of sides that the model takes; natural images become
+    focus pairs of 256x256 at most.
     """
     gen = torch.Generator().manual_seed(1)
 
@@ -91,13 +167,4 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
             groups[f"{name}, focus pairs"] = [darker_first(p) if model.ordered else p for p in pairs]
         else:
             groups[name] = chosen
-    out: dict[str, dict[str, float]] = {}
-    for name, tensors in groups.items():
-        rows = []
-        for tensor in tensors:
-            sources = (tensor[None] * 255).round()
-            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
-            rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
-        means = torch.cat(rows, 1).nanmean(1).tolist()
-        out[name] = dict(zip(SCORES, means, strict=True))
-    return out
+    return groups

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import random
+import re
 import signal
 import threading
 import time
@@ -23,7 +24,10 @@ from ..errors import FusionError
 
 
 class Ema:
-    """Exponential moving average of parameters and buffers, with a warm-up of its own."""
+    """Exponential moving average of parameters and buffers, with a warm-up of its own, in few kernels on a GPU.
+
+    shadow: the averaged state; of what is no floating-point number, the model's own.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
@@ -31,12 +35,13 @@ class Ema:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
+        """After step `step`, counted from 0: the shadow moves towards the model."""
         decay = min(self.decay, (step + 1) / (step + 10))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.shadow[key].lerp_(value, 1 - decay)
-            else:
-                self.shadow[key].copy_(value)
+        state = model.state_dict()
+        moving = [key for key, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.shadow[key] for key in moving], [state[key] for key in moving], 1 - decay)
+        for key in state.keys() - moving:
+            self.shadow[key].copy_(state[key])
 
 
 class PythonRandom:
@@ -46,33 +51,55 @@ class PythonRandom:
         self.rng = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:
+        """The state of the generator, as plain values."""
         version, words, last = self.rng.getstate()
         return {"version": version, "words": list(words), "last": last}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         self.rng.setstate((state["version"], tuple(state["words"]), state["last"]))
+
+
+def cosine_share(angle: float) -> float:
+    """From 1 at angle 0 to 1/50 at pi."""
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(angle))
 
 
 def warm_cosine(lr: float, warmup: int, step: int, steps: int) -> float:
     """The rate of a step: linear warm-up times a cosine from `lr` to lr/50 over all `steps`."""
     warm = min(1.0, (step + 1) / max(1, warmup))
-    return lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    return lr * warm * cosine_share(math.pi * step / steps)
 
 
 class Stateful(Protocol):
     """A part of a run that a checkpoint keeps."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
+        """Takes what `state_dict` gave."""
 
 
 class Loop:
     """Steps of a run in folder `out`: `for step in loop.steps(): ...; loop.record(step, losses)`.
 
-    key: kept in the checkpoint, and must be there again to go on from it; same: says so instead, of a checkpoint.
-    parts: model, optimiser or strategy, by name. log_every: steps between lines of log.jsonl, which hold running means
-    (0.98) of what `record` is given.
+    Args:
+        out: folder of the run.
+        key: plain values that the checkpoint keeps; it is resumed where they are equal.
+        parts: model, optimiser or strategy, by name.
+        ema: averages, if the run has some.
+        gen: what the run draws with, if it has one of its own.
+        steps: of the whole run.
+        device: whose random numbers the run draws, beside the CPU's.
+        resume: resumes from last.pt in `out`.
+        save_every: steps between checkpoints.
+        log_every: steps between lines of log.jsonl, which hold running means (0.98) of what `record` is given.
+        log: gets lines of progress.
+        same: whether a checkpoint is of this run, instead of equal values of `key`.
+
+    Raises:
+        FusionError: last.pt is of another recipe or other data, or has taken more steps already.
     """
 
     def __init__(
@@ -98,10 +125,9 @@ class Loop:
         if resume and self.last.exists():
             state = torch.load(self.last, map_location=device, weights_only=True)
             if not (same(state) if same else all(state[name] == value for name, value in key.items())):
-                raise FusionError(
-                    f"{self.last}: belongs to another recipe or other data{difference(state, key)}; give another "
-                    "--out or --no-resume"
-                )
+                raise FusionError(f"{self.last}: {refusal(state, key)}")
+            if state["step"] > steps:
+                raise FusionError(f"{self.last}: has taken {state['step']} steps; give --steps {state['step']} or more")
             for name, part in parts.items():
                 part.load_state_dict(state[name])
             if ema is not None:
@@ -126,17 +152,21 @@ class Loop:
 
         Ctrl-C, or a request to end, lets the step end, saves and raises KeyboardInterrupt.
         """
-        with _interruptions() as asked:
+        with _interruptions() as signals:
             for step in range(self.first, self.total):
                 yield step
-                if asked:
+                if signals:
                     self._save(step)
                     self.log(f"interrupted: step {step + 1} is in {self.last}, and the same command goes on")
                     raise KeyboardInterrupt
 
     def record(self, step: int, values: Mapping[str, Any], scores: Mapping[str, Any] | None = None) -> None:
-        """After each step: its losses, of which `loss` is shown; scores: what goes into the log's line beside them, on
-        steps that have one.
+        """Called after each step: logs it, and saves the run when it is time.
+
+        Args:
+            step: from 0.
+            values: its losses, of which `loss` is shown.
+            scores: what goes into the log's line beside them, on steps that have one.
         """
         for name, number in values.items():
             value = float(number)
@@ -172,33 +202,63 @@ def _interruptions() -> Iterator[list[int]]:
 
     Outside the main thread it stays empty.
     """
-    asked: list[int] = []
+    signals: list[int] = []
 
     def note(number: int, _: object) -> None:
-        asked.append(number)
-        if len(asked) > 1:
+        signals.append(number)
+        if len(signals) > 1:
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield signals
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def refusal(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    """Why a checkpoint is not resumed, and what to do: its length, its data, or settings of its recipe differ."""
+    text, data = difference(state, key), _data(state) != _data(key)
+    steps = re.fullmatch(r" \(steps (\d+), now \d+\)", text)
+    if steps and not data:
+        return (
+            f"belongs to a run of another length{text}, which its rate follows; give --steps {steps[1]}, another --out "
+            "or --no-resume"
+        )
+    kind = "other data" if data and not text else "another recipe"
+    return f"belongs to {kind}{text}; give another --out or --no-resume"
+
+
 def difference(state: Mapping[str, Any], key: Mapping[str, Any]) -> str:
-    """' (steps 2, now 4)': the first plain settings in which two recipes, kept as JSON, differ; '' where they
-    cannot be read.
+    """' (steps 2, now 4; options.rate 0.1, now 0.2)': up to three plain settings in which two recipes, kept as JSON,
+    differ; '' where they cannot be read.
     """
-    try:
-        before, now = json.loads(state["recipe"]), json.loads(key["recipe"])
-    except (KeyError, TypeError, ValueError):
-        return ""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return ""
+    before, now = (_flat(_parts(values)[0]) for values in (state, key))
     changes = [f"{k} {before[k]}, now {now[k]}" for k in now if k in before and before[k] != now[k]]
-    return f" ({changes[0][:100]})" if changes else ""
+    return f" ({'; '.join(change[:100] for change in changes[:3])})" if changes else ""
+
+
+def _parts(values: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The recipe of a key, and what it says of the data; either may be None."""
+    try:
+        kept = json.loads(values["recipe"])
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    if isinstance(kept, list):  # a plan, and a digest of its data
+        return kept[0], kept[1:]
+    return kept, values.get("manifest")
+
+
+def _data(values: Mapping[str, Any]) -> Any:
+    return _parts(values)[1]
+
+
+def _flat(recipe: Any, path: str = "") -> dict[str, Any]:
+    """Nested settings by their names, as 'options.rate'."""
+    if not isinstance(recipe, dict):
+        return {path: recipe} if path else {}
+    return {k: v for name, part in recipe.items() for k, v in _flat(part, f"{path}.{name}".lstrip(".")).items()}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
-from .recipes import Recipe
+from .recipe import Recipe
 
 SUPERVISED = ("reconstruction",)
 REGIONAL = ("hot", "lit")
@@ -21,11 +21,21 @@ OF_FEATURES = "self_reconstruction"
 
 
 def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum of the losses of one task for fused (B, H, W), and each term's value; a weight of 0 leaves a term
-    out.
+    """The loss of one task.
 
     Always in float32: differences of squares, as in SSIM, have nothing left in bfloat16. Values stay where they are:
     reading a number waits for the device, so whoever logs reads.
+
+    Args:
+        fused: (B, H, W) in [0, 1].
+        batch: what the losses compare with.
+        weights: loss in anyfuse.losses -> weight; 0 leaves it out.
+
+    Returns:
+        The weighted sum, and each loss by name, without its weight.
+
+    Raises:
+        FusionError: a loss that needs what the batch or the strategy lacks.
     """
     with torch.autocast(fused.device.type, enabled=False):
         return _task_loss(fused.float(), batch, weights)
@@ -55,7 +65,19 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
 def task_losses(
     model: nn.Module, batches: list[Batch], weights: dict[str, dict[str, float]]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """One pass over the batches of all tasks: losses (tasks,) in their order, and 'task/loss' -> value."""
+    """One pass over the batches of all tasks.
+
+    Args:
+        model: takes all sources at once, with their statistics where every batch has them.
+        batches: one a task, all with the same number of inputs.
+        weights: task -> loss -> weight.
+
+    Returns:
+        Losses (tasks,) in the order of the batches, and 'task/loss' -> value.
+
+    Raises:
+        FusionError: as `task_loss`.
+    """
     sources = torch.cat([b.sources for b in batches])
     whole = [b.statistics for b in batches if b.statistics is not None]
     known = len(whole) == len(batches) and getattr(model, "takes_statistics", False)
@@ -75,8 +97,8 @@ def split_losses(
         if channels > 1:
             clean = clean.repeat_interleave(channels, 0)
             truth = None if truth is None else truth.repeat_interleave(channels, 0)
-        seen = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics)
-        loss, terms = task_loss(part.flatten(0, 1), seen, weights[batch.task])
+        targets = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics)
+        loss, terms = task_loss(part.flatten(0, 1), targets, weights[batch.task])
         totals.append(loss)
         log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
     return torch.stack(totals), log
@@ -85,8 +107,16 @@ def split_losses(
 def make_optimiser(
     parameters: Iterable[nn.Parameter], recipe: Recipe, fused: bool | None = None
 ) -> torch.optim.Optimizer:
-    """adamw: betas 0.9 and 0.98, no decay of vectors; fused: in one pass, for models of many parameters. adam:
-    PyTorch's, decay (if any) as part of the gradient.
+    """The optimiser of a recipe.
+
+    Args:
+        parameters: of which those that need a gradient are trained.
+        recipe: optimiser, lr and weight_decay. adamw: betas 0.9 and 0.98, no decay of vectors. adam: PyTorch's, decay
+            (if any) as part of the gradient.
+        fused: adamw in one pass, for models of many parameters; None: as PyTorch chooses.
+
+    Raises:
+        FusionError: an unknown optimiser.
     """
     trained = [p for p in parameters if p.requires_grad]
     if recipe.optimiser == "adam":
@@ -139,16 +169,6 @@ def clipped_step(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Param
     return norm
 
 
-def read_options(recipe: Recipe, defaults: dict[str, float]) -> dict[str, Any]:
-    """The strategy's settings: `defaults` with the recipe's options; an unknown option is a FusionError."""
-    unknown = sorted(recipe.options.keys() - defaults.keys())
-    if unknown:
-        raise FusionError(
-            f"strategy '{recipe.strategy}' has no option '{unknown[0]}'; known: {', '.join(defaults) or 'none'}"
-        )
-    return defaults | recipe.options
-
-
 class SingleLossStrategy:
     """A strategy with one optimiser and one loss, which a subclass defines; its `__init__` sets model, recipe and
     optimiser.
@@ -162,7 +182,7 @@ class SingleLossStrategy:
         """The loss, and values for the log."""
         raise NotImplementedError
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """One update with the rate `lr`, gradients clipped after the backward pass; returns 'loss', 'norm' and what
         `loss` logs.
         """
@@ -174,7 +194,9 @@ class SingleLossStrategy:
         return {"loss": total.detach(), "norm": norm, **log}
 
     def state_dict(self) -> dict[str, Any]:
+        """See weighting.Strategy."""
         return self.optimiser.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See weighting.Strategy."""
         self.optimiser.load_state_dict(state)

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import asdict, fields, replace
+from typing import Any
 
-from .. import losses
 from ..data.batches import DataSet
-from ..errors import FusionError
-from ..models.registry import MODELS
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
-
-REAL_AND_NATURAL = (
-    DataSet("ivf", ("ivif/ir", "ivif/vis")),
-    DataSet("mef", ("mef/under", "mef/over")),
-    DataSet("mif", ("mif/ct-mri/ct", "mif/ct-mri/mri")),
-    DataSet("mif", ("mif/pet-mri/pet", "mif/pet-mri/mri")),
-    DataSet("mif", ("mif/spect-mri/spect", "mif/spect-mri/mri")),
-    DataSet("natural", ("natural",)),
-)
+from .overrides import override, override_fields
+from .recipe import REAL_AND_NATURAL, Recipe
+from .strategies.bilevel import BilevelSettings
+from .strategies.instruct import InstructSettings, ReflowSettings
+from .strategies.latent import LatentSettings
+from .strategies.table import options_of, with_strategy
 
 WIDE = (
     DataSet("ivf", ("ivif/ir", "ivif/vis"), 6.0),
@@ -57,42 +43,6 @@ VARIED = (
 """What the default model learns from."""
 
 NO_MEDICAL = tuple(s for s in REAL_AND_NATURAL if s.task != "mif")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training run in full; `anyfuse train NAME --set FIELD=VALUE` changes a field."""
-
-    model: str  # name in models.registry.MODELS
-    tasks: dict[str, int]  # task -> crops per step
-    losses: dict[str, dict[str, float]]  # task -> loss name -> weight
-    steps: int = 1800
-    crop: int = 128  # pixels
-    stacks: int = 4  # every so many steps a batch holds 3 to 5 inputs instead of two; 0: never
-    one_task: bool = False  # each step sees one task, drawn evenly, instead of all
-    lr: float = 1.5e-3  # after the warm-up
-    warmup: int = 200  # steps with a rising rate
-    weight_decay: float = 1e-2
-    clip: float = 1.0  # largest norm of the gradients; 0: any
-    ema: float = 0.998  # decay of averaged weights
-    seed: int = 0
-    strategy: str = "plain"  # name in strategies.table.STRATEGIES
-    options: dict[str, float] = field(default_factory=dict)  # the strategy's own settings
-    schedule: Literal["cosine", "constant"] = "cosine"  # cosine to lr/50, or constant
-    optimiser: Literal["adamw", "adam"] = "adamw"
-    config: dict[str, Any] = field(default_factory=dict)  # changes of the model's configuration
-    start: str = ""  # folder of a trained model of the same architecture to start from; empty: fresh weights
-    autocast: bool = False  # steps run in bfloat16; weights and optimiser stay float32
-    sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)
-    varied: bool = False  # data as other cameras would give them, with statistics of whole images
-
-    def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise FusionError(f"lr {self.lr:g}: give more than 0")
-        if not 0 <= self.ema < 1:
-            raise FusionError(f"ema {self.ema:g}: give 0 or more, less than 1")
-        if min(self.weight_decay, self.clip, self.warmup, self.stacks) < 0:
-            raise FusionError("weight_decay, clip, warmup and stacks: give 0 or more")
 
 
 UNIFIED_LOSSES = {
@@ -281,7 +231,7 @@ RECIPES: dict[str, Recipe] = {
         clip=0.0,
         ema=0.995,
         strategy="bilevel",
-        options={"ratio": 2.0},
+        options=BilevelSettings(ratio=2.0),
         optimiser="adam",
     ),
     "mmaif-tiny": Recipe(
@@ -293,7 +243,7 @@ RECIPES: dict[str, Recipe] = {
         lr=6e-4,
         ema=0.999,
         strategy="latent",
-        options={"pool": 5000},
+        options=LatentSettings(pool=5000),
         sets=NO_MEDICAL,
     ),
     "ditfuse-tiny": Recipe(  # more real pairs and control than the paper's 4.3 % and its steps would need
@@ -305,7 +255,7 @@ RECIPES: dict[str, Recipe] = {
         lr=6e-4,
         ema=0.999,
         strategy="instruct",
-        options={"pool": 5000, "m3": 0.40, "pairs": 0.17, "control": 0.23, "segment": 0.20, "mask": 0.5},
+        options=InstructSettings(pool=5000, m3=0.40, pairs=0.17, control=0.23, segment=0.20, mask=0.5),
         sets=NO_MEDICAL,
     ),
 }
@@ -324,57 +274,17 @@ RECIPES["ditfuse-tiny-medical"] = replace(  # goes on from ditfuse-tiny
     steps=1000,
     lr=3e-4,
     sets=REAL_AND_NATURAL,
-    options={"pool": 2000, "m3": 0.30, "pairs": 0.30, "control": 0.20, "segment": 0.20, "mask": 0.5},
+    options=InstructSettings(pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5),
 )
 RECIPES["ditfuse-tiny-fast"] = replace(
     RECIPES["ditfuse-tiny-medical"],
     model="ditfuse-tiny-fast",
     lr=2e-4,
     strategy="straighten",
-    options={**RECIPES["ditfuse-tiny-medical"].options, "ends": 1000, "teacher_steps": 8},
+    options=ReflowSettings(
+        pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5, ends=1000, teacher_steps=8
+    ),
 )
-
-
-def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """The recipe with 'key=value' settings, as 'lr=1e-4', 'tasks.ivf=2', 'losses.mff.intensity=20',
-    'config.phi=sigmoid'.
-
-    Numbers in tasks, losses and options may be new; other names must exist. A task or a loss of 0 is left out, and
-    lists have commas. Raises FusionError for an unknown name (with the nearest) or a value of the wrong kind.
-    """
-    for setting in settings:
-        name, path, text = _split(setting)
-        value: Any
-        known = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in ("model", "sets")}
-        _known(setting, name, known)
-        if name == "config":
-            config = MODELS[recipe.model].config
-            options = {f.name: getattr(config, f.name) for f in fields(config)}
-            _depth(setting, path, 1, "config.phi=sigmoid")
-            _known(setting, path[0], options)
-            value = {**recipe.config, path[0]: _parse(setting, text, options[path[0]])}
-            replace(config, **value)  # the configuration checks itself
-        elif name == "tasks":
-            _depth(setting, path, 1, "tasks.ivf=2")
-            _known(setting, path[0], recipe.losses)
-            value = {**recipe.tasks, path[0]: _parse(setting, text, 1)}
-            if min(value.values()) < 0:
-                raise FusionError(f"--set {setting}: give 0 or more pairs")
-            value = {task: count for task, count in value.items() if count > 0}
-        elif name == "options":
-            _depth(setting, path, 1, "options.gamma=1e-5")
-            value = {**recipe.options, path[0]: _parse(setting, text, 1.0)}
-        elif name == "losses":
-            _depth(setting, path, 2, "losses.mff.intensity=20")
-            _known(setting, path[0], recipe.losses)
-            if path[1].startswith("_") or getattr(getattr(losses, path[1], None), "__module__", "") != losses.__name__:
-                raise FusionError(f"--set {setting}: there is no loss '{path[1]}'; see docs/training.md")
-            terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
-            value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}
-        else:
-            value = _plain(setting, known)
-        recipe = replace(recipe, **{name: value})
-    return recipe
 
 
 def command(recipe: Recipe) -> str:
@@ -405,8 +315,10 @@ def _settings(plan: Recipe, recipe: Recipe) -> list[str]:
         )
 
     settings = []
+    switched = with_strategy(plan, recipe.strategy)
     for part in fields(recipe):
-        old, new = (flat(getattr(r, part.name), part.name) for r in (plan, recipe))
+        base = switched if part.name == "options" else plan
+        old, new = (flat(_values(r, part.name), part.name) for r in (base, recipe))
         gone = {key: 0 for key, value in old.items() if key not in new and not isinstance(value, dict)}
         settings += [
             f"{k}={text(v)}"
@@ -416,62 +328,12 @@ def _settings(plan: Recipe, recipe: Recipe) -> list[str]:
     return settings
 
 
-def override_fields(plan: Settings, settings: Sequence[str]) -> Settings:
-    """Any frozen dataclass of plain values with 'key=value' settings; errors as `override`."""
-    for setting in settings:
-        value = _plain(setting, {f.name: getattr(plan, f.name) for f in fields(plan)})
-        plan = replace(plan, **{_split(setting)[0]: value})
-    return plan
+def _values(recipe: Recipe, name: str) -> Any:
+    """A field; options as a dictionary of all settings of the strategy."""
+    if name != "options":
+        return getattr(recipe, name)
+    options = options_of(recipe)
+    return {} if options is None else asdict(options)
 
 
-CHOICES = {"schedule": ("cosine", "constant"), "optimiser": ("adamw", "adam")}
-
-
-def _split(setting: str) -> tuple[str, list[str], str]:
-    """'losses.mff.intensity=20' -> name, path below it, text of the value"""
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise FusionError(f"--set {setting}: give KEY=VALUE, as lr=1e-4")
-    name, *path = key.split(".")
-    return name, path, text
-
-
-def _plain(setting: str, known: dict[str, Any]) -> Any:
-    """The value of a setting of a field without parts; `known`: the fields' present values."""
-    name, path, text = _split(setting)
-    _known(setting, name, known)
-    _depth(setting, path, 0, f"{name}=...")
-    value = _parse(setting, text, known[name])
-    if name in CHOICES and value not in CHOICES[name]:
-        raise FusionError(f"--set {setting}: give one of {', '.join(CHOICES[name])}")
-    return value
-
-
-def _known(setting: str, name: str, names: dict[str, Any]) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise FusionError(f"--set {setting}: unknown '{name}'; {hint}Known: {', '.join(names)}")
-
-
-def _depth(setting: str, path: list[str], depth: int, example: str) -> None:
-    if len(path) != depth or not all(path):
-        raise FusionError(f"--set {setting}: give it as {example}")
-
-
-def _parse(setting: str, text: str, like: Any) -> Any:
-    """The text as a value of the kind of `like`."""
-    try:
-        if isinstance(like, bool):
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
-        if isinstance(like, int | float):
-            number = type(like)(text)
-            if not math.isfinite(number):
-                raise ValueError
-            return number
-        if isinstance(like, tuple):
-            kind = type(like[0]) if like else str
-            return tuple(kind(part) for part in text.split(",") if part)
-        return text
-    except (ValueError, KeyError):
-        raise FusionError(f"--set {setting}: '{text}' is no {type(like).__name__}") from None
+__all__ = ["RECIPES", "Recipe", "command", "override", "override_fields"]

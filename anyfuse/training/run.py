@@ -11,11 +11,13 @@ import torch
 
 from ..errors import FusionError
 from ..runtime import pick_device
+from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
 from .parts.codec import CODEC_PLANS, train_codec
 from .parts.estimator import ESTIMATES, train_estimate
 from .parts.language import LANGUAGES, train_language
-from .recipes import RECIPES, Recipe, override, override_fields
+from .recipe import Recipe
+from .recipes import RECIPES
 from .train import train
 
 ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES}
@@ -46,7 +48,7 @@ def run(
         device: as in `Fuser`.
         threads: of the CPU.
         resume: resumes from last.pt of the same recipe in `out`.
-        settings: 'key=value' each, see `recipes.override`.
+        settings: 'key=value' each, see `overrides.override`.
         log: gets each line of progress.
 
     Returns:

@@ -31,6 +31,7 @@ from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.training.pools.degraded_pairs import DegradedPairs
 from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
+from anyfuse.training.strategies.instruct import InstructSettings
 
 SMALL = DiTFuseConfig(width=32, layers=2, heads=2, hidden=48, vocabulary=128, guide=4, steps=2, random_codec=True)
 
@@ -181,7 +182,7 @@ def test_iou_and_confusion_of_known_masks() -> None:
         RECIPES["ditfuse-tiny"],
         steps=100,
         tasks={"instruct": 8},
-        options={"segment": 1, "m3": 3, "pairs": 0, "control": 0},
+        options=InstructSettings(segment=1, m3=3, pairs=0, control=0),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "ditfuse-tiny", recipe)

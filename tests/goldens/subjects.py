@@ -57,6 +57,7 @@ from anyfuse.training.parts.language import LANGUAGES, train_language
 from anyfuse.training.pools.degraded_pairs import DegradedPairs
 from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
+from anyfuse.training.strategies.table import options_of, settings_of
 from anyfuse.training.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -661,7 +662,19 @@ def recipe_table() -> Any:
         "estimates": ESTIMATES,
     }
     found = {f"{kind}: {name}": asdict(plan) for kind, table in tables.items() for name, plan in table.items()}
+    for name, plan in RECIPES.items():
+        found[f"recipes: {name}"]["options"] = written_options(name, plan)
     return found | {f"command: {name}": recipes.command(plan) for name, plan in RECIPES.items()}
+
+
+def written_options(name: str, plan: recipes.Recipe) -> dict[str, float]:
+    """The options that a recipe gives: those that differ from the defaults of its strategy, and one that does not."""
+    options = options_of(plan)
+    if options is None:
+        return {}
+    default, own = asdict(type(options)()), asdict(options)
+    given = {"ratio"} if name == "unifusion-small" else set()
+    return {k: v for k, v in own.items() if v != default[k] or k in given}
 
 
 def pictures(root: Path, height: int = 72, width: int = 80) -> Path:
@@ -751,7 +764,7 @@ def weights_of(folder: Path) -> Values:
 
 def trained(case: str, root: Path, runs: Path) -> Values:
     """Losses of three steps and the weights after them."""
-    changes = dict(TRAININGS[case])
+    changes = changes_of(case)
     if changes.get("start"):
         start = runs / f"start {changes['start']}"
         first = fitting(changes["start"])
@@ -770,7 +783,15 @@ def trained(case: str, root: Path, runs: Path) -> Values:
 
 
 def fitting(case: str) -> Any:
-    return replace(RECIPES[case], sets=SETS, warmup=1, **{k: v for k, v in TRAININGS[case].items() if k != "start"})
+    return replace(RECIPES[case], sets=SETS, warmup=1, **{k: v for k, v in changes_of(case).items() if k != "start"})
+
+
+def changes_of(case: str) -> dict[str, Any]:
+    """Of the recipe, options as the settings of its strategy."""
+    changes, recipe = dict(TRAININGS[case]), RECIPES[case.partition(",")[0]]
+    if "options" in changes:
+        changes["options"] = settings_of(changes.get("strategy", recipe.strategy), changes["options"])
+    return changes
 
 
 def trainings(case: str) -> Values:

@@ -98,7 +98,7 @@ def test_mmaif(flow: bool) -> None:
     assert model.channels == 3
     assert model.codec.encode(torch.rand(1, 3, 64, 64)).shape == (1, 16, 8, 8)
     assert not any(name.startswith("detail.") for name in model.state_dict())
-    recipe = small("mmaif-tiny", options={})
+    recipe = small("mmaif-tiny", options=None)
     strategy = Latent(model, recipe, lambda plans: torch.ones(len(plans), 24))
     truth = SOURCES.mean(1)[:, 0]
     batch = LatentBatch(
@@ -145,7 +145,7 @@ def test_ditfuse() -> None:
         has_mask=~every,
         prompts=[prompt(), prompt()],
     )
-    trains_and_fuses(model, Instruct(model, small("ditfuse-tiny", options={})), [batch])
+    trains_and_fuses(model, Instruct(model, small("ditfuse-tiny", options=None)), [batch])
 
 
 def test_untrained_ditfuse_gives_its_noise() -> None:

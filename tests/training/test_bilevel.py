@@ -17,7 +17,8 @@ from anyfuse.io.write import write_image
 from anyfuse.models.registry import MODELS, Spec, build_model, load_model
 from anyfuse.models.unifusion.unifusion import UniFusion, UniFusionConfig
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies.bilevel import Bilevel
+from anyfuse.training.strategies.bilevel import Bilevel, BilevelSettings
+from anyfuse.training.strategies.famo import FamoSettings
 from anyfuse.training.strategies.table import build_strategy
 from anyfuse.training.train import train
 
@@ -68,7 +69,11 @@ BATCH = Batch("ivf", torch.zeros(1, 2, 1, 4, 4), torch.zeros(1, 2, 4, 4))
 
 def solve(**options: float) -> tuple[float, float, dict[str, float]]:
     recipe = replace(
-        RECIPES["unifusion-small"], options={"angle_every": 1000, **options}, clip=0.0, weight_decay=0.0, lr=0.02
+        RECIPES["unifusion-small"],
+        options=BilevelSettings(**{"angle_every": 1000, **options}),  # type: ignore[arg-type]
+        clip=0.0,
+        weight_decay=0.0,
+        lr=0.02,
     )
     model = Quadratic()
     strategy = Toy(model, recipe)  # type: ignore[arg-type]
@@ -118,7 +123,11 @@ def test_refusals() -> None:
     with pytest.raises(FusionError, match="two levels"):
         Bilevel(build_model("anyfuse"), RECIPES["unifusion-small"])
     with pytest.raises(FusionError, match="no option 'speed'"):
-        Bilevel(Quadratic(), replace(RECIPES["unifusion-small"], options={"speed": 1}))  # type: ignore[arg-type]
+        override(RECIPES["unifusion-small"], ["options.speed=1"])
+    with pytest.raises(FusionError, match="takes BilevelSettings as options, not FamoSettings"):
+        Bilevel(Quadratic(), replace(RECIPES["unifusion-small"], options=FamoSettings()))  # type: ignore[arg-type]
+    with pytest.raises(FusionError, match=r"options\.ratio 0: give more than 0"):
+        override(RECIPES["unifusion-small"], ["options.ratio=0"])
 
 
 def test_settings_of_the_ablations() -> None:
@@ -133,7 +142,7 @@ def test_settings_of_the_ablations() -> None:
         ],
     )
     assert chosen.config == {"adapter": False, "random_backbone": True}
-    assert chosen.options == {"ratio": 2.0, "joint": 1.0}
+    assert chosen.options == BilevelSettings(ratio=2.0, joint=True)
     assert chosen.losses["ivf"]["self_reconstruction"] == 7
     assert chosen.one_task is False
     assert isinstance(build_strategy(build_model("unifusion-small", chosen.config, training=True), chosen), Bilevel)
@@ -168,12 +177,15 @@ def small(**changes: object) -> Recipe:
         crop=32,
         steps=4,
         warmup=1,
-        options={"angle_every": 2},
+        options=BilevelSettings(angle_every=2),
     )
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("changes", [{}, {"one_task": False}, {"options": {"joint": 1}}, {"options": {"leak": 0.1}}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"one_task": False}, {"options": BilevelSettings(joint=True)}, {"options": BilevelSettings(leak=0.1)}],
+)
 def test_trains_every_part(folders: Path, tmp_path: Path, little: UniFusionConfig, changes: dict[str, object]) -> None:
     out = train(small(**changes), folders, tmp_path / "run", log=lambda s: None)
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])
@@ -188,7 +200,7 @@ def test_trains_every_part(folders: Path, tmp_path: Path, little: UniFusionConfi
 
 
 def test_other_strategies_leave_the_lower_problem_out(folders: Path, tmp_path: Path, little: UniFusionConfig) -> None:
-    plain = override(small(options={}), ["strategy=plain"])
+    plain = override(small(options=None), ["strategy=plain"])
     with pytest.raises(FusionError, match=r"needs strategy=bilevel.*self_reconstruction=0"):
         train(plain, folders, tmp_path / "refused", log=lambda s: None)
     settings = [f"losses.{task}.self_reconstruction=0" for task in plain.tasks]

@@ -20,9 +20,9 @@ from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.models.registry import load_model
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies.famo import Balance, Famo
-from anyfuse.training.strategies.table import build_strategy
-from anyfuse.training.strategies.weighting import Plain, Uncertainty
+from anyfuse.training.strategies.famo import Balance, Famo, FamoSettings
+from anyfuse.training.strategies.table import build_strategy, settings_of
+from anyfuse.training.strategies.weighting import Plain, Uncertainty, UncertaintySettings
 from anyfuse.training.train import learning_rate, same_recipe, train
 
 TASKS = {"ivf": 1, "mef": 1, "mff": 1}
@@ -34,7 +34,7 @@ TASKS = {"ivf": 1, "mef": 1, "mff": 1}
 def test_two_quadratics_by_hand() -> None:
     """Five steps on l_i = s_i (x - c_i)^2 / 2 + 1, every quantity from the formulas in plain numbers, Adam included."""
     scale, centre, lr = (1.0, 30.0), (2.0, -1.0), 0.01
-    options = {"rate": 0.025, "gamma": 1e-3, "bound": 0.25, "eps": 1e-8}
+    options = FamoSettings(rate=0.025, gamma=1e-3, bound=0.25, eps=1e-8)
     balance = Balance(("one", "two"), options)
     x = torch.tensor(0.5, dtype=torch.float32, requires_grad=True)
 
@@ -72,7 +72,7 @@ def test_two_quadratics_by_hand() -> None:
 
 
 def test_gradient_is_a_convex_combination() -> None:
-    balance = Balance(("a", "b", "c"), Balance.DEFAULTS)
+    balance = Balance(("a", "b", "c"), FamoSettings())
     with torch.no_grad():
         balance.logits.copy_(torch.tensor([0.3, -1.0, 2.0]))
     each = torch.tensor([0.5, 4.0, 2.0], requires_grad=True)
@@ -84,12 +84,12 @@ def test_gradient_is_a_convex_combination() -> None:
 
 
 def test_negative_losses_are_refused() -> None:
-    balance = Balance(("ivf", "mef"), Balance.DEFAULTS)
+    balance = Balance(("ivf", "mef"), FamoSettings())
     with pytest.raises(FusionError, match=r"task 'mef' is -0\.5, not above 0"):
         balance.combine(torch.tensor([1.0, -0.5]))
     with pytest.raises(FusionError, match="nan"):
         balance.combine(torch.tensor([float("nan"), 1.0]))
-    lower = Balance(("ivf", "mef"), {**Balance.DEFAULTS, "bound": -1.0})
+    lower = Balance(("ivf", "mef"), FamoSettings(bound=-1.0))
     assert lower.combine(torch.tensor([1.0, -0.5])).isfinite()
 
 
@@ -142,7 +142,7 @@ def test_famo_step_is_its_formulas() -> None:
     model, twin = Blend(), Blend()
     famo = Famo(model, recipe("famo"))  # type: ignore[arg-type]
     adam = torch.optim.Adam(twin.parameters(), lr=1e-2)
-    balance = Balance(tuple(TASKS), Balance.DEFAULTS)
+    balance = Balance(tuple(TASKS), FamoSettings())
 
     def each(data: list[Batch]) -> Tensor:
         out = []
@@ -214,7 +214,11 @@ def test_unknown_strategy_and_option() -> None:
     with pytest.raises(FusionError, match="unknown strategy 'magic'"):
         build_strategy(Blend(), recipe("magic"))  # type: ignore[arg-type]
     with pytest.raises(FusionError, match="no option 'gama'; known: rate, gamma"):
-        build_strategy(Blend(), replace(recipe("famo"), options={"gama": 1.0}))  # type: ignore[arg-type]
+        override(recipe("famo"), ["options.gama=1"])
+    with pytest.raises(FusionError, match="did you mean gamma"):
+        settings_of("famo", {"gama": 1.0})
+    with pytest.raises(FusionError, match="strategy 'plain' has no option 'gamma'; known: none"):
+        override(recipe("famo"), ["options.gamma=1e-5", "strategy=plain"])
 
 
 # ---------------------------------------------------------------------- losses
@@ -336,6 +340,9 @@ def test_older_checkpoints_resume() -> None:
     before = {k: v for k, v in now.items() if k not in ("schedule", "optimiser", "config")}
     assert same_recipe(json.dumps(before), json.dumps(now))
     assert not same_recipe(json.dumps(before), json.dumps({**now, "schedule": "constant"}))
+    now = asdict(override(RECIPES["unifusion-small"], ["options.joint=1"]))
+    assert same_recipe(json.dumps({**now, "options": {"joint": 1.0}}), json.dumps(now))
+    assert not same_recipe(json.dumps({**now, "options": {"speed": 1.0}}), json.dumps(now))
 
 
 # ---------------------------------------------------------------------- --set
@@ -346,7 +353,6 @@ def test_override() -> None:
         RECIPES["tita-small"],
         [
             "lr=1e-3",
-            "strategy=plain",
             "config.branches=hpf,mul",
             "config.noise=false",
             "losses.mff.intensity=20",
@@ -356,7 +362,11 @@ def test_override() -> None:
             "config.interact=2,1",
         ],
     )
-    assert (chosen.lr, chosen.strategy, chosen.options) == (1e-3, "plain", {"gamma": 1e-5})
+    assert (chosen.lr, chosen.strategy, chosen.options) == (1e-3, "famo", FamoSettings(gamma=1e-5))
+    other = override(chosen, ["options.rate=0.5", "strategy=uncertainty"])
+    assert (other.strategy, other.options) == ("uncertainty", UncertaintySettings(rate=0.5))
+    assert override(chosen, ["strategy=plain"]).options is None
+    assert other.losses == chosen.losses
     assert chosen.config == {"branches": ("hpf", "mul"), "noise": False, "interact": (2, 1)}
     assert "intensity_mean" not in chosen.losses["mff"]
     assert chosen.losses["mff"]["intensity"] == 20

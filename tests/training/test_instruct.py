@@ -30,7 +30,8 @@ from anyfuse.training import card, train
 from anyfuse.training.pools.base import TEACHER
 from anyfuse.training.pools.instructions import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
-from anyfuse.training.strategies.instruct import Instruct, Reflow
+from anyfuse.training.strategies.instruct import Instruct, InstructSettings, Reflow
+from anyfuse.training.strategies.table import settings_of
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 48, "steps": 2, "random_codec": True}
 SETS = (
@@ -55,7 +56,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(name: str = "ditfuse-tiny", **changes: Any) -> Recipe:
     options = {"pool": 40, "m3": 0.25, "pairs": 0.25, "control": 0.25, "segment": 0.25, **changes.pop("options", {})}
     recipe = replace(
-        RECIPES[name], tasks={"instruct": 4}, sets=SETS, crop=64, steps=4, warmup=1, config=SMALL, options=options
+        RECIPES[name],
+        tasks={"instruct": 4},
+        sets=SETS,
+        crop=64,
+        steps=4,
+        warmup=1,
+        config=SMALL,
+        options=settings_of(RECIPES[name].strategy, options),
     )
     return replace(recipe, **changes)
 
@@ -141,7 +149,7 @@ def test_pool_goes_on_and_is_shared(pool: InstructPairs, folders: Path) -> None:
     assert pairs(folders, pool.folder.parent, small(options={"complements": 1.0})).folder != pool.folder
     other = small(seed=1, options={"pool_seed": 0})
     assert pairs(folders, pool.folder.parent, other).folder == pool.folder
-    assert pairs(folders, pool.folder.parent, replace(other, options={"pool": 20})).folder != pool.folder
+    assert pairs(folders, pool.folder.parent, replace(other, options=InstructSettings(pool=20))).folder != pool.folder
 
 
 def test_mixture_and_ablations(folders: Path, pool: InstructPairs) -> None:

@@ -37,7 +37,7 @@ from anyfuse.training.pools.base import TEACHER
 from anyfuse.training.pools.degraded_pairs import DegradedPairs, LatentBatch
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies import latent
-from anyfuse.training.strategies.latent import Latent
+from anyfuse.training.strategies.latent import Latent, LatentSettings
 
 SMALL = {"width": 32, "layers": 2, "heads": 2, "hidden": 16, "rank": 4, "text": 4, "random_codec": True}
 
@@ -60,7 +60,7 @@ def small(name: str = "mmaif-tiny", **changes: Any) -> Recipe:
         steps=4,
         warmup=1,
         config=SMALL,
-        options={"pool": 9},
+        options=LatentSettings(pool=9),
     )
     return replace(recipe, **changes)
 
@@ -122,7 +122,7 @@ def test_pool_is_shared_and_goes_on(pool: DegradedPairs, folders: Path, monkeypa
     monkeypatch.setattr(DegradedPairs, "pair", None)
     assert np.array_equal(pairs(folders, pool.folder.parent).pixels, before)
     monkeypatch.undo()
-    assert pairs(folders, pool.folder.parent, small(options={"pool": 6})).folder != pool.folder
+    assert pairs(folders, pool.folder.parent, small(options=LatentSettings(pool=6))).folder != pool.folder
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +150,7 @@ def test_scores_are_of_files_held_out(pool: DegradedPairs) -> None:
 
 
 def test_regression_loss(pool: DegradedPairs) -> None:
-    recipe = small(options={"pool": 9, "decoded": 1.0})
+    recipe = small(options=LatentSettings(pool=9, decoded=1.0))
     model = build_model(recipe.model, recipe.config, training=True).train()
     strategy = Latent(model, recipe)
     given = batches(pool)
@@ -159,7 +159,7 @@ def test_regression_loss(pool: DegradedPairs) -> None:
     mean = (latents[:, :16] + latents[:, 16:]) / 2  # what an untrained model gives
     each = (mean - goal).abs().mean((0, 2, 3))
     assert log["latent"] == pytest.approx(float((model.gains().flatten() * each).mean()), rel=1e-4)
-    even = Latent(model, small(options={"pool": 9, "even": 1.0})).loss(given)[1]
+    even = Latent(model, small(options=LatentSettings(pool=9, even=True))).loss(given)[1]
     assert even["latent"] == pytest.approx(float(each.mean()), rel=1e-4)
     images = float(sum(log[f"{t}/reconstruction"] + 0.1 * log[f"{t}/closeness"] for t in ("ivf", "mef", "mff"))) / 3
     assert float(total.detach()) == pytest.approx(log["latent"] + 0.01 * log["balance"] + images, rel=1e-4)
@@ -172,7 +172,7 @@ def test_regression_loss(pool: DegradedPairs) -> None:
 
 def test_flow_loss(pool: DegradedPairs, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the true velocity the loss is 0, and what is decoded is the target as the codec gives it."""
-    recipe = small("mmaif-tiny-flow", options={"pool": 9, "decoded": 1.0}, config={**SMALL, "detail": False})
+    recipe = small("mmaif-tiny-flow", options=LatentSettings(pool=9, decoded=1.0), config={**SMALL, "detail": False})
     model = build_model(recipe.model, recipe.config, training=True).train()
     given = batches(pool)
     goal = torch.cat([b.goal for b in given])
@@ -230,7 +230,7 @@ def test_words_and_their_dropout(pool: DegradedPairs) -> None:
     recipe = small()
     model = build_model(recipe.model, recipe.config, training=True).train()
     for drop, expected in ((0.0, True), (1.0, False)):
-        strategy = Latent(model, replace(recipe, options={"pool": 9, "drop": drop}), words)
+        strategy = Latent(model, replace(recipe, options=LatentSettings(pool=9, drop=drop)), words)
         text = strategy._text([p for b in batches(pool) for p in b.plans], torch.zeros(1))
         assert text is not None
         assert bool(text.all()) is expected
@@ -281,7 +281,7 @@ def test_wrong_recipes(folders: Path, tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="multiple of 16"):
         pairs(folders, tmp_path, small(crop=40))
     with pytest.raises(FusionError, match="one pair per task"):
-        pairs(folders, tmp_path, small(options={"pool": 2}))
+        pairs(folders, tmp_path, small(options=LatentSettings(pool=2)))
     with pytest.raises(FusionError, match="needs a model of latents"):
         Latent(build_model("tita-small"), small())
     model = build_model("mmaif-tiny", SMALL, training=True)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from anyfuse.errors import FusionError
-from anyfuse.training.loop import Ema, Loop, PythonRandom, difference, warm_cosine
+from anyfuse.training.loop import Ema, Loop, PythonRandom, difference, refusal, warm_cosine
 
 
 def loop(out: Path, steps: int, key: str = "a", save_every: int = 2, ema: bool = True) -> tuple[Loop, torch.nn.Linear]:
@@ -84,6 +84,20 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FusionError, match="belongs to another recipe"):
         loop(tmp_path, 4, key="b")
     assert difference({"recipe": '{"lr": 1}'}, {"recipe": '{"lr": 2}'}) == " (lr 1, now 2)"
+    one = '{"lr": 1, "steps": 3, "options": {"rate": 1, "old": 1}}'
+    two = one.replace('"rate": 1', '"rate": 2')
+    assert difference({"recipe": one}, {"recipe": two}) == " (options.rate 1, now 2)"
+    assert refusal({"recipe": one}, {"recipe": two}).startswith(
+        "belongs to another recipe (options.rate 1, now 2); give"
+    )
+    longer = one.replace("3", "4")
+    text = refusal({"recipe": one}, {"recipe": longer})
+    assert "another length (steps 3, now 4)" in text
+    assert "give --steps 3, another --out or --no-resume" in text
+    other = "belongs to other data; give another --out or --no-resume"
+    assert refusal({"recipe": one, "manifest": "a"}, {"recipe": one, "manifest": "b"}) == other
+    listed = [{"recipe": f'[{one}, "{digest}"]'} for digest in "ab"]
+    assert refusal(listed[0], listed[1]) == other
     assert difference({"recipe": "x"}, {"recipe": "y"}) == ""
 
 

@@ -13,7 +13,7 @@ from anyfuse.errors import FusionError
 from anyfuse.models.base import Context, FusionModel
 from anyfuse.training.recipes import RECIPES, Recipe
 from anyfuse.training.strategies.table import STRATEGIES, build_strategy
-from anyfuse.training.strategies.weighting import Plain, Uncertainty
+from anyfuse.training.strategies.weighting import Plain, Uncertainty, UncertaintySettings
 
 
 class Mix(FusionModel):
@@ -96,7 +96,7 @@ def test_clipping_bounds_the_step() -> None:
 
 def test_uncertainty_weighs_the_harder_task_less() -> None:
     model = Mix()
-    plan = recipe(strategy="uncertainty", options={"rate": 0.05})
+    plan = recipe(strategy="uncertainty", options=UncertaintySettings(rate=0.05))
     strategy = Uncertainty(model, plan)
     losses = {"ivf": {"intensity": 20.0}, "mef": {"intensity_mean": 1.0}}
     strategy.recipe = replace(plan, losses=losses)

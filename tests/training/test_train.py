@@ -23,7 +23,9 @@ from anyfuse.models.registry import load_model
 from anyfuse.training.loop import Ema
 from anyfuse.training.objectives import task_loss
 from anyfuse.training.recipes import RECIPES, Recipe, command, override
-from anyfuse.training.strategies.famo import Balance
+from anyfuse.training.strategies.famo import FamoSettings
+from anyfuse.training.strategies.instruct import ReflowSettings
+from anyfuse.training.strategies.table import options_of
 from anyfuse.training.strategies.weighting import Plain
 from anyfuse.training.train import learning_rate, train
 
@@ -124,7 +126,7 @@ def test_senseless_numbers_are_refused_before_anything_is_loaded(folders: Path, 
     with pytest.raises(FusionError, match="0 or more"):
         override(RECIPES["tita-small"], ["tasks.ivf=-1"])
     with pytest.raises(FusionError, match="rate"):
-        Balance(("a", "b"), {**Balance.DEFAULTS, "rate": -1.0})
+        FamoSettings(rate=-1.0)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -136,6 +138,37 @@ def test_the_cards_command_makes_the_same_recipe(name: str) -> None:
     made = command(changed).split()
     assert made[:2] == ["anyfuse", "train"]
     assert override(RECIPES[made[2]], made[4::2]) == changed
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("unifusion-small", ["options.joint=1", "options.angle_every=7", "options.leak=0.25"]),
+        ("unifusion-small", ["strategy=plain"]),
+        ("tita-small", ["strategy=uncertainty", "options.rate=0.5"]),
+        ("tita-small", ["options.rate=0.5", "strategy=uncertainty"]),
+        ("ditfuse-tiny-medical", ["strategy=straighten", "options.ends=10"]),
+        ("ditfuse-tiny-fast", ["options.even=yes", "options.pool=1e3"]),
+        ("mmaif-tiny", ["options.clean=0", "options.pool=9.0"]),
+    ],
+)
+def test_the_cards_command_keeps_options(name: str, changes: list[str]) -> None:
+    changed = override(RECIPES[name], changes)
+    made = command(changed).split()
+    again = override(RECIPES[made[2]], made[4::2])
+    assert (again.strategy, options_of(again)) == (changed.strategy, options_of(changed))
+    assert replace(again, options=None) == replace(changed, options=None)
+
+
+def test_another_strategy_keeps_what_was_chosen() -> None:
+    changed = override(RECIPES["ditfuse-tiny-medical"], ["strategy=straighten"])
+    assert changed.options == ReflowSettings(pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5)
+    with pytest.raises(FusionError, match="unknown strategy 'fam'"):
+        override(RECIPES["tita-small"], ["strategy=fam"])
+    with pytest.raises(FusionError, match=r"'2\.5' is no int"):
+        override(RECIPES["mmaif-tiny"], ["options.pool=2.5"])
+    with pytest.raises(FusionError, match="'2' is no bool"):
+        override(RECIPES["mmaif-tiny"], ["options.even=2"])
 
 
 def test_outputs_and_card(folders: Path, tmp_path: Path) -> None:
@@ -237,5 +270,23 @@ def test_values_out_of_range_are_refused(setting: str) -> None:
 
 def test_what_differs_is_named(folders: Path, tmp_path: Path) -> None:
     train(small(1), folders, tmp_path / "run", validated=1, log=lambda s: None)
-    with pytest.raises(FusionError, match=r"\(steps 1, now 2\)"):
+    with pytest.raises(FusionError, match=r"\(steps 1, now 2\)") as caught:
         train(small(2), folders, tmp_path / "run", log=lambda s: None)
+    assert "another length" in str(caught.value)
+    assert "give --steps 1" in str(caught.value)
+
+
+def test_a_run_at_a_constant_rate_takes_more_steps(folders: Path, tmp_path: Path) -> None:
+    def constant(steps: int) -> Recipe:
+        return replace(small(steps), schedule="constant")
+
+    whole = train(constant(3), folders, tmp_path / "whole", validated=1, log=lambda s: None)
+    train(constant(1), folders, tmp_path / "parts", validated=1, log=lambda s: None)
+    messages: list[str] = []
+    parts = train(constant(3), folders, tmp_path / "parts", validated=1, log=messages.append)
+    assert messages[0] == "resumed at step 1"
+    assert "steps 3," in (parts / "README.md").read_text()
+    a, b = load_model(whole).state_dict(), load_model(parts).state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    with pytest.raises(FusionError, match="has taken 3 steps; give --steps 3 or more"):
+        train(constant(2), folders, tmp_path / "parts", log=lambda s: None)

@@ -46,17 +46,17 @@ class Distillation:
     folders: tuple[str, ...] = ("natural", "ivif/ir", "ivif/vis", "mef/under", "mef/over")
     pool: int = 4000  # crops with the teacher's maps on disk, about 250 kB each
     crop: int = 128  # pixels
-    batch: int = 16
-    steps: int = 4000
-    lr: float = 2e-3
-    warmup: int = 200
-    weight_decay: float = 0.02
+    batch: int = 16  # crops per step
+    steps: int = 4000  # updates of the weights
+    lr: float = 2e-3  # follows a cosine to lr/50
+    warmup: int = 200  # steps with a rising rate
+    weight_decay: float = 0.02  # of matrices and kernels
     clip: float = 1.0  # largest norm of the gradients
     ema: float = 0.998  # decay of averaged weights
     altered: float = 0.6  # share of crops that the student sees through a curve that the teacher does not
-    baked: float = 0.2
+    baked: float = 0.2  # share of the crops in the pool that the teacher too sees through a curve
     held_out: int = 128  # crops for scores
-    seed: int = 0
+    seed: int = 0  # of the pool, the weights and the batches
 
 
 DISTILLATIONS: dict[str, Distillation] = {"tiny-vit": Distillation()}
@@ -99,7 +99,7 @@ def draw_crop(images: list[np.ndarray], size: int, gen: Generator) -> Tensor:
     return (x.flip(-1) if uniform(0, 1, gen) < 0.5 else x).clamp(0, 1).expand(3, -1, -1)
 
 
-class Pool:
+class CropCache:
     """Fixed crops (count, 3, S, S) uint8 and the teacher's maps of them (count, 4, E, S/16, S/16) float16, on disk in
     `folder`.
 
@@ -211,15 +211,27 @@ def distil(
     save_every: int = 200,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains the student and writes model.safetensors, config.json, README.md, log.jsonl and last.pt to `out`, the pool
-    to OUT/pool.
+    """Trains the student and writes model.safetensors, config.json, README.md (card), log.jsonl, last.pt and the pool.
 
-    Goes on from a last.pt of the same recipe and pool, to the bit.
+    Args:
+        recipe: every choice of the run.
+        data_root: folder with those of the recipe.
+        out: folder to write; the pool goes to its folder pool.
+        device: of both networks, as torch names it.
+        resume: resumes from last.pt in `out`, to the bit.
+        save_every: steps between checkpoints.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FusionError: an unknown backbone, no images, or a last.pt of another recipe or pool.
     """
     _check_names(recipe)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    pool = Pool(recipe, Path(data_root), out / "pool", device, log)
+    pool = CropCache(recipe, Path(data_root), out / "pool", device, log)
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     student = Student(recipe.student, pool.maps.shape[2]).to(device).train()
@@ -244,9 +256,9 @@ def distil(
     for step in loop.steps():
         set_rate(optimiser, warm_cosine(recipe.lr, recipe.warmup, step, recipe.steps))
         crops, maps = pool.get(torch.randint(0, recipe.pool, (recipe.batch,), generator=gen).numpy())
-        seen = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
+        views = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
         maps = maps.to(device)
-        _, predicted = student(seen)
+        _, predicted = student(views)
         loss = distance(predicted, maps, spread)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -264,7 +276,7 @@ def distil(
 
 
 @torch.no_grad()
-def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) -> dict[str, list[float]]:
+def similarity(student: Student, pool: CropCache, recipe: Distillation, device: str) -> dict[str, list[float]]:
     """On crops kept apart (other crops of the same images), per depth: cosine of the prediction and CKA of the own
     features, for the crop itself and through `tone`.
     """
@@ -273,8 +285,8 @@ def similarity(student: Student, pool: Pool, recipe: Distillation, device: str) 
     gen = torch.Generator().manual_seed(1)
     student.eval()
     scores: dict[str, list[float]] = {}
-    for name, seen in (("plain", crops), ("altered", torch.stack([tone(c, gen) for c in crops]))):
-        own, predicted = student(seen.to(device))
+    for name, views in (("plain", crops), ("altered", torch.stack([tone(c, gen) for c in crops]))):
+        own, predicted = student(views.to(device))
         scores[f"cosine_{name}"] = [round(v, 4) for v in cosine(predicted.cpu(), maps).tolist()]
         scores[f"cka_{name}"] = [
             round(linear_cka(m.cpu().movedim(1, -1).flatten(0, 2), maps[:, k].movedim(1, -1).flatten(0, 2)), 4)

@@ -55,11 +55,11 @@ class CodecPlan:
     )
     natural: float = 0.6  # share of natural images
     crop: int = 128  # pixels
-    batch: int = 8
-    steps: int = 10_000
+    batch: int = 8  # crops per step
+    steps: int = 10_000  # updates of the weights
     lr: float = 1.5e-3  # follows a cosine to lr/50
-    warmup: int = 100
-    weight_decay: float = 1e-4
+    warmup: int = 100  # steps with a rising rate
+    weight_decay: float = 1e-4  # of matrices and kernels
     clip: float = 0.5  # largest norm of the gradients
     ema: float = 0.998  # decay of averaged weights
     altered: float = 0.35  # share of crops with another tone
@@ -67,7 +67,7 @@ class CodecPlan:
     squared: float = 10.0  # weight of the squared error; reconstruction has 1
     bands: float = 0.5  # weight of the error of pyramid bands
     autocast: bool = True  # the network runs in bfloat16, the loss does not
-    seed: int = 0
+    seed: int = 0  # of weights, crops and noise
 
 
 CODEC_PLANS: dict[str, CodecPlan] = {"codec-tiny": CodecPlan()}
@@ -133,11 +133,22 @@ def train_codec(
     save_every: int = 200,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt to
-    `out`.
+    """Trains a TinyCodec and writes model.safetensors (EMA), config.json, README.md (card), log.jsonl and last.pt.
 
-    Goes on from a last.pt of the same plan and images, to the bit.
-    Raises FusionError for a crop that the codec cannot take, and for a data root without images.
+    Args:
+        plan: every choice of the run.
+        data_root: folder with those of the plan.
+        out: folder to write.
+        device: of the network, as torch names it.
+        resume: resumes from last.pt in `out`, to the bit.
+        save_every: steps between checkpoints.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FusionError: a crop that the codec cannot take, no images, or a last.pt of another plan or other images.
     """
     if plan.crop % 16 or plan.crop < 32:
         raise FusionError(f"crop {plan.crop}: give a multiple of 16, 32 or more")

@@ -50,13 +50,13 @@ class EstimatePlan:
     clean: float = 0.25  # share of scenes that stay as they are
     least: int = 160  # shortest side of the crops, in pixels
     most: int = 300  # longest side
-    steps: int = 2400
-    batch: int = 128
-    lr: float = 2e-3
-    weight_decay: float = 0.02
-    jitter: float = 0.1  # noise on the statistics
+    steps: int = 2400  # updates of the weights
+    batch: int = 128  # rows, and as many pairs, per step
+    lr: float = 2e-3  # after 100 steps; falls linearly to lr/50
+    weight_decay: float = 0.02  # of all weights
+    jitter: float = 0.1  # noise on the statistics, as a share of their deviation
     alarms: float = 0.012  # largest share of clean images with an alarm
-    seed: int = 0
+    seed: int = 0  # of scenes, weights and batches
 
 
 ESTIMATES: dict[str, EstimatePlan] = {"estimate": EstimatePlan()}
@@ -76,21 +76,20 @@ KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "s
 
 @dataclass
 class Rows:
-    """Statistics and answers. x (R, F), role (R,), there and strength (R, faults), clean (R,) whether its scene is as
-    it was; of pairs first and second (Q,) places of rows, pair (Q, P), task (Q,).
-    """
+    """Statistics and answers of R images, Q pairs of them among these."""
 
-    x: Tensor
-    role: Tensor
-    there: Tensor
-    strength: Tensor
-    clean: Tensor
-    first: Tensor
-    second: Tensor
-    pair: Tensor
-    task: Tensor
+    x: Tensor  # (R, F), statistics of the images
+    role: Tensor  # (R,), place in ROLES; -1: medical, which has no faults
+    present: Tensor  # (R, faults), 1 where an image has a fault, else 0
+    strength: Tensor  # (R, faults), 0 to 1
+    clean: Tensor  # (R,) bool, whether the scene is not degraded
+    first: Tensor  # (Q,), row of each pair's first image by role
+    second: Tensor  # (Q,), row of its second image
+    pair: Tensor  # (Q, P), statistics of the pairs
+    task: Tensor  # (Q,), place in TASKS
 
     def tensors(self) -> dict[str, Tensor]:
+        """All columns by name."""
         return dict(self.__dict__)
 
 
@@ -166,7 +165,16 @@ class Scenes:
 def make_rows(
     scenes: Scenes, part: str, count: int, plan: EstimatePlan, clean: float, log: Callable[[str], None]
 ) -> Rows:
-    """Statistics of `count` scenes of a part, a share `clean` of them not degraded."""
+    """Statistics of scenes.
+
+    Args:
+        scenes: images of all parts.
+        part: train, tune or test.
+        count: of scenes.
+        plan: sizes of crops, and seed.
+        clean: share of scenes that is not degraded, 0 to 1.
+        log: gets lines of progress.
+    """
     columns: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     start = time.process_time()
     for index in range(count):
@@ -193,13 +201,13 @@ def make_rows(
             columns["pair"].append(pair_statistics(x[a], x[b]))
             columns["task"].append(torch.tensor(TASKS.index(kind)))
         for k, row in enumerate(rows):
-            there, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
+            present, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
             for step in plans[k]:
                 c = FAULTS.index(FAULT_OF.get(step.op, step.op))
-                there[c], strength[c] = 1, max(step.strength, float(strength[c]))
+                present[c], strength[c] = 1, max(step.strength, float(strength[c]))
             columns["x"].append(row)
             columns["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
-            columns["there"].append(there)
+            columns["present"].append(present)
             columns["strength"].append(strength)
             columns["clean"].append(torch.tensor(pure))
         if (index + 1) % 200 == 0:
@@ -230,7 +238,7 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
             for one, role in zip(views, roles, strict=True):
                 rows["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
                 rows["role"].append(torch.tensor(role))
-                rows["there"].append(nothing)
+                rows["present"].append(nothing)
                 rows["strength"].append(nothing)
                 rows["clean"].append(torch.tensor(True))
     log(f"{part}: {len(rows['x'])} whole images  {time.process_time() - start:.0f} s of CPU")
@@ -252,7 +260,19 @@ def menus() -> Tensor:
 
 
 def fit(model: Estimator, rows: Rows, plan: EstimatePlan, out: Path, resume: bool, log: Callable[[str], None]) -> None:
-    """Trains both networks on the training rows, in place; resumes from `out`/last.pt of the same plan and rows."""
+    """Trains both networks, in place.
+
+    Args:
+        model: gets the scale of the statistics, and is trained.
+        rows: to train on.
+        plan: steps, batch, rate and seed.
+        out: folder with last.pt and log.jsonl.
+        resume: resumes from last.pt of the same plan and rows.
+        log: gets lines of progress.
+
+    Raises:
+        FusionError: a last.pt of another plan or other rows.
+    """
     spread = torch.cat([rows.x.std(0), rows.pair.std(0)])
     model.mean.copy_(torch.cat([rows.x.mean(0), rows.pair.mean(0)]))
     model.spread.copy_(spread.clamp_min(0.01))
@@ -278,9 +298,9 @@ def _loss(model: Estimator, rows: Rows, plan: EstimatePlan, gen: torch.Generator
     x = rows.x[part]
     x = x + plan.jitter * model.spread[: x.shape[1]] * torch.randn(x.shape, generator=gen)
     logits, strengths = model(x, rows.role[part])
-    there, own = rows.there[part], menus()[rows.role[part]]
-    loss = (F.binary_cross_entropy_with_logits(logits, there, reduction="none") * own).sum(1).mean()
-    loss = loss + 4 * ((strengths - rows.strength[part]).square() * there).sum(1).mean()
+    present, own = rows.present[part], menus()[rows.role[part]]
+    loss = (F.binary_cross_entropy_with_logits(logits, present, reduction="none") * own).sum(1).mean()
+    loss = loss + 4 * ((strengths - rows.strength[part]).square() * present).sum(1).mean()
     pairs = torch.randint(len(rows.task), (plan.batch,), generator=gen)
     guess = model.tasks(rows.x[rows.first[pairs]], rows.x[rows.second[pairs]], rows.pair[pairs])
     return loss + F.cross_entropy(guess, rows.task[pairs])
@@ -291,9 +311,9 @@ def calibrate(model: Estimator, rows: Rows, clean: Rows, alarms: float) -> None:
     in place.
     """
     with torch.no_grad():
-        keep = rows.role >= 0
-        role, there = rows.role[keep], rows.there[keep]
-        logits, _ = model(rows.x[keep], role)
+        has_role = rows.role >= 0
+        role, present = rows.role[has_role], rows.present[has_role]
+        logits, _ = model(rows.x[has_role], role)
         pure, _ = model(clean.x[clean.role >= 0], clean.role[clean.role >= 0])
     mask = menus()
     line = torch.tensor([[1.0], [0.0]]).repeat(1, len(FAULTS)).requires_grad_()
@@ -301,7 +321,7 @@ def calibrate(model: Estimator, rows: Rows, clean: Rows, alarms: float) -> None:
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        error = F.binary_cross_entropy_with_logits(line[0] * logits + line[1], there, reduction="none") * mask[role]
+        error = F.binary_cross_entropy_with_logits(line[0] * logits + line[1], present, reduction="none") * mask[role]
         loss = error.sum() + 2 * (line[0] - 1).square().sum() + 0.5 * line[1].square().sum()
         loss.backward()
         return loss
@@ -325,21 +345,23 @@ def measure(model: Estimator, rows: Rows, clean: Rows) -> dict[str, object]:
     """Precision and recall of each fault over degraded scenes of the held-out files, strengths, alarms on clean images,
     and tasks.
     """
-    keep = rows.role >= 0
-    role, there = rows.role[keep], rows.there[keep].bool()
-    logits, strengths = model(rows.x[keep], role)
+    has_role = rows.role >= 0
+    role, present = rows.role[has_role], rows.present[has_role].bool()
+    logits, strengths = model(rows.x[has_role], role)
     own = menus()[role].bool()
-    said = (model.probabilities(logits) >= model.thresholds[role]) & own
+    assumed = (model.probabilities(logits) >= model.thresholds[role]) & own
     faults = {}
     for c, name in enumerate(FAULTS):
-        hit = int((said[:, c] & there[:, c]).sum())
-        strong = there[:, c] & (rows.strength[keep][:, c] >= 0.5)
+        hit = int((assumed[:, c] & present[:, c]).sum())
+        strong = present[:, c] & (rows.strength[has_role][:, c] >= 0.5)
         faults[name] = {
-            "precision": hit / max(1, int(said[:, c].sum())),
-            "recall": hit / max(1, int(there[:, c].sum())),
-            "strong": float(said[strong, c].float().mean()) if strong.any() else 0.0,
-            "count": int(there[:, c].sum()),
-            "off": float((strengths - rows.strength[keep])[there[:, c], c].abs().mean()) if there[:, c].any() else 0.0,
+            "precision": hit / max(1, int(assumed[:, c].sum())),
+            "recall": hit / max(1, int(present[:, c].sum())),
+            "strong": float(assumed[strong, c].float().mean()) if strong.any() else 0.0,
+            "count": int(present[:, c].sum()),
+            "off": float((strengths - rows.strength[has_role])[present[:, c], c].abs().mean())
+            if present[:, c].any()
+            else 0.0,
         }
     pure = clean.role >= 0
     wrong, _ = model(clean.x[pure], clean.role[pure])
@@ -360,9 +382,22 @@ def train_estimate(
     resume: bool = True,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
+    """Trains the estimator and writes model.safetensors, config.json, README.md (card), log.jsonl, last.pt and rows.pt.
 
-    The same plan and images give the same weights on one machine. rows.pt there keeps the statistics for the next run.
+    The same plan and images give the same weights on one machine, also of a run that was stopped and resumed.
+
+    Args:
+        plan: every choice of the run.
+        data_root: folder with those of FOLDERS.
+        out: folder to write; rows.pt in it has the statistics for the next run with the same scenes.
+        resume: resumes from last.pt in `out`.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FusionError: a plan that cannot be run, missing images, or a last.pt of another plan.
     """
     if plan.pairs < 1 or plan.steps < 1 or not 32 <= plan.least <= plan.most:
         raise FusionError(
@@ -388,7 +423,7 @@ def train_estimate(
     return out
 
 
-VERSION = 1
+VERSION = 2
 """Of the rows: to be raised where making them changes."""
 
 

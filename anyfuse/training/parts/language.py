@@ -32,12 +32,12 @@ from ..objectives import set_rate
 class LanguageRecipe:
     """Training of the encoder of instructions."""
 
-    steps: int = 4000
-    batch: int = 48
-    lr: float = 4e-3
+    steps: int = 4000  # updates of the weights
+    batch: int = 48  # texts per step
+    lr: float = 4e-3  # after 100 steps; falls linearly to lr/50
     typos: float = 0.5  # share of texts with slips, one per six words
     others: float = 0.2  # share of texts out of scope
-    seed: int = 0
+    seed: int = 0  # of weights and texts
     forget: float = 0.35  # share of words read by their fixed vector alone
     buckets: int = 4500  # rows of the hashed table
     width: int = 64  # of a word
@@ -84,10 +84,23 @@ def train_language(
     save_every: int = 200,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains and writes model.safetensors, config.json, README.md (card), log.jsonl and last.pt to `out`.
+    """Trains the encoder of instructions and writes model.safetensors, config.json, README.md (card), log.jsonl and
+    last.pt.
 
-    The same seed gives the same weights on one machine. Resumes from a last.pt of the same recipe, to the bit.
-    Raises FusionError for a recipe without steps or texts.
+    The same seed gives the same weights on one machine, also of a run that was stopped and resumed.
+
+    Args:
+        recipe: every choice of the run.
+        out: folder to write.
+        resume: resumes from last.pt in `out`.
+        save_every: steps between checkpoints.
+        log: gets lines of progress.
+
+    Returns:
+        `out`.
+
+    Raises:
+        FusionError: a recipe without steps or texts, or a last.pt of another recipe.
     """
     if recipe.steps < 1 or recipe.batch < 1:
         raise FusionError(f"{recipe.steps} steps of {recipe.batch}: both must be 1 or more")

@@ -12,7 +12,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,12 +28,20 @@ from ...models.base import FusionModel
 from ...models.latent.base import LatentModel
 from ...models.latent.codec import LATENT, STRIDE
 from ...models.registry import load_model
-from ..recipes import Recipe
+from ..recipe import Recipe, StrategySettings
 
 TEACHER = "anyfuse-first"
 """The model that makes targets where there is no truth: the one whose fusion the latent models' detail path has."""
 TOGETHER = 32
 """Items made at a time."""
+
+
+@dataclass(frozen=True)
+class PoolSettings(StrategySettings):
+    """Settings of every strategy that learns from a pool."""
+
+    pool: int = 8000  # items of the pool, one per task or kind or more
+    pool_seed: int = -1  # seed of the items, so that runs of several seeds share a pool; -1: the run's
 
 
 class Pool(TrainingData):
@@ -43,10 +52,10 @@ class Pool(TrainingData):
     held: task -> groups of the files held out for validation.
     """
 
-    prefix: ClassVar[str]
-    notes: ClassVar[str]
-    planes: ClassVar[int]
-    coded: ClassVar[tuple[int, ...]]
+    prefix: ClassVar[str]  # of the folder's name
+    notes: ClassVar[str]  # name of the file with what was done to each item
+    planes: ClassVar[int]  # of an item
+    coded: ClassVar[tuple[int, ...]]  # places of the planes that get latents
 
     def __init__(self, root: str | Path, sets: Sequence[DataSet], size: int, count: int, stride: int) -> None:
         super().__init__(root, sets, ordered=True)
@@ -72,8 +81,17 @@ class Pool(TrainingData):
     def fill(
         self, key: list[Any], model: LatentModel, folder: Path, device: str, log: Callable[[str], None]
     ) -> list[Any]:
-        """Makes, or finds, the pool of `key` below `folder`; sets `folder`, `pixels` and `codes`, returns the notes of
-        all items.
+        """Makes the pool, or what is missing of it, and sets `folder`, `pixels` and `codes`.
+
+        Args:
+            key: plain values that decide the items.
+            model: has the codec.
+            folder: the pool goes to a folder below it.
+            device: where teacher and codec run.
+            log: gets lines of progress.
+
+        Returns:
+            The notes of all items.
         """
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
@@ -98,7 +116,7 @@ class Pool(TrainingData):
         with torch.random.fork_rng(devices=[]):  # what a run draws does not depend on whether the pool was there
             teacher = load_model(TEACHER).to(device)
         log(f"pool: {self.folder}")
-        begin = time.monotonic()
+        start = time.monotonic()
         for first in range(done, self.count, TOGETHER):
             part = range(first, min(first + TOGETHER, self.count))
             made = [self.item(index, teacher, device) for index in part]
@@ -107,7 +125,7 @@ class Pool(TrainingData):
                 file.writelines(json.dumps(what) + "\n" for _, what in made)
             write_done(note, part.stop)
             if first // TOGETHER % 10 == 0:
-                log(f"{self.prefix}: {part.stop}/{self.count}, {time.monotonic() - begin:.0f} s")
+                log(f"{self.prefix}: {part.stop}/{self.count}, {time.monotonic() - start:.0f} s")
         return pixels
 
     def _latents(self, model: LatentModel, device: str, log: Callable[[str], None]) -> np.ndarray:
@@ -128,10 +146,17 @@ class Pool(TrainingData):
         log: Callable[[str], None],
         count: int | None = None,
     ) -> np.ndarray:
-        """A file of latents (count, each, 16, h, w) float16 beside the pool; make(items) -> (items, each, 16, h, w)
-        where it is not there yet.
+        """A file of latents beside the pool, made where it is not there yet.
 
-        count: of the first N items; None: of all.
+        Args:
+            name: of the file, without suffix.
+            each: latents of an item.
+            make: items -> (items, each, 16, h, w).
+            log: gets lines of progress.
+            count: of the first N items; None: of all.
+
+        Returns:
+            (count, each, 16, h, w) float16, mapped from the file.
         """
         side, count = self.size // STRIDE, count or self.count
         note = self.folder / f"{name}.json"
@@ -140,19 +165,19 @@ class Pool(TrainingData):
         codes = np.lib.format.open_memmap(
             self.folder / f"{name}.npy", mode, np.float16, (count, each, LATENT, side, side)
         )
-        begin = time.monotonic()
+        start = time.monotonic()
         for first in range(done, count, TOGETHER):
             part = slice(first, min(first + TOGETHER, count))
             codes[part] = make(part).to("cpu", torch.float16).numpy()
             write_done(note, part.stop)
             if first // TOGETHER % 10 == 0:
-                log(f"{name.partition('-')[0]}: {part.stop}/{count}, {time.monotonic() - begin:.0f} s")
+                log(f"{name.partition('-')[0]}: {part.stop}/{count}, {time.monotonic() - start:.0f} s")
         return codes
 
 
-def pool_seed(recipe: Recipe, options: Mapping[str, float]) -> int:
+def pool_seed(recipe: Recipe, options: PoolSettings) -> int:
     """What the items of a pool are drawn with: options.pool_seed, or the run's seed where that is negative."""
-    return recipe.seed if options["pool_seed"] < 0 else int(options["pool_seed"])
+    return recipe.seed if options.pool_seed < 0 else options.pool_seed
 
 
 def write_done(note: Path, count: int) -> None:

@@ -1,3 +1,5 @@
+"""The degraded pairs that models of latents learn from, from a pool on disk; strategies/latent.py trains on them."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -17,26 +19,20 @@ from ...losses import ssim_map
 from ...models.base import FusionModel
 from ...models.mmaif.mmaif import MMAIF
 from ...models.registry import MODELS, load_model
-from ..objectives import read_options
-from ..recipes import Recipe
-from .base import TEACHER, Pool, pool_seed
+from ..recipe import Recipe
+from .base import TEACHER, Pool, PoolSettings, pool_seed
 
 VERSION = 2
 """Of the pool: to be raised where making it changes."""
 LARGEST = 5
 """Weather is drawn for a picture up to N times as high as the crop."""
-DEFAULTS: dict[str, float] = {
-    "pool": 8000,  # pairs
-    "clean": 0.15,  # share that is not degraded
-    "drop": 0.15,  # share without an instruction
-    "latent": 1.0,  # weight of the latent loss
-    "balance": 0.01,  # weight of the router's loss
-    "decoded": 0.3,  # share of each batch that is decoded
-    "image": 1.0,  # weight of the losses of decoded images
-    "even": 0.0,  # 1: all latent channels count alike; 0: by what each does to the image
-    "at_start": 0.25,  # share of t = 0 in flow
-    "pool_seed": -1,  # seed of the pairs, so that runs of several seeds share a pool; -1: the run's
-}
+
+
+@dataclass(frozen=True)
+class PairSettings(PoolSettings):
+    """What decides the pairs of a pool."""
+
+    clean: float = 0.15  # share of the pairs that is not degraded, 0 to 1; ours
 
 
 @dataclass
@@ -79,9 +75,9 @@ class DegradedPairs(Pool):
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
-        options = read_options(recipe, DEFAULTS)
-        super().__init__(root, recipe.sets, recipe.crop, int(options["pool"]), model.stride)
-        self.clean, self.tasks, self.seed = options["clean"], tuple(recipe.tasks), pool_seed(recipe, options)
+        options = recipe.settings(PairSettings)
+        super().__init__(root, recipe.sets, recipe.crop, options.pool, model.stride)
+        self.clean, self.tasks, self.seed = float(options.clean), tuple(recipe.tasks), pool_seed(recipe, options)
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]
@@ -89,6 +85,7 @@ class DegradedPairs(Pool):
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
 
     def item(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:
+        """See `pair`."""
         return self.pair(index, teacher, device)
 
     def pair(self, index: int, teacher: FusionModel, device: str) -> tuple[Tensor, tuple[DegradationPlan, ...]]:

@@ -45,9 +45,8 @@ from ...models.ditfuse.prompt import IMAGES, NOTHING, prompt
 from ...models.latent.flow import noise
 from ...models.registry import MODELS, load_model
 from ...weights import WEIGHTS_NAME
-from ..objectives import read_options
-from ..recipes import Recipe
-from .base import TEACHER, Pool, pool_seed
+from ..recipe import Recipe
+from .base import TEACHER, Pool, PoolSettings, pool_seed
 
 Street = TypeVar("Street")
 
@@ -81,32 +80,29 @@ LAYOUT = (
 PAIRS = ("ivf", "mef", "mff")
 CAMVID = ("camvid/images", "camvid/labels")
 UNLABELLED = len(CLASSES)
-DEFAULTS: dict[str, float] = {
-    "pool": 8000,  # items
-    "m3": 0.70,  # share of a batch
-    "pairs": 0.043,  # share of a batch
-    "control": 0.157,  # share of a batch
-    "segment": 0.10,  # share of a batch
-    "both": 0.0,  # share of M3's tiles degraded in both views; the paper's command has 0.25
-    "complements": 0.0,  # share of M3 pairs of which one view has other tones
-    "drop": 0.1,  # share without any condition
-    "wordless": 0.1,  # share with the images alone
-    "untold": 0.3,  # share of real pairs without a subtask in the prompt, as most users leave it out
-    "decoded": 0.3,  # share of each batch that is decoded
-    "image": 0.5,  # weight of the losses of decoded images
-    "mask": 0.3,  # weight of the loss of masks
-    "lora": 0,  # rank of the adapters; 0: everything is trained
-    "even": 0.0,  # 1: all latent channels count alike; 0: by what each does to the image
-    "at_start": 0.25,  # share of t = 0
-    "pool_seed": -1,  # seed of the items, so that runs of several seeds share a pool; -1: the run's
-}
 
-REFLOW = {k: v for k, v in DEFAULTS.items() if k != "at_start"} | {
-    "drop": 0.0,
-    "wordless": 0.0,
-    "teacher_steps": 20.0,  # steps of the teacher, guided as in its configuration
-    "ends": 3000.0,  # items of the pool that the teacher generates
-}
+
+@dataclass(frozen=True)
+class MixtureSettings(PoolSettings):
+    """What decides the mixture. The shares of kinds are relative to their sum: 0 or more, and one above 0."""
+
+    m3: float = 0.70  # share of a batch; ours
+    pairs: float = 0.043  # share of a batch; the paper's
+    control: float = 0.157  # share of a batch; ours
+    segment: float = 0.10  # share of a batch; ours
+    both: float = 0.0  # share of M3's tiles degraded in both views, 0 to 1; the paper's command has 0.25
+    complements: float = 0.0  # share of M3 pairs of which one view has other tones, 0 to 1
+    drop: float = 0.1  # share of the items without any condition, 0 to 1
+    wordless: float = 0.1  # share of the items with the images alone, 0 to 1
+    untold: float = 0.3  # share of real pairs without a subtask in the prompt, as most users leave it out, 0 to 1
+
+
+@dataclass(frozen=True)
+class TeacherSettings(PoolSettings):
+    """What a pool needs whose targets a teacher generates."""
+
+    teacher_steps: int = 20  # steps of the teacher, guided as in its configuration, 1 or more; ours
+    ends: int = 3000  # items of the pool that the teacher generates, 1 or more; ours
 
 
 @dataclass(kw_only=True)
@@ -139,25 +135,25 @@ class InstructPairs(Pool):
         device: str = "cpu",
         log: Callable[[str], None] = print,
     ) -> None:
-        o = read_options(recipe, REFLOW if recipe.strategy == "straighten" else DEFAULTS)
-        super().__init__(root, recipe.sets, recipe.crop, int(o["pool"]), model.stride)
+        o = recipe.settings(MixtureSettings)
+        super().__init__(root, recipe.sets, recipe.crop, o.pool, model.stride)
         if tuple(recipe.tasks) != (TASK,):
             raise FusionError(f"strategy '{recipe.strategy}' has one task: give tasks.{TASK} alone")
         if self.count < len(LAYOUT):
             raise FusionError(f"options.pool={self.count}: give {len(LAYOUT)} items or more")
         self.options, self.seed, self.tagged = o, pool_seed(recipe, o), model.config.tags
-        self.shares = {kind: float(o[kind]) for kind in ("m3", "pairs", "control", "segment")}
+        self.shares = {kind: float(getattr(o, kind)) for kind in ("m3", "pairs", "control", "segment")}
         if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")
         self.drawn = (*PAIRS, *(["mif"] if any(data.task == "mif" for data in recipe.sets) else []))
         self.streets = self._streets()
-        key = [VERSION, self.size, self.count, o["both"], o["complements"], self.seed, self.manifest]
+        key = [VERSION, self.size, self.count, float(o.both), float(o.complements), self.seed, self.manifest]
         self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
         kinds = [item["kind"] for item in self.items]
         self.members = {kind: [k for k, own_kind in enumerate(kinds) if own_kind == kind] for kind in self.shares}
         self.ends: np.ndarray | None = None
-        if recipe.strategy == "straighten":
-            self.ends = self._endpoints(recipe, device, log)
+        if isinstance(o, TeacherSettings):
+            self.ends = self._endpoints(recipe, o, device, log)
             self.members = {
                 kind: [k for k in own_kind if k < len(self.ends)] for kind, own_kind in self.members.items()
             }
@@ -218,8 +214,8 @@ class InstructPairs(Pool):
 
     def m3(self, image: Tensor, gen: Generator) -> Tensor:
         """(S, S) -> two degraded views (2, S, S), darker first"""
-        other = uniform(0, 1, gen) < self.options["complements"]
-        views, _, _ = m3_pair(image[None], gen, M3(both=self.options["both"], complements=other))
+        other = uniform(0, 1, gen) < self.options.complements
+        views, _, _ = m3_pair(image[None], gen, M3(both=self.options.both, complements=other))
         return views[:, 0][darkness(views[:, 0])]
 
     def street(self, gen: Generator, held: bool = False) -> tuple[Tensor, Tensor]:
@@ -287,11 +283,11 @@ class InstructPairs(Pool):
         A tone always comes with words.
         """
         rng = random.Random(int(torch.randint(2**31 - 1, (), generator=gen)))
-        if rng.random() < self.options["drop"]:
+        if rng.random() < self.options.drop:
             return NOTHING, False, False
-        if not item["tone"] and rng.random() < self.options["wordless"]:
+        if not item["tone"] and rng.random() < self.options.wordless:
             return IMAGES, True, False
-        task = item["task"] if rng.random() >= self.options["untold"] else None
+        task = item["task"] if rng.random() >= self.options.untold else None
         control = Control(task, tone=tuple(item["tone"]))
         if item["kind"] == "segment":
             here = [k for k in classes.unique().tolist() if k >= 0]
@@ -302,13 +298,15 @@ class InstructPairs(Pool):
             control = Control(segment=dict.fromkeys(CLASSES[k] for k in drawn))
         return prompt(control, rng, self.tagged), True, bool(control.segment)
 
-    def _endpoints(self, recipe: Recipe, device: str, log: Callable[[str], None]) -> np.ndarray:
+    def _endpoints(
+        self, recipe: Recipe, options: TeacherSettings, device: str, log: Callable[[str], None]
+    ) -> np.ndarray:
         """(ends, 1, 16, h, w): what the model of `start` makes of the first items, in `teacher_steps` steps from noise
         of their own.
         """
         teacher = load_model(recipe.start).to(device)
         assert isinstance(teacher, DiTFuse)
-        teacher.steps = int(self.options["teacher_steps"])
+        teacher.steps = options.teacher_steps
         digest = sha256((Path(recipe.start) / WEIGHTS_NAME).read_bytes()).hexdigest()[:12]
 
         def make(part: slice) -> Tensor:
@@ -318,7 +316,7 @@ class InstructPairs(Pool):
             origin = torch.cat([noise(codes[:1, 0], seed=1 + k) for k in range(part.start, part.stop)])
             return teacher.generate(codes, controls, origin)[0][:, None]
 
-        count = min(int(self.options["ends"]), self.count)
+        count = min(options.ends, self.count)
         return self.latents(f"ends-{count}-{teacher.steps}-{digest}", 1, make, log, count)
 
     @torch.inference_mode()

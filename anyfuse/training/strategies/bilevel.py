@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +21,18 @@ from ...data.batches import Batch
 from ...errors import FusionError
 from ...losses import self_reconstruction
 from ...models.base import FusionModel
-from ..objectives import OF_FEATURES, clipped_step, make_optimiser, read_options, set_rate, split_losses
-from ..recipes import Recipe
+from ..objectives import OF_FEATURES, clipped_step, make_optimiser, set_rate, split_losses
+from ..recipe import Recipe, StrategySettings
 
 
 class TwoLevels(Protocol):
     """What a model needs for this strategy; features are any list of tensors."""
 
-    def lower_parameters(self) -> Iterable[nn.Parameter]: ...
+    def lower_parameters(self) -> Iterable[nn.Parameter]:
+        """phi, all parameters of the features and of the reconstruction."""
 
-    def upper_parameters(self) -> Iterable[nn.Parameter]: ...
+    def upper_parameters(self) -> Iterable[nn.Parameter]:
+        """theta, all parameters of the fusion."""
 
     def observe(self, sources: Tensor) -> list[Tensor]:
         """The part that is never trained."""
@@ -44,40 +47,37 @@ class TwoLevels(Protocol):
         """The fused image (B, C, H, W), a function of theta."""
 
 
-class Bilevel:
-    """The strategy. Options of the recipe, all numbers:
+@dataclass(frozen=True)
+class BilevelSettings(StrategySettings):
+    """Settings of strategy 'bilevel'."""
 
-    ratio        eta_L / eta_U; eta_U is the rate of the schedule
-    lower_steps, upper_steps    per call of `step`
-    joint        1: one optimiser for all parameters on L_fuse + L_rec (the paper's ablation, and what its code does)
-    leak         > 0: the lower loss gets this share of L_fuse, so that features hear of fusion (not in the paper)
-    angle_every  steps between measurements of the angle between both losses' gradients in the encoder's parameters; 0:
-                 never
+    ratio: float = 2.0  # eta_L / eta_U, above 0; eta_U is the rate of the schedule; ours, the paper says above 1
+    lower_steps: int = 1  # per step of the run, 1 or more; the paper's algorithm
+    upper_steps: int = 1  # per step of the run, 1 or more; the paper's algorithm
+    joint: bool = False  # one optimiser for all parameters on L_fuse + L_rec: the paper's ablation, and its code
+    leak: float = 0.0  # share of L_fuse that the lower loss gets too, so that fusion shapes features; ours
+    angle_every: int = 50  # steps between measurements of the angle between both losses' gradients; 0: never; ours
+
+    def __post_init__(self) -> None:
+        if not self.ratio > 0:
+            raise FusionError(f"options.ratio {self.ratio:g}: give more than 0, eta_L / eta_U")
+
+
+class Bilevel:
+    """The strategy; options are BilevelSettings.
 
     Per task `self_reconstruction` in the recipe's losses weighs L_rec (0 where it is left out); the rest is L_fuse.
     """
-
-    DEFAULTS: ClassVar[dict[str, float]] = {
-        "ratio": 2.0,
-        "lower_steps": 1,
-        "upper_steps": 1,
-        "joint": 0,
-        "leak": 0.0,
-        "angle_every": 50,
-    }
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not all(hasattr(model, name) for name in ("lower_parameters", "upper_parameters", "encode", "reconstruct")):
             raise FusionError(f"strategy 'bilevel' needs a model with two levels, and {type(model).__name__} has one")
         self.model, self.recipe = cast(TwoLevels, model), recipe
-        self.options = read_options(recipe, self.DEFAULTS)
-        if not self.options["ratio"] > 0:
-            raise FusionError(f"options.ratio {self.options['ratio']:g}: give more than 0, eta_L / eta_U")
+        self.options = recipe.settings(BilevelSettings)
         self.steps = 0
         self.lower = list(self.model.lower_parameters())
         self.upper = list(self.model.upper_parameters())
-        self.joint = bool(self.options["joint"])
-        groups = [self.lower + self.upper] if self.joint else [self.lower, self.upper]
+        groups = [self.lower + self.upper] if self.options.joint else [self.lower, self.upper]
         self.optimisers = [make_optimiser(g, recipe) for g in groups]
 
     # ------------------------------------------------------------------ the two losses
@@ -100,27 +100,27 @@ class Bilevel:
 
     # ------------------------------------------------------------------ one update
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """See Strategy; returns both losses, the reconstruction's PSNR in dB and, where measured, the angle in
         degrees.
         """
-        ratio = float(self.options["ratio"])
-        for optimiser, rate in zip(self.optimisers, [lr] if self.joint else [ratio * lr, lr], strict=True):
+        joint = self.options.joint
+        for optimiser, rate in zip(self.optimisers, [lr] if joint else [self.options.ratio * lr, lr], strict=True):
             set_rate(optimiser, rate)
         sources = torch.cat([b.sources for b in batches])
         maps = self.model.observe(sources)
         log: dict[str, Any] = {}
-        every = int(self.options["angle_every"])
+        every = self.options.angle_every
         if every and self.steps % every == 0:
             log["angle"] = self.angle(sources, maps, batches)
-        log |= self._joint(sources, maps, batches) if self.joint else self._alternate(sources, maps, batches)
+        log |= self._joint(sources, maps, batches) if joint else self._alternate(sources, maps, batches)
         self.steps += 1
         return {"loss": log["fusion"] + log["reconstruction"], **log}
 
     def _alternate(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, Any]:
         log: dict[str, Any] = {}
-        leak = float(self.options["leak"])
-        for _ in range(int(self.options["lower_steps"])):
+        leak = self.options.leak
+        for _ in range(self.options.lower_steps):
             features = self.model.encode(sources, maps)
             loss, terms = self.lower_loss(features, batches)
             log |= {"reconstruction": loss.detach(), **terms}
@@ -129,7 +129,7 @@ class Bilevel:
             self._update(self.optimisers[0], self.lower, loss)
         with torch.no_grad():
             features = self.model.encode(sources, maps)
-        for _ in range(int(self.options["upper_steps"])):
+        for _ in range(self.options.upper_steps):
             loss, terms = self.upper_loss(features, batches)
             self._update(self.optimisers[-1], self.upper, loss)
             log |= {"fusion": loss.detach(), **terms}
@@ -178,9 +178,11 @@ class Bilevel:
     # ------------------------------------------------------------------ state
 
     def state_dict(self) -> dict[str, Any]:
+        """See weighting.Strategy."""
         return {"steps": self.steps, "optimisers": [o.state_dict() for o in self.optimisers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See weighting.Strategy."""
         self.steps = state["steps"]
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)

@@ -14,7 +14,8 @@ number of tasks.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,27 +23,37 @@ from torch import Tensor
 from ...data.batches import Batch
 from ...errors import FusionError
 from ...models.base import FusionModel
-from ..objectives import clipped_step, make_optimiser, read_options, set_rate, task_losses
-from ..recipes import Recipe
+from ..objectives import clipped_step, make_optimiser, set_rate, task_losses
+from ..recipe import Recipe, StrategySettings
+
+
+@dataclass(frozen=True)
+class FamoSettings(StrategySettings):
+    """Settings of strategy 'famo', all of the weights of the tasks."""
+
+    rate: float = 0.025  # of the logits' Adam, above 0; FAMO's code
+    gamma: float = 1e-3  # weight decay of the logits, 0 or more; FAMO tunes it per data set
+    bound: float = 0.0  # b, below every loss, in units of the losses; FAMO assumes 0
+    eps: float = 1e-8  # added to each loss less the bound, above 0; FAMO's code
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise FusionError(f"options.rate={self.rate:g}: give a rate above 0")
 
 
 class Balance:
     """The logits and what moves them, for any tasks and any losses; the network's step is the caller's.
 
-    options: rate of the logits' Adam, gamma (its weight decay), bound b below every loss, eps. `checked` False leaves
-    losses unread, which a graph of the device needs; then losses that are not finite leave the logits as they are.
+    `checked` False leaves losses unread, which a graph of the device needs; then losses that are not finite leave the
+    logits as they are.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 0.025, "gamma": 1e-3, "bound": 0.0, "eps": 1e-8}
-
-    def __init__(self, tasks: tuple[str, ...], options: dict[str, float], device: torch.device | str = "cpu") -> None:
-        if options["rate"] <= 0:
-            raise FusionError(f"options.rate={options['rate']:g}: give a rate above 0")
-        self.tasks, self.bound, self.eps = tasks, options["bound"], options["eps"]
+    def __init__(self, tasks: tuple[str, ...], options: FamoSettings, device: torch.device | str = "cpu") -> None:
+        self.tasks, self.bound, self.eps = tasks, options.bound, options.eps
         self.checked = True
         self.logits = torch.zeros(len(tasks), device=device, requires_grad=True)
         self.optimiser = torch.optim.Adam(
-            [self.logits], lr=options["rate"], weight_decay=options["gamma"], capturable=self.logits.is_cuda
+            [self.logits], lr=options.rate, weight_decay=options.gamma, capturable=self.logits.is_cuda
         )
 
     def weights(self) -> Tensor:
@@ -85,16 +96,18 @@ class Balance:
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Any]:
+        """Logits, and the state of their optimiser."""
         return {"logits": self.logits.detach().clone(), "optimiser": self.optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
         with torch.no_grad():
             self.logits.copy_(state["logits"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
 class Famo:
-    """FAMO behind the calls of strategies.Strategy; options as in `Balance`.
+    """FAMO behind the calls of weighting.Strategy; options are FamoSettings.
 
     The second evaluation is in training mode, without gradients.
     """
@@ -102,10 +115,14 @@ class Famo:
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
-        options = read_options(recipe, Balance.DEFAULTS)
-        self.balance = Balance(tuple(recipe.tasks), options, next(model.parameters()).device)
+        self.balance = Balance(tuple(recipe.tasks), recipe.settings(FamoSettings), next(model.parameters()).device)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """See weighting.Strategy; logs the weight of each task too.
+
+        Raises:
+            FusionError: a step without a batch of each task, or a loss that is not above the bound.
+        """
         tasks = self.balance.tasks
         if tuple(b.task for b in batches) != tasks:
             raise FusionError(
@@ -123,8 +140,10 @@ class Famo:
         return {"loss": before.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
+        """See weighting.Strategy."""
         return {"optimiser": self.optimiser.state_dict(), "balance": self.balance.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See weighting.Strategy."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.balance.load_state_dict(state["balance"])

@@ -16,6 +16,7 @@ Origin: ours, from the paper's description and the formulas. Licence: Apache-2.0
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -29,16 +30,42 @@ from ...models.ditfuse.ditfuse import DiTFuse
 from ...models.ditfuse.prompt import encode
 from ...models.latent.flow import draw_times, flow_loss
 from ...models.latent.lora import add_lora
-from ..objectives import SingleLossStrategy, make_optimiser, read_options, split_losses
-from ..pools.instructions import DEFAULTS, REFLOW, InstructBatch
-from ..recipes import Recipe
+from ..objectives import SingleLossStrategy, make_optimiser, split_losses
+from ..pools.instructions import InstructBatch, MixtureSettings, TeacherSettings
+from ..recipe import Recipe
+
+
+@dataclass(frozen=True)
+class FlowSettings(MixtureSettings):
+    """What 'instruct' and 'straighten' have in common, with the mixture; ours where the paper is not named."""
+
+    decoded: float = 0.3  # share of each batch that is decoded, 0 to 1
+    image: float = 0.5  # weight of the losses of decoded images, 0 or more
+    mask: float = 0.3  # weight of the loss of masks, 0 or more
+    lora: int = 0  # rank of the adapters, 1 or more; 0: everything is trained. The paper adapts a large model so
+    even: bool = False  # all latent channels count alike, instead of by what each does to the image
+
+
+@dataclass(frozen=True)
+class InstructSettings(FlowSettings):
+    """Settings of strategy 'instruct' and of its pool."""
+
+    at_start: float = 0.25  # share of t = 0, 0 to 1; ours
+
+
+@dataclass(frozen=True)
+class ReflowSettings(TeacherSettings, FlowSettings):
+    """Settings of strategy 'straighten' and of its pool: the student always gets a condition."""
+
+    drop: float = 0.0  # as in MixtureSettings
+    wordless: float = 0.0  # as in MixtureSettings
 
 
 class Instruct(SingleLossStrategy):
-    """One AdamW step on the velocity, the decoded losses and the classes; options as in DEFAULTS."""
+    """One AdamW step on the velocity, the decoded losses and the classes; options are InstructSettings."""
 
     model: DiTFuse
-    DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
+    kind: ClassVar[type[FlowSettings]] = InstructSettings
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not isinstance(model, DiTFuse):
@@ -46,20 +73,21 @@ class Instruct(SingleLossStrategy):
                 f"strategy '{recipe.strategy}' needs a DiTFuse, as ditfuse-tiny, not {type(model).__name__}"
             )
         self.model, self.recipe = model, recipe
-        self.options = read_options(recipe, self.DEFAULTS)
+        self.options = recipe.settings(self.kind)
         model.mark()
-        self.gains = 1.0 if self.options["even"] else model.gains()
-        if self.options["lora"]:
+        self.gains = 1.0 if self.options.even else model.gains()
+        if self.options.lora:
             if not recipe.start:
                 raise FusionError("options.lora adapts a trained model: give its folder, --set start=runs/ditfuse-m3")
             layers = model.dit.layers
             model.requires_grad_(False)
-            add_lora(layers, int(self.options["lora"]), ("qkv", "out"))
+            add_lora(layers, self.options.lora, ("qkv", "out"))
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def times(self, batch: InstructBatch) -> Tensor:
         """(B,) logit-normal, or 0; 0 for half of those that name a class, as masks are read there."""
-        t = draw_times(batch.goal, self.options["at_start"])
+        assert isinstance(self.options, InstructSettings)
+        t = draw_times(batch.goal, self.options.at_start)
         start = (torch.rand(len(t)) < 0.5).to(t.device) & batch.has_mask
         return t.masked_fill(start, 0.0)
 
@@ -85,21 +113,21 @@ class Instruct(SingleLossStrategy):
         total = flow_loss(predicted.latents, goal - origin, t, self.gains, model.config.mix)
         log: dict[str, Any] = {"velocity": float(total.detach())}
         sources = batch.sources.expand(-1, -1, model.channels, -1, -1)
-        chosen = has_images.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options["decoded"]))]
-        if self.options["image"] and self.options["decoded"] and len(chosen):
+        chosen = has_images.nonzero()[:, 0][: max(1, math.ceil(len(goal) * self.options.decoded))]
+        if self.options.image and self.options.decoded and len(chosen):
             assert batch.truth is not None
             result = (now + (1 - share) * predicted.latents)[chosen]
             fused = model.render(result, None if predicted.guide is None else predicted.guide[chosen], sources[chosen])
             part = Batch(batch.task, batch.sources[chosen], batch.clean[chosen], batch.truth[chosen])
             losses, more = split_losses(fused, [part], self.recipe.losses)
-            total, log = total + self.options["image"] * losses.mean(), log | more
+            total, log = total + self.options.image * losses.mean(), log | more
             with torch.no_grad():
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
-        if model.mask_head is not None and self.options["mask"] and bool(has_mask.any()):
+        if model.mask_head is not None and self.options.mask and bool(has_mask.any()):
             logits = model.mask_head(predicted.tokens[has_mask], sources[has_mask])
             wrong = F.cross_entropy(logits, batch.classes[has_mask], ignore_index=-1)
-            total = total + self.options["mask"] * wrong
+            total = total + self.options.mask * wrong
             log["mask"] = float(wrong.detach())
         return total, log
 
@@ -109,10 +137,10 @@ class Reflow(Instruct):
     that few steps visit.
 
     t is 0 half of the time, else evenly one of 1/4, 1/2, 3/4. No guidance: `branches` is 1 in the student's
-    configuration.
+    configuration. Options are ReflowSettings.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = REFLOW
+    kind = ReflowSettings
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not recipe.start:
@@ -120,10 +148,12 @@ class Reflow(Instruct):
         super().__init__(model, recipe)
 
     def times(self, batch: InstructBatch) -> Tensor:
+        """(B,) 0 half of the time, else 1/4, 1/2 or 3/4"""
         t = torch.randint(1, 4, (len(batch.goal),)) / 4
         return (t * (torch.rand(len(t)) < 0.5)).to(batch.goal)
 
     def origin(self, batch: InstructBatch) -> Tensor:
+        """x_0 (B, 16, h, w), from which the teacher made the goal"""
         if batch.origin is None:
             raise FusionError("strategy 'straighten' needs a pool with the teacher's results")
         return batch.origin

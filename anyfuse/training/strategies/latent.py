@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,31 +34,43 @@ from ...models.base import FusionModel
 from ...models.latent.flow import draw_times, flow_loss
 from ...models.mmaif.instruction import WIDTH
 from ...models.mmaif.mmaif import MMAIF
-from ..objectives import SingleLossStrategy, make_optimiser, read_options, split_losses
-from ..pools.degraded_pairs import DEFAULTS, LatentBatch, Words
-from ..recipes import Recipe
+from ..objectives import SingleLossStrategy, make_optimiser, split_losses
+from ..pools.degraded_pairs import LatentBatch, PairSettings, Words
+from ..recipe import Recipe
 
 # ---------------------------------------------------------------------- the strategy
 
 
+@dataclass(frozen=True)
+class LatentSettings(PairSettings):
+    """Settings of strategy 'latent' and of its pool; all are ours where no paper is named."""
+
+    drop: float = 0.15  # share of the pairs without an instruction, 0 to 1
+    latent: float = 1.0  # weight of the latent loss, 0 or more
+    balance: float = 0.01  # weight of the router's loss, 0 or more
+    decoded: float = 0.3  # share of each batch that is decoded, 0 to 1
+    image: float = 1.0  # weight of the losses of decoded images, 0 or more
+    even: bool = False  # all latent channels count alike, instead of by what each does to the image
+    at_start: float = 0.25  # share of t = 0 in flow, 0 to 1
+
+
 class Latent(SingleLossStrategy):
-    """One AdamW step on the latent, the decoded and the balance loss; options as in DEFAULTS.
+    """One AdamW step on the latent, the decoded and the balance loss; options are LatentSettings.
 
     words: makes vectors of what was done to a pair; None: the numbers of models/mmaif/instruction.py where they fit the
     model, else no instructions.
     """
 
     model: MMAIF
-    DEFAULTS: ClassVar[dict[str, float]] = DEFAULTS
 
     def __init__(self, model: FusionModel, recipe: Recipe, words: Words | None = None) -> None:
         if not isinstance(model, MMAIF):
             raise FusionError(f"strategy 'latent' needs a model of latents, as mmaif-tiny, not {type(model).__name__}")
         fits = model.config.text == WIDTH
         self.model, self.recipe, self.words = model, recipe, words or (plan_vectors if fits else None)
-        self.options = read_options(recipe, DEFAULTS)
+        self.options = recipe.settings(LatentSettings)
         model.mark()
-        self.gains = 1.0 if self.options["even"] else model.gains()
+        self.gains = 1.0 if self.options.even else model.gains()
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
@@ -69,7 +82,7 @@ class Latent(SingleLossStrategy):
         goal = torch.cat([b.goal for b in given if b.goal is not None])
         text = self._text([plans for b in given for plans in b.plans], latents)
         if self.model.config.flow:
-            t = draw_times(goal, self.options["at_start"])
+            t = draw_times(goal, self.options.at_start)
             noise = torch.randn(goal.shape).to(goal)
             now = (1 - t)[:, None, None, None] * noise + t[:, None, None, None] * goal
             predicted = self.model.dit(torch.cat([now, latents], 1), t, text)
@@ -79,20 +92,20 @@ class Latent(SingleLossStrategy):
             predicted = self.model.predict(latents, text)
             near = (self.gains * (predicted.latents - goal).abs()).mean()
             result = predicted.latents
-        total = self.options["latent"] * near + self.options["balance"] * predicted.balance
+        total = self.options.latent * near + self.options.balance * predicted.balance
         log = {"latent": float(near.detach())}
         if predicted.load.numel():
             log |= {"balance": float(predicted.balance.detach()), "busiest": float(predicted.load.amax(1).mean())}
-        if self.options["decoded"] and self.options["image"]:
+        if self.options.decoded and self.options.image:
             losses, more = self._decoded(given, result, predicted.guide, text)
-            total, log = total + self.options["image"] * losses.mean(), log | more
+            total, log = total + self.options.image * losses.mean(), log | more
         return total, log
 
     def _text(self, plans: list[tuple[DegradationPlan, ...]], like: Tensor) -> Tensor | None:
         """Embeddings (B, E); rows of zeros where the words are dropped."""
         if self.words is None:
             return None
-        return self.words(plans).to(like) * (torch.rand(len(plans), 1) >= self.options["drop"]).to(like)
+        return self.words(plans).to(like) * (torch.rand(len(plans), 1) >= self.options.drop).to(like)
 
     def _decoded(
         self, batches: list[LatentBatch], result: Tensor, guide: Tensor | None, text: Tensor | None
@@ -102,7 +115,7 @@ class Latent(SingleLossStrategy):
         parts: list[Batch] = []
         start = 0
         for b in batches:
-            count = max(1, math.ceil(len(b.sources) * self.options["decoded"]))
+            count = max(1, math.ceil(len(b.sources) * self.options.decoded))
             chosen += range(start, start + count)
             start += len(b.sources)
             parts.append(

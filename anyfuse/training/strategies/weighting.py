@@ -1,27 +1,32 @@
+"""What a strategy is, and two of them: the sum of the losses, and weights learned by uncertainty."""
+
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ...data.batches import Batch
 from ...models.base import FusionModel
-from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, read_options, set_rate, task_losses
-from ..recipes import Recipe
+from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, set_rate, task_losses
+from ..recipe import Recipe, StrategySettings
 
 
 class Strategy(Protocol):
     """One update of a model from a list of batches, one per task, all with the same number of inputs."""
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
-        """Updates the model with the rate `lr` of the recipe's schedule; returns 'loss', and what is worth logging:
-        numbers or tensors.
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """Updates the model with the rate `lr` of the recipe's schedule, a number or, in a graph of the device, a
+        tensor; returns 'loss', and what is worth logging: numbers or tensors.
         """
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """What it has learned beside the model, as tensors and plain values."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what `state_dict` gave."""
 
 
 class Plain(SingleLossStrategy):
@@ -32,8 +37,16 @@ class Plain(SingleLossStrategy):
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
+        """The sum of all losses, and each for the log."""
         each, log = task_losses(self.model, batches, self.recipe.losses)
         return each.sum(), log
+
+
+@dataclass(frozen=True)
+class UncertaintySettings(StrategySettings):
+    """Settings of strategy 'uncertainty'."""
+
+    rate: float = 1e-2  # of the Adam that learns the weights, above 0; ours, the paper learns them with the network
 
 
 class Uncertainty:
@@ -44,17 +57,16 @@ class Uncertainty:
     but a task whose loss stays negative gains weight without bound, so s is kept above -10.
     """
 
-    DEFAULTS: ClassVar[dict[str, float]] = {"rate": 1e-2}
-
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
         self.tasks = tuple(recipe.tasks)
         device = next(model.parameters()).device
         self.log_variance = torch.zeros(len(self.tasks), device=device, requires_grad=True)
-        self.own = torch.optim.Adam([self.log_variance], lr=read_options(recipe, self.DEFAULTS)["rate"])
+        self.own = torch.optim.Adam([self.log_variance], lr=recipe.settings(UncertaintySettings).rate)
 
-    def step(self, batches: list[Batch], lr: float) -> dict[str, Any]:
+    def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
+        """See Strategy; logs the weight of each task too."""
         set_rate(self.optimiser, lr)
         each, log = task_losses(self.model, batches, self.recipe.losses)
         s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
@@ -69,6 +81,7 @@ class Uncertainty:
         return {"loss": each.detach().sum(), "norm": norm, **log, **weights}
 
     def state_dict(self) -> dict[str, Any]:
+        """See Strategy."""
         return {
             "optimiser": self.optimiser.state_dict(),
             "own": self.own.state_dict(),
@@ -76,6 +89,7 @@ class Uncertainty:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See Strategy."""
         self.optimiser.load_state_dict(state["optimiser"])
         self.own.load_state_dict(state["own"])
         with torch.no_grad():
