@@ -1,6 +1,6 @@
 """Several runs of the default model side by side on one GPU, each step of each run a CUDA graph on a stream of its own.
 
-    python experiments/gpu_default.py new new-1 no-llvip --data all.pack --out runs --seconds 180
+    python experiments/gpu_default.py large more strong --data all.pack --out runs --seconds 190
 
 Runs whose data are the same see the same batches, so they differ by their losses or their configuration alone. The
 rate follows a cosine over the seconds. Each run leaves OUT/NAME: weights, configuration, card, log.jsonl.
@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from anyfuse.data.batches import Batch, DataSet, TrainingData
 from anyfuse.data.pack import PackedData
 from anyfuse.models.registry import build_model
+from anyfuse.training.budget import batches_from
+from anyfuse.training.card import write_recipe_card
 from anyfuse.training.objectives import clip_gradients, decay_groups, task_losses
 from anyfuse.training.recipes import RECIPES, Recipe
-from anyfuse.training.train import draw_tasks
+from anyfuse.training.steps import learning_rate, tensors_of, to_device
 
 BASE = RECIPES["anyfuse"]
 
@@ -45,60 +45,26 @@ def without(plan: Recipe, folder: str) -> Recipe:
     return replace(plan, sets=tuple(s for s in plan.sets if not s.folders[0].startswith(folder + "/")))
 
 
-STRONG = changed(BASE, {"ivf": {"hot": 0, "lit": 0, "targets": 14.0, "lights": 8.0, "qabf": 5.0}})
-MORE = changed(
-    STRONG,
+SMALL_CROPS: dict[str, Any] = {"crop": 128, "tasks": {"ivf": 5, "mef": 4, "mff": 3, "mif": 3}}
+MORE = replace(BASE, **SMALL_CROPS)
+STRONG = changed(
+    MORE,
     {
-        "mef": {"halo": 18.0, "mef_ssim": 7.0},
-        "mff": {"gradient": 10.0, "qabf": 2.0, "mutual_information": 0.6},
-        "mif": {"halo": 18.0, "intensity": 12.0, "scd": 1.6},
+        "mef": {"halo": 12.0, "mef_ssim": 6.0},
+        "mff": {"gradient": 8.0, "qabf": 1.5, "mutual_information": 0.4},
+        "mif": {"halo": 12.0, "intensity": 10.0, "scd": 1.2},
     },
 )
 PLANS: dict[str, Recipe] = {
-    "base": BASE,
+    "large": BASE,
+    "more": MORE,
+    "stronger": changed(MORE, {"ivf": {"hot": 20.0, "lit": 11.0, "qabf": 6.0, "halo": 14.0}}),
     "strong": STRONG,
     "strong-1": replace(STRONG, seed=1),
     "strong-no-roadscene": without(STRONG, "ivif"),
     "strong-no-llvip": without(STRONG, "ivif-llvip"),
-    "more": MORE,
-    "stronger": changed(MORE, {"ivf": {"targets": 20.0, "lights": 11.0, "qabf": 6.0, "halo": 14.0}}),
-    "large": replace(MORE, crop=160, tasks={"ivf": 3, "mef": 3, "mff": 2, "mif": 2}),
 }
-
-
-class Made(Dataset[Any]):
-    """Batches of a recipe by the number of the step, which seeds them; tensors pass as arrays."""
-
-    def __init__(self, data: TrainingData, recipe: Recipe) -> None:
-        self.data, self.recipe = data, recipe
-
-    def __getitem__(self, step: int) -> list[dict[str, Any]]:
-        torch.set_num_threads(1)
-        gen = torch.Generator().manual_seed((self.recipe.seed << 32) + step)
-        n, tasks = draw_tasks(self.recipe, step, gen)
-        made = []
-        for task, count in tasks.items():
-            batch = self.data.batch(task, count, n, self.recipe.crop, gen)
-            parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-            made.append({k: v.numpy() if isinstance(v, Tensor) else v for k, v in parts.items()})
-        return made
-
-
-def same(x: Any) -> Any:
-    """A collate function that does nothing."""
-    return x
-
-
-def feed(data: TrainingData, recipe: Recipe, workers: int) -> Iterator[list[Batch]]:
-    """Batches of step 0, 1, ... without end."""
-    more: dict[str, Any] = {"prefetch_factor": 8, "multiprocessing_context": "fork"} if workers else {}
-    loader = DataLoader(
-        Made(data, recipe), batch_size=None, sampler=range(10**7), num_workers=workers, collate_fn=same, **more
-    )
-    for made in loader:
-        yield [
-            Batch(**{k: torch.from_numpy(v) if hasattr(v, "dtype") else v for k, v in parts.items()}) for parts in made
-        ]
+"""The runs of docs/experiments.md: `large` is the recipe `anyfuse`."""
 
 
 @dataclass
@@ -153,12 +119,11 @@ class Run:
             key = tuple((b.task, tuple(b.sources.shape)) for b in batches)
             slot = self.slots.setdefault(key, Slot([]))
             if not slot.inputs:
-                slot.inputs = [_to(b, self.device) for b in batches]
+                slot.inputs = [to_device(b, self.device) for b in batches]
             for own, new in zip(slot.inputs, batches, strict=True):
-                for f in fields(own):
-                    value = getattr(own, f.name)
-                    if isinstance(value, Tensor):
-                        value.copy_(getattr(new, f.name), non_blocking=True)
+                given = tensors_of(new)
+                for name, tensor in tensors_of(own).items():
+                    tensor.copy_(given[name], non_blocking=True)
             if slot.passed < 3:
                 slot.loss = self.update(slot.inputs)
                 slot.passed += 1
@@ -192,21 +157,15 @@ class Run:
                 own.lerp_(self.state[k], self.decay)
         return each.detach()
 
-    def write(self, out: Path, facts: dict[str, Any]) -> None:
+    def write(self, out: Path, data: TrainingData, time: str) -> None:
         """Averaged weights as float16, configuration, card, log."""
         folder = out / self.name
         self.model.load_state_dict(self.shadow)
         self.model.half().save_pretrained(folder)
         (folder / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in self.rows))
-        lines = [f"# {self.recipe.model}, run {self.name}", "", *(f"- {k}: {v}" for k, v in facts.items())]
-        lines += [f"- steps {self.step_number}", "", "```json", json.dumps(asdict(self.recipe), indent=1), "```"]
-        (folder / "README.md").write_text("\n".join(lines) + "\n")
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    moved: dict[str, Any] = {k: v.to(device) for k, v in parts.items() if isinstance(v, Tensor)}
-    return replace(batch, **moved)
+        write_recipe_card(
+            folder, self.model, self.recipe, data, f"python {' '.join(sys.argv)}", self.step_number, time, []
+        )
 
 
 def main() -> None:
@@ -223,7 +182,6 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False  # losses take variances from matrix products
     plans = {name: PLANS[name] for name in args.runs}
     feeds: dict[tuple[Any, ...], Iterator[list[Batch]]] = {}
-    manifests: dict[tuple[DataSet, ...], str] = {}
     loaded: dict[tuple[DataSet, ...], TrainingData] = {}
     keys = {name: (p.sets, p.seed, p.crop, tuple(p.tasks.items()), p.stacks) for name, p in plans.items()}
     for name, plan in plans.items():
@@ -231,18 +189,16 @@ def main() -> None:
             packed = Path(args.data).is_file()
             make: Any = PackedData if packed else TrainingData
             loaded[plan.sets] = make(args.data, plan.sets, varied=plan.varied)
-            manifests[plan.sets] = loaded[plan.sets].manifest
         if keys[name] not in feeds:
-            feeds[keys[name]] = feed(loaded[plan.sets], plan, args.workers)
+            feeds[keys[name]] = batches_from(loaded[plan.sets], plan, 0, args.workers)
     waiting = {key: next(source) for key, source in feeds.items()}  # processes start before the device is used
     print(f"data after {time.monotonic() - began:.1f} s", flush=True)
     runs = {name: Run(name, plan, device) for name, plan in plans.items()}
     started, step, logged = time.monotonic(), 0, 0.0
     while (passed := time.monotonic() - started) < args.seconds and step < args.steps:
         for name, run in runs.items():
-            recipe, progress = run.recipe, max(passed / args.seconds, step / args.steps)
-            warm = min(1.0, (step + 1) / max(1, recipe.warmup))
-            run.step(waiting[keys[name]], recipe.lr * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * progress))))
+            progress = max(passed / args.seconds, step / args.steps)
+            run.step(waiting[keys[name]], learning_rate(run.recipe, step, progress))
         step += 1
         waiting = {key: next(source) for key, source in feeds.items()}
         if device.type == "cuda" and step % 2 == 0:
@@ -258,11 +214,8 @@ def main() -> None:
                 f"step {step} {passed:.1f} s " + " ".join(f"{n} {r.rows[-1]['loss']:.3f}" for n, r in runs.items()),
                 flush=True,
             )
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     for run in runs.values():
-        seconds = f"{time.monotonic() - started:.0f}, beside {len(runs) - 1} other runs"
-        facts = {"seconds": seconds, "hardware": kind, "torch": torch.__version__}
-        run.write(out, facts | {"manifest": manifests[run.recipe.sets], "command": " ".join(sys.argv)})
+        run.write(out, loaded[run.recipe.sets], f"{time.monotonic() - started:.0f} s beside {len(runs) - 1} other runs")
     print(f"{step} steps of {len(runs)} runs; written after {time.monotonic() - began:.1f} s", flush=True)
 
 

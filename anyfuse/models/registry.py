@@ -207,7 +207,7 @@ def build_model(name: str, changes: dict[str, Any] | None = None, training: bool
 
 
 def is_there(spec: Spec) -> bool:
-    """Whether a named model can be used: it needs no weights, or they are in the package and what it fetches is here."""
+    """Whether a named model can be used: it needs no weights, or they and what it fetches are here."""
     path = spec.weights_path
     shipped = not spec.needs_weights or (path is not None and path.exists())
     return shipped and (not spec.fetch or is_fetched(spec.config.backbone))

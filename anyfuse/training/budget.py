@@ -28,7 +28,7 @@ from ..data.batches import Batch, TrainingData
 from ..models.base import FusionModel
 from ..models.tita.tita import ISF, OAF
 from ..models.tita.windows import SwinBlock
-from ..models.unifusion.unifusion import Block
+from ..models.unifusion.attention import RestormerBlock
 from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
 from .card import held_out, write_recipe_card
@@ -67,7 +67,7 @@ class Made(Dataset[Any]):
 
     def __getitem__(self, step: int) -> list[Packed]:
         torch.set_num_threads(1)
-        gen = torch.Generator().manual_seed((self.recipe.seed << 32) + step)
+        gen = torch.Generator().manual_seed((self.recipe.seed * 2654435761 + step) % 2**32)  # it takes 32 bits
         return [as_arrays(batch) for batch in make_batches(self.recipe, self.data, step, gen)]
 
 
@@ -187,7 +187,7 @@ def compile_blocks(model: FusionModel) -> None:
     for module in model.modules():
         if isinstance(module, SwinBlock | ISF):
             module.rate = max(module.rate, 1e-7)  # 0 would be a graph of its own
-    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (Block, "forward")):
+    for cls, name in ((SwinBlock, "body"), (ISF, "body"), (OAF, "forward"), (RestormerBlock, "forward")):
         if any(isinstance(m, cls) for m in model.modules()) and not hasattr(
             getattr(cls, name), "_torchdynamo_orig_callable"
         ):
