@@ -71,6 +71,7 @@ class Fuser:
         keep_order: bool = False,
         explain: bool = False,
         say: str | Control | None = None,
+        masks: Sequence[Any] | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -87,6 +88,7 @@ class Fuser:
                 restores takes degradations from the instruction; without one it takes those that
                 degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
                 estimate off.
+            masks: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report, and methods that save them.
@@ -96,7 +98,7 @@ class Fuser:
         """
         if explain:
             self.check_explains()
-        options = Options(reference, resize, white, with_weights, keep_order, explain, say)
+        options = Options(reference, resize, white, with_weights, keep_order, explain, say, masks)
         return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -138,6 +140,7 @@ def fuse(
     overwrite: bool = False,
     keep_order: bool = False,
     say: str | Control | None = None,
+    masks: Sequence[Any] | None = None,
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -157,6 +160,8 @@ def fuse(
             Otherwise grey comes before colour, and darker before brighter.
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
+        masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
+            Where an image is transparent or masked out it has no say. Where all are, the result is transparent.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -168,8 +173,10 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
+    options |= {"say": say, "masks": masks}
     if out is None:
-        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
-    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
+        return fuser(images, **options)
+    result = fuser.run(as_list(images), **options)
     result.save(out, overwrite=overwrite)
     return Path(out)

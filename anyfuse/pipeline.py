@@ -20,8 +20,9 @@ from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
 from .errors import FusionError
 from .image import planes
-from .image.stack import Frame, Stack, Window, order_of_roles, resize_to_reference
+from .image.stack import Frame, Stack, Window, order_of_roles, place, resize_to_reference
 from .io.frames import read_frames
+from .io.masks import with_masks
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -50,6 +51,7 @@ class Options:
     keep_order: bool = False  # do not sort by role
     explain: bool = False  # also what the model explains
     say: str | Control | None = None
+    masks: Sequence[Any] | None = None  # which pixels of each image count
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -58,7 +60,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames = read_frames(images, options.white)
+    frames = with_masks(read_frames(images, options.white), options.masks)
     single = len(frames) == 1 and bool(control.segment)
     stack = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)
@@ -139,7 +141,8 @@ def make_stack(frames: list[Frame], options: Options, model: FusionModel, single
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
-    return Stack(tuple(resize_to_reference(frames, reference) if options.resize else frames), reference)
+    placed = place(frames)
+    return Stack(tuple(resize_to_reference(placed, reference) if options.resize else placed), reference)
 
 
 def complete(

@@ -55,6 +55,14 @@ Say = Annotated[
         "and contrast and segment: 'brighter, and highlight the cars in red'.",
     ),
 ]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        help="Image that is white where the input counts, and black where it has no say (logos, scale bars). Repeat it "
+        "for each input, in their order; '-' where all counts. In folders the masks are for every set.",
+    ),
+]
 MaskOut = Annotated[
     str | None,
     typer.Option(
@@ -84,6 +92,7 @@ def fuse(
     explain: Explain = None,
     keep_order: KeepOrder = False,
     say: Say = None,
+    mask: Masks = None,
     mask_out: MaskOut = None,
     reference: Reference = 1,
     resize: ResizeTo = Resize.none,
@@ -117,6 +126,7 @@ def fuse(
         suffix=suffix,
         keep_order=keep_order,
         say=say[0] if say else None,
+        masks=tuple(mask or ()),
     )
     for path in inputs:
         if not os.path.exists(path):

@@ -18,6 +18,7 @@ import contextlib
 import os
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,6 +32,8 @@ from .exif import exif_orientation, tiff_exif, tiff_tags
 
 # read.py and pillow.py are one reader in two files: these steps are for the two of them alone
 from .pillow import _check_size, _clear_errors, _dpi, _pil_pixels, _unpremultiply, _upright, frame_from_pil
+
+MAX_OFFSET = 1e6  # pixels; a piece that claims to lie further off stays where it is
 
 _PILLOW: dict[str, Any] = {
     "jpeg": JpegImagePlugin.JpegImageFile,
@@ -158,7 +161,17 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
         dpi = _dpi(float(tags[282]) * unit, float(tags[283]) * unit)
     exif = tiff_exif(file)
     turn = tags.get(274, 1)
-    return _upright(pixels, alpha, turn, name=name, white=white, exif=exif, icc=icc, dpi=dpi, warnings=notes)
+    offset = _offset(tags) if turn == 1 else None
+    rest = {"exif": exif, "icc": icc, "dpi": dpi, "warnings": notes, "offset": offset}
+    return _upright(pixels, alpha, turn, name=name, white=white, **rest)
+
+
+def _offset(tags: Mapping[int, Any]) -> tuple[int, int] | None:
+    """The place of a piece on its canvas in pixels, of the tags XPosition and YPosition, or None."""
+    if not {282, 283, 286, 287} <= tags.keys():
+        return None
+    x, y = (float(tags[place]) * float(tags[density]) for place, density in ((286, 282), (287, 283)))
+    return (round(x), round(y)) if max(abs(x), abs(y)) < MAX_OFFSET else None
 
 
 def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:

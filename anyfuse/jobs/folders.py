@@ -43,6 +43,7 @@ class Choices:
     suffix: str | None = None  # of results in folders: png, tif, jpg or webp; None: the reference's
     keep_order: bool = False  # do not sort inputs by role
     say: str | None = None  # instruction
+    masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -245,6 +246,7 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
         keep_order=choices.keep_order,
         explain=outputs.explain is not None,
         say=choices.say,
+        masks=choices.masks or None,
     )
     report = outputs.write(result)
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}

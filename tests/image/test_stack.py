@@ -333,7 +333,9 @@ def test_colour_result_for_a_grey_reference() -> None:
 
 def test_alpha_follows_the_output_depth() -> None:
     rgba = picture(4, 4, 4)
-    stack = Stack(tuple(from_arrays([rgba, picture(4, 4, 1, "uint16")])))
+    clear = picture(4, 4, 4, "uint16")
+    clear[:, :, 3] = 0
+    stack = Stack(tuple(from_arrays([rgba, clear])))
     assert stack.alpha is not None
     np.testing.assert_array_equal(stack.alpha, rgba[:, :, 3].astype(np.uint16) * 257)
 
