@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .align.stage import Align, as_align
 from .control import Control
 from .errors import FusionError
 from .io.frames import as_list, to_kind
@@ -56,8 +57,7 @@ class Fuser:
         """Fuses images; the result has the type of images[reference]. Options: see `run`."""
         images = as_list(images)
         result = self.run(images, **options)
-        stack = result.stack
-        frame = stack.frames[stack.reference]
+        stack, frame = result.stack, result.stack.frames[result.stack.reference]
         return to_kind(result.pixels, images[stack.reference], alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
 
     def run(
@@ -72,33 +72,29 @@ class Fuser:
         explain: bool = False,
         say: str | Control | None = None,
         masks: Sequence[Any] | None = None,
+        align: str | Align = "none",
     ) -> FusionResult:
         """Fuses the images of one scene.
 
         Args:
-            images: as in `fuse`.
-            reference: as in `fuse`.
-            resize: as in `fuse`.
-            white: as in `fuse`.
+            images, reference, resize, white, keep_order, masks, align: as in `fuse`.
             with_weights: also keeps the weight of each image at each pixel, for `FusionResult.save_weights`.
-            keep_order: as in `fuse`.
             explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
             say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
                 their masks. Then a single image is enough, and it keeps its pixels below the paint. A model that
                 restores takes degradations from the instruction; without one it takes those that
                 degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
                 estimate off.
-            masks: as in `fuse`.
 
         Returns:
-            Pixels in the depth of the inputs, a report, and methods that save them.
+            Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
 
         Raises:
             FusionError: one line that says what to change.
         """
         if explain:
             self.check_explains()
-        options = Options(reference, resize, white, with_weights, keep_order, explain, say, masks)
+        options = Options(reference, resize, white, with_weights, keep_order, explain, say, masks, as_align(align))
         return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -117,9 +113,7 @@ class Fuser:
         With `say`, also where this request leaves nothing to explain.
         """
         if type(self.model).explain is FusionModel.explain:
-            raise FusionError(
-                f"model {self.name} explains nothing; --explain is for --model tita, tita-small and ditfuse"
-            )
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita and ditfuse")
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:
@@ -141,6 +135,7 @@ def fuse(
     keep_order: bool = False,
     say: str | Control | None = None,
     masks: Sequence[Any] | None = None,
+    align: str | Align = "none",
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -162,6 +157,9 @@ def fuse(
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
         masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
             Where an image is transparent or masked out it has no say. Where all are, the result is transparent.
+        align: lays the images over images[reference] first: 'auto' for any camera motion, 'shift', 'similarity',
+            'affine' or 'homography' for the richest transform, 'none' for aligned images. The result is cut to what
+            all show; `align.stage.Align` can keep the size, and take the transforms of an earlier report.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -174,7 +172,7 @@ def fuse(
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
-    options |= {"say": say, "masks": masks}
+    options.update(say=say, masks=masks, align=align)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

@@ -47,6 +47,7 @@ class Report:
     warnings: list[str]  # one line each
     understood: str | None = None  # the instruction as tags
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
+    aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""

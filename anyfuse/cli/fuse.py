@@ -63,6 +63,21 @@ Masks = Annotated[
         "for each input, in their order; '-' where all counts. In folders the masks are for every set.",
     ),
 ]
+Align = Annotated[
+    str,
+    typer.Option(
+        help="Lay the images over the reference first: auto (any motion of the camera), shift, similarity, affine or "
+        "homography (the richest transform to try), or none.",
+    ),
+]
+Transforms = Annotated[
+    str | None,
+    typer.Option("--use-transforms", help="JSON file of an earlier --report: its transforms are used again."),
+]
+KeepFrame = Annotated[
+    bool,
+    typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
+]
 MaskOut = Annotated[
     str | None,
     typer.Option(
@@ -93,6 +108,9 @@ def fuse(
     keep_order: KeepOrder = False,
     say: Say = None,
     mask: Masks = None,
+    align: Align = "none",
+    use_transforms: Transforms = None,
+    keep_frame: KeepFrame = False,
     mask_out: MaskOut = None,
     reference: Reference = 1,
     resize: ResizeTo = Resize.none,
@@ -107,6 +125,7 @@ def fuse(
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
+    from ..align.stage import Align as Alignment
     from ..jobs.folders import Choices, fuse_files, fuse_folders
 
     if say and len(say) > 1:
@@ -127,6 +146,7 @@ def fuse(
         keep_order=keep_order,
         say=say[0] if say else None,
         masks=tuple(mask or ()),
+        align=Alignment(align, use_transforms, keep_frame),
     )
     for path in inputs:
         if not os.path.exists(path):

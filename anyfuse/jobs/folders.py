@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from ..align.stage import NO_ALIGNMENT, Align
 from ..api import Fuser
 from ..errors import FusionError
 from ..io.atomic import one_line
@@ -44,6 +45,7 @@ class Choices:
     keep_order: bool = False  # do not sort inputs by role
     say: str | None = None  # instruction
     masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
+    align: Align = NO_ALIGNMENT  # what lays the images over the reference
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -247,6 +249,7 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
         explain=outputs.explain is not None,
         say=choices.say,
         masks=choices.masks or None,
+        align=choices.align,
     )
     report = outputs.write(result)
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
