@@ -58,7 +58,8 @@ class Fuser:
         result = self.run(images, **options)
         stack = result.stack
         frame = stack.frames[stack.reference]
-        return to_kind(result.pixels, images[stack.reference], alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
+        like = images[stack.reference] if stack.reference < len(images) else None  # pages of one file
+        return to_kind(result.pixels, like, alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
 
     def run(
         self,
@@ -66,11 +67,14 @@ class Fuser:
         *,
         reference: int = 0,
         resize: bool = False,
-        white: float | None = None,
+        white: float | str | Sequence[float | None] | None = None,
         with_weights: bool = False,
         keep_order: bool = False,
         explain: bool = False,
         say: str | Control | None = None,
+        black: float | str | Sequence[float | None] | None = None,
+        range: str | tuple[float, float] | None = None,
+        pages: str | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -87,6 +91,9 @@ class Fuser:
                 restores takes degradations from the instruction; without one it takes those that
                 degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
                 estimate off.
+            black: as in `fuse`.
+            range: as in `fuse`.
+            pages: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report, and methods that save them.
@@ -96,7 +103,9 @@ class Fuser:
         """
         if explain:
             self.check_explains()
-        options = Options(reference, resize, white, with_weights, keep_order, explain, say)
+        options = Options(
+            reference, resize, white, with_weights, keep_order, explain, say, black, range, pages
+        )
         return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -131,13 +140,16 @@ def fuse(
     out: str | Path | None = None,
     reference: int = 0,
     resize: bool = False,
-    white: float | None = None,
+    white: float | str | Sequence[float | None] | None = None,
     device: str = "auto",
     dtype: str = "auto",
     max_memory: int | str | None = None,
     overwrite: bool = False,
     keep_order: bool = False,
     say: str | Control | None = None,
+    black: float | str | Sequence[float | None] | None = None,
+    range: str | tuple[float, float] | None = None,
+    pages: str | None = None,
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -148,7 +160,7 @@ def fuse(
         out: file to write. None: the result is returned.
         reference: index of the image that gives size, metadata and alpha, from 0.
         resize: resizes all images to the size of images[reference].
-        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data.
+        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data; or one for each image.
         device: as in `Fuser`.
         dtype: as in `Fuser`.
         max_memory: as in `Fuser`.
@@ -157,6 +169,11 @@ def fuse(
             Otherwise grey comes before colour, and darker before brighter.
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
+        black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
+        range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of a thermal
+            camera, at full scale. None: files with such values are scaled, and the report says how.
+        pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
+            and a single file stands for all of its pages.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -168,8 +185,10 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    options = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order, "say": say}
+    options |= {"black": black, "range": range, "pages": pages}
     if out is None:
-        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
-    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
+        return fuser(images, **options)
+    result = fuser.run(as_list(images), **options)
     result.save(out, overwrite=overwrite)
     return Path(out)

@@ -45,11 +45,14 @@ class Options:
 
     reference: int = 0  # which image gives size, metadata and alpha, from 0
     resize: bool = False  # bring all to its size
-    white: float | None = None  # white level of 16-bit and float images
+    white: Any = None  # white level of 16-bit and float images: one, or one for each
     with_weights: bool = False  # also maps of each image's share
     keep_order: bool = False  # do not sort by role
     explain: bool = False  # also what the model explains
     say: str | Control | None = None
+    black: Any = None  # black level of 16-bit and float images
+    range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -58,7 +61,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames = read_frames(images, options.white)
+    frames = read_frames(images, options.white, options.black, options.range, options.pages)
     single = len(frames) == 1 and bool(control.segment)
     stack = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)

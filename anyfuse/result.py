@@ -80,6 +80,11 @@ class FusionResult:
         """Of the inputs."""
         return [frame.name for frame in self.stack.frames]
 
+    @property
+    def files(self) -> list[str]:
+        """Where the inputs come from; none of them is ever overwritten."""
+        return [frame.file or frame.name for frame in self.stack.frames]
+
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
         """Writes the image with the reference's metadata and alpha.
 
@@ -105,7 +110,7 @@ class FusionResult:
             white=stack.white,
             quality=quality,
             overwrite=overwrite,
-            inputs=self.names,
+            inputs=self.files,
         )
 
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -127,7 +132,7 @@ class FusionResult:
             )
         paths = weight_paths(folder, self.names)
         for path, weights in zip(paths, self.weights, strict=True):
-            write_image(path, weights, overwrite=overwrite, inputs=self.names)
+            write_image(path, weights, overwrite=overwrite, inputs=self.files)
         return paths
 
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -147,7 +152,7 @@ class FusionResult:
             raise FusionError(NO_CLASS)
         paths = mask_paths(path, list(self.masks))
         for target, mask in zip(paths, self.masks.values(), strict=True):
-            write_image(target, mask, overwrite=overwrite, inputs=self.names)
+            write_image(target, mask, overwrite=overwrite, inputs=self.files)
         return paths
 
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -178,11 +183,11 @@ class FusionResult:
             low, high = float(value.min()), float(value.max())
             path = Path(folder) / f"{name.replace(' ', '-')}.png"
             levels = (value - low) / max(high - low, 1e-12) * 255
-            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.names)
+            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.files)
             content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
             paths.append(path)
         target = Path(folder) / "explain.json"
-        write_json(target, content, self.names, overwrite=overwrite)
+        write_json(target, content, self.files, overwrite=overwrite)
         return [target, *paths]
 
 

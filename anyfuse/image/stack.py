@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from .colour import KB, KG, KR
+from .metadata import Metadata, Scaling
 
 Window = tuple[slice, slice]
 
@@ -36,6 +37,9 @@ class Frame:
     name: what messages call it: a path or "image 2".
     exif: EXIF block (a TIFF structure, no "Exif" prefix), orientation 1, sizes as `pixels`, no thumbnail.
     icc: ICC profile.  dpi: horizontal and vertical resolution.  warnings: what the reader had to decide.
+    metadata: XMP and all else that the file says.  scaling: how its values became 0 to 1; None: by depth or white.
+    valid: (H, W) bool, False where the file has no value (NaN, nodata); None: everywhere it has one.
+    file: where it was read from; None for an image in memory.
     """
 
     pixels: np.ndarray
@@ -46,6 +50,10 @@ class Frame:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
+    metadata: Metadata = Metadata()
+    scaling: Scaling | None = None
+    valid: np.ndarray | None = None
+    file: str | None = None
 
     @property
     def height(self) -> int:
@@ -64,9 +72,10 @@ class Frame:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """name, width, height, depth and colour, for reports."""
+        """name, width, height, depth and colour, for reports; and `scaling` where the file's values were scaled."""
         size = {"width": self.width, "height": self.height, "depth": str(self.pixels.dtype)}
-        return {"name": self.name, **size, "colour": not self.is_grey}
+        scaled = {} if self.scaling is None else {"values": self.scaling.as_dict()}
+        return {"name": self.name, **size, "colour": not self.is_grey, **scaled}
 
     @cached_property
     def is_grey(self) -> bool:
@@ -246,7 +255,7 @@ def make_frame(
     """A checked `Frame` from (H, W) or (H, W, 1 | 3) pixels of any boolean, unsigned 8/16-bit or float dtype.
 
     white: the value that counts as 1.0 in 16-bit and float data (in 8-bit data it is 255); None: full scale.
-    metadata: exif, icc, dpi, warnings.
+    metadata: exif, icc, dpi, warnings, metadata, scaling, valid, file.
     Raises FusionError for other dtypes and shapes, no pixels, NaN or infinity, values outside [0, white].
     """
     pixels = _native(pixels, name)
@@ -286,10 +295,13 @@ def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Fra
             notes.append(f"{frame.name}: stretched, its proportions are not those of {frames[reference].name}")
         planes = np.moveaxis(frame.pixels, 2, 0)  # (H, W, C) -> (C, H, W)
         pixels = np.stack([_resize(plane, height, width, frame.white) for plane in planes], axis=2)
-        alpha = None
+        alpha = valid = None
         if frame.alpha is not None:
             alpha = _resize(frame.alpha, height, width, FULL[frame.alpha.dtype.name])
-        out.append(replace(frame, pixels=pixels, alpha=alpha, warnings=(*frame.warnings, *notes)))
+        if frame.valid is not None:
+            valid = _resize(frame.valid.astype(np.float32), height, width, 1.0) > 0.99
+        said = (*frame.warnings, *notes)
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said))
     return out
 
 
