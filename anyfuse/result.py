@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .errors import FusionError
 from .image.stack import Stack
 from .io.atomic import target_of, write_whole
 from .io.write import writable, write_image
+from .io.xmp import Record, packet
+from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 
@@ -100,7 +102,11 @@ class FusionResult:
             FusionError: `path` cannot be written.
         """
         stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        return write_image(
+        record = Record(f"anyfuse {__version__}", self.summary.model, self._sources, Path(frame.name).name)
+        height, width = self.pixels.shape[:2]
+        xmp, lost = packet(frame.metadata.xmp, record, width, height)
+        notes = [f"{path}: of the XMP of {frame.name} this was left out: {', '.join(lost)}"] if lost else []
+        return notes + write_image(
             path,
             self.pixels,
             alpha=stack.alpha,
@@ -111,7 +117,14 @@ class FusionResult:
             quality=quality,
             overwrite=overwrite,
             inputs=self.files,
+            metadata=replace(frame.metadata, xmp=xmp),
         )
+
+    @property
+    def _sources(self) -> list[str]:
+        """Names of the inputs without their folders; one image that was given twice counts once."""
+        names = [Path(name).name for name in self.names]
+        return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
 
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes one grey PNG per input, named after it: white where that input makes up the whole result.
