@@ -22,6 +22,7 @@ from .errors import FusionError
 from .image import planes
 from .image.stack import Frame, Stack, Window, order_of_roles, resize_to_reference
 from .io.frames import read_frames
+from .io.profiles import to_one_profile
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -62,6 +63,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     """
     model, control = engine.model, read_say(options.say)
     frames = read_frames(images, options.white, options.black, options.range, options.pages)
+    frames = to_one_profile(frames, options.reference)
     single = len(frames) == 1 and bool(control.segment)
     stack = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)

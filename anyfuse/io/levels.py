@@ -5,6 +5,7 @@ The rules, in this order; the report names the one that was used:
 2. The window that the file itself asks for (DICOM).
 3. Measured values, black their smallest and white their largest: single-channel values with a unit, signed 16-bit
    values, floats outside [0, 1], and counts (`_is_counts`). Images of one set whose values overlap share both.
+   False colours of a known palette become the scalar that they show, before all else.
 4. Everything else: 0 to the largest value of the depth, 1.0 for floats. Nothing is stretched.
 """
 
@@ -20,6 +21,7 @@ from ..errors import FusionError
 from ..image.metadata import Scaling
 from ..image.stack import FULL, Frame, make_frame
 from .exif import upright_exif
+from .palettes import is_unknown_palette, recognise, scalar
 from .raster import Raster
 
 _BLOCK = 1 << 22  # values looked at together
@@ -29,13 +31,16 @@ _OVERSHOOT = 1e-5  # as in image/stack.py: rounding may lead this far beyond 0 a
 _TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
 
 
+Range = Literal["auto", "plain", "none"] | tuple[float, float]
+
+
 @dataclass(frozen=True)
 class Levels:
     """What the user says of the values of one image."""
 
     white: float | None = None  # the value that counts as 1
     black: float | None = None  # the value that counts as 0
-    range: Literal["auto", "none"] | tuple[float, float] = "auto"  # 'none': rule 4 alone; percentiles of black, white
+    range: Range = "auto"  # 'none': rule 4 alone; 'plain': rule 3 without counts; or percentiles of black and white
 
 
 def parse_levels(
@@ -55,7 +60,7 @@ def parse_levels(
     """
     whites, blacks = _numbers("white", white, count, names), _numbers("black", black, count, names)
     between = _range(range)
-    if between != "auto" and between != "none" and (white is not None or black is not None):
+    if isinstance(between, tuple) and (white is not None or black is not None):
         raise FusionError(f"--range {range} and --white or --black exclude each other; give one of them")
     for low, high in zip(blacks, whites, strict=True):
         if low is not None and high is not None and not low < high:
@@ -85,11 +90,11 @@ def _numbers(flag: str, value: Any, count: int, names: Sequence[str]) -> list[fl
     return numbers
 
 
-def _range(value: Any) -> Literal["auto", "none"] | tuple[float, float]:
+def _range(value: Any) -> Range:
     if value is None or value == "auto":
         return "auto"
-    if value == "none":
-        return "none"
+    if value in ("none", "plain"):
+        return "none" if value == "none" else "plain"
     parts = value.split(",") if isinstance(value, str) else value
     try:
         low, high = (float(str(part).strip().lstrip("pP").rstrip("%")) for part in parts)
@@ -103,6 +108,9 @@ def _range(value: Any) -> Literal["auto", "none"] | tuple[float, float]:
 def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels]) -> list[Frame]:
     """Frames of the rasters of one set; levels: one for each. Raises FusionError for values that have no scale."""
     rasters = [_upright(_native_order(_as_sound_values(r))) for r in rasters]
+    for raster, level in zip(rasters, levels, strict=True):
+        if level.range not in ("none", "plain") and raster.file is not None:
+            _undo_palette(raster)
     valid = [_valid(r) for r in rasters]
     limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
@@ -138,6 +146,22 @@ def _roughness(plane: np.ndarray) -> float:
     """Mean difference of neighbours, relative to the standard deviation: near 1.1 for noise, below 0.3 for pictures."""
     values = plane.astype(np.float64)
     return float(np.abs(np.diff(values, axis=1)).mean() / max(values.std(), 1e-9))
+
+
+def _undo_palette(raster: Raster) -> None:
+    """Takes false colours of a known palette back to the scalar that they show; names unknown ones."""
+    pixels = raster.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or raster.unit:
+        return
+    name = recognise(pixels)
+    if name is not None:
+        raster.pixels, raster.icc, raster.palette = scalar(pixels, name), None, name
+        note = f"{raster.name}: its false colours are the palette {name}, and were turned back into grey values"
+        order = ", red the smallest" if name == "rainbow" else ""
+        raster.warnings = (*raster.warnings, f"{note}{order}; --range none keeps the colours")
+    elif not raster.is_indexed and is_unknown_palette(pixels):
+        note = f"{raster.name}: its false colours come from an unknown palette and are taken for real ones"
+        raster.warnings = (*raster.warnings, f"{note}; give the grey picture of the camera")
 
 
 def _native_order(raster: Raster) -> Raster:
@@ -216,7 +240,8 @@ def _wanted(
         values = raster.pixels if valid is None else raster.pixels[valid]
         black, white = (float(v) for v in np.percentile(values, (p, q)))
         return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", unit)
-    measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high)
+    counts = levels.range == "auto"
+    measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
     if levels.black is not None:
         top = raster.white if raster.white is not None else FULL.get(raster.pixels.dtype.name)
         top = high if measured or top is None or kind == "f" else top
@@ -242,14 +267,15 @@ def _wanted(
     return None
 
 
-def _is_measured(raster: Raster, low: float, high: float) -> bool:
+def _is_measured(raster: Raster, low: float, high: float, counts: bool) -> bool:
     if raster.unit:
         return True
     if raster.pixels.dtype.name == "int16":
         return True
     if raster.pixels.dtype.kind == "f":
         return low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT
-    return raster.pixels.dtype == np.uint16 and raster.white is None and _is_counts(raster, low, high)
+    is_16_bit = raster.pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
+    return counts and is_16_bit and _is_counts(raster, low, high)
 
 
 def _linear(raster: Raster, high: float) -> Scaling:
@@ -304,6 +330,8 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         white = None
         notes += _said(raster.name, scaling, beyond)
         scaling = None if scaling == Scaling(0.0, 1.0, "linear light") else scaling
+    elif raster.palette:
+        scaling = Scaling(0.0, 255.0, f"palette {raster.palette} turned back")
     elif levels.white is not None and pixels.dtype != np.uint8:
         scaling = Scaling(0.0, levels.white, "--white")
     return make_frame(

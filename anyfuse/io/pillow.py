@@ -58,6 +58,7 @@ def raster_from_pil(image: Image.Image, *, name: str, notes: tuple[str, ...] = (
         Metadata(
             xmp=xmp if isinstance(xmp, bytes) and xmp else None, iptc=iptc if isinstance(iptc, bytes) and iptc else None
         ),
+        is_indexed=image.mode in ("P", "PA"),
     )
 
 

@@ -29,6 +29,8 @@ class Raster:
     linear: bool = False  # linear light: values are encoded as sRGB
     nodata: float | None = None  # the value that stands for none
     file: str | None = None  # where it is from
+    is_indexed: bool = False  # stored with a table of at most 256 colours
+    palette: str = ""  # of false colours that were turned back into grey values
 
 
 @dataclass(frozen=True)

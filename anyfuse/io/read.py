@@ -28,7 +28,7 @@ from .sniff import open_pages
 
 
 def read_image(
-    path: str | os.PathLike[str], white: float | None = None, *, black: float | None = None, range: Any = None
+    path: str | os.PathLike[str], white: float | None = None, *, black: float | None = None, range: Any = "plain"
 ) -> Frame:
     """The image in a file, upright, in its own depth. The content decides on the format, not the suffix.
 
@@ -37,7 +37,8 @@ def read_image(
             `Frame.warnings` says so. CMYK and Lab become sRGB.
         white: value that counts as 1.0 in 16-bit and float images, e.g. 4095 for 12-bit data in 16 bits.
         black: value that counts as 0.0 in them.
-        range: 'none': 16-bit values as they are; 'p1,p99': percentiles as black and white; None: as `levels` says.
+        range: 'plain': values that could not be an image otherwise, as negative ones, are scaled; 'auto': counts of thermal
+            cameras too, and false colours become grey values; 'none': nothing is; 'p1,p99': percentiles as black and white.
 
     Raises:
         FusionError: the file is missing, damaged or of an unknown format, or the choice of pages is not one page.

@@ -131,7 +131,7 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
         values = np.asarray(apply_modality_lut(stored, data))
     except Exception as error:  # pydicom and its plugins raise many kinds
         raise FusionError(f"{name}: its DICOM pixels cannot be read ({one_line(error)}); save it uncompressed") from None
-    values = values.astype(np.float32) if values.dtype.kind == "f" or values.dtype.itemsize > 2 else values
+    values = values.astype(np.float32) if values.dtype != np.uint8 else values
     window = _window(data)
     has_rescale = "RescaleSlope" in data or "ModalityLUTSequence" in data
     plain = values.dtype == np.uint8 and window is None and not has_rescale
@@ -140,13 +140,13 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
     if "PixelPaddingValue" in data and not plain:
         padding = float(data.PixelPaddingValue)
         nodata = padding * float(data.get("RescaleSlope", 1)) + float(data.get("RescaleIntercept", 0))
-    if kind == "MONOCHROME1":
-        if plain:
-            values = 255 - values
-        else:
-            low, high = (window[0], window[1]) if window else (float(values.min()), float(values.max()))
-            values = (np.float32(low + high) - values.astype(np.float32)).astype(np.float32)
-            nodata = None if nodata is None else low + high - nodata
+    if kind == "MONOCHROME1":  # turned about the middle of what the file can store, so that slices stay comparable
+        middle = _stored_sum(data)
+        values = (255 - values) if plain else (np.float32(middle) - values.astype(np.float32))
+        window = None if window is None else (middle - window[1], middle - window[0], window[2])
+        nodata = None if nodata is None else middle - nodata
+    if not plain and values.dtype.kind == "f" and (values == np.rint(values)).all() and np.abs(values).max() < 2**24:
+        values = values.astype(np.int32)  # the result has 16 bits then
     return Raster(
         np.ascontiguousarray(values),
         name=name,
@@ -155,6 +155,13 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
         nodata=nodata,
         metadata=found,
     )
+
+
+def _stored_sum(data: Any) -> float:
+    """Smallest and largest value that the file can store, rescaled, together."""
+    slope, intercept = float(data.get("RescaleSlope", 1) or 1), float(data.get("RescaleIntercept", 0) or 0)
+    ends = 0 if not data.get("PixelRepresentation", 0) else -(2 ** int(data.BitsStored)) // 2
+    return slope * (2 * ends + 2 ** int(data.BitsStored) - 1) + 2 * intercept
 
 
 def _window(data: Any) -> tuple[float, float, str] | None:

@@ -40,7 +40,7 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
         except (EOFError, OSError, ValueError, KeyError) as error:
             raise FusionError(f"{name}: is truncated or damaged ({one_line(error)}); save it again") from None
         plane = plane.reshape(shape[:2])
-        plane = plane.astype(np.float32) if plane.dtype.kind != "u" or plane.dtype.itemsize > 2 else plane
+        plane = plane.astype(np.float32) if plane.dtype.kind == "f" else plane
         plain = plane.dtype == np.uint8 and window[0][2].endswith("volume")
         return Raster(
             to_rows(plane),
