@@ -103,9 +103,7 @@ class Fuser:
         """
         if explain:
             self.check_explains()
-        options = Options(
-            reference, resize, white, with_weights, keep_order, explain, say, black, range, pages
-        )
+        options = Options(reference, resize, white, with_weights, keep_order, explain, say, black, range, pages)
         return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -170,8 +168,8 @@ def fuse(
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
         black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
-        range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of a thermal
-            camera, at full scale. None: files with such values are scaled, and the report says how.
+        range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of thermal
+            cameras, at full scale. None: files with such values are scaled, and the report says how.
         pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
             and a single file stands for all of its pages.
 
@@ -185,8 +183,8 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
-    options = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order, "say": say}
-    options |= {"black": black, "range": range, "pages": pages}
+    options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white}
+    options |= {"keep_order": keep_order, "say": say, "black": black, "range": range, "pages": pages}
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

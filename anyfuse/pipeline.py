@@ -140,7 +140,8 @@ def make_stack(frames: list[Frame], options: Options, model: FusionModel, single
     """The stack of two frames or more, resized to the reference if `options.resize` is set."""
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
-        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
+        pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
+        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}{pages}")
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")

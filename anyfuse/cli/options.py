@@ -54,15 +54,15 @@ ValueRange = Annotated[
     str | None,
     typer.Option(
         "--range",
-        help="Black and white of 16-bit and float images: percentiles as p1,p99; auto scales measured values, as counts "
-        "of thermal cameras, and says so; none does not.  [default: auto]",
+        help="Black and white of 16-bit and float images: percentiles as p1,p99; auto scales measured values (Celsius, "
+        "counts of thermal cameras) and turns false colours into values, and says so; none does not.  [default: auto]",
     ),
 ]
 PageChoice = Annotated[
     str | None,
     typer.Option(
-        help="Pages, frames or slices of each file, counted from 0: 3, 3:40 or 0,2,5. FILE[3:40] says it for one file; a "
-        "single TIFF is fused from all of its pages."
+        help="Pages, frames or slices of each file, counted from 0: 3, 3:40 or 0,2,5. FILE[3:40] says it for one file. "
+        "A single TIFF is fused from all of its pages."
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]

@@ -23,6 +23,9 @@ class Metadata:
     header: Any = field(default=None, compare=False)  # of the library that read the file: NIfTI, DICOM
 
 
+NOTHING = Metadata()
+
+
 @dataclass(frozen=True)
 class Scaling:
     """How the values of a file became 0 to 1."""

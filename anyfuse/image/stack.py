@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from .colour import KB, KG, KR
-from .metadata import Metadata, Scaling
+from .metadata import NOTHING, Metadata, Scaling
 
 Window = tuple[slice, slice]
 
@@ -50,7 +50,7 @@ class Frame:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
-    metadata: Metadata = Metadata()
+    metadata: Metadata = NOTHING
     scaling: Scaling | None = None
     valid: np.ndarray | None = None
     file: str | None = None

@@ -49,9 +49,7 @@ def encode(
     return [_pillow(kind, data, exif, icc, dpi, quality, metadata)]
 
 
-def _png(
-    data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata
-) -> Iterator[bytes]:
+def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata) -> Iterator[bytes]:
     """A PNG file of (H, W, 1..4) uint8 or uint16, piece by piece."""
     height, width, channels = data.shape
 
@@ -121,9 +119,7 @@ def _exif_entries(base: bytearray, order: str) -> list[tuple[int, int, int, byte
     return [(tag, kind, count, bytes(base[at : at + 4])) for tag, kind, count, at in entries]
 
 
-def _tiff(
-    data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata
-) -> list[bytes]:
+def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata) -> list[bytes]:
     """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
 
     The EXIF block is itself a TIFF structure: it becomes the start of the file, so none of its offsets moves.
@@ -168,12 +164,7 @@ def _tiff(
         for tag, value in zip((282, 283), dpi, strict=True):
             tags[tag] = (5, 1, struct.pack(order + "II", round(value * 10000), 10000))
         tags[296] = shorts(2)
-    if metadata.xmp:
-        tags[700] = (1, len(metadata.xmp), metadata.xmp)
-    if metadata.iptc:
-        tags[33723] = (7, len(metadata.iptc), metadata.iptc)
-    for tag, number, count, raw in metadata.geo:
-        tags[tag] = (number, count, raw if order == "<" else swapped(number, raw))
+    tags |= _blocks(metadata, order)
     described = _exif_entries(base, order) if exif else []
     if metadata.pixel_um and not any(entry[0] == 270 for entry in described):  # as ImageJ has it
         text = b"ImageJ=1.54f\nimages=1\nunit=micron\n\0"
@@ -186,6 +177,16 @@ def _tiff(
     gap = b"\0" * (end % 2)
     struct.pack_into(order + "I", base, 4, end + len(gap))
     return [bytes(base), *strips, gap, lay_directory(entries, order, end + len(gap))]
+
+
+def _blocks(metadata: Metadata, order: str) -> dict[int, tuple[int, int, bytes]]:
+    """XMP, IPTC and GeoTIFF tags as entries of a TIFF directory."""
+    tags = {tag: (kind, count, raw if order == "<" else swapped(kind, raw)) for tag, kind, count, raw in metadata.geo}
+    if metadata.xmp:
+        tags[700] = (1, len(metadata.xmp), metadata.xmp)
+    if metadata.iptc:
+        tags[33723] = (7, len(metadata.iptc), metadata.iptc)
+    return tags
 
 
 def _pillow(

@@ -132,7 +132,7 @@ def _as_sound_values(raster: Raster) -> Raster:
     pixels = raster.pixels
     if pixels.dtype != np.uint16 or _channels(pixels) != 1 or pixels.size < _COUNTS_PIXELS or raster.unit:
         return raster
-    plane = pixels.reshape(pixels.shape[:2])
+    plane = pixels.reshape(len(pixels), -1)
     plane = plane[:: max(1, plane.shape[0] // 512)]  # enough rows to tell
     if plane.shape[1] < 16 or _roughness(plane) < 0.7 or _roughness(plane.byteswap()) > 0.25 * _roughness(plane):
         return raster
@@ -151,7 +151,7 @@ def _roughness(plane: np.ndarray) -> float:
 def _undo_palette(raster: Raster) -> None:
     """Takes false colours of a known palette back to the scalar that they show; names unknown ones."""
     pixels = raster.pixels
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or raster.unit:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or _channels(pixels) != 3 or raster.unit:
         return
     name = recognise(pixels)
     if name is not None:
@@ -171,7 +171,7 @@ def _native_order(raster: Raster) -> Raster:
 
 
 def _channels(pixels: np.ndarray) -> int:
-    return 1 if pixels.ndim == 2 else pixels.shape[-1]
+    return 1 if pixels.ndim == 2 else int(pixels.shape[2])
 
 
 def _valid(raster: Raster) -> np.ndarray | None:
@@ -211,7 +211,7 @@ def _blocks(pixels: np.ndarray, valid: np.ndarray | None) -> Iterator[tuple[floa
         if block.size:
             with np.errstate(invalid="ignore"):
                 low, high = float(np.min(block)), float(np.max(block))
-            if low == low and high == high:  # NaN and infinity are refused later, by number
+            if not (np.isnan(low) or np.isnan(high)):  # NaN and infinity are refused later, by number
                 yield low, high
 
 
@@ -227,44 +227,45 @@ def _is_counts(raster: Raster, low: float, high: float) -> bool:
 # Which value is black and which is white
 
 
-def _wanted(
-    raster: Raster, levels: Levels, limits: tuple[float, float], valid: np.ndarray | None
-) -> Scaling | None:
+def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: np.ndarray | None) -> Scaling | None:
     """Black and white of rules 1 to 3; None for rule 4, or where the values are refused later."""
     if not _is_scaled(raster):
         return None
     low, high = limits
-    kind, unit = raster.pixels.dtype.kind, raster.unit
     if isinstance(levels.range, tuple):
         p, q = levels.range
         values = raster.pixels if valid is None else raster.pixels[valid]
         black, white = (float(v) for v in np.percentile(values, (p, q)))
-        return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", unit)
+        return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", raster.unit)
     counts = levels.range == "auto"
     measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
-    if levels.black is not None:
-        top = raster.white if raster.white is not None else FULL.get(raster.pixels.dtype.name)
-        top = high if measured or top is None or kind == "f" else top
-        if levels.white is None and not levels.black < top:
-            raise FusionError(f"{raster.name}: --black {levels.black:g} is not below its largest value {top:g}")
-        white, rule = (top, "--black") if levels.white is None else (levels.white, "--black and --white")
-        return Scaling(levels.black, white, rule, unit)
-    if levels.white is not None:
-        if kind == "u" and raster.pixels.dtype.itemsize <= 2 or kind == "f" and low >= 0 or _channels(raster.pixels) > 1:
-            return None
-        black = min(0.0, low)
-        if not black < levels.white:
-            raise FusionError(f"{raster.name}: --white {levels.white:g} is below all its values; give {high:g} or more")
-        return Scaling(black, levels.white, "--white" if black == 0 else "smallest value and --white", unit)
+    if levels.black is not None or levels.white is not None:
+        return _given(raster, levels, limits, measured)
     if raster.linear:
         return _linear(raster, high)
-    if levels.range == "none":
-        return None
-    if raster.window is not None:
-        return Scaling(*raster.window, unit)
-    if measured and high > low:
-        return Scaling(low, high, "smallest and largest value", unit)
-    return None
+    if raster.window is not None and levels.range != "none":
+        return Scaling(*raster.window, raster.unit)
+    measured = measured and levels.range != "none"
+    return Scaling(low, high, "smallest and largest value", raster.unit) if measured and high > low else None
+
+
+def _given(raster: Raster, levels: Levels, limits: tuple[float, float], measured: bool) -> Scaling | None:
+    """Black and white where the user gives one of them or both; None where white alone is enough."""
+    low, high = limits
+    kind = raster.pixels.dtype
+    if levels.black is not None:
+        top = raster.white if raster.white is not None else FULL.get(kind.name)
+        top = high if measured or top is None or kind.kind == "f" else top
+        white, rule = (top, "--black") if levels.white is None else (levels.white, "--black and --white")
+        if not levels.black < white:
+            raise FusionError(f"{raster.name}: --black {levels.black:g} is not below its largest value {white:g}")
+        return Scaling(levels.black, white, rule, raster.unit)
+    white = float(levels.white or 0.0)
+    if (kind.kind == "u" and kind.itemsize <= 2) or low >= 0 or _channels(raster.pixels) > 1:
+        return Scaling(0.0, white, "--white", raster.unit) if raster.linear or kind.name not in FULL else None
+    if not low < white:
+        raise FusionError(f"{raster.name}: --white {white:g} is below all its values; give {high:g} or more")
+    return Scaling(low, white, "smallest value and --white", raster.unit)
 
 
 def _is_measured(raster: Raster, low: float, high: float, counts: bool) -> bool:

@@ -85,7 +85,7 @@ def _nifti(name: str, volume: np.ndarray, source: Any, notes: list[str]) -> tupl
         image.set_sform(*header.get_sform(coded=True)) if header["sform_code"] else None
     image.header["descrip"] = f"fused by anyfuse {__version__}"[:79].encode()
     if array.dtype.names is None:
-        image.header["cal_max"] = 1.0 if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max)
+        image.header["cal_max"] = 1.0 if array.dtype.kind == "f" else float(2 ** (8 * array.dtype.itemsize) - 1)
     body = image.to_bytes()
     return [gzip.compress(body, 6, mtime=0) if name.lower().endswith(".gz") else body], notes
 

@@ -38,7 +38,9 @@ def choose(text: str, pages: Pages, name: str) -> list[int]:
             what = f"{part.strip()!r} is no choice of {pages.noun}"
             raise FusionError(f"{name}: {what}; give a number as 3, or first:end as 3:40, counted from 0") from None
         except IndexError:
-            raise FusionError(f"{name}: has no {part.strip()} in its {pages.count} {pages.noun}; count from 0") from None
+            raise FusionError(
+                f"{name}: has no {part.strip()} in its {pages.count} {pages.noun}; count from 0"
+            ) from None
     if not chosen:
         raise FusionError(f"{name}: [{text}] chooses none of its {pages.count} {pages.noun}; count from 0")
     if len(set(chosen)) != len(chosen):

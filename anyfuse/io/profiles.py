@@ -42,7 +42,12 @@ def _converted(frame: Frame, target: bytes | None) -> Frame:
             warnings.simplefilter("ignore")
             source, wanted = _profile(frame.icc), _profile(target)
             transform: Any = ImageCms.buildTransform(
-                source, wanted, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+                source,
+                wanted,
+                "RGB",
+                "RGB",
+                ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
             table = _table(transform)
             names = [ImageCms.getProfileName(p).strip() or "an unnamed profile" for p in (source, wanted)]
@@ -111,7 +116,7 @@ def trilinear(table: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def matrix_of(source: Any, wanted: Any) -> Any:
-    """Colours (..., 3) in [0, 1] -> the same in the other profile; None where one is not made of curves and a matrix."""
+    """Colours (..., 3) in [0, 1] -> the same in the other profile; None where one has no curves and matrix."""
     first, second = _parts(source.tobytes()), _parts(wanted.tobytes())
     if first is None or second is None:
         return None
@@ -164,7 +169,7 @@ def _curve(tag: bytes) -> np.ndarray | None:
         p = np.frombuffer(tag[12 : 12 + 4 * (needs or 0)], ">i4") / 65536.0
         if needs is None or len(p) != needs:
             return None
-        g, a, b, c, d, e, f = [*p, *[0.0] * (7 - len(p))]
+        g, a, b, c, d, e, f = (float(p[k]) if k < len(p) else 0.0 for k in range(7))
         if kind == 0:
             y = x**g
         else:

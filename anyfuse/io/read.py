@@ -1,14 +1,13 @@
 """Image files in: any format of `sniff.py`, pages of files, and sets whose values have one scale.
 
-A reader gives `Raster`s, the values as stored; `levels.py` makes frames of them. Who decodes what, each chosen by trying
-it:
+A reader gives `Raster`s, the values as stored; `levels.py` makes frames of them. Who decodes what was chosen by trying:
 - OpenImageIO reads PNG, TIFF, JPEG 2000, JPEG XL, OpenEXR and Radiance HDR: every depth, palettes, planes, tiles
-  (Pillow turns 16-bit RGB into 8 bits silently and cannot open float RGB).  It premultiplies alpha unless told otherwise,
-  leaves 16-bit white-is-zero data inverted, and makes 8 bits of 16-bit Lab.
+  (Pillow turns 16-bit RGB into 8 bits silently and cannot open float RGB).  It premultiplies alpha unless told
+  otherwise, leaves 16-bit white-is-zero data inverted, and makes 8 bits of 16-bit Lab.
 - Pillow reads JPEG, WebP, BMP, GIF, AVIF and 8-bit CMYK or Lab TIFF: truncated JPEG is an error to it, and CMYK
   profiles are known.
-- rawpy, pillow-heif, pydicom and nibabel read what their extras are named after; netpbm, radiometric JPEG and TIFF under
-  ZSTD or LZMA are read here.
+- rawpy, pillow-heif, pydicom and nibabel read what their extras are named after; netpbm, radiometric JPEG and TIFF
+  under ZSTD or LZMA are read here.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ def read_image(
             `Frame.warnings` says so. CMYK and Lab become sRGB.
         white: value that counts as 1.0 in 16-bit and float images, e.g. 4095 for 12-bit data in 16 bits.
         black: value that counts as 0.0 in them.
-        range: 'plain': values that could not be an image otherwise, as negative ones, are scaled; 'auto': counts of thermal
-            cameras too, and false colours become grey values; 'none': nothing is; 'p1,p99': percentiles as black and white.
+        range: 'plain': values that could not be an image otherwise, as negative ones, are scaled; 'auto': counts of
+            thermal cameras too, and false colours become grey values; 'none': nothing is; 'p1,p99': percentiles.
 
     Raises:
         FusionError: the file is missing, damaged or of an unknown format, or the choice of pages is not one page.

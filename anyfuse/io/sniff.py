@@ -60,7 +60,12 @@ def _is_nifti(head: bytes) -> bool:
 FORMATS: tuple[Format, ...] = (
     Format("PNG", _starts(b"\x89PNG\r\n\x1a\n"), ("png", "open_png")),
     Format("JPEG", _starts(b"\xff\xd8\xff"), ("pictures", "open_jpeg")),
-    Format("raw of a camera", _starts(b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD", b"FOVb"), ("raw", "open_raw"), "raw"),
+    Format(
+        "raw of a camera",
+        _starts(b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD", b"FOVb"),
+        ("raw", "open_raw"),
+        "raw",
+    ),
     Format("TIFF", _starts(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), ("tiff", "open_tiff")),
     Format("WebP", lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", ("pictures", "open_webp")),
     Format("BMP", _is_bmp, ("pictures", "open_bmp")),

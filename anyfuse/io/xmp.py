@@ -50,7 +50,11 @@ def packet(source: bytes | None, record: Record, width: int, height: int) -> tup
     root, dropped = _parsed(source)
     rdf = root.find(f".//{{{RDF}}}RDF")
     assert rdf is not None
-    fixed = {f"{{{_TIFF}}}Orientation": "1", f"{{{_TIFF}}}ImageWidth": str(width), f"{{{_TIFF}}}ImageLength": str(height)}
+    fixed = {
+        f"{{{_TIFF}}}Orientation": "1",
+        f"{{{_TIFF}}}ImageWidth": str(width),
+        f"{{{_TIFF}}}ImageLength": str(height),
+    }
     fixed |= {f"{{{_EXIF}}}PixelXDimension": str(width), f"{{{_EXIF}}}PixelYDimension": str(height)}
     fixed |= {f"{{{_BASIC}}}CreatorTool": record.software}
     for description in rdf.findall(f"{{{RDF}}}Description"):

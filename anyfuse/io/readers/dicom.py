@@ -130,7 +130,9 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
             return Raster(np.ascontiguousarray(stored), name=name, metadata=found)
         values = np.asarray(apply_modality_lut(stored, data))
     except Exception as error:  # pydicom and its plugins raise many kinds
-        raise FusionError(f"{name}: its DICOM pixels cannot be read ({one_line(error)}); save it uncompressed") from None
+        raise FusionError(
+            f"{name}: its DICOM pixels cannot be read ({one_line(error)}); save it uncompressed"
+        ) from None
     values = values.astype(np.float32) if values.dtype != np.uint8 else values
     window = _window(data)
     has_rescale = "RescaleSlope" in data or "ModalityLUTSequence" in data

@@ -47,7 +47,7 @@ def _values(file: BinaryIO, name: str, kind: bytes, shape: tuple[int, int, int],
         if len(words) < count:
             raise FusionError(f"{name}: is truncated after {len(words)} of {count} values; save or download it again")
         try:
-            data = np.array(words[:count], dtype=np.int64)
+            data: np.ndarray = np.array(words[:count], dtype=np.int64)
         except (ValueError, OverflowError):
             raise FusionError(f"{name}: is damaged, a value is no number; save or download it again") from None
     else:

@@ -151,7 +151,9 @@ def _exr(name: str, page: int) -> Raster:
         with np.errstate(divide="ignore", invalid="ignore"):  # EXR premultiplies
             pixels = np.where(alpha[:, :, None] > 0, pixels / np.maximum(alpha[:, :, None], 1e-6), 0)
     is_light = wanted != ["Z"]
-    return Raster(pixels.astype(np.float32), alpha, name, warnings=notes, linear=is_light, unit="" if is_light else "depth")
+    return Raster(
+        pixels.astype(np.float32), alpha, name, warnings=notes, linear=is_light, unit="" if is_light else "depth"
+    )
 
 
 def open_hdr(file: BinaryIO, name: str) -> Pages:

@@ -21,7 +21,7 @@ def open_jpeg(file: BinaryIO, name: str) -> Pages:
         return thermal
     count = 1
     with contextlib.suppress(SyntaxError, struct.error, KeyError, TypeError, ValueError, IndexError):
-        found = image._getmp()  # type: ignore[no-untyped-call]
+        found = image._getmp()
         count = int(found[0xB001]) if found else 1
     if count < 2:
         return Pages(lambda _: raster_from_pil(image, name=name))

@@ -1,6 +1,6 @@
 """Radiometric JPEG: the temperatures or counts that thermal cameras hide in a picture's segments.
 
-FLIR: APP1 segments hold an FFF file; its records are listed in the public documentation of ExifTool (FLIR tags), and the
+FLIR: APP1 segments hold an FFF file; its records are listed in the public documentation of ExifTool (FLIR tags). The
 equation from counts to temperature is in FLIR's manuals. DJI: APP3 segments hold the counts of the sensor, row by row.
 """
 
@@ -10,12 +10,13 @@ import io
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ...errors import FusionError
+from ...image.metadata import Metadata
+from ..exif import exif_orientation
 from ..pillow import check_size, clear_errors, raster_from_pil
 from ..raster import Pages, Raster
 
@@ -49,7 +50,8 @@ class Planck:
         """Temperature of the object behind its air, float32; NaN where the equation has no solution."""
         air = self.air - 273.15
         water = self.humidity * np.exp(1.5587 + 0.06939 * air - 2.7816e-4 * air**2 + 6.8455e-7 * air**3)
-        path = [np.exp(-np.sqrt(self.distance) * (a + b * np.sqrt(water))) for a, b in zip(self.alpha, self.beta)]
+        damping = zip(self.alpha, self.beta, strict=True)
+        path = [np.exp(-np.sqrt(self.distance) * (a + b * np.sqrt(water))) for a, b in damping]
         tau = self.x * path[0] + (1 - self.x) * path[1]
         through = self.emissivity * tau
         behind = (1 - tau) / through * self.counts(self.air)
@@ -65,16 +67,28 @@ def radiometric(image: JpegImagePlugin.JpegImageFile, name: str) -> Pages | None
     segments = [(str(tag), bytes(body)) for tag, body in image.applist]
     flir = [body for tag, body in segments if tag == "APP1" and body.startswith(b"FLIR\0") and len(body) > 8]
     if flir:
-        return _flir(name, _joined(flir, name))
-    with suppress(struct.error):
-        return _dji(image, name, segments)
-    return None
+        thermal, photo = _flir(name, _joined(flir, name))
+        return _pages(name, _described(thermal, image), photo)
+    counts = _dji(image, name, segments)
+    return None if counts is None else _pages(name, _described(counts, image), None)
+
+
+def _described(thermal: Raster, image: JpegImagePlugin.JpegImageFile) -> Raster:
+    """The plane with EXIF, XMP and orientation of the JPEG."""
+    exif, xmp = image.info.get("exif"), image.info.get("xmp")
+    if isinstance(exif, bytes):
+        thermal.exif = exif.removeprefix(b"Exif\0\0")
+        thermal.orientation = exif_orientation(thermal.exif)
+    if isinstance(xmp, bytes):
+        thermal.metadata = Metadata(xmp=xmp)
+    return thermal
 
 
 def _pages(name: str, thermal: Raster, photo: Image.Image | None) -> Pages:
     count = 2 if photo is None else 3
-    what = "[1] the picture itself" if photo is None else "[1] its photograph, [2] the picture itself"
-    said = f"{name}: radiometric JPEG, its {thermal.unit} are read and not its colours; {what} are read on wish"
+    what = "[1] is the picture" if photo is None else "[1] is its photograph, [2] the picture"
+    wish = "; --pages 0,1 fuses the first two" if photo is not None else ""
+    said = f"{name}: radiometric JPEG, its {thermal.unit} are read and not its colours; {what}{wish}"
     thermal.warnings = (*thermal.warnings, said)
 
     def read(page: int) -> Raster:
@@ -100,7 +114,8 @@ def _joined(parts: list[bytes], name: str) -> bytes:
     return b"".join(ordered[k] for k in sorted(ordered))
 
 
-def _flir(name: str, fff: bytes) -> Pages:
+def _flir(name: str, fff: bytes) -> tuple[Raster, Image.Image | None]:
+    """Temperatures, or counts where the file has no constants, and the photograph."""
     try:
         records = _records(fff)
         if _RAW not in records:
@@ -126,7 +141,7 @@ def _flir(name: str, fff: bytes) -> Pages:
     with suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         if _PHOTO in records and records[_PHOTO][32:34] in (b"\xff\xd8", b"\x89P"):
             photo = Image.open(io.BytesIO(records[_PHOTO][32:]), formats=("JPEG", "PNG"))
-    return _pages(name, thermal, photo)
+    return thermal, photo
 
 
 def _records(fff: bytes) -> dict[int, bytes]:
@@ -208,15 +223,14 @@ def _planck(record: bytes) -> Planck | None:
 # DJI
 
 
-def _dji(image: JpegImagePlugin.JpegImageFile, name: str, segments: list[tuple[str, bytes]]) -> Pages | None:
-    info: dict[Any, Any] = image.info
+def _dji(image: JpegImagePlugin.JpegImageFile, name: str, segments: list[tuple[str, bytes]]) -> Raster | None:
     known = any(b"DJI" in body[:65536] or b"drone-dji" in body for tag, body in segments if tag == "APP1")
     data = b"".join(body for tag, body in segments if tag == "APP3")
-    if not known or not data or "exif" not in info and "xmp" not in info:
+    if not known or not data:
         return None
     size = next((s for s in (image.size, *_DJI_SIZES) if 2 * s[0] * s[1] == len(data)), None)
     if size is None:
         return None
     counts = np.frombuffer(data, "<u2").reshape(size[1], size[0]).astype(np.uint16)
     note = f"{name}: DJI does not publish how its counts become temperatures; brighter is warmer"
-    return _pages(name, Raster(counts, name=name, unit="counts", warnings=(note,)), None)
+    return Raster(counts, name=name, unit="counts", warnings=(note,))

@@ -170,13 +170,12 @@ def _metadata(
         notes += (f"{name}: GDAL_METADATA was left out, it holds statistics of the source",)
     if size and dpi is None:
         dpi = dpi_of(25400 / size[0], 25400 / size[1])
-    rest = {"xmp": blocks[700][3]} if 700 in blocks else {}
-    rest |= {"iptc": blocks[33723][3]} if 33723 in blocks else {}
+    xmp, iptc = (blocks[tag][3] if tag in blocks else None for tag in (700, 33723))
     turned = tags.get(274, 1) != 1 and any(tag in blocks for tag in GEO[:6])
     if turned:
         notes += (f"{name}: GeoTIFF tags were left out, its pixels are stored turned",)
     geo = () if turned else tuple(blocks[tag] for tag in GEO if tag in blocks)
-    return Metadata(geo=geo, pixel_um=size, **rest), dpi, notes
+    return Metadata(xmp, iptc, geo=geo, pixel_um=size), dpi, notes
 
 
 def _pixel_um(text: str, tags: Any) -> tuple[float, float] | None:

@@ -80,10 +80,10 @@ def read_data(file: BinaryIO, tags: Any, order: str, name: str) -> np.ndarray:
 
 def _unpredicted(raw: bytes, shape: tuple[int, int, int], dtype: np.dtype, predictor: int, name: str) -> np.ndarray:
     """Values of one strip (h, w, C), with differences along the rows summed up."""
-    height, width, channels = shape
+    height, _, channels = shape
     if predictor == 3:  # floats: bytes of one rank together, most significant first
-        data = np.frombuffer(raw, np.uint8).reshape(height, width * channels * dtype.itemsize)
-        data = np.cumsum(data.reshape(height, -1, channels), axis=1, dtype=np.uint8).reshape(height, dtype.itemsize, -1)
+        steps = np.frombuffer(raw, np.uint8).reshape(height, -1, channels)
+        data = np.cumsum(steps, axis=1, dtype=np.uint8).reshape(height, dtype.itemsize, -1)
         big = np.ascontiguousarray(np.moveaxis(data, 1, 2))  # (h, rank, values) -> (h, values, rank)
         return big.view(dtype.newbyteorder(">")).reshape(shape)
     values = np.frombuffer(raw, dtype).reshape(shape)
