@@ -246,6 +246,9 @@ def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: 
     if raster.window is not None and levels.range != "none":
         return Scaling(*raster.window, raster.unit)
     measured = measured and levels.range != "none"
+    if not measured and raster.pixels.dtype.kind in "iu" and raster.pixels.dtype.name not in FULL:
+        what = f"whole numbers from {low:g} to {high:g} ({raster.pixels.dtype}) have no scale of their own"
+        raise FusionError(f"{raster.name}: {what}; give --black and --white, or save as 16-bit unsigned or float")
     return Scaling(low, high, "smallest and largest value", raster.unit) if measured and high > low else None
 
 
@@ -330,7 +333,8 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         pixels, beyond = _scale(pixels, scaling, raster)
         white = None
         notes += _said(raster.name, scaling, beyond)
-        scaling = None if scaling == Scaling(0.0, 1.0, "linear light") else scaling
+        if scaling.rule.startswith("linear light") and (scaling.black, scaling.white) == (0.0, 1.0):
+            scaling = None
     elif raster.palette:
         scaling = Scaling(0.0, 255.0, f"palette {raster.palette} turned back")
     elif levels.white is not None and pixels.dtype != np.uint8:
@@ -356,7 +360,7 @@ def _least(pixels: np.ndarray) -> float:
 
 
 def _said(name: str, scaling: Scaling, beyond: float) -> list[str]:
-    if scaling.rule == "linear light":
+    if scaling.rule.startswith("linear light") and (scaling.black, scaling.white) == (0.0, 1.0):
         return [f"{name}: linear light, encoded as sRGB"]
     unit = f" {scaling.unit}" if scaling.unit else ""
     first = f"{name}: its range {scaling.black:.6g} to {scaling.white:.6g}{unit} becomes black to white"

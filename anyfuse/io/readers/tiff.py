@@ -162,10 +162,11 @@ def _metadata(
         dpi = dpi_of(float(tags[282]) * unit, float(tags[283]) * unit)
     notes: tuple[str, ...] = ()
     text = tags.get(270, "")
-    text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    size = _pixel_um(text, tags)
-    if "<OME" in text[:4096]:
-        notes += (f"{name}: of its OME-XML the size of a pixel is kept, the rest holds for the source alone",)
+    text = text if isinstance(text, bytes) else str(text).encode("latin-1", "replace")  # Pillow takes it for Latin-1
+    size = _pixel_um(text.decode("utf-8", "replace"), tags)
+    if b"<OME" in text[:4096]:
+        kept = "but for the size of a pixel" if size else "for it holds for the source alone"
+        notes += (f"{name}: its OME-XML was left out, {kept}",)
     if 42112 in tags:
         notes += (f"{name}: GDAL_METADATA was left out, it holds statistics of the source",)
     if size and dpi is None:
