@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..image.stack import FULL, Frame, convert_depth, icc_channels
+from .geo import check_places
 from .levels import Levels, parse_levels, to_frames
 from .raster import Raster
 from .read import read_rasters
@@ -62,7 +63,7 @@ def read_frames(
         levels += [level] * len(found)
     ready = [r for r in rasters if isinstance(r, Raster)]
     frames = iter(to_frames(ready, [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]))
-    return [next(frames) if isinstance(r, Raster) else r for r in rasters]
+    return check_places([next(frames) if isinstance(r, Raster) else r for r in rasters])
 
 
 def _check_new(raster: Raster, seen: dict[tuple[Any, ...], str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from anyfuse.image.metadata import Metadata
 from anyfuse.image.stack import Frame
@@ -52,6 +52,12 @@ def by_pillow(path: Path, channels: int, **options: Any) -> None:
     image = Image.fromarray(data[:, :, 0] if channels == 1 else data)
     if options.pop("everything", False):
         options |= {"exif": exif(), "icc_profile": SRGB, "xmp": XMP}
+        if path.suffix == ".png":
+            options["pnginfo"] = PngImagePlugin.PngInfo()
+            options["pnginfo"].add_itxt("XML:com.adobe.xmp", XMP.decode())
+            options["pnginfo"].add_text("Author", "Somebody")
+        if path.suffix == ".jpg":
+            options["extra"] = b"\xff\xed\0\x26Photoshop 3.0\0008BIM\4\4\0\0\0\0\0\x06\x1c\x02x\0\1a" + bytes(4)
     image.save(path, **options)
 
 
@@ -173,7 +179,12 @@ def _maker(function: Callable[..., None], *values: Any, **options: Any) -> Calla
 
 TIFFS = [(d, c) for d in ("uint8", "uint16", "float32") for c in (1, 3, 4)]
 CASES = (
-    Case("PNG", (_maker(by_pillow, 1), _maker(by_pillow, 4, everything=True), _maker(by_oiio, "uint16", 3)), ".png"),
+    Case(
+        "PNG",
+        (_maker(by_pillow, 1), _maker(by_pillow, 4, everything=True), _maker(by_oiio, "uint16", 3)),
+        ".png",
+        pages="frames",
+    ),
     Case("JPEG, MPO", (_maker(by_pillow, 1), _maker(by_pillow, 3, everything=True)), ".jpg", pages="frames of MPO"),
     Case(
         "TIFF, BigTIFF, OME-TIFF, GeoTIFF",

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from formats import by_oiio
 from PIL import Image, ImageCms, PngImagePlugin
 
 from anyfuse import Fuser
 from anyfuse.image.stack import make_frame
+from anyfuse.io.frames import read_frames
 from anyfuse.io.profiles import matrix_of, to_one_profile, trilinear
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
@@ -111,6 +113,33 @@ def test_xmp_goes_from_every_format_to_every_format(fuser: Fuser, source: str, o
     assert any("XMP dropped" in n for n in notes)
 
 
+@pytest.mark.parametrize("bare", [False, True])
+def test_boxes_of_jpeg_xl_and_jpeg_2000(bare: bool, fuser: Fuser, tmp_path: Path) -> None:
+    block, name = xmp("d:Yaw='-8.50'", "xmlns:d='http://drone/1.0/'"), Image.Exif()
+    name[271] = "Camera"
+    exif = name.tobytes()[6:]
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(body)) + kind + body
+
+    by_oiio(tmp_path / "a.jxl", "uint8", 3)
+    more = box(b"Exif", exif if bare else bytes(4) + exif) + box(b"xml ", block)
+    (tmp_path / "a.jxl").write_bytes((tmp_path / "a.jxl").read_bytes() + more)
+    Image.fromarray(scene(0)).save(tmp_path / "a.jp2")
+    whole = (tmp_path / "a.jp2").read_bytes()
+    at = whole.index(b"jp2c") - 4
+    uuid = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+    more = box(b"uuid", b"JpgTiffExif->JP2" + exif) + box(b"uuid", uuid + block)
+    (tmp_path / "a.jp2").write_bytes(whole[:at] + more + whole[at:])
+    for source in ("a.jxl", "a.jp2"):
+        frame = read_image(tmp_path / source)
+        assert frame.exif is not None
+        assert b"Camera" in frame.exif
+        written = read_image(fused(fuser, tmp_path, source, "o.png")[0])
+        assert b"Yaw" in (written.metadata.xmp or b"")
+        assert b"Camera" in (written.exif or b"")
+
+
 # IPTC, text
 
 
@@ -174,6 +203,24 @@ def test_the_place_on_earth_stays_in_tiff(fuser: Fuser, order: Any, tmp_path: Pa
     assert any("GeoTIFF" in n for n in fused(fuser, tmp_path, "a.tif", "o.png")[1])
     tifffile.imwrite(tmp_path / "b.tif", scene(0), **{**options, "extratags": [*tags, (274, "H", 1, 3, True)]})
     assert any("GeoTIFF" in w for w in read_image(tmp_path / "b.tif").warnings)
+
+
+def test_images_of_other_places_are_named(tmp_path: Path) -> None:
+    def saved(name: str, left: float, scale: float, key: int, step: int = 1) -> Path:
+        keys = (1, 1, 0, 1, 3072, 0, 1, key)
+        tags = [(33550, "d", 3, (scale, scale, 0.0), True), (33922, "d", 6, (0, 0, 0, left, 4.6e6, 0), True)]
+        tags.append((34735, "H", 8, keys, True))  # type: ignore[arg-type]
+        data = scene(0)[::step, ::step]
+        tifffile.imwrite(tmp_path / name, data, photometric="rgb", metadata=None, extratags=tags)
+        return tmp_path / name
+
+    first = saved("a.tif", 5e5, 10.0, 32633)
+    coarse = saved("b.tif", 5e5, 20.0, 32633, 2)  # another resolution of the same grid
+    assert [f.warnings for f in read_frames([first, coarse])] == [(), ()]
+    east, other = saved("c.tif", 5e5 + 300, 10.0, 32633), saved("d.tif", 5e5, 10.0, 32634)
+    _, moved, zone = read_frames([first, east, other])
+    assert "differ by 300" in moved.warnings[0]
+    assert "coordinate system" in zone.warnings[0]
 
 
 @pytest.mark.parametrize("kind", ["imagej", "ome"])

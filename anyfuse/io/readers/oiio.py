@@ -12,7 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...errors import FusionError
+from ...image.metadata import Metadata
 from ..atomic import one_line
+from ..boxes import metadata_boxes
+from ..exif import exif_orientation
 from ..pillow import check_size, dpi_of
 from ..raster import Pages, Raster
 
@@ -102,14 +105,16 @@ def _plain(name: str, kind: str) -> Raster:
         x, y = spec.getattribute("XResolution"), spec.getattribute("YResolution")
         unit = spec.getattribute("ResolutionUnit")
         bits = spec.getattribute("oiio:BitsPerSample")
-        xmp = spec.getattribute("XMP")
     dpi = dpi_of(float(x), float(y)) if x and y and unit in ("in", "inch") else None
     profile = None if icc is None else np.asarray(icc, np.uint8).tobytes()
     if bits and int(bits) not in (8, 16, 32) and pixels.dtype == np.uint16:
         notes = (*notes, f"{name}: {int(bits)} bits are spread over 16")
-    if xmp is not None or kind == "jpegxl":
-        notes = (*notes, f"{name}: EXIF and XMP of {kind} files are not read") if kind != "jpegxl" else notes
-    return Raster(pixels, alpha, name, icc=profile, dpi=dpi, warnings=notes)
+    with open(name, "rb") as file:
+        exif, xmp, packed = metadata_boxes(file)
+    if packed:
+        notes = (*notes, f"{name}: its compressed EXIF or XMP was left out")
+    turn = exif_orientation(exif) if kind == "jpeg2000" else 1  # libjxl turns pictures upright itself
+    return Raster(pixels, alpha, name, turn, exif, profile, dpi, notes, Metadata(xmp=xmp))
 
 
 def open_exr(file: BinaryIO, name: str) -> Pages:

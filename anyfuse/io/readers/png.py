@@ -8,11 +8,13 @@ import struct
 import zlib
 from typing import Any, BinaryIO
 
+from PIL import PngImagePlugin
+
 from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..encode import CHUNK
 from ..exif import exif_orientation
-from ..pillow import check_size, dpi_of
+from ..pillow import check_size, clear_errors, dpi_of, raster_from_pil
 from ..raster import Pages, Raster
 from .oiio import read_oiio
 
@@ -23,24 +25,33 @@ _OF_THE_FILE = ("software", "date:", "raw profile type", "xml:com.adobe.xmp", "c
 def open_png(file: BinaryIO, name: str) -> Pages:
     """The default image of a PNG. Frames of an animated one are counted, and not read."""
     chunks = _chunks(file, name)
-    notes: tuple[str, ...] = ()
-    if chunks["frames"] > 1:
-        notes = (f"{name}: only the first of {chunks['frames']} frames is used; save the others as files to fuse them",)
 
-    def read(_: int) -> Raster:
-        pixels, alpha, more = read_oiio(name, "png")
+    def read(page: int) -> Raster:
+        if page:
+            return _frame(name, page, chunks["bits"])
+        pixels, alpha, notes = read_oiio(name, "png")
         found = Metadata(xmp=chunks["xmp"], text=tuple(chunks["text"]))
         exif = chunks["exif"]
-        rest: dict[str, Any] = {"icc": chunks["icc"], "dpi": chunks["dpi"], "warnings": notes + more}
+        rest: dict[str, Any] = {"icc": chunks["icc"], "dpi": chunks["dpi"], "warnings": notes}
         return Raster(pixels, alpha, name, exif_orientation(exif), exif, metadata=found, **rest)
 
-    return Pages(read)
+    return Pages(read, chunks["frames"], "frames", together=False)
+
+
+def _frame(name: str, page: int, bits: int) -> Raster:
+    """A further frame of an animated PNG, by Pillow."""
+    if bits > 8:
+        raise FusionError(f"{name}: is animated with 16 bits; save its frames as files to fuse them")
+    with clear_errors(name), open(name, "rb") as file:
+        image = PngImagePlugin.PngImageFile(file)
+        image.seek(page)
+        return raster_from_pil(image, name=name)
 
 
 def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
     """What the chunks say. libpng says little about a truncated file, and prints it, so all of them are checked."""
     size = os.fstat(file.fileno()).st_size
-    found: dict[str, Any] = {"exif": None, "icc": None, "dpi": None, "xmp": None, "text": [], "frames": 1}
+    found: dict[str, Any] = {"exif": None, "icc": None, "dpi": None, "xmp": None, "text": [], "frames": 1, "bits": 8}
     position, tag = 8, b""
     while tag != b"IEND":
         file.seek(position)
@@ -54,6 +65,7 @@ def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
         file.seek(position - 4 - length)
         if tag == b"IHDR":
             check_size(name, *struct.unpack(">II", file.read(8)))
+            found["bits"] = file.read(1)[0]
         elif tag == b"eXIf":
             found["exif"] = file.read(length)
         elif tag == b"iCCP":
@@ -63,7 +75,7 @@ def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
             x, y, unit = struct.unpack(">IIB", file.read(9))
             found["dpi"] = dpi_of(x * 0.0254, y * 0.0254) if unit == 1 else None
         elif tag == b"acTL" and length == 8:
-            found["frames"] = struct.unpack(">I", file.read(4))[0]
+            found["frames"] = max(1, min(struct.unpack(">I", file.read(4))[0], size // 26))  # bytes of a frame's header
         elif tag in (b"tEXt", b"zTXt", b"iTXt") and length <= _TEXT_BYTES:
             with contextlib.suppress(zlib.error, UnicodeDecodeError, IndexError):
                 _take_text(found, *_text(tag, file.read(length)))
