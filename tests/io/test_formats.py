@@ -72,6 +72,42 @@ def test_truncated_files_are_one_line(case: formats.Case, share: float, tmp_path
         assert str(path) in outcome
 
 
+@pytest.mark.parametrize("case", CASES, ids=[c.title for c in CASES])
+def test_damage_is_a_picture_or_one_line(case: formats.Case, tmp_path: Path) -> None:
+    rng = np.random.default_rng(len(case.title))
+    for k, make in enumerate(case.makes):
+        path = tmp_path / f"{k}{case.suffix}"
+        make(path)
+        whole = path.read_bytes()
+        for _ in range(25):
+            bad = bytearray(whole)
+            for at in rng.integers(0, min(len(bad), int(rng.choice([64, 400, 1 << 30]))), 3):
+                bad[at] = int(rng.integers(256))
+            path.write_bytes(bad)
+            outcome = str(path)
+            try:
+                read_frames([path])
+            except FusionError as error:
+                outcome = str(error)
+            assert "\n" not in outcome
+            assert str(path) in outcome
+
+
+def test_a_strip_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    import zstandard
+
+    tifffile.imwrite(tmp_path / "a.tif", colours("uint8"), photometric="rgb", metadata=None, rowsperstrip=48)
+    bomb = zstandard.compress(bytes(1 << 22))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        tags = file.pages[0].tags  # type: ignore[union-attr]
+        start = tags[273].value[0]
+        tags[259].overwrite(50000)
+        tags[279].overwrite(len(bomb))
+        file.filehandle.seek(start)
+        file.filehandle.write(bomb)
+    complaint(lambda: read_image(tmp_path / "a.tif"), "a.tif", "4194304")
+
+
 @pytest.mark.parametrize("suffix", [".null", ".exr", ".tif", ".dcm", ""])
 def test_the_suffix_decides_nothing(suffix: str, tmp_path: Path) -> None:
     by_oiio(tmp_path / "a.png", "uint16", 3)

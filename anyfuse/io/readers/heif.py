@@ -36,7 +36,10 @@ def _opened(heif: Any, file: BinaryIO, name: str) -> Any:
 
 def _read(image: Any, name: str) -> Raster:
     check_size(name, *image.size)
-    data = np.asarray(image)
+    try:
+        data = np.asarray(image)
+    except (ValueError, RuntimeError, EOFError, OSError, SyntaxError) as error:
+        raise FusionError(f"{name}: is damaged ({one_line(error)}); save or download it again") from None
     data = data[:, :, None] if data.ndim == 2 else data
     mode, info = str(image.mode), image.info
     notes: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,6 +18,7 @@ from .extra import needed
 def open_nifti(file: BinaryIO, name: str) -> Pages:
     """Slices along the third axis; of a file without a choice the middle one is read. The front is up."""
     nibabel = needed("nibabel", "medical", name, "a NIfTI volume")
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL + 1)  # it prints what it has put right in a header
     try:
         image = nibabel.load(name) if name.endswith((".nii", ".nii.gz")) else _by_content(nibabel, name)
         shape = image.shape

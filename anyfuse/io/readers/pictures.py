@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, WebPImagePlugin
@@ -67,13 +68,22 @@ def open_avif(file: BinaryIO, name: str) -> Pages:
     at = head.find(b"av1C")
     deep = at >= 0 and len(head) > at + 6 and head[at + 6] & 0x40
     notes = (f"{name}: its 10 or 12 bits are read as 8; save it as PNG or TIFF to keep them",) if deep else ()
-    image = AvifImagePlugin.AvifImageFile(file)
-    count = int(getattr(image, "n_frames", 1))
+    with _without_runtime_errors():
+        count = int(getattr(AvifImagePlugin.AvifImageFile(file), "n_frames", 1))
 
     def read(page: int) -> Raster:
-        with clear_errors(name), open(name, "rb") as again:
+        with clear_errors(name), _without_runtime_errors(), open(name, "rb") as again:
             picture = AvifImagePlugin.AvifImageFile(again)
             picture.seek(page)
             return raster_from_pil(picture, name=name, notes=notes)
 
     return Pages(read, count, "frames", together=False)
+
+
+@contextlib.contextmanager
+def _without_runtime_errors() -> Iterator[None]:
+    """What libavif says of damaged files, as the other decoders say it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(error) from None

@@ -34,6 +34,8 @@ def _unpacker(compression: int) -> Callable[[bytes, int], bytes]:
         try:
             if compression in LZMA:
                 return lzma.LZMADecompressor().decompress(data, size)
+            if zstandard.frame_content_size(data) > size:  # it would be unpacked whole, whatever the limit
+                raise ValueError(f"a strip claims {zstandard.frame_content_size(data)} of {size} bytes")
             return bytes(zstandard.ZstdDecompressor().decompress(data, max_output_size=size))
         except (lzma.LZMAError, zstandard.ZstdError) as error:
             raise ValueError(error) from None
