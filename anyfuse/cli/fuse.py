@@ -28,7 +28,12 @@ Inputs = Annotated[
     ),
 ]
 Output = Annotated[
-    str, typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders.")
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Image file to write (.png .tif .jpg .webp; also .exr .hdr .dcm .nii.gz), or a folder for folders.",
+    ),
 ]
 Model = Annotated[
     str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.", autocompletion=complete_model)

@@ -27,6 +27,7 @@ from .raster import Raster
 _BLOCK = 1 << 22  # values looked at together
 _COUNTS_PIXELS = 4096  # smaller images have too few values to tell what they are
 _COUNTS_SPAN = 8192  # an eighth of 16 bits
+_DEAD = 0.005  # share of pixels at 0 or 65535 that are taken for dead ones
 _OVERSHOOT = 1e-5  # as in image/stack.py: rounding may lead this far beyond 0 and 1
 _TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
 
@@ -207,7 +208,7 @@ def _blocks(pixels: np.ndarray, valid: np.ndarray | None) -> Iterator[tuple[floa
     step = max(1, _BLOCK // max(1, pixels[:1].size))
     for top in range(0, len(pixels), step):
         block = pixels[top : top + step]
-        block = block if valid is None else block[valid[top : top + step]]
+        block = block if valid is None else block[valid[top : top + step].reshape(block.shape[: valid.ndim])]
         if block.size:
             with np.errstate(invalid="ignore"):
                 low, high = float(np.min(block)), float(np.max(block))
@@ -222,6 +223,19 @@ def _is_counts(raster: Raster, low: float, high: float) -> bool:
     """
     size = raster.pixels.shape[0] * raster.pixels.shape[1]
     return size >= _COUNTS_PIXELS and 0 < high - low <= min(_COUNTS_SPAN, low)
+
+
+def _without_dead(raster: Raster, limits: tuple[float, float]) -> tuple[float, float] | None:
+    """Limits of counts among which few pixels are dead, at 0 or 65535; None where these are no such counts."""
+    pixels = raster.pixels
+    is_16_bit = pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
+    if not is_16_bit or _channels(pixels) != 1 or (limits[0] > 0 and limits[1] < 65535):
+        return None
+    alive = (pixels > 0) & (pixels < 65535)
+    if alive.mean() < 1 - _DEAD:
+        return None
+    low, high = _limits(pixels, alive)
+    return (low, high) if _is_counts(raster, low, high) else None
 
 
 # Which value is black and which is white
@@ -241,11 +255,11 @@ def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: 
     measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
     if levels.black is not None or levels.white is not None:
         return _given(raster, levels, limits, measured)
-    if raster.linear:
-        return _linear(raster, high)
-    if raster.window is not None and levels.range != "none":
-        return Scaling(*raster.window, raster.unit)
+    if raster.linear or (raster.window is not None and levels.range != "none"):
+        return _linear(raster, high) if raster.window is None else Scaling(*raster.window, raster.unit)
     measured = measured and levels.range != "none"
+    if counts and not measured and (alive := _without_dead(raster, limits)) is not None:
+        return Scaling(*alive, "smallest and largest value but for dead pixels", raster.unit)
     if not measured and raster.pixels.dtype.kind in "iu" and raster.pixels.dtype.name not in FULL:
         what = f"whole numbers from {low:g} to {high:g} ({raster.pixels.dtype}) have no scale of their own"
         raise FusionError(f"{raster.name}: {what}; give --black and --white, or save as 16-bit unsigned or float")
@@ -292,7 +306,12 @@ def _linear(raster: Raster, high: float) -> Scaling:
 def _shared(rasters: Sequence[Raster], wanted: Sequence[Scaling | None]) -> list[Scaling | None]:
     """Measured values that overlap, of one unit, share black and white: their differences mean something."""
     out = list(wanted)
-    rules = ("smallest and largest value", "linear light, 99.9 % of the values", "linear light")
+    rules = (
+        "smallest and largest value",
+        "smallest and largest value but for dead pixels",
+        "linear light, 99.9 % of the values",
+        "linear light",
+    )
     ours = [k for k, s in enumerate(wanted) if s is not None and s.rule in rules]
     groups: list[list[int]] = []
     for k in ours:

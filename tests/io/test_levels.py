@@ -147,6 +147,16 @@ def test_ordinary_16_bit_pictures_are_not_stretched(tmp_path: Path, values: np.n
     assert frame.warnings == ()
 
 
+def test_dead_pixels_do_not_hide_counts(tmp_path: Path) -> None:
+    counts = np.rint(7300 + hills() * 765).astype(np.uint16)
+    low, high = int(counts.min()), int(counts.max())
+    counts[3, 4], counts[50, 60] = 0, 65535
+    (frame,) = read_frames([saved(tmp_path / "a.tif", counts)])
+    assert frame.scaling is not None
+    assert (frame.scaling.black, frame.scaling.white) == (low, high)
+    assert "dead pixels" in frame.warnings[0]
+
+
 def test_images_whose_values_overlap_share_one_scale(tmp_path: Path) -> None:
     a = saved(tmp_path / "a.tif", np.rint(7300 + hills() * 500).astype(np.uint16))
     b = saved(tmp_path / "b.tif", np.rint(7600 + hills(seed=1) * 600).astype(np.uint16))
