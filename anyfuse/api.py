@@ -58,7 +58,8 @@ class Fuser:
         images = as_list(images)
         result = self.run(images, **options)
         stack, frame = result.stack, result.stack.frames[result.stack.reference]
-        return to_kind(result.pixels, images[stack.reference], alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
+        like = images[stack.reference] if stack.reference < len(images) else None  # pages of one file
+        return to_kind(result.pixels, like, alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
 
     def run(
         self,
@@ -66,13 +67,16 @@ class Fuser:
         *,
         reference: int = 0,
         resize: bool = False,
-        white: float | None = None,
+        white: float | str | Sequence[float | None] | None = None,
         with_weights: bool = False,
         keep_order: bool = False,
         explain: bool = False,
         say: str | Control | None = None,
         masks: Sequence[Any] | None = None,
         align: str | Align = "none",
+        black: float | str | Sequence[float | None] | None = None,
+        range: str | tuple[float, float] | None = None,
+        pages: str | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -85,6 +89,9 @@ class Fuser:
                 restores takes degradations from the instruction; without one it takes those that
                 degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
                 estimate off.
+            black: as in `fuse`.
+            range: as in `fuse`.
+            pages: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
@@ -94,7 +101,20 @@ class Fuser:
         """
         if explain:
             self.check_explains()
-        options = Options(reference, resize, white, with_weights, keep_order, explain, say, masks, as_align(align))
+        options = Options(
+            reference,
+            resize,
+            white,
+            with_weights,
+            keep_order,
+            explain,
+            say,
+            masks,
+            as_align(align),
+            black,
+            range,
+            pages,
+        )
         return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
 
     def check_masks(self, say: str | Control | None) -> list[str]:
@@ -127,7 +147,7 @@ def fuse(
     out: str | Path | None = None,
     reference: int = 0,
     resize: bool = False,
-    white: float | None = None,
+    white: float | str | Sequence[float | None] | None = None,
     device: str = "auto",
     dtype: str = "auto",
     max_memory: int | str | None = None,
@@ -136,6 +156,9 @@ def fuse(
     say: str | Control | None = None,
     masks: Sequence[Any] | None = None,
     align: str | Align = "none",
+    black: float | str | Sequence[float | None] | None = None,
+    range: str | tuple[float, float] | None = None,
+    pages: str | None = None,
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -146,7 +169,7 @@ def fuse(
         out: file to write. None: the result is returned.
         reference: index of the image that gives size, metadata and alpha, from 0.
         resize: resizes all images to the size of images[reference].
-        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data.
+        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data; or one for each image.
         device: as in `Fuser`.
         dtype: as in `Fuser`.
         max_memory: as in `Fuser`.
@@ -160,6 +183,11 @@ def fuse(
         align: lays the images over images[reference] first: 'auto' for any camera motion, 'shift', 'similarity',
             'affine' or 'homography' for the richest transform, 'none' for aligned images. The result is cut to what
             all show; `align.stage.Align` can keep the size, and take the transforms of an earlier report.
+        black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
+        range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of thermal
+            cameras, at full scale. None: files with such values are scaled, and the report says how.
+        pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
+            and a single file stands for all of its pages.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -172,7 +200,7 @@ def fuse(
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
-    options.update(say=say, masks=masks, align=align)
+    options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

@@ -25,6 +25,7 @@ from .image import planes
 from .image.stack import Frame, Stack, Window, order_of_roles, place, resize_to_reference
 from .io.frames import read_frames
 from .io.masks import with_masks
+from .io.profiles import to_one_profile
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -48,13 +49,16 @@ class Options:
 
     reference: int = 0  # which image gives size, metadata and alpha, from 0
     resize: bool = False  # bring all to its size
-    white: float | None = None  # white level of 16-bit and float images
+    white: Any = None  # white level of 16-bit and float images: one, or one for each
     with_weights: bool = False  # also maps of each image's share
     keep_order: bool = False  # do not sort by role
     explain: bool = False  # also what the model explains
     say: str | Control | None = None
     masks: Sequence[Any] | None = None  # which pixels of each image count
     align: Align = NO_ALIGNMENT  # what lays the images over the reference
+    black: Any = None  # black level of 16-bit and float images
+    range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -63,7 +67,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames = with_masks(read_frames(images, options.white), options.masks)
+    frames = read_frames(images, options.white, options.black, options.range, options.pages)
+    frames = with_masks(to_one_profile(frames, options.reference), options.masks)
     single = len(frames) == 1 and bool(control.segment)
     stack, moves = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)
@@ -141,7 +146,8 @@ def make_stack(frames: list[Frame], options: Options, model: FusionModel, single
     """The stack of two frames or more, placed, resized to the reference and aligned as the options say."""
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
-        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
+        pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
+        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}{pages}")
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")

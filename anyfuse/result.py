@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .errors import FusionError
 from .image.stack import Stack
 from .io.atomic import target_of, write_whole
 from .io.write import writable, write_image
+from .io.xmp import Record, packet
+from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 
@@ -81,6 +83,11 @@ class FusionResult:
         """Of the inputs."""
         return [frame.name for frame in self.stack.frames]
 
+    @property
+    def files(self) -> list[str]:
+        """Where the inputs come from; none of them is ever overwritten."""
+        return [frame.file or frame.name for frame in self.stack.frames]
+
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
         """Writes the image with the reference's metadata and alpha.
 
@@ -96,7 +103,11 @@ class FusionResult:
             FusionError: `path` cannot be written.
         """
         stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        return write_image(
+        record = Record(f"anyfuse {__version__}", self.summary.model, self._sources, Path(frame.name).name)
+        height, width = self.pixels.shape[:2]
+        xmp, lost = packet(frame.metadata.xmp, record, width, height)
+        notes = [f"{path}: of the XMP of {frame.name} this was left out: {', '.join(lost)}"] if lost else []
+        return notes + write_image(
             path,
             self.pixels,
             alpha=stack.alpha,
@@ -106,8 +117,15 @@ class FusionResult:
             white=stack.white,
             quality=quality,
             overwrite=overwrite,
-            inputs=self.names,
+            inputs=self.files,
+            metadata=replace(frame.metadata, xmp=xmp),
         )
+
+    @property
+    def _sources(self) -> list[str]:
+        """Names of the inputs without their folders; one image that was given twice counts once."""
+        names = [Path(name).name for name in self.names]
+        return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
 
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes one grey PNG per input, named after it: white where that input makes up the whole result.
@@ -128,7 +146,7 @@ class FusionResult:
             )
         paths = weight_paths(folder, self.names)
         for path, weights in zip(paths, self.weights, strict=True):
-            write_image(path, weights, overwrite=overwrite, inputs=self.names)
+            write_image(path, weights, overwrite=overwrite, inputs=self.files)
         return paths
 
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -148,7 +166,7 @@ class FusionResult:
             raise FusionError(NO_CLASS)
         paths = mask_paths(path, list(self.masks))
         for target, mask in zip(paths, self.masks.values(), strict=True):
-            write_image(target, mask, overwrite=overwrite, inputs=self.names)
+            write_image(target, mask, overwrite=overwrite, inputs=self.files)
         return paths
 
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -179,11 +197,11 @@ class FusionResult:
             low, high = float(value.min()), float(value.max())
             path = Path(folder) / f"{name.replace(' ', '-')}.png"
             levels = (value - low) / max(high - low, 1e-12) * 255
-            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.names)
+            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.files)
             content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
             paths.append(path)
         target = Path(folder) / "explain.json"
-        write_json(target, content, self.names, overwrite=overwrite)
+        write_json(target, content, self.files, overwrite=overwrite)
         return [target, *paths]
 
 

@@ -128,11 +128,11 @@ def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray) -> 
     note = f"cut to {width}x{height} at ({columns.start}, {rows.start}), which all images show"
     out = []
     for frame, before in zip(moved, frames, strict=True):
-        alpha = None if before.alpha is None or frame.alpha is None else frame.alpha[rows, columns]
+        alpha = None if before.opacity is None or frame.opacity is None else frame.opacity[rows, columns]
         notes = (*frame.warnings, note) if before is frames[0] else frame.warnings
         pixels = np.ascontiguousarray(frame.pixels[rows, columns])
         exif = frame.exif and upright_exif(frame.exif, width, height)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, exif=exif, warnings=notes))
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif, warnings=notes))
     return out
 
 
@@ -233,10 +233,10 @@ def moved_frame(frame: Frame, matrix: Tensor) -> tuple[Frame, np.ndarray]:
         values.add_(HALF).floor_()
     pixels = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, 2)).astype(frame.pixels.dtype)
     cover = inside
-    if frame.alpha is not None:
+    if frame.opacity is not None:
         cover = inside * warp(frame.cover(), matrix, frame.height, frame.width)[0][0]
     alpha = (cover * FULL[frame.pixels.dtype.name]).round().numpy().astype(frame.pixels.dtype)
-    return replace(frame, pixels=pixels, alpha=alpha), inside.numpy()
+    return replace(frame, pixels=pixels, alpha=alpha, valid=None), inside.numpy()
 
 
 def read_transforms(path: str | Path, count: int) -> list[Tensor]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Overwrite, Quiet, White, complete_model
+from .options import Blacks, Device, Overwrite, PageChoice, Quiet, ValueRange, Whites, complete_model
 
 
 class Resize(str, Enum):
@@ -23,12 +23,17 @@ class Resize(str, Enum):
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help="Two or more images of one scene, or two or more folders paired by file stem. A single image is enough "
-        "with --say 'highlight ...'."
+        help="Two or more images of one scene, or two or more folders paired by file stem. FILE[3:40] names pages of a "
+        "file. A single file of several pages is enough, and a single image with --say 'highlight ...'."
     ),
 ]
 Output = Annotated[
-    str, typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders.")
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Image file to write (.png .tif .jpg .webp; also .exr .hdr .dcm .nii.gz), or a folder for folders.",
+    ),
 ]
 Model = Annotated[
     str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.", autocompletion=complete_model)
@@ -114,7 +119,10 @@ def fuse(
     mask_out: MaskOut = None,
     reference: Reference = 1,
     resize: ResizeTo = Resize.none,
-    white: White = None,
+    white: Whites = None,
+    black: Blacks = None,
+    range: ValueRange = None,
+    pages: PageChoice = None,
     quality: Quality = 95,
     suffix: Format = None,
     jobs: Jobs = 1,
@@ -126,6 +134,8 @@ def fuse(
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
     from ..align.stage import Align as Alignment
+    from ..io.pages import split_name
+    from ..io.readers.dicom import is_series
     from ..jobs.folders import Choices, fuse_files, fuse_folders
 
     if say and len(say) > 1:
@@ -138,6 +148,9 @@ def fuse(
         reference=reference - 1,
         resize=resize is Resize.reference,
         white=white,
+        black=black,
+        range=range,
+        pages=pages,
         quality=quality,
         overwrite=overwrite,
         quiet=quiet,
@@ -148,11 +161,13 @@ def fuse(
         masks=tuple(mask or ()),
         align=Alignment(align, use_transforms, keep_frame),
     )
-    for path in inputs:
+    files = [split_name(path)[0] for path in inputs]
+    for path in files:
         if not os.path.exists(path):
             raise FusionError(f"{path}: no such file or folder; check the path")
-    folders = [Path(p).is_dir() for p in inputs]
-    if not 1 <= reference <= len(inputs):
+    folders = [Path(p).is_dir() and not is_series(p) for p in files]
+    many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
+    if reference < 1 or (reference > len(inputs) and not many):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if any(folders) and not all(folders):
         folder, file = inputs[folders.index(True)], inputs[folders.index(False)]

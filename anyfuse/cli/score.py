@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Grey, Metrics
+from .options import Blacks, Grey, Metrics, ValueRange, Whites
 
 Images = Annotated[
     list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
@@ -28,10 +28,14 @@ def score(
     truth: Truth = None,
     out: Out = None,
     as_json: AsJson = False,
+    white: Whites = None,
+    black: Blacks = None,
+    range: ValueRange = None,
 ) -> None:
     """Score fused images against their sources."""
     from ..benchmark.score import run_score
 
     rest = [*sources, *images[1:]]
-    failed = run_score(images[0], rest, metrics=metrics, grey=grey, truth=truth, as_json=as_json, out=out)
+    scaling = {"white": white, "black": black, "range": range}
+    failed = run_score(images[0], rest, metrics=metrics, grey=grey, truth=truth, as_json=as_json, out=out, **scaling)
     raise typer.Exit(1 if failed else 0)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from .colour import KB, KG, KR
+from .metadata import NOTHING, Metadata, Scaling
 
 Window = tuple[slice, slice]
 
@@ -41,6 +42,9 @@ class Frame:
     exif: EXIF block (a TIFF structure, no "Exif" prefix), orientation 1, sizes as `pixels`, no thumbnail.
     icc: ICC profile.  dpi: horizontal and vertical resolution.  warnings: what the reader had to decide.
     offset: where the image lies on a canvas that it is a piece of, (x, y) in pixels, as hugin's TIFFs say; or None.
+    metadata: XMP and all else that the file says.  scaling: how its values became 0 to 1; None: by depth or white.
+    valid: (H, W) bool, False where the file has no value (NaN, nodata); None: everywhere it has one.
+    file: where it was read from; None for an image in memory.
     """
 
     pixels: np.ndarray
@@ -51,6 +55,10 @@ class Frame:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
+    metadata: Metadata = NOTHING
+    scaling: Scaling | None = None
+    valid: np.ndarray | None = None
+    file: str | None = None
     offset: tuple[int, int] | None = None
 
     @property
@@ -70,9 +78,10 @@ class Frame:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """name, width, height, depth and colour, for reports."""
+        """name, width, height, depth and colour, for reports; and `scaling` where the file's values were scaled."""
         size = {"width": self.width, "height": self.height, "depth": str(self.pixels.dtype)}
-        return {"name": self.name, **size, "colour": not self.is_grey}
+        scaled = {} if self.scaling is None else {"values": self.scaling.as_dict()}
+        return {"name": self.name, **size, "colour": not self.is_grey, **scaled}
 
     @cached_property
     def is_grey(self) -> bool:
@@ -112,25 +121,34 @@ class Frame:
         return total / (max(weight, 1e-12) * self.white)
 
     def _rows(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Blocks of rows of `pixels`, with those of `alpha`; None where it is full, or hides all of the image."""
-        alpha, top = self.alpha, 0
+        """Blocks of rows of `pixels`, with those of `opacity`; None where it is full, or hides all of the image."""
+        alpha, top = self.opacity, 0
         alpha = None if alpha is None or self.is_opaque or not alpha.any() else alpha
         for block in _blocks(self.pixels):
             yield block, None if alpha is None else alpha[top : top + len(block)]
             top += len(block)
 
     @cached_property
+    def opacity(self) -> np.ndarray | None:
+        """Alpha, 0 where the file has no value; None: opaque."""
+        if self.valid is None:
+            return self.alpha
+        full = FULL[self.pixels.dtype.name]
+        alpha = np.full(self.valid.shape, full, self.pixels.dtype) if self.alpha is None else self.alpha
+        return np.where(self.valid, alpha, 0).astype(alpha.dtype)
+
+    @cached_property
     def is_opaque(self) -> bool:
-        """Whether alpha is full everywhere, or none."""
-        return self.alpha is None or bool((self.alpha >= FULL[self.alpha.dtype.name]).all())
+        """Whether opacity is full everywhere."""
+        return self.opacity is None or bool((self.opacity >= FULL[self.opacity.dtype.name]).all())
 
     def cover(self, window: Window | None = None) -> Tensor:
-        """Alpha of the window as float32 (1, h, w) in [0, 1]."""
-        if self.alpha is None:
+        """Opacity of the window as float32 (1, h, w) in [0, 1]."""
+        if self.opacity is None:
             rows, columns = (slice(None), slice(None)) if window is None else window
             height, width = len(range(self.height)[rows]), len(range(self.width)[columns])
             return torch.ones(1, height, width)
-        block = self.alpha if window is None else self.alpha[window[0], window[1]]
+        block = self.opacity if window is None else self.opacity[window[0], window[1]]
         return torch.from_numpy(block.astype(np.float32)[None] / np.float32(FULL[block.dtype.name])).clamp_(0.0, 1.0)
 
     def read(self, window: Window | None = None) -> Tensor:
@@ -222,14 +240,16 @@ class Stack:
 
     @property
     def alpha(self) -> np.ndarray | None:
-        """(H, W) in the output depth where the reference has alpha: at each pixel the largest of all frames, so that
-        the result is transparent where all are; else None.
+        """(H, W) in the output depth: at each pixel the largest opacity of all frames, so that the result is transparent
+        where all are. None where the reference has no alpha and some frame shows every place.
         """
-        if self.frames[self.reference].alpha is None:
+        reference = self.frames[self.reference]
+        if reference.opacity is None:
             return None
-        alphas = [None if f.alpha is None else convert_depth(f.alpha, self.depth) for f in self.frames]
         full = np.full((self.height, self.width), FULL[self.depth.name], self.depth)
-        return reduce(np.maximum, [full if alpha is None else alpha for alpha in alphas])
+        alphas = [full if f.opacity is None else convert_depth(f.opacity, self.depth) for f in self.frames]
+        union = reduce(np.maximum, alphas)
+        return None if reference.alpha is None and bool((union >= full).all()) else union
 
     @property
     def icc(self) -> bytes | None:
@@ -377,7 +397,7 @@ def make_frame(
     """A checked `Frame` from (H, W) or (H, W, 1 | 3) pixels of any boolean, unsigned 8/16-bit or float dtype.
 
     white: the value that counts as 1.0 in 16-bit and float data (in 8-bit data it is 255); None: full scale.
-    metadata: exif, icc, dpi, warnings, offset.
+    metadata: exif, icc, dpi, warnings, metadata, scaling, valid, file, offset.
     Raises FusionError for other dtypes and shapes, no pixels, NaN or infinity, values outside [0, white].
     """
     pixels = _native(pixels, name)
@@ -420,9 +440,11 @@ def place(frames: Sequence[Frame]) -> list[Frame]:
         pixels = np.zeros((height, width, frame.channels), frame.pixels.dtype)
         alpha = np.zeros((height, width), frame.pixels.dtype)
         pixels[where] = frame.pixels
-        alpha[where] = FULL[frame.pixels.dtype.name] if frame.alpha is None else frame.alpha
+        alpha[where] = FULL[frame.pixels.dtype.name] if frame.opacity is None else frame.opacity
         note = f"{frame.name}: placed at ({x - left}, {y - top}) of {width}x{height}, as its position tags say"
-        out.append(replace(frame, pixels=pixels, alpha=alpha, offset=None, warnings=(*frame.warnings, note)))
+        out.append(
+            replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=(*frame.warnings, note))
+        )
     return out
 
 
@@ -442,10 +464,13 @@ def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Fra
             notes.append(f"{frame.name}: stretched, its proportions are not those of {frames[reference].name}")
         planes = np.moveaxis(frame.pixels, 2, 0)  # (H, W, C) -> (C, H, W)
         pixels = np.stack([_resize(plane, height, width, frame.white) for plane in planes], axis=2)
-        alpha = None
+        alpha = valid = None
         if frame.alpha is not None:
             alpha = _resize(frame.alpha, height, width, FULL[frame.alpha.dtype.name])
-        out.append(replace(frame, pixels=pixels, alpha=alpha, warnings=(*frame.warnings, *notes)))
+        if frame.valid is not None:
+            valid = _resize(frame.valid.astype(np.float32), height, width, 1.0) > 0.99
+        said = (*frame.warnings, *notes)
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said))
     return out
 
 

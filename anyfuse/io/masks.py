@@ -54,5 +54,5 @@ def _masked(frame: Frame, mask: Any) -> Frame:
         )
     counts = image.pixels.max(axis=2) > image.white / 2
     full = FULL[frame.pixels.dtype.name]
-    alpha = np.full(counts.shape, full, frame.pixels.dtype) if frame.alpha is None else frame.alpha
-    return replace(frame, alpha=np.where(counts, alpha, 0).astype(frame.pixels.dtype))
+    alpha = np.full(counts.shape, full, frame.pixels.dtype) if frame.opacity is None else frame.opacity
+    return replace(frame, alpha=np.where(counts, alpha, 0).astype(frame.pixels.dtype), valid=None)
