@@ -240,8 +240,8 @@ class Stack:
 
     @property
     def alpha(self) -> np.ndarray | None:
-        """(H, W) in the output depth: at each pixel the largest opacity of all frames, so that the result is transparent
-        where all are. None where the reference has no alpha and some frame shows every place.
+        """(H, W) in the output depth: at each pixel the largest opacity of all frames, so that the result is
+        transparent where all are. None where the reference has no alpha and some frame shows every place.
         """
         reference = self.frames[self.reference]
         if reference.opacity is None:
