@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import FusionError
+from ..errors import FusionError, options_named
 from ..io.atomic import one_line
 from ..runtime import keep_memory
 from ..version import __version__
@@ -57,8 +58,12 @@ def main(argv: list[str] | None = None) -> None:
     keep_memory()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
+    for stream in (sys.stdout, sys.stderr):  # names of files may hold what is no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
+        with options_named():
+            sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
     except FusionError as error:
         fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):

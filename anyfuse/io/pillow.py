@@ -21,6 +21,7 @@ from .exif import exif_orientation, upright_exif
 
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
 _DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
 
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
@@ -60,6 +61,8 @@ def _clear_errors(name: str) -> Iterator[None]:
             yield
     except FileNotFoundError:
         raise FusionError(f"{name}: no such file; check the path") from None
+    except PermissionError:
+        raise FusionError(f"{name}: cannot be opened (Permission denied); you may not read it, ask its owner") from None
     except MemoryError:
         raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
     except FusionError:

@@ -18,6 +18,7 @@ import contextlib
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -28,6 +29,7 @@ from ..image.stack import Frame
 from .atomic import one_line
 from .encode import CHUNK
 from .exif import exif_orientation, tiff_exif, tiff_tags
+from .limits import check_directories, check_exif, check_jpeg, check_pixels, check_regular, check_webp, inflate
 
 # read.py and pillow.py are one reader in two files: these steps are for the two of them alone
 from .pillow import _check_size, _clear_errors, _dpi, _pil_pixels, _unpremultiply, _upright, frame_from_pil
@@ -55,13 +57,19 @@ def read_image(path: str | os.PathLike[str], white: float | None = None) -> Fram
     with _clear_errors(name):
         if os.path.isdir(name):
             raise FusionError(f"{name}: is a folder, not an image; name a file in it")
+        check_regular(name)
         with open(name, "rb") as file:
             kind = _sniff(file, name)
             if kind == "png":
                 return _read_png(file, name, white)
             if kind == "tiff":
                 return _read_tiff(file, name, white)
+            if kind == "jpeg":
+                check_jpeg(file, name)
+            if kind == "webp":
+                check_webp(file, name)
             image = _PILLOW[kind](file)
+            check_pixels(name, kind, image.width * image.height, os.fstat(file.fileno()).st_size)
             pages = image.n_frames if kind == "webp" else 1
             return frame_from_pil(image, name=name, white=white, notes=_page_note(name, pages))
 
@@ -100,16 +108,19 @@ def _read_png(file: BinaryIO, name: str, white: float | None) -> Frame:
             raise FusionError(f"{name}: is damaged, a checksum is wrong; save or download it again")
         file.seek(position - 4 - length)
         if tag == b"IHDR":
-            _check_size(name, *struct.unpack(">II", file.read(8)))
+            width, height, depth, colour = struct.unpack(">IIBB", file.read(10))
+            _check_size(name, width, height)
+            bits = depth * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+            check_pixels(name, "png", width * height * bits, size)  # bits for pixels: the budget is of 1-bit images
         elif tag == b"eXIf":
             exif = file.read(length)
+            check_exif(exif, name)
         elif tag == b"iCCP":
-            with contextlib.suppress(zlib.error):
-                icc = zlib.decompress(file.read(length).partition(b"\0")[2][1:])
+            icc = inflate(file.read(length).partition(b"\0")[2][1:], name)
         elif tag == b"pHYs":
             x, y, unit = struct.unpack(">IIB", file.read(9))
             dpi = _dpi(x * 0.0254, y * 0.0254) if unit == 1 else None
-    pixels, alpha, notes = _read_oiio(name)
+    pixels, alpha, notes = _read_oiio(name, "png")
     turn = exif_orientation(exif)
     return _upright(pixels, alpha, turn, name=name, white=white, exif=exif, icc=icc, dpi=dpi, warnings=notes)
 
@@ -126,6 +137,7 @@ def _chunk_is_damaged(file: BinaryIO, length: int) -> bool:
 
 def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     size = os.fstat(file.fileno()).st_size
+    check_directories(file, name)
     tags, pages = tiff_tags(file, size)
     if 256 not in tags or 257 not in tags:
         raise FusionError(f"{name}: is truncated, its size is missing; save or download it again")
@@ -135,7 +147,7 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     if end > size:
         raise FusionError(f"{name}: is truncated after {size} of {end} bytes; save or download it again")
     notes = _page_note(name, pages)
-    icc = tags.get(34675)
+    icc = tags.get(34675) if isinstance(tags.get(34675), bytes) else None
     bits = max(tags.get(258, (1,)))
     if bits == 64 and 324 in tags:  # OpenImageIO 3.2.2 returns wrong values, without an error
         raise FusionError(f"{name}: holds 64-bit floats in tiles; save as 32-bit float or in strips")
@@ -144,7 +156,7 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
         pixels, alpha, icc, note = _pil_pixels(_PILLOW["tiff"](file), icc, name)
         notes += note
     else:
-        pixels, alpha, note = _read_oiio(name)
+        pixels, alpha, note = _read_oiio(name, "tiff")
         notes += note
         if alpha is not None and tags.get(338, (0,))[0] == 1:
             pixels = _unpremultiply(pixels, alpha)
@@ -161,15 +173,18 @@ def _read_tiff(file: BinaryIO, name: str, white: float | None) -> Frame:
     return _upright(pixels, alpha, turn, name=name, white=white, exif=exif, icc=icc, dpi=dpi, warnings=notes)
 
 
-def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
+def _read_oiio(name: str, kind: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Pixels (H, W, 1 | 3) and alpha (H, W) as stored, and warnings."""
     import OpenImageIO as oiio  # here, so that what reads no PNG and no TIFF runs without it
 
     config = oiio.ImageSpec()
     config["oiio:UnassociatedAlpha"] = 1
-    source = oiio.ImageInput.open(name, config)
+    with _place_for_oiio(name, kind) as place:
+        source = oiio.ImageInput.open(place, config)
     if source is None:
         raise FusionError(f"{name}: cannot be read ({one_line(oiio.geterror())}); save or download it again")
+    if source.format_name() != kind:
+        raise FusionError(f"{name}: is {kind.upper()} with the suffix of another format; rename it to end in .{kind}")
     try:
         spec = source.spec()
         data = source.read_image(0, 0, 0, spec.nchannels, spec.format)
@@ -187,6 +202,26 @@ def _read_oiio(name: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...
         return data[:, :, :colours], data[:, :, colours], ()
     note = f"{name}: channel {spec.nchannels} is not marked as alpha and was left out"
     return data[:, :, :colours], None, (note,)
+
+
+@contextlib.contextmanager
+def _place_for_oiio(name: str, kind: str) -> Iterator[str]:
+    """A name that makes OpenImageIO read the file as what it is.
+
+    It picks its reader by the suffix, and takes UTF-8 alone. Without a suffix it looks into the file, and so an open
+    file is named by its number.
+    """
+    suffixes = {"png": (".png",), "tiff": (".tif", ".tiff")}[kind]
+    with contextlib.suppress(UnicodeEncodeError):
+        if name.encode() and name.lower().endswith(suffixes):
+            yield name
+            return
+    numbers = next((folder for folder in ("/proc/self/fd", "/dev/fd") if os.path.isdir(folder)), None)
+    if numbers is None:
+        yield name
+        return
+    with open(name, "rb") as file:
+        yield f"{numbers}/{file.fileno()}"
 
 
 def _page_note(name: str, pages: int) -> tuple[str, ...]:

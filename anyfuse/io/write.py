@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FusionError
 from ..image.stack import FULL, convert_depth, icc_channels
-from .atomic import target_of, write_whole
+from .atomic import Inputs, Protected, target_of, write_whole
 from .encode import DEPTHS, MAX_SIDE, Dpi, encode
 from .exif import upright_exif
 
@@ -29,7 +28,8 @@ def write_image(
     white: float | None = None,
     quality: int = 95,
     overwrite: bool = False,
-    inputs: Iterable[str | os.PathLike[str]] = (),
+    inputs: Protected = (),
+    same: bool = False,
 ) -> list[str]:
     """Writes an image; the suffix decides on the format.
 
@@ -44,6 +44,7 @@ def write_image(
         quality: of JPEG (4:4:4) and WebP, 1 to 100.
         overwrite: replaces an existing file.
         inputs: files that are never overwritten, even with `overwrite`.
+        same: an existing file that holds the same bytes is no error: it stays.
 
     Returns:
         What the format could not keep, one sentence each.
@@ -53,8 +54,8 @@ def write_image(
     """
     name = os.fspath(path)
     kind = writable(name)
-    inputs = list(inputs)
-    target_of(name, overwrite, inputs)  # before the work of encoding
+    inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+    target_of(name, overwrite or same, inputs)  # before the work of encoding
     pixels = _check_pixels(name, kind, pixels)
     height, width = pixels.shape[:2]
     notes: list[str] = []
@@ -75,7 +76,7 @@ def write_image(
         why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
-    write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs)
+    write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs, same=same)
     return notes
 
 
