@@ -17,7 +17,7 @@ _PYTHON = {
 }
 """What Python calls an option of the command line, where it is another word."""
 _FLAG = re.compile(r"(?<![\w-])--(resize reference|[a-z][a-z-]*[a-z])")
-_names_options = False
+_names_options = [False]
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -42,7 +42,7 @@ def names_arguments(function: Callable[P, T]) -> Callable[P, T]:
         try:
             return function(*args, **options)
         except FusionError as error:
-            if _names_options:
+            if _names_options[0]:
                 raise
             text = in_python(str(error))
             if text == str(error):
@@ -55,9 +55,8 @@ def names_arguments(function: Callable[P, T]) -> Callable[P, T]:
 @contextlib.contextmanager
 def options_named() -> Iterator[None]:
     """Lets errors name options of the command line, as its user typed them."""
-    global _names_options
-    before, _names_options = _names_options, True
+    before, _names_options[0] = _names_options[0], True
     try:
         yield
     finally:
-        _names_options = before
+        _names_options[0] = before

@@ -307,9 +307,7 @@ def check_report(report: str, output: str, inputs: Protected, overwrite: bool) -
         raise FusionError(f"--report {report}: is the output itself; give another name")
 
 
-def write_json(
-    path: str | Path, value: Any, inputs: Protected, *, overwrite: bool = True, same: bool = False
-) -> None:
+def write_json(path: str | Path, value: Any, inputs: Protected, *, overwrite: bool = True, same: bool = False) -> None:
     """Writes the file whole or not at all, and never over an input."""
     text = json.dumps(value, indent=1) + "\n"
     write_whole(path, [text.encode()], overwrite=overwrite, inputs=inputs, same=same)

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import re
+import stat
 import sys
 from numbers import Real
 from pathlib import Path
@@ -79,6 +80,16 @@ def one_line_of(value: object) -> str:
     """A value in one line of at most 80 letters, for messages."""
     text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def check_regular(name: str | os.PathLike[str]) -> None:
+    """Refuses pipes, sockets and devices, which wait for ever or never end; OSError where there is nothing."""
+    mode = os.stat(name).st_mode
+    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    what = kinds.get(stat.S_IFMT(mode), "no regular file")
+    raise FusionError(f"{os.fspath(name)}: is {what}, not a file; save its content as a file first")
 
 
 def resident_bytes() -> int:

@@ -41,6 +41,28 @@ White = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Suppress progress and success messages.")]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="_T/_V",
+        help="What names of one scene begin or end with, in the order of the sources: within one folder, or one for each "
+        "folder. Without it names are compared whatever their case, and without a common ending.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|N|time|name|folder",
+        help="One folder with many sets, as brackets: N files in a row; 'time': by the pauses between shots; 'name': by "
+        "names without their last word; 'folder': a set in each folder below; 'auto': by time and exposure in the EXIF, "
+        "or else by name.",
+    ),
+]
+ListFile = Annotated[
+    str | None,
+    typer.Option("--list", metavar="TABLE.csv", help="Sets from a table: one set a line, a file in each cell."),
+]
+Plan = Annotated[bool, typer.Option("--plan", help="Print what would be put together, and do nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Metrics = Annotated[str | None, typer.Option(help="Names separated by commas, or 'all' (see docs/metrics.md).")]
 Grey = Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")]

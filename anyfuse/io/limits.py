@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 import struct
 import zlib
 from typing import BinaryIO
 
 from ..errors import FusionError
+from ..runtime import check_regular
+
+__all__ = ["check_directories", "check_exif", "check_jpeg", "check_pixels", "check_regular", "check_webp", "inflate"]
 
 FREE_PIXELS = 1 << 22
 MAX_DIRECTORIES = 1 << 16
@@ -36,16 +38,6 @@ PIXELS_A_BYTE = {
 _TIFF = {1: 1, 2: 1 << 16, 3: 1 << 16, 4: 1 << 16, 5: 2731, 7: 512, 8: 1040, 32773: 64, 32946: 1040}
 """Bytes that one byte may hold, by TIFF's number of the compression; zstd, LZMA and others: 65,536."""
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-
-
-def check_regular(name: str) -> None:
-    """Refuses what is no regular file; OSError where there is none."""
-    mode = os.stat(name).st_mode
-    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
-        return
-    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
-    what = kinds.get(stat.S_IFMT(mode), "no regular file")
-    raise FusionError(f"{name}: is {what}, not a file; save its content as a file first")
 
 
 def check_pixels(name: str, kind: str, pixels: int, size: int, factor: float | None = None) -> None:
@@ -155,7 +147,9 @@ def check_directories(file: BinaryIO, name: str, what: str = "TIFF") -> None:
             continue
         table = file.read(count * each + behind)
         held, first = 0, {}
-        for tag, kind, length, value in struct.iter_unpack(order + entry, table[: min(count, len(table) // each) * each]):
+        for tag, kind, length, value in struct.iter_unpack(
+            order + entry, table[: min(count, len(table) // each) * each]
+        ):
             bytes_each = _SIZES.get(kind, 0)
             if length * bytes_each > inline:
                 held += length * bytes_each

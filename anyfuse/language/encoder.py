@@ -214,7 +214,9 @@ class TransformersEncoder:
         try:
             kind = AutoConfig.from_pretrained(source).model_type
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
-            self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(source)
+            self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(
+                source, use_safetensors=True
+            )
         except LOADING_ERRORS as error:
             reason = " ".join(str(error).split())[:160]
             raise FusionError(

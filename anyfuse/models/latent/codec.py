@@ -32,6 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
+from ...runtime import check_regular
 from ...weights import (
     CONFIG_NAME,
     LOADING_ERRORS,
@@ -325,7 +326,7 @@ def from_diffusers(name: str) -> nn.Module:
         kind = config.get("_class_name")
         if kind not in CLASSES:
             raise FusionError(f"{place}: holds a {kind}, which is no codec known here; known are {', '.join(CLASSES)}")
-        net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None)
+        net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None, use_safetensors=True)
     except FusionError:
         raise
     except LOADING_ERRORS as error:
@@ -346,6 +347,7 @@ def read_config(folder: Path) -> TinyConfig:
     """The shape of a codec of ours."""
     path = folder / CONFIG_NAME
     try:
+        check_regular(path)
         raw = json.loads(path.read_text())
         if raw.get("system") != "TinyCodec":
             raise ValueError(f"system is {raw.get('system')!r}")

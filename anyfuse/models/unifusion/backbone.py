@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
+from ...runtime import check_regular
 from ...weights import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -353,6 +354,7 @@ def read_config(folder: Path) -> VitConfig:
     """The shape of the ViT in a folder: ours, or transformers' DINOv2 or DINOv3 configuration."""
     path = folder / CONFIG_NAME
     try:
+        check_regular(path)
         raw = json.loads(path.read_text())
         if raw.get("system") == "Vit":
             known = {f.name for f in fields(VitConfig)}
