@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Grey, Metrics
+from .options import Grey, Group, Metrics, Overwrite, Pairs, Plan
 
 Images = Annotated[
     list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
@@ -28,10 +28,26 @@ def score(
     truth: Truth = None,
     out: Out = None,
     as_json: AsJson = False,
+    group: Group = None,
+    pairs: Pairs = None,
+    plan: Plan = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score fused images against their sources."""
     from ..benchmark.score import run_score
+    from ..io.groups import Pairing
 
     rest = [*sources, *images[1:]]
-    failed = run_score(images[0], rest, metrics=metrics, grey=grey, truth=truth, as_json=as_json, out=out)
+    failed = run_score(
+        images[0],
+        rest,
+        metrics=metrics,
+        grey=grey,
+        truth=truth,
+        as_json=as_json,
+        out=out,
+        overwrite=overwrite,
+        pairing=Pairing(group, pairs),
+        plan=plan,
+    )
     raise typer.Exit(1 if failed else 0)
