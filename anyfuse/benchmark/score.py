@@ -147,7 +147,7 @@ def _score_all(
     pairing: Pairing,
     plan: bool,
 ) -> _Scored:
-    """One image, or all of a folder; images that fail there are in `failures`. plan: only prints what belongs together."""
+    """One image, or all of a folder; images that fail there are in `failures`. plan: only prints the sets."""
     scored = _Scored()
     truths = [truth] if truth else []
     if not Path(fused).is_dir():
@@ -169,7 +169,7 @@ def _score_all(
             scored.add(stem, *score_one(paths[0], paths[1:-1] if truth else paths[1:], names, grey, last, strict))
         except FusionError as error:
             scored.failures[stem] = str(error)
-        except Exception as error:  # noqa: BLE001: one image never stops the others
+        except Exception as error:  # one image never stops the others
             scored.failures[stem] = one_line(f"{type(error).__name__}: {error}; please report this")
     if plan:
         for stem, reason in scored.failures.items():
@@ -216,9 +216,7 @@ def _for_json(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float | 
     }
 
 
-def _save(
-    path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str], overwrite: bool
-) -> None:
+def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str], overwrite: bool) -> None:
     """CSV or JSON, by the suffix, with what the numbers were made with."""
     protocol = {"grey": grey, "levels": "8-bit, rounded, no stretch", "metrics": metric_versions(names)}
     if path.suffix.lower() == ".json":

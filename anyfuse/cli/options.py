@@ -45,17 +45,17 @@ Pairs = Annotated[
     str | None,
     typer.Option(
         metavar="_T/_V",
-        help="What names of one scene begin or end with, in the order of the sources: within one folder, or one for each "
-        "folder. Without it names are compared whatever their case, and without a common ending.",
+        help="What names of one scene begin or end with, in the order of the sources: within one folder, or one for "
+        "each folder. Without it names are compared whatever their case, and without a common ending.",
     ),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
         metavar="auto|N|time|name|folder",
-        help="One folder with many sets, as brackets: N files in a row; 'time': by the pauses between shots; 'name': by "
-        "names without their last word; 'folder': a set in each folder below; 'auto': by time and exposure in the EXIF, "
-        "or else by name.",
+        help="One folder with many sets, as brackets: N files in a row; 'time': by the pauses between shots; 'name': "
+        "by names without their last word; 'folder': a set in each folder below; 'auto': by time and exposure in the "
+        "EXIF, or else by name.",
     ),
 ]
 ListFile = Annotated[

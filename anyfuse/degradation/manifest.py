@@ -204,13 +204,15 @@ def degrade_folder(
                 if not overwrite and all(there):
                     skipped += 1
                 else:
-                    _degrade(path, targets, settings, replay, overwrite, spare, functools.partial(record, path.name), names)
+                    _degrade(
+                        path, targets, settings, replay, overwrite, spare, functools.partial(record, path.name), names
+                    )
                     degraded += 1
             except FusionError as error:
                 failed += 1
                 text = one_line(f"anyfuse: {path.name}: {error}")
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            except Exception as error:  # noqa: BLE001: one file never stops the others, whatever is wrong with it
+            except Exception as error:  # one file never stops the others, whatever is wrong with it
                 failed += 1
                 text = one_line(f"anyfuse: {path.name}: {type(error).__name__}: {error}; please report this")
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -263,7 +265,7 @@ def _degrade(
     record: Callable[[dict[str, Any]], None],
     names: list[str],
 ) -> dict[str, Any]:
-    """Reads, degrades and writes one image; returns its entry for the manifest, which `record` gets before the files."""
+    """Reads, degrades and writes one image; returns its entry for the manifest. `record` gets it before."""
     frame = read_image(path, settings.white)
     entry: dict[str, Any] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if replay is not None:

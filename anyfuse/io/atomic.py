@@ -20,8 +20,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 TEMPORARY = re.compile(r"\.anyfuse-[0-9a-f]{12}\.tmp")
-"""Names of the temporary files of `write_whole`. The writer holds a lock on its file, so a file without a lock belongs to
-a run that was killed."""
+"""Names of the temporary files of `write_whole`. The writer holds a lock on its file, so a file without a lock belongs
+to a run that was killed."""
 
 
 class Inputs:
@@ -118,7 +118,7 @@ def _temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
     clean_temporaries(folder)
     while True:
         path = folder / f".anyfuse-{secrets.token_hex(6)}.tmp"
-        file = open(path, "xb")  # noqa: SIM115: it stays open while the caller writes
+        file = open(path, "xb")  # noqa: SIM115  it stays open while the caller writes
         if _lock(file) and path.exists():
             break
         file.close()  # another run took it for a leftover, between its creation and its lock

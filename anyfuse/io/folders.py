@@ -13,10 +13,37 @@ from ..errors import FusionError
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
 OTHER_SUFFIXES = frozenset(
-    ".heic .heif .avif .jxl .jp2 .j2k .gif .ppm .pgm .pbm .pnm .pfm .exr .hdr .mpo .dng .cr2 .cr3 .nef .arw .orf .rw2 "
-    ".raf .pef .srw .dcm .nii".split()
+    [
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".exr",
+        ".hdr",
+        ".mpo",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+        ".dcm",
+        ".nii",
+    ]
 )
-"""Of images too. Where they lie alone under their stem they are part of a set, and the reader says whether it takes them."""
+"""Of images too. Alone under their stem they are part of a set, and the reader says whether it takes them."""
 
 Sets = tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]
 """Complete sets by name, and names of incomplete ones with the folders that lack them."""

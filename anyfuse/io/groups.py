@@ -108,7 +108,9 @@ def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
         found = _by_shot(list_files(folder), how)
     if not found.sets:
         reason = next(iter(found.lacking.values()), "no images")
-        raise FusionError(f"{folder}: no two images belong together ({reason}); give --group N, name or time, or --pairs")
+        raise FusionError(
+            f"{folder}: no two images belong together ({reason}); give --group N, name or time, or --pairs"
+        )
     return found
 
 
@@ -172,7 +174,9 @@ def _by_name(files: Sequence[Path]) -> Found:
     """By the stem without its last word, or number of one or two digits: DJI_0001_T, scene-1, room_ev+2."""
 
     def key(path: Path) -> str:
-        match = re.fullmatch(r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", path.stem, re.I)
+        match = re.fullmatch(
+            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", path.stem, re.I
+        )
         return match[1] if match else path.stem
 
     return _grouped(files, key)
@@ -236,7 +240,9 @@ def read_shot(path: Path) -> Shot:
             part = str(own.get(ExifTags.Base.SubsecTimeOriginal) or "0").strip("\0 ")
             time = None
             if match := re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", text):
-                time = (datetime(*map(int, match.groups())) - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001
+                time = (
+                    datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S") - datetime(1970, 1, 1)
+                ).total_seconds()
                 time += float(f"0.{part}") if part.isdecimal() else 0.0
             duration = _number(own.get(ExifTags.Base.ExposureTime))
             aperture, iso = _number(own.get(ExifTags.Base.FNumber)), _number(own.get(ExifTags.Base.ISOSpeedRatings))
@@ -245,7 +251,7 @@ def read_shot(path: Path) -> Shot:
                 value = math.log2((aperture or 1.0) ** 2 / duration) - math.log2((iso or 100) / 100)
             bias = _number(own.get(ExifTags.Base.ExposureBiasValue))
             return Shot(path, time, duration or 0.0, bias, None if value is None else round(value * 3) / 3, size)
-    except Exception:  # noqa: BLE001: what cannot be read here is named when it is fused
+    except Exception:  # what cannot be read here is named when it is fused
         return Shot(path)
 
 

@@ -70,7 +70,7 @@ def inflate(data: bytes, name: str, what: str = "ICC profile") -> bytes | None:
 
 
 def check_jpeg(file: BinaryIO, name: str) -> None:
-    """Refuses a JPEG that claims more pixels than it holds, has more scans than a decoder should do, or hostile EXIF."""
+    """Refuses a JPEG that claims more pixels than it holds, has too many scans, or hostile EXIF."""
     data = file.read()
     file.seek(0)
     position, pixels, progressive = 2, 0, False
@@ -113,7 +113,7 @@ def check_exif(block: bytes, name: str) -> None:
         check_directories(io.BytesIO(block), name, "EXIF")
 
 
-def check_directories(file: BinaryIO, name: str, what: str = "TIFF") -> None:
+def check_directories(file: BinaryIO, name: str, what: str = "TIFF") -> None:  # noqa: C901  one walk, one budget each
     """Refuses a TIFF structure whose directories are too many, hold more than the file, or claim too many pixels.
 
     Args:

@@ -20,7 +20,14 @@ from .encode import Dpi
 from .exif import exif_orientation, upright_exif
 
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
-_DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS: tuple[type[Exception], ...] = (
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 _DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
 
 

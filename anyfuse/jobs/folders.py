@@ -278,7 +278,7 @@ def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: 
         except FusionError as error:
             tally.failures[one.name] = str(error)
             say(one_line(f"anyfuse: {one.name}: {error}"))
-        except Exception as error:  # noqa: BLE001: one set never stops the others, whatever is wrong with it
+        except Exception as error:  # one set never stops the others, whatever is wrong with it
             reason = "out of memory" if is_memory(error) else f"{type(error).__name__}: {error}; please report this"
             tally.failures[one.name] = one_line(reason)
             say(one_line(f"anyfuse: {one.name}: {reason}"))

@@ -37,8 +37,8 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
     if len(text) > MAX_TEXT or max(map(len, text.split())) > MAX_WORD:
         longest = max(map(len, text.split()))
         raise FusionError(
-            f"an instruction of {len(text)} letters, its longest word of {longest}: give at most {MAX_TEXT}, and words of "
-            f"at most {MAX_WORD}"
+            f"an instruction of {len(text)} letters, its longest word of {longest}: give at most {MAX_TEXT}, "
+            f"and words of at most {MAX_WORD}"
         )
     parts = re.split(r"\[([^\]]*)\]", text)
     controls = _read_english(parts[0], learned, words)
