@@ -153,7 +153,7 @@ def check_directories(file: BinaryIO, name: str, what: str = "TIFF") -> None:  #
             bytes_each = _SIZES.get(kind, 0)
             if length * bytes_each > inline:
                 held += length * bytes_each
-            if 0 < bytes_each <= inline:  # a short value is at the left of its field
+            if kind in (1, 3, 4, 13, 16) and bytes_each <= inline:  # a short value is at the left of its field
                 shifted = value if order == "<" else value >> 8 * (inline - bytes_each)
                 first[tag] = shifted & ((1 << 8 * bytes_each) - 1)
             if tag in (34665, 34853, 40965) and length == 1:

@@ -29,6 +29,7 @@ _DECODER_ERRORS: tuple[type[Exception], ...] = (
     zlib.error,
 )
 _DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
+_DECODER_ERRORS += (Image.DecompressionBombError, OSError)
 
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
@@ -74,7 +75,7 @@ def _clear_errors(name: str) -> Iterator[None]:
         raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
     except FusionError:
         raise
-    except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
+    except _DECODER_ERRORS as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FusionError(f"{name}: cannot be read ({one_line(detail)}); save or download it again") from None
 
