@@ -10,13 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import hostile
 import numpy as np
 import pytest
 import tifffile
 from conftest import scene, to8
 from PIL import Image
 
-import hostile
 from anyfuse.errors import FusionError
 from anyfuse.io.limits import MAX_ICC
 from anyfuse.io.read import read_image
