@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from copy import deepcopy
@@ -110,6 +111,8 @@ class Fuser:
         if not isinstance(reference, int):
             raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
         check_argument("white", white, int, float, type(None))
+        if white is not None and not 0 < white < math.inf:
+            raise FusionError(f"--white {white:g} cannot be; give more than 0")
         images = as_list(images)
         if explain:
             self.check_explains()

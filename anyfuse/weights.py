@@ -12,6 +12,7 @@ import os
 import pickle
 import re
 import shutil
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +50,7 @@ LOADING_ERRORS = (
     TypeError,
     AttributeError,
     EOFError,
+    struct.error,
     pickle.UnpicklingError,
     SafetensorError,
 )
