@@ -195,7 +195,7 @@ def test_tables(between: str, heading: str, tmp_path: Path) -> None:
         ["ir/2.png", "vis/none.png", "second" if named else ""],
     ]
     text = heading.format(between) + "".join(between.join(row) + "\n" for row in rows)
-    (tmp_path / "list.csv").write_text("\ufeff# pairs\n" * 0 + text)
+    (tmp_path / "list.csv").write_text("\ufeff" + text)
     found = find_sets([], Pairing(table=str(tmp_path / "list.csv")))
     assert names(found.sets) == {"first" if named else "1": ["1.png", "x.png"]}
     assert "vis/none.png" in found.lacking["second" if named else "2"]
