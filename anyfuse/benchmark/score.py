@@ -85,7 +85,7 @@ def run_score(
     names, strict = metric_names(metrics)
     rule = _grey_rule(grey)
     pairing = pairing or Pairing()
-    if len(sources) < 2 and not (pairing.chosen and sources and Path(sources[0]).is_dir()):
+    if len(sources) < 2 and not (pairing.table or (pairing.chosen and sources and Path(sources[0]).is_dir())):
         raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
     if out is not None:
         _check_target(Path(out), [fused, *sources, *([truth] if truth else [])], overwrite)
@@ -152,7 +152,7 @@ def _score_all(
     truths = [truth] if truth else []
     if not Path(fused).is_dir():
         if pairing.chosen:
-            raise FusionError("--pairs and --group are for folders, and an image is given; leave them out")
+            raise FusionError("--pairs, --group and --list are for folders, and an image is given; leave them out")
         if plan:
             print(f"{fused}: {' + '.join([*sources, *truths])}")
             return scored
@@ -185,7 +185,7 @@ def _groups(
     fused: str, sources: Sequence[str], truths: list[str], pairing: Pairing, scored: _Scored
 ) -> dict[str, tuple[Path, ...]]:
     """The fused image of each set with its sources, and the truth last; what lacks something is a failure."""
-    if len(sources) == 1:  # the sources of all sets lie in one folder
+    if pairing.table or len(sources) == 1:  # the sources of all sets are in a table, or in one folder
         within = find_sets(sources, pairing)
         results = {path.stem.lower(): path for path in list_files(fused)}
         ideal = [{path.stem.lower(): path for path in list_files(folder)} for folder in truths]
@@ -198,8 +198,8 @@ def _groups(
                 complete[name] = tuple(path for path in found if path is not None)
         return complete
     endings = pairing.endings
-    if pairing.group is not None or pairing.table is not None:
-        raise FusionError("--group and --list are for one folder of sources; leave them out")
+    if pairing.group is not None:
+        raise FusionError("--group is for one folder of sources; leave it out")
     every = [fused, *sources, *truths]
     (complete, lacking), _ = pair_folders(every, None if endings is None else ["", *endings, *[""] * len(truths)])
     for name, where in lacking.items():

@@ -266,6 +266,11 @@ def test_sets_of_one_folder_are_fused_and_scored(tmp_path: Path, capsys: pytest.
     code, text, _ = run(capsys, *score, "--pairs", "_T/_V")
     assert code == 0
     assert '"1"' in text
+    (tmp_path / "list.csv").write_text("d/1_T.png,d/1_V.png\n")
+    code, _, _ = run(capsys, *score[:2], "--list", tmp_path / "list.csv", "--metrics", "en", "--json")
+    assert code == 2, "the set is named 1_T, and there is no such result"
+    (tmp_path / "list.csv").write_text("a,b,name\nd/1_T.png,d/1_V.png,1\n")
+    assert run(capsys, *score[:2], "--list", tmp_path / "list.csv", "--metrics", "en", "--json")[1] == text
     code, text, _ = run(capsys, *score, "--pairs", "_T/_V", "--plan")
     assert text.count(" + ") == 1
 
