@@ -29,6 +29,10 @@ class FusionError(ValueError):
     """
 
 
+class MemoryLimitError(FusionError):
+    """Less memory is allowed than a set of images takes at this moment."""
+
+
 def in_python(text: str) -> str:
     """The text with the names of arguments in place of options: `max_memory` for `--max-memory`."""
     return _FLAG.sub(lambda m: _PYTHON.get(m[1], m[1].replace("-", "_")), text)
@@ -47,7 +51,7 @@ def names_arguments(function: Callable[P, T]) -> Callable[P, T]:
             text = in_python(str(error))
             if text == str(error):
                 raise
-            raise FusionError(text) from None
+            raise type(error)(text) from None
 
     return call
 

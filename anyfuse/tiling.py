@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import FusionError
+from .errors import FusionError, MemoryLimitError
 from .models.base import Context, FusionModel
 from .runtime import resident_bytes
 
@@ -166,7 +166,7 @@ def memory_left(
     used = resident_bytes() + result
     least = min_bytes(model, n, planes, height, width)
     if limit - used < least:
-        raise FusionError(
+        raise MemoryLimitError(
             f"--max-memory {limit / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB "
             f"and fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
         )

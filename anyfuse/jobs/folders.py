@@ -17,7 +17,7 @@ import torch
 from rich.progress import Progress
 
 from ..api import Fuser
-from ..errors import FusionError
+from ..errors import FusionError, MemoryLimitError
 from ..io.atomic import Inputs, clean_temporaries, one_line
 from ..io.folders import list_files
 from ..io.groups import Found, Pairing, find_sets
@@ -260,8 +260,11 @@ def plan_sets(
 
 
 def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: Tally, bar: Progress) -> None:
-    """Fuses the sets, `choices.jobs` at a time; a set that fails is noted and never stops the others."""
-    todo = list(sets)
+    """Fuses the sets, `choices.jobs` at a time; a set that fails is noted and never stops the others.
+
+    A set that finds too little memory beside others is done again alone.
+    """
+    todo, again = list(sets), list[FusionSet]()
     task = bar.add_task("fusing", total=len(todo))
 
     def say(line: str) -> None:
@@ -270,11 +273,22 @@ def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: 
     def work(one: FusionSet) -> dict[str, Any]:
         return fuse_set(fuser, [str(p) for p in one.inputs], one.outputs, choices)
 
-    for one, future in in_parallel(work, todo, choices.jobs):
+    def results() -> Iterator[tuple[FusionSet, Future[dict[str, Any]]]]:
+        yield from in_parallel(work, todo, choices.jobs)
+        fuser.jobs = 1
+        yield from in_parallel(work, again, 1)
+
+    for one, future in results():
         try:
             tally.reports.append(future.result())
             for warning in tally.reports[-1]["warnings"]:
                 say(f"anyfuse: note: {warning}")
+        except MemoryLimitError as error:
+            if fuser.jobs > 1:
+                again.append(one)
+                continue
+            tally.failures[one.name] = str(error)
+            say(one_line(f"anyfuse: {one.name}: {error}"))
         except FusionError as error:
             tally.failures[one.name] = str(error)
             say(one_line(f"anyfuse: {one.name}: {error}"))

@@ -16,7 +16,7 @@ from conftest import scene, to8
 
 from anyfuse.api import Fuser
 from anyfuse.cli import main
-from anyfuse.errors import FusionError
+from anyfuse.errors import FusionError, MemoryLimitError
 from anyfuse.io import atomic
 from anyfuse.io.atomic import Inputs, write_whole
 from anyfuse.io.read import read_image
@@ -73,6 +73,21 @@ def test_any_error_of_one_set_leaves_the_others(tmp_path: Path, monkeypatch: pyt
         assert fuse_folders([str(f) for f in both], str(tmp_path / "out"), Choices(model="average", quiet=True)) == 1
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "3.png"]
         monkeypatch.undo()
+
+
+def test_a_set_without_memory_beside_others_is_done_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = folders(tmp_path, 5)
+    whole = Fuser.run
+
+    def narrow(self: Fuser, images: list[str], **options: object) -> object:
+        if self.jobs > 1 and images[0].endswith(("1.png", "3.png")):
+            raise MemoryLimitError("too little")
+        return whole(self, images, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Fuser, "run", narrow)
+    choices = Choices(model="average", quiet=True, jobs=3)
+    assert fuse_folders([str(f) for f in both], str(tmp_path / "out"), choices) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 def test_an_output_that_leads_to_an_input_of_another_set(tmp_path: Path) -> None:
