@@ -58,6 +58,8 @@ def main(argv: list[str] | None = None) -> None:
     keep_memory()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
+    if argv is None and sys.argv[1:2] and sys.argv[1] in READERS:
+        silence_libraries()
     for stream in (sys.stdout, sys.stderr):  # names of files may hold what is no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -80,6 +82,24 @@ def main(argv: list[str] | None = None) -> None:
         if isinstance(error, RuntimeError) and "memory" in str(error).lower():
             fail("out of memory: give --max-memory, or --device cpu", 2)
         raise
+
+
+READERS = ("fuse", "score", "degrade", "estimate", "bench")
+"""Commands that read images of others."""
+
+
+def silence_libraries() -> None:
+    """Sends what C libraries print themselves, as 'libpng error', to nowhere: our own line says what is wrong."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+        own = open(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding)  # noqa: SIM115  it stays open
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        sys.stderr = own
+    except (OSError, ValueError, AttributeError):  # no stderr at all
+        return
 
 
 def fail(message: str, code: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -233,7 +234,8 @@ def read_shot(path: Path) -> Shot:
     """The time, exposure and size that a file's EXIF has; a file that cannot be read has none."""
     try:
         check_regular(path)
-        with Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
             size, exif = image.size, image.getexif()
             own = exif.get_ifd(ExifTags.IFD.Exif)
             text = str(own.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or "")

@@ -94,6 +94,20 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         assert "save or download" not in done.stderr
 
 
+def test_libraries_add_no_lines(tmp_path: Path) -> None:
+    data = bytearray(hostile.png(64, 64))
+    at = data.index(b"IDAT")
+    body = b"\x01" + bytes(data[at + 5 : -16])  # deflated data that begins wrongly, with a checksum that is right
+    data = data[: at - 4] + hostile.chunk(b"IDAT", body) + data[-12:]
+    (tmp_path / "a.png").write_bytes(data)
+    write_image(tmp_path / "b.png", to8(scene(64, 64)))
+    call = [sys.executable, "-m", "anyfuse", "fuse", "a.png", "b.png", "-o", "f.png"]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("anyfuse: a.png: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_honest_files_are_within_the_budgets(tmp_path: Path) -> None:
     """Flat pictures compress best: the largest honest claims."""
     flat = np.zeros((3000, 4000), np.uint8)
