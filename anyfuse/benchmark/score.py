@@ -229,7 +229,7 @@ def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[
         writer.writerow(["image", *columns])
         writer.writerows([stem, *[repr(values[n]) for n in columns]] for stem, values in rows.items())
         text = buffer.getvalue()
-    write_whole(path, [text.encode(errors="surrogateescape")], overwrite=overwrite)
+    write_whole(path, [text.encode(errors="backslashreplace")], overwrite=overwrite)
 
 
 def _show(rows: dict[str, dict[str, float]]) -> None:

@@ -58,11 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     keep_memory()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
-    if argv is None and sys.argv[1:2] and sys.argv[1] in READERS:
-        silence_libraries()
-    for stream in (sys.stdout, sys.stderr):  # names of files may hold what is no text
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams(argv)
     try:
         with options_named():
             sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
@@ -70,6 +66,8 @@ def main(argv: list[str] | None = None) -> None:
         fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         fail("interrupted", 130)
+    except RecursionError:
+        fail("a file is nested too deeply to be read; give another one", 2)
     except MemoryError:
         fail("out of memory: give --max-memory, or smaller images", 2)
     except OSError as error:  # our own output: the reader went away, or there is no room for it
@@ -86,6 +84,15 @@ def main(argv: list[str] | None = None) -> None:
 
 READERS = ("fuse", "score", "degrade", "estimate", "bench")
 """Commands that read images of others."""
+
+
+def prepare_streams(argv: list[str] | None) -> None:
+    """Lets names of files be printed that are no text, and C libraries print nothing."""
+    if argv is None and sys.argv[1:2] and sys.argv[1] in READERS:
+        silence_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def silence_libraries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -242,10 +243,10 @@ def read_shot(path: Path) -> Shot:
             part = str(own.get(ExifTags.Base.SubsecTimeOriginal) or "0").strip("\0 ")
             time = None
             if match := re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", text):
-                time = (
-                    datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S") - datetime(1970, 1, 1)
-                ).total_seconds()
-                time += float(f"0.{part}") if part.isdecimal() else 0.0
+                with contextlib.suppress(ValueError):  # 0000:00:00, of a camera whose clock was never set
+                    moment = datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S")
+                    time = (moment - datetime(1970, 1, 1)).total_seconds()
+                    time += float(f"0.{part}") if part.isdecimal() else 0.0
             duration = _number(own.get(ExifTags.Base.ExposureTime))
             aperture, iso = _number(own.get(ExifTags.Base.FNumber)), _number(own.get(ExifTags.Base.ISOSpeedRatings))
             value = None

@@ -170,7 +170,7 @@ def load_language_model(folder: str | Path) -> LanguageModel:
     try:
         raw = read_config(folder)
         config = LanguageConfig(**{k: raw[k] for k in LanguageConfig.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FusionError(
             f"{folder}: holds no language model ({error}); make one with `anyfuse train language`"
         ) from None

@@ -38,6 +38,7 @@ from ...weights import (
     LOADING_ERRORS,
     WEIGHTS_NAME,
     cache_folder,
+    check_values,
     fingerprint,
     is_hub_id,
     load_state,
@@ -353,10 +354,11 @@ def read_config(folder: Path) -> TinyConfig:
             raise ValueError(f"system is {raw.get('system')!r}")
         known = {f.name for f in fields(TinyConfig)}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+        check_values(TinyConfig, values)
         return TinyConfig(**values)
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a codec") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FusionError(f"{path}: not the configuration of a TinyCodec ({error})") from None
 
 
