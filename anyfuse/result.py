@@ -168,6 +168,7 @@ class FusionResult:
             quality=quality,
             overwrite=may.overwrite,
             inputs=may.spare,
+            same=may.same,
         )
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:

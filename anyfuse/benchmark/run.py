@@ -18,6 +18,7 @@ from torch import Tensor
 from ..api import Fuser
 from ..errors import FusionError
 from ..image.stack import Frame, Stack, order_of_roles
+from ..io.atomic import unforeseen
 from ..io.folders import list_images
 from ..io.groups import Pairing
 from ..io.read import read_image
@@ -240,6 +241,9 @@ def bench(
         except FusionError as error:
             result.failures[stem] = str(error)
             continue
+        except Exception as error:  # one set never stops the others, whatever is wrong with it
+            result.failures[stem] = unforeseen(error)
+            continue
         for job in methods.jobs(stem, scene, result, out, grey):
             _score_job(job, stem, scene, store, result, names, strict=strict and bool(metrics))
         store.save()
@@ -261,6 +265,9 @@ def _score_job(
             values = score_images(job.make(), scene.lumas, names, grey, strict=strict)
         except FusionError as error:
             result.failures[f"{stem} ({job.method})"] = str(error)
+            return
+        except Exception as error:  # one score never stops the others
+            result.failures[f"{stem} ({job.method})"] = unforeseen(error)
             return
         row = Row(stem, job.method, job.origin, values)
         store.add(row)

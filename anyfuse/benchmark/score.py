@@ -18,7 +18,7 @@ from rich.table import Table as RichTable
 from torch import Tensor
 
 from ..errors import FusionError
-from ..io.atomic import one_line, target_of, write_whole
+from ..io.atomic import target_of, unforeseen, write_whole
 from ..io.folders import list_files, pair_folders
 from ..io.groups import Pairing, find_sets
 from ..io.read import read_image
@@ -170,7 +170,7 @@ def _score_all(
         except FusionError as error:
             scored.failures[stem] = str(error)
         except Exception as error:  # one image never stops the others
-            scored.failures[stem] = one_line(f"{type(error).__name__}: {error}; please report this")
+            scored.failures[stem] = unforeseen(error)
     if plan:
         for stem, reason in scored.failures.items():
             print(f"anyfuse: {stem}: {reason}", file=sys.stderr)

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Frame, Stack
-from ..io.atomic import Inputs, clean_temporaries, one_line, target_of, write_whole
+from ..io.atomic import Inputs, clean_temporaries, one_line, target_of, unforeseen, write_whole
 from ..io.folders import list_images
 from ..io.read import read_image
 from ..io.write import WRITES, writable, write_image
@@ -214,7 +214,7 @@ def degrade_folder(
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
             except Exception as error:  # one file never stops the others, whatever is wrong with it
                 failed += 1
-                text = one_line(f"anyfuse: {path.name}: {type(error).__name__}: {error}; please report this")
+                text = f"anyfuse: {path.name}: {unforeseen(error)}"
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
             bar.advance(task)
     if not quiet:

@@ -65,7 +65,7 @@ def write_whole(
     """
     name = os.fspath(path)
     inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
-    target = target_of(name, overwrite or same, inputs)
+    target = target_of(name, overwrite, inputs, same)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(target.parent) as (temporary, file):
@@ -161,8 +161,11 @@ def clean_temporaries(folder: str | os.PathLike[str]) -> None:
                     os.unlink(path)
 
 
-def target_of(name: str, overwrite: bool, inputs: Protected) -> Path:
-    """The file that writing to `name` would make or replace, links followed; FusionError where it must not."""
+def target_of(name: str, overwrite: bool, inputs: Protected, same: bool = False) -> Path:
+    """The file that writing to `name` would make or replace, links followed; FusionError where it must not.
+
+    same: an existing file is looked at later, as in `write_whole`.
+    """
     try:
         target = Path(os.path.realpath(name))
         if target.is_dir():
@@ -180,7 +183,7 @@ def target_of(name: str, overwrite: bool, inputs: Protected) -> Path:
     except (OSError, ValueError) as error:  # too long, or a null byte in it
         detail = error.strerror if isinstance(error, OSError) else str(error)
         raise FusionError(f"{name}: cannot be written ({one_line(detail)}); choose another name") from None
-    if not overwrite:
+    if not (overwrite or same):
         raise FusionError(_exists(name))
     return target
 
@@ -192,3 +195,10 @@ def _exists(name: str) -> str:
 def one_line(text: object) -> str:
     """The text in one line, whatever a library put into it."""
     return " ".join(str(text).split()) or "no reason given"
+
+
+def unforeseen(error: Exception) -> str:
+    """The line for an error that nobody has thought of."""
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower()):
+        return "out of memory"
+    return one_line(f"{type(error).__name__}: {error}; please report this")

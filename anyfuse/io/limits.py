@@ -82,7 +82,7 @@ def check_jpeg(file: BinaryIO, name: str) -> None:
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", data, position + 5)
             pixels, progressive = width * height, marker not in (0xC0, 0xC1)
-            check_pixels(name, "jpeg", pixels, len(data))
+            check_pixels(name, "jpeg", pixels, len(data), 1 << 16 if marker > 0xC8 else None)  # arithmetic coding
         elif marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
             check_exif(data[position + 10 : position + 2 + length], name)
         elif marker == 0xDA:

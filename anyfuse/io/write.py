@@ -55,7 +55,7 @@ def write_image(
     name = os.fspath(path)
     kind = writable(name)
     inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
-    target_of(name, overwrite or same, inputs)  # before the work of encoding
+    target_of(name, overwrite, inputs, same)  # before the work of encoding
     pixels = _check_pixels(name, kind, pixels)
     height, width = pixels.shape[:2]
     notes: list[str] = []

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from ..api import Fuser
 from ..errors import FusionError, MemoryLimitError
-from ..io.atomic import Inputs, clean_temporaries, one_line
+from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
 from ..io.folders import list_files
 from ..io.groups import Found, Pairing, find_sets
 from ..io.write import WRITES
@@ -293,15 +293,9 @@ def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: 
             tally.failures[one.name] = str(error)
             say(one_line(f"anyfuse: {one.name}: {error}"))
         except Exception as error:  # one set never stops the others, whatever is wrong with it
-            reason = "out of memory" if is_memory(error) else f"{type(error).__name__}: {error}; please report this"
-            tally.failures[one.name] = one_line(reason)
-            say(one_line(f"anyfuse: {one.name}: {reason}"))
+            tally.failures[one.name] = unforeseen(error)
+            say(f"anyfuse: {one.name}: {unforeseen(error)}")
         bar.advance(task)
-
-
-def is_memory(error: Exception) -> bool:
-    """Whether numpy, Python or torch had too little memory."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower())
 
 
 def in_parallel(
