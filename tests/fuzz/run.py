@@ -3,8 +3,8 @@
     python tests/fuzz/run.py --seconds 3600 --seed 1 --finds finds
 
 A worker process reads; when it dies, the next one goes on behind the file that killed it. A find is a file that crashes
-the process, raises anything but a FusionError of one line, takes over 10 s, or over 1 GiB of memory. Its bytes go to
-the folder of finds; make a test of each. The number of a case and the seed give the same bytes again.
+the process, raises anything but a FusionError of one line, takes over 10 s of work, is stuck for a minute, or takes over
+1 GiB. Its bytes go to the folder of finds; make a test of each. The number of a case and the seed give the same bytes again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from anyfuse.io.groups import read_shot, read_table
 from anyfuse.io.read import read_image
 from anyfuse.models.registry import build_model, from_pretrained
 
-SLOW, LARGE = 10, 1 << 30
+SLOW, STUCK, LARGE = 10, 60, 1 << 30
 SYSTEMS = ("anyfuse", "tita-small", "mmaif-tiny", "ditfuse-tiny")
 
 
@@ -99,18 +99,20 @@ class Cases:
 def judge(read: Callable[[], object]) -> str:
     """'read', 'refused', or what is wrong."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    signal.alarm(SLOW)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SLOW)
+    signal.alarm(STUCK)
     try:
         read()
         verdict = "read"
     except FusionError as error:
         verdict = "refused" if "\n" not in str(error) else f"lines: {error}"
     except SlowError:
-        verdict = f"over {SLOW} s"
+        verdict = f"over {SLOW} s of work, or stuck for {STUCK} s"
     except Exception:  # what may not come out
         verdict = f"traceback: {traceback.format_exc()}"
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     return verdict if grown < LARGE else f"{grown >> 20} MiB"
 
@@ -118,6 +120,7 @@ def judge(read: Callable[[], object]) -> str:
 def work(folder: Path, seed: int, start: int, count: int, until: float) -> None:
     """Reads cases from `start` on; a line of JSON on stdout before and after each."""
     signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGVTALRM, stop)
     faulthandler.enable()
     cases = Cases(folder, seed)
     for number in range(start, start + count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fuzz.kill import kill_rounds
 from fuzz.mutations import damaged, seeds
 from fuzz.run import fuzz
 
@@ -22,3 +23,7 @@ def test_a_number_gives_the_same_damage(tmp_path: Path) -> None:
     assert [damaged(corpus, k, 3) for k in range(40)] == [
         damaged(dict(reversed(corpus.items())), k, 3) for k in range(40)
     ]
+
+
+def test_a_batch_that_is_killed(tmp_path: Path) -> None:
+    assert kill_rounds(tmp_path, rounds=2, sets=6)[-1] > 0
