@@ -2,9 +2,10 @@
 
     python tests/fuzz/run.py --seconds 3600 --seed 1 --finds finds
 
-A worker process reads; when it dies, the next one goes on behind the file that killed it. A find is a file that crashes
-the process, raises anything but a FusionError of one line, takes over 10 s of work, is stuck for a minute, or takes over
-1 GiB. Its bytes go to the folder of finds; make a test of each. The number of a case and the seed give the same bytes again.
+A worker process reads; when it dies, the next one goes on behind the file that killed it. A find is a file that
+crashes the process, raises anything but a FusionError of one line, takes over 10 s of work, is stuck for a minute, or
+takes over 1 GiB. Its bytes go to the folder of finds; make a test of each. The number of a case and the seed give the
+same bytes again.
 """
 
 from __future__ import annotations
