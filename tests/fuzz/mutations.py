@@ -7,6 +7,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def seeds(folder: Path) -> dict[str, bytes]:
                 dtype = {8: "uint8", 16: "uint16", 32: "float32"}[depth]
                 path = folder / f"{name}{depth}.{suffix}"
                 more = {} if name == "grey" else {"icc": icc, "exif": exif_block(), "dpi": (300.0, 300.0)}
-                write_image(path, convert_depth(pixels, dtype), alpha=alpha, **more)  # type: ignore[arg-type]
+                write_image(path, convert_depth(pixels, dtype), alpha=alpha, overwrite=True, **more)  # type: ignore[arg-type]
                 found[path.name] = path.read_bytes()
     picture = Image.fromarray(np.ascontiguousarray(colour))
     for name, image, kind, options in (
@@ -137,6 +138,8 @@ def _png_field(data: bytearray, draw: random.Random) -> bytearray:
         (length,) = struct.unpack_from(">I", data, at)
         chunks.append((bytes(data[at + 4 : at + 8]), bytearray(data[at + 8 : at + 8 + length])))
         at += 12 + length
+    if not chunks:
+        return data
     tag, body = chunks[draw.randrange(len(chunks))]
     if body and draw.random() < 0.7:
         body[draw.randrange(min(len(body), 40))] = draw.choice(INTERESTING) & 0xFF
@@ -221,7 +224,7 @@ def damaged_text(text: str, number: int, seed: int) -> str:
                 if draw.random() < 0.15:
                     del place[key]
                 else:
-                    place[key] = draw.choice(values)
+                    place[key] = deepcopy(draw.choice(values))  # a list of its own
                 break
             place = place[key]
     return json.dumps(value)
