@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .align.stage import Align, as_align
 from .control import Control
 from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
@@ -69,9 +70,9 @@ class Fuser:
         """Fuses images; the result has the type of images[reference]. Options: see `run`."""
         images = as_list(images)
         result = self.run(images, **options)
-        stack = result.stack
-        frame = stack.frames[stack.reference]
-        return to_kind(result.pixels, images[stack.reference], alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
+        stack, frame = result.stack, result.stack.frames[result.stack.reference]
+        like = images[stack.reference] if stack.reference < len(images) else None  # pages of one file
+        return to_kind(result.pixels, like, alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
 
     @names_arguments
     def run(
@@ -80,44 +81,60 @@ class Fuser:
         *,
         reference: int = 0,
         resize: bool = False,
-        white: float | None = None,
+        white: float | str | Sequence[float | None] | None = None,
         with_weights: bool = False,
         keep_order: bool = False,
         explain: bool = False,
         say: str | Control | None = None,
+        masks: Sequence[Any] | None = None,
+        align: str | Align = "none",
+        black: float | str | Sequence[float | None] | None = None,
+        range: str | tuple[float, float] | None = None,
+        pages: str | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
         Args:
-            images: as in `fuse`.
-            reference: as in `fuse`.
-            resize: as in `fuse`.
-            white: as in `fuse`.
+            images, reference, resize, white, keep_order, masks, align: as in `fuse`.
             with_weights: also keeps the weight of each image at each pixel, for `FusionResult.save_weights`.
-            keep_order: as in `fuse`.
             explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
             say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
                 their masks. Then a single image is enough, and it keeps its pixels below the paint. A model that
                 restores takes degradations from the instruction; without one it takes those that
                 degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
                 estimate off.
+            black: as in `fuse`.
+            range: as in `fuse`.
+            pages: as in `fuse`.
 
         Returns:
-            Pixels in the depth of the inputs, a report, and methods that save them.
+            Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
 
         Raises:
             FusionError: one line that says what to change.
         """
         if not isinstance(reference, int):
             raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
-        check_argument("white", white, int, float, type(None))
-        if white is not None and not 0 < white < math.inf:
+        if isinstance(white, int | float) and not 0 < white < math.inf:
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
         images = as_list(images)
         if explain:
             self.check_explains()
+        options = Options(
+            reference,
+            resize,
+            white,
+            with_weights,
+            keep_order,
+            explain,
+            say,
+            masks,
+            as_align(align),
+            black,
+            range,
+            pages,
+        )
         engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
-        options = Options(reference, resize, white, with_weights, keep_order, explain, say)
         return run(images, engine, options)
 
     @names_arguments
@@ -138,9 +155,7 @@ class Fuser:
         With `say`, also where this request leaves nothing to explain.
         """
         if type(self.model).explain is FusionModel.explain:
-            raise FusionError(
-                f"model {self.name} explains nothing; --explain is for --model tita, tita-small and ditfuse"
-            )
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita and ditfuse")
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:
@@ -155,13 +170,18 @@ def fuse(
     out: str | Path | None = None,
     reference: int = 0,
     resize: bool = False,
-    white: float | None = None,
+    white: float | str | Sequence[float | None] | None = None,
     device: str = "auto",
     dtype: str = "auto",
     max_memory: int | str | None = None,
     overwrite: bool = False,
     keep_order: bool = False,
     say: str | Control | None = None,
+    masks: Sequence[Any] | None = None,
+    align: str | Align = "none",
+    black: float | str | Sequence[float | None] | None = None,
+    range: str | tuple[float, float] | None = None,
+    pages: str | None = None,
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -172,7 +192,7 @@ def fuse(
         out: file to write. None: the result is returned.
         reference: index of the image that gives size, metadata and alpha, from 0.
         resize: resizes all images to the size of images[reference].
-        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data.
+        white: value that counts as 1.0 in 16-bit and float images, as 4095 for 12-bit data; or one for each image.
         device: as in `Fuser`.
         dtype: as in `Fuser`.
         max_memory: as in `Fuser`.
@@ -181,6 +201,16 @@ def fuse(
             Otherwise grey comes before colour, and darker before brighter.
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
+        masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
+            Where an image is transparent or masked out it has no say. Where all are, the result is transparent.
+        align: lays the images over images[reference] first: 'auto' for any camera motion, 'shift', 'similarity',
+            'affine' or 'homography' for the richest transform, 'none' for aligned images. The result is cut to what
+            all show; `align.stage.Align` can keep the size, and take the transforms of an earlier report.
+        black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
+        range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of thermal
+            cameras, at full scale. None: files with such values are scaled, and the report says how.
+        pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
+            and a single file stands for all of its pages.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -193,8 +223,10 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
+    options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages)
     if out is None:
-        return fuser(images, reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
-    result = fuser.run(as_list(images), reference=reference, resize=resize, white=white, keep_order=keep_order, say=say)
+        return fuser(images, **options)
+    result = fuser.run(as_list(images), **options)
     result.save(out, overwrite=overwrite)
     return Path(out)

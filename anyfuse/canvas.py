@@ -24,6 +24,7 @@ class Canvas:
 
     def __init__(self, stack: Stack, rule: planes.ColourRule, order: list[int], control: Control) -> None:
         self.stack, self.rule, self.order, self.segment = stack, rule, order, control.segment
+        self.keeps = not control.tone and not control.degradations  # what one image alone shows stays as it is
         channels = 3 if self.segment else stack.stored_channels
         self.pixels = np.empty((stack.height, stack.width, channels), stack.depth)
         self.weights: np.ndarray | None = None
@@ -45,8 +46,17 @@ class Canvas:
         if not torch.isfinite(fused).all():
             raise FusionError("the model gave no numbers (NaN or infinite); its weights or settings are damaged")
         image = planes.join(fused, self.stack, window, self.rule, bool(self.segment))
+        image = self._keep_single(image, window) if self.keeps else image
         classes = overlay.assign_classes({name: m[window] for name, m in self.likely.items()})
         self.pixels[window] = self.stack.quantise(overlay.paint_classes(image, classes, self.segment))
+
+    def _keep_single(self, image: Tensor, window: Window) -> Tensor:
+        """The image (C, h, w) with the pixels of the only frame that is not transparent, where there is but one."""
+        alone = self.stack.alone(window)
+        if not bool(alone.any()):
+            return image
+        own = self.stack.read(window).mean(0).expand(len(image), -1, -1)
+        return torch.lerp(image, own, alone)
 
     def _write_weights(self, window: Window, shares: Tensor) -> None:
         if self.weights is None:

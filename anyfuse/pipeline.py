@@ -15,13 +15,17 @@ import torch
 from torch import Tensor
 
 from . import tiling
+from .align.stage import NO_ALIGNMENT, Align, Step, align_frames
+from .align.stage import notes as unsure
 from .canvas import Canvas
 from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
 from .errors import FusionError
 from .image import planes
-from .image.stack import Frame, Stack, Window, order_of_roles, resize_to_reference
+from .image.stack import Frame, Stack, Window, order_of_roles, place, resize_to_reference
 from .io.frames import read_frames
+from .io.masks import with_masks
+from .io.profiles import to_one_profile
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -46,11 +50,16 @@ class Options:
 
     reference: int = 0  # which image gives size, metadata and alpha, from 0
     resize: bool = False  # bring all to its size
-    white: float | None = None  # white level of 16-bit and float images
+    white: Any = None  # white level of 16-bit and float images: one, or one for each
     with_weights: bool = False  # also maps of each image's share
     keep_order: bool = False  # do not sort by role
     explain: bool = False  # also what the model explains
     say: str | Control | None = None
+    masks: Sequence[Any] | None = None  # which pixels of each image count
+    align: Align = NO_ALIGNMENT  # what lays the images over the reference
+    black: Any = None  # black level of 16-bit and float images
+    range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -59,9 +68,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames = read_frames(images, options.white)
+    frames = read_frames(images, options.white, options.black, options.range, options.pages)
+    frames = with_masks(to_one_profile(frames, options.reference), options.masks)
     single = len(frames) == 1 and bool(control.segment)
-    stack = make_stack(frames * 2 if single else frames, options, model, single)
+    stack, moves = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -104,9 +114,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         order=[stack.frames[k].name for k in order[:shown]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes,
+        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes + unsure(moves),
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
+        aligned=[move.as_dict() for move in moves] or None,
     )
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks)
 
@@ -132,15 +143,19 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
     }
 
 
-def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> Stack:
-    """The stack of two frames or more, resized to the reference if `options.resize` is set."""
+def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> tuple[Stack, list[Step]]:
+    """The stack of two frames or more, placed, resized to the reference and aligned as the options say."""
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
-        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}")
+        pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
+        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}{pages}")
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
-    return Stack(tuple(resize_to_reference(frames, reference) if options.resize else frames), reference)
+    frames = place(frames)
+    frames = resize_to_reference(frames, reference) if options.resize else frames
+    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference)
+    return Stack(tuple(frames), reference), moves
 
 
 def complete(

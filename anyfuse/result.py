@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from .errors import FusionError, names_arguments
 from .image.stack import Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
 from .io.write import writable, write_image
+from .io.xmp import Record, packet
+from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 
@@ -47,6 +49,7 @@ class Report:
     warnings: list[str]  # one line each
     understood: str | None = None  # the instruction as tags
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
+    aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""
@@ -89,6 +92,11 @@ class FusionResult:
         """Of the inputs."""
         return [frame.name for frame in self.stack.frames]
 
+    @property
+    def files(self) -> list[str]:
+        """Where the inputs come from; none of them is ever overwritten."""
+        return [frame.file or frame.name for frame in self.stack.frames]
+
     @names_arguments
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
         """Writes the image with the reference's metadata and alpha.
@@ -104,7 +112,7 @@ class FusionResult:
         Raises:
             FusionError: `path` cannot be written.
         """
-        return self._save(path, Permission(overwrite, self.names), quality)
+        return self._save(path, Permission(overwrite, self.files), quality)
 
     @names_arguments
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -120,7 +128,7 @@ class FusionResult:
         Raises:
             FusionError: the result has no weights.
         """
-        return self._save_weights(folder, Permission(overwrite, self.names))
+        return self._save_weights(folder, Permission(overwrite, self.files))
 
     @names_arguments
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -136,7 +144,7 @@ class FusionResult:
         Raises:
             FusionError: no class was requested.
         """
-        return self._save_masks(path, Permission(overwrite, self.names))
+        return self._save_masks(path, Permission(overwrite, self.files))
 
     @names_arguments
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
@@ -157,7 +165,11 @@ class FusionResult:
 
     def _save(self, path: str | Path, may: Permission, quality: int) -> list[str]:
         stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        return write_image(
+        record = Record(f"anyfuse {__version__}", self.summary.model, self._sources, Path(frame.name).name)
+        height, width = self.pixels.shape[:2]
+        xmp, lost = packet(frame.metadata.xmp, record, width, height)
+        notes = [f"{path}: of the XMP of {frame.name} this was left out: {', '.join(lost)}"] if lost else []
+        return notes + write_image(
             path,
             self.pixels,
             alpha=stack.alpha,
@@ -169,7 +181,14 @@ class FusionResult:
             overwrite=may.overwrite,
             inputs=may.spare,
             same=may.same,
+            metadata=replace(frame.metadata, xmp=xmp),
         )
+
+    @property
+    def _sources(self) -> list[str]:
+        """Names of the inputs without their folders; one image that was given twice counts once."""
+        names = [Path(name).name for name in self.names]
+        return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
         if self.weights is None:
@@ -254,7 +273,7 @@ class Outputs:
         where a map fails; then that map's FusionError is raised afterwards.
         """
         report = result.report
-        may = Permission(self.overwrite, self.spare or Inputs(result.names), self.resume)
+        may = Permission(self.overwrite, self.spare or Inputs(result.files), self.resume)
         failed: FusionError | None = None
         try:
             if self.explain is not None:

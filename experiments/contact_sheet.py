@@ -3,12 +3,19 @@
     python experiments/contact_sheet.py OUT FOLDER_A FOLDER_B ... --models anyfuse,laplacian --count 6
 
 One PNG for all pairs at reduced size (OUT/sheet.png) and one with a crop of each pair at 200 % (OUT/crops.png). The
-crop is where the sources differ most.
+crop is where the sources differ most. --blind shuffles the models in each row by this seed; OUT/key.json says which is
+which. A judge writes one line a row, the columns from best to worst as letters (a is the first model's column), and
+
+    python experiments/contact_sheet.py OUT --judged judged.txt
+
+prints how often each model was first, and its mean place.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -35,22 +42,44 @@ def busiest(images: list[np.ndarray], side: int) -> tuple[slice, slice]:
     return slice(row * 8, row * 8 + side), slice(col * 8, col * 8 + side)
 
 
+def places(key: list[list[str]], judged: list[str]) -> str:
+    """A table of how often each model was first, and its mean place, from letters in order of preference a row."""
+    found: dict[str, list[int]] = {}
+    for names, letters in zip(key, judged, strict=True):
+        for place, letter in enumerate(letters, start=1):
+            found.setdefault(names[ord(letter) - ord("a")], []).append(place)
+    rows = sorted(found.items(), key=lambda item: sum(item[1]) / len(item[1]))
+    lines = [f"| {name} | {p.count(1)} of {len(p)} | {sum(p) / len(p):.2f} |" for name, p in rows]
+    return "\n".join(["| model | first | mean place |", "|---|---:|---:|", *lines])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("folders", nargs="+")
+    parser.add_argument("folders", nargs="*")
     parser.add_argument("--models", default="anyfuse")
     parser.add_argument("--count", type=int, default=6)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--width", type=int, default=480)
     parser.add_argument("--crop", type=int, default=160)
+    parser.add_argument("--blind", type=int, default=None)
+    parser.add_argument("--judged", type=Path)
     args = parser.parse_args()
+    if args.judged:
+        print(places(json.loads((args.out / "key.json").read_text()), args.judged.read_text().split()))
+        return
+    shuffle = random.Random(args.blind)
+    key: list[list[str]] = []
     fusers = [Fuser(name) for name in args.models.split(",")]
     groups = list(pair_by_stem(args.folders)[0].values())
     groups = groups[args.skip :: max(1, len(groups) // args.count)][: args.count]
     rows, crops = [], []
     for paths in groups:
-        results = [f.run(paths) for f in fusers]
+        order = list(fusers)
+        if args.blind is not None:
+            shuffle.shuffle(order)
+        key.append([f.name for f in order])
+        results = [f.run(paths) for f in order]
         sources = [rgb(f.pixels) for f in results[0].stack.frames]
         images = sources + [rgb(r.pixels) for r in results]
         size = (args.width, round(args.width * images[0].shape[0] / images[0].shape[1]))
@@ -65,6 +94,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.concatenate(rows)).save(args.out / "sheet.png")
     Image.fromarray(np.concatenate(crops)).save(args.out / "crops.png")
+    (args.out / "key.json").write_text(json.dumps(key))
     print(f"{args.out}/sheet.png and crops.png: {len(rows)} sets, columns: inputs, {args.models}")
 
 

@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("control", "runtime", "weights"),
     ("image",),
-    ("io", "losses", "metrics"),
+    ("io", "losses", "metrics", "align"),
     ("language",),
     ("degradation",),
     ("data",),

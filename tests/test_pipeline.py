@@ -114,10 +114,10 @@ def test_alpha_and_metadata_come_from_the_reference(tmp_path: Path) -> None:
     icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x010F] = "Maker"
-    alpha = to8(scene(seed=9))
+    alpha, less = to8(scene(seed=9)), to8(scene(seed=9) * 0.8)
     rgba = np.dstack([to8(scene(seed=1, channels=3)), alpha])
     Image.fromarray(rgba).save(tmp_path / "a.png", exif=exif, icc_profile=icc)
-    Image.fromarray(to8(scene(seed=2, channels=3))).save(tmp_path / "b.png")
+    Image.fromarray(np.dstack([to8(scene(seed=2, channels=3)), less])).save(tmp_path / "b.png")
     anyfuse.fuse([tmp_path / "a.png", tmp_path / "b.png"], out=tmp_path / "f.png")
     with Image.open(tmp_path / "f.png") as fused:
         assert fused.mode == "RGBA"

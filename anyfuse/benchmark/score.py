@@ -8,20 +8,23 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from torch import Tensor
 
 from ..errors import FusionError
+from ..image.stack import Frame
 from ..io.atomic import target_of, unforeseen, write_whole
 from ..io.folders import list_files, pair_folders
 from ..io.groups import Pairing, find_sets
-from ..io.read import read_image
+from ..io.levels import parse_levels
+from ..io.read import read_image, read_set
 from ..metrics import METRICS, RULES, known_names
 from ..metrics import score as score_images
 from ..metrics.grey import GreyRule
@@ -39,13 +42,46 @@ def metric_names(text: str | None) -> tuple[list[str], bool]:
     return known_names([n.strip() for n in text.split(",") if n.strip()]), text.strip() != "all"
 
 
+@dataclass(frozen=True)
+class Values:
+    """How the values of the sources become 0 to 1, as the options of the same names of `anyfuse fuse` say."""
+
+    white: str | None = None
+    black: str | None = None
+    range: str | None = None
+
+
+def read_scored(fused: Path, sources: Sequence[Path], truth: Path | None, values: Values) -> list[Frame]:
+    """Fused image, sources, and the truth if there is one. Sources are scaled as one set, as fusing them does.
+
+    A fused image of 16 bits keeps the white of the first source, as `anyfuse fuse` writes it.
+    """
+    levels_of = parse_levels(len(sources), values.white, values.black, values.range)
+    frames = [read_image(fused), *read_set(sources, levels_of), *([read_image(truth)] if truth else [])]
+    white = levels_of[0].white if levels_of[0].black is None else None
+    for k in (0, *([len(frames) - 1] if truth else [])):
+        if white is not None and frames[k].pixels.dtype != np.uint8 and float(frames[k].pixels.max()) <= white:
+            frames[k] = replace(frames[k], white=white)
+    return frames
+
+
 def score_one(
-    fused: Path, sources: Sequence[Path], names: list[str], grey: GreyRule, truth: Path | None, strict: bool
+    fused: Path,
+    sources: Sequence[Path],
+    names: list[str],
+    grey: GreyRule,
+    truth: Path | None,
+    strict: bool,
+    values_of: Values,
 ) -> tuple[dict[str, float], list[str]]:
     """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too
     small.
     """
-    frames = [read_image(p) for p in (fused, *sources, *([truth] if truth else []))]
+    frames = read_scored(fused, sources, truth, values_of)
+    for frame in frames[1 : len(sources) + 1]:
+        if frame.scaling is not None:
+            for warning in frame.warnings:
+                print(f"anyfuse: note: {warning}", file=sys.stderr)
     for frame in frames[1:]:
         if (frame.height, frame.width) != (frames[0].height, frames[0].width):
             raise FusionError(
@@ -77,11 +113,16 @@ def run_score(
     truth: str | None,
     as_json: bool,
     out: str | None,
+    white: str | None = None,
+    black: str | None = None,
+    range: str | None = None,
     overwrite: bool = False,
     pairing: Pairing | None = None,
     plan: bool = False,
 ) -> int:
     """Scores a file or a folder. Returns the number of images that failed."""
+    values_of = Values(white, black, range)
+    parse_levels(len(sources), white, black, range)  # a mistake is one error, not one per image
     names, strict = metric_names(metrics)
     rule = _grey_rule(grey)
     pairing = pairing or Pairing()
@@ -89,7 +130,7 @@ def run_score(
         raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
     if out is not None:
         _check_target(Path(out), [fused, *sources, *([truth] if truth else [])], overwrite)
-    scored = _score_all(fused, sources, names, rule, truth, strict, pairing, plan)
+    scored = _score_all(fused, sources, names, rule, truth, strict, values_of, pairing, plan)
     if plan:
         return len(scored.failures)
     if as_json:
@@ -144,6 +185,7 @@ def _score_all(
     grey: GreyRule,
     truth: str | None,
     strict: bool,
+    values_of: Values,
     pairing: Pairing,
     plan: bool,
 ) -> _Scored:
@@ -157,7 +199,8 @@ def _score_all(
             print(f"{fused}: {' + '.join([*sources, *truths])}")
             return scored
         last = Path(truth) if truth else None
-        scored.add(Path(fused).stem, *score_one(Path(fused), [Path(s) for s in sources], names, grey, last, strict))
+        given = [Path(s) for s in sources]
+        scored.add(Path(fused).stem, *score_one(Path(fused), given, names, grey, last, strict, values_of))
         return scored
     complete = _groups(fused, sources, truths, pairing, scored)
     for stem, paths in complete.items():
@@ -166,7 +209,8 @@ def _score_all(
             continue
         try:
             last = paths[-1] if truth else None
-            scored.add(stem, *score_one(paths[0], paths[1:-1] if truth else paths[1:], names, grey, last, strict))
+            rest = paths[1:-1] if truth else paths[1:]
+            scored.add(stem, *score_one(paths[0], rest, names, grey, last, strict, values_of))
         except FusionError as error:
             scored.failures[stem] = str(error)
         except Exception as error:  # one image never stops the others

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Group, ListFile, Overwrite, Pairs, Plan, Quiet, White, complete_model
+from .options import (
+    Blacks,
+    Device,
+    Group,
+    ListFile,
+    Overwrite,
+    PageChoice,
+    Pairs,
+    Plan,
+    Quiet,
+    ValueRange,
+    Whites,
+    complete_model,
+)
 
 
 class Resize(str, Enum):
@@ -24,12 +37,17 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         help="Two or more images of one scene; two or more folders, paired by file names; one folder that is a stack "
-        "(with an image as output) or holds many sets (--group, --pairs). A single image is enough with "
-        "--say 'highlight ...'."
+        "(with an image as output) or holds many sets (--group, --pairs). FILE[3:40] names pages of a file. A single "
+        "file of several pages is enough, and a single image with --say 'highlight ...'."
     ),
 ]
 Output = Annotated[
-    str, typer.Option("-o", "--output", help="Image file to write (.png .tif .jpg .webp), or a folder for folders.")
+    str,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Image file to write (.png .tif .jpg .webp; also .exr .hdr .dcm .nii.gz), or a folder for folders.",
+    ),
 ]
 Model = Annotated[
     str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.", autocompletion=complete_model)
@@ -55,6 +73,29 @@ Say = Annotated[
         "instruction they restore what the images seem to need (see `anyfuse estimate`). ditfuse models change light "
         "and contrast and segment: 'brighter, and highlight the cars in red'.",
     ),
+]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        help="Image that is white where the input counts, and black where it has no say (logos, scale bars). Repeat it "
+        "for each input, in their order; '-' where all counts. In folders the masks are for every set.",
+    ),
+]
+Align = Annotated[
+    str,
+    typer.Option(
+        help="Lay the images over the reference first: auto (any motion of the camera), shift, similarity, affine or "
+        "homography (the richest transform to try), or none.",
+    ),
+]
+Transforms = Annotated[
+    str | None,
+    typer.Option("--use-transforms", help="JSON file of an earlier --report: its transforms are used again."),
+]
+KeepFrame = Annotated[
+    bool,
+    typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
 ]
 MaskOut = Annotated[
     str | None,
@@ -86,10 +127,17 @@ def fuse(
     explain: Explain = None,
     keep_order: KeepOrder = False,
     say: Say = None,
+    mask: Masks = None,
+    align: Align = "none",
+    use_transforms: Transforms = None,
+    keep_frame: KeepFrame = False,
     mask_out: MaskOut = None,
     reference: Reference = 1,
     resize: ResizeTo = Resize.none,
-    white: White = None,
+    white: Whites = None,
+    black: Blacks = None,
+    range: ValueRange = None,
+    pages: PageChoice = None,
     quality: Quality = 95,
     suffix: Format = None,
     jobs: Jobs = 1,
@@ -104,8 +152,11 @@ def fuse(
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
+    from ..align.stage import Align as Alignment
     from ..io.folders import list_files
     from ..io.groups import Pairing
+    from ..io.pages import split_name
+    from ..io.readers.dicom import is_series
     from ..jobs.folders import Choices, fuse_files, fuse_folders
 
     if say and len(say) > 1:
@@ -118,6 +169,9 @@ def fuse(
         reference=reference - 1,
         resize=resize is Resize.reference,
         white=white,
+        black=black,
+        range=range,
+        pages=pages,
         quality=quality,
         overwrite=overwrite,
         quiet=quiet,
@@ -125,14 +179,17 @@ def fuse(
         suffix=suffix,
         keep_order=keep_order,
         say=say[0] if say else None,
+        masks=tuple(mask or ()),
+        align=Alignment(align, use_transforms, keep_frame),
     )
     inputs, pairing = inputs or [], Pairing(group, pairs, table)
     if not inputs and table is None:
         raise FusionError("give two or more images, a folder, or --list TABLE.csv; see --help")
-    for path in inputs:
+    files = [split_name(path)[0] for path in inputs]
+    for path in files:
         if not os.path.exists(path):
             raise FusionError(f"{path}: no such file or folder; check the path")
-    folders = [Path(p).is_dir() for p in inputs]
+    folders = [Path(p).is_dir() and not is_series(p) for p in files]
     if any(folders) and not all(folders):
         folder, file = inputs[folders.index(True)], inputs[folders.index(False)]
         raise FusionError(f"{folder} is a folder and {file} is not; give images only or folders only")

@@ -39,6 +39,32 @@ White = Annotated[
     float | None,
     typer.Option(help="White level of 16-bit and float images, e.g. 4095 for 12-bit data."),
 ]
+Whites = Annotated[
+    str | None,
+    typer.Option(
+        help="White level of 16-bit and float images, e.g. 4095 for 12-bit data. One per image: 4095,65535 "
+        "(nothing between two commas: as without --white)."
+    ),
+]
+Blacks = Annotated[
+    str | None,
+    typer.Option(help="Black level of 16-bit and float images, e.g. -160 for CT; one, or one per image: -160,0."),
+]
+ValueRange = Annotated[
+    str | None,
+    typer.Option(
+        "--range",
+        help="Black and white of 16-bit and float images: percentiles as p1,p99; auto scales measured values (Celsius, "
+        "counts of thermal cameras) and turns false colours into values, and says so; none does not.  [default: auto]",
+    ),
+]
+PageChoice = Annotated[
+    str | None,
+    typer.Option(
+        help="Pages, frames or slices of each file, counted from 0: 3, 3:40 or 0,2,5. FILE[3:40] says it for one file. "
+        "A single TIFF is fused from all of its pages."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Suppress progress and success messages.")]
 Pairs = Annotated[

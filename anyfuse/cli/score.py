@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Grey, Group, ListFile, Metrics, Overwrite, Pairs, Plan
+from .options import Blacks, Grey, Group, ListFile, Metrics, Overwrite, Pairs, Plan, ValueRange, Whites
 
 Images = Annotated[
     list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
@@ -31,6 +31,9 @@ def score(
     truth: Truth = None,
     out: Out = None,
     as_json: AsJson = False,
+    white: Whites = None,
+    black: Blacks = None,
+    range: ValueRange = None,
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
@@ -51,6 +54,9 @@ def score(
         as_json=as_json,
         out=out,
         overwrite=overwrite,
+        white=white,
+        black=black,
+        range=range,
         pairing=Pairing(group, pairs, table),
         plan=plan,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,15 @@ from torch import Tensor
 
 from ..errors import FusionError
 from .colour import KB, KG, KR
+from .metadata import NOTHING, Metadata, Scaling
 
 Window = tuple[slice, slice]
 
 FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # the value that counts as 1.0
 HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a little is still a tie
+SEAM = 8  # pixels over which a fused place passes into one that a single frame shows
+FADE = 32  # pixels over which a frame fades in beside a large transparent part
+STROKE = 6  # half the width in pixels of what is a stroke, as of a logo or a scale, and not a large part
 _BLOCK = 1 << 22  # values looked at together when a whole image is scanned
 _OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
 
@@ -31,11 +35,16 @@ class Frame:
     """One image as it was read, upright, unassociated alpha apart.
 
     pixels: (H, W, C) uint8, uint16 or float32; C is 1 (grey) or 3 (RGB); sRGB-encoded, or as stored.
-    alpha: (H, W) of the same dtype, full scale as the dtype has it (255, 65535 or 1.0), or None.
+    alpha: (H, W) of the same dtype, full scale as the dtype has it (255, 65535 or 1.0), or None: opaque. What is
+    transparent has no say in the result.
     white: the value of `pixels` that counts as 1.0.
     name: what messages call it: a path or "image 2".
     exif: EXIF block (a TIFF structure, no "Exif" prefix), orientation 1, sizes as `pixels`, no thumbnail.
     icc: ICC profile.  dpi: horizontal and vertical resolution.  warnings: what the reader had to decide.
+    offset: where the image lies on a canvas that it is a piece of, (x, y) in pixels, as hugin's TIFFs say; or None.
+    metadata: XMP and all else that the file says.  scaling: how its values became 0 to 1; None: by depth or white.
+    valid: (H, W) bool, False where the file has no value (NaN, nodata); None: everywhere it has one.
+    file: where it was read from; None for an image in memory.
     """
 
     pixels: np.ndarray
@@ -46,6 +55,11 @@ class Frame:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
+    metadata: Metadata = NOTHING
+    scaling: Scaling | None = None
+    valid: np.ndarray | None = None
+    file: str | None = None
+    offset: tuple[int, int] | None = None
 
     @property
     def height(self) -> int:
@@ -64,17 +78,19 @@ class Frame:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """name, width, height, depth and colour, for reports."""
+        """name, width, height, depth and colour, for reports; and `scaling` where the file's values were scaled."""
         size = {"width": self.width, "height": self.height, "depth": str(self.pixels.dtype)}
-        return {"name": self.name, **size, "colour": not self.is_grey}
+        scaled = {} if self.scaling is None else {"values": self.scaling.as_dict()}
+        return {"name": self.name, **size, "colour": not self.is_grey, **scaled}
 
     @cached_property
     def is_grey(self) -> bool:
-        """One channel, or three that agree everywhere within 1.5/255 of the brightest value."""
+        """One channel, or three that agree within 1.5/255 of the brightest value wherever alpha is not 0."""
         if self.channels == 1:
             return True
         spread, top = 0.0, 0.0
-        for block in _blocks(self.pixels):
+        for rows, alpha in self._rows():
+            block = rows if alpha is None else rows * (alpha > 0)[:, :, None]
             red, green, blue = np.moveaxis(block, 2, 0)  # a tenth of the time of block.max(axis=2)
             high = np.maximum(np.maximum(red, green), blue)
             low = np.minimum(np.minimum(red, green), blue)
@@ -86,12 +102,54 @@ class Frame:
 
     @cached_property
     def brightness(self) -> float:
-        """Mean luma, in [0, 1]."""
-        total = np.zeros(self.channels)
-        for block in _blocks(self.pixels):
-            total += block.sum(axis=(0, 1), dtype=np.float64)
-        means = total / (self.height * self.width * self.white)
+        """Mean luma, in [0, 1], weighted by alpha."""
+        means = self.mean
         return float(means[0] if self.channels == 1 else means @ (KR, KG, KB))
+
+    @cached_property
+    def mean(self) -> np.ndarray:
+        """(C,) mean of each channel, in [0, 1], weighted by alpha."""
+        total, weight = np.zeros(self.channels), 0.0
+        for block, alpha in self._rows():
+            if alpha is None:
+                total += block.sum(axis=(0, 1), dtype=np.float64)
+                weight += block.shape[0] * block.shape[1]
+            else:
+                share = alpha.astype(np.float64)
+                total += np.einsum("hwc,hw->c", block, share)
+                weight += float(share.sum())
+        return total / (max(weight, 1e-12) * self.white)
+
+    def _rows(self) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+        """Blocks of rows of `pixels`, with those of `opacity`; None where it is full, or hides all of the image."""
+        alpha, top = self.opacity, 0
+        alpha = None if alpha is None or self.is_opaque or not alpha.any() else alpha
+        for block in _blocks(self.pixels):
+            yield block, None if alpha is None else alpha[top : top + len(block)]
+            top += len(block)
+
+    @cached_property
+    def opacity(self) -> np.ndarray | None:
+        """Alpha, 0 where the file has no value; None: opaque."""
+        if self.valid is None:
+            return self.alpha
+        full = FULL[self.pixels.dtype.name]
+        alpha = np.full(self.valid.shape, full, self.pixels.dtype) if self.alpha is None else self.alpha
+        return np.where(self.valid, alpha, 0).astype(alpha.dtype)
+
+    @cached_property
+    def is_opaque(self) -> bool:
+        """Whether opacity is full everywhere."""
+        return self.opacity is None or bool((self.opacity >= FULL[self.opacity.dtype.name]).all())
+
+    def cover(self, window: Window | None = None) -> Tensor:
+        """Opacity of the window as float32 (1, h, w) in [0, 1]."""
+        if self.opacity is None:
+            rows, columns = (slice(None), slice(None)) if window is None else window
+            height, width = len(range(self.height)[rows]), len(range(self.width)[columns])
+            return torch.ones(1, height, width)
+        block = self.opacity if window is None else self.opacity[window[0], window[1]]
+        return torch.from_numpy(block.astype(np.float32)[None] / np.float32(FULL[block.dtype.name])).clamp_(0.0, 1.0)
 
     def read(self, window: Window | None = None) -> Tensor:
         """The window (rows, columns; None: everything) as float32 (C, h, w) in [0, 1], C as stored."""
@@ -100,6 +158,20 @@ class Frame:
         if np.may_share_memory(planes, self.pixels):  # float32 grey needs no conversion, so it was not copied
             planes = planes.copy()
         return torch.from_numpy(planes).div_(self.white).clamp_(0.0, 1.0)
+
+    def soft_cover(self, window: Window | None = None) -> Tensor:
+        """`cover`, rising from 0 at the edge of what is transparent: over `SEAM` pixels, or over `FADE` where that is
+        more than a stroke, so that a frame that ends inside the picture leaves no edge.
+        """
+        if self.is_opaque:
+            return self.cover(window)
+        whole = (slice(0, self.height), slice(0, self.width))
+        wide, part = widened(whole if window is None else window, 2 * FADE, self.height, self.width)
+        cover = self.cover(wide)
+        gone = (cover < 1e-3).float()
+        large = _dilate(1 - _dilate(1 - gone, STROKE), STROKE) * gone
+        soft = torch.minimum(ramp(gone, SEAM // 2), ramp(large, FADE))
+        return torch.minimum(cover, soft)[:, part[0], part[1]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +240,16 @@ class Stack:
 
     @property
     def alpha(self) -> np.ndarray | None:
-        """The reference's alpha in the output depth, (H, W), or None."""
-        alpha = self.frames[self.reference].alpha
-        return None if alpha is None else convert_depth(alpha, self.depth)
+        """(H, W) in the output depth: at each pixel the largest opacity of all frames, so that the result is
+        transparent where all are. None where the reference has no alpha and some frame shows every place.
+        """
+        reference = self.frames[self.reference]
+        if reference.opacity is None:
+            return None
+        full = np.full((self.height, self.width), FULL[self.depth.name], self.depth)
+        alphas = [full if f.opacity is None else convert_depth(f.opacity, self.depth) for f in self.frames]
+        union = reduce(np.maximum, alphas)
+        return None if reference.alpha is None and bool((union >= full).all()) else union
 
     @property
     def icc(self) -> bytes | None:
@@ -182,14 +261,42 @@ class Stack:
         return next((f.icc for f in order if f.icc and icc_channels(f.icc) == self.stored_channels), None)
 
     def read(self, window: Window | None = None) -> Tensor:
-        """The window of every frame, float32 (N, C, h, w) in [0, 1]; C = `channels`, grey repeated if 3."""
+        """The window of every frame, float32 (N, C, h, w) in [0, 1]; C = `channels`, grey repeated if 3.
+
+        Where a frame is transparent it shows the mean of the others, which so decide alone: models give back what all
+        frames agree on. Where all are transparent, all show one colour.
+        """
         out = []
         for frame in self.frames:
             planes = frame.read(window)
             if planes.shape[0] != self.channels:
                 planes = planes.expand(3, -1, -1) if self.channels == 3 else planes.mean(dim=0, keepdim=True)
             out.append(planes)
-        return torch.stack(out)
+        sources = torch.stack(out)
+        if self.is_opaque:
+            return sources
+        return fill_transparent(sources, torch.stack([f.soft_cover(window) for f in self.frames]), self._mean)
+
+    def alone(self, window: Window) -> Tensor:
+        """(1, h, w): 1 where one frame at most is not transparent, falling to 0 over the last `SEAM` pixels there."""
+        if self.is_opaque:
+            return torch.zeros(1, 1, 1)
+        wide, part = widened(window, SEAM, self.height, self.width)
+        cover = torch.stack([frame.cover(wide) for frame in self.frames])
+        single = (cover.sum(0) - cover.amax(0) < 1e-3).float()
+        return ramp(1 - single, SEAM)[:, part[0], part[1]]
+
+    @cached_property
+    def is_opaque(self) -> bool:
+        """Whether no frame is transparent anywhere, or there is but one frame."""
+        return len(set(map(id, self.frames))) == 1 or all(frame.is_opaque for frame in self.frames)
+
+    @cached_property
+    def _mean(self) -> Tensor:
+        """(C, 1, 1) mean of what is not transparent."""
+        means = [np.resize(f.mean, self.channels) if f.channels == 1 else f.mean for f in self.frames]
+        rows = [m if len(m) == self.channels else m.mean(keepdims=True) for m in means]
+        return torch.from_numpy(np.mean(rows, axis=0)).float()[:, None, None]
 
     def quantise(self, fused: Tensor) -> np.ndarray:
         """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded half up, no stretch."""
@@ -200,6 +307,50 @@ class Stack:
         if len(values) < self.stored_channels:
             values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
         return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
+
+
+def widened(window: Window, margin: int, height: int, width: int) -> tuple[Window, Window]:
+    """The window with a margin, as far as the image goes; and where the window lies in it."""
+    wide, part = [], []
+    for place, side in zip(window, (height, width), strict=True):
+        first, last, _ = place.indices(side)
+        start = max(0, first - margin)
+        wide.append(slice(start, min(side, last + margin)))
+        part.append(slice(first - start, last - start))
+    return (wide[0], wide[1]), (part[0], part[1])
+
+
+def ramp(mask: Tensor, width: int) -> Tensor:
+    """(1, h, w) of 0 and 1 -> 0 on the mask, rising to 1 over `width` pixels outside it."""
+    half = width // 2
+    inner = torch.nn.functional.pad(1 - _dilate(mask, half)[None], (half,) * 4, mode="replicate")
+    for size in ((2 * half + 1, 1), (1, 2 * half + 1)):
+        inner = torch.nn.functional.avg_pool2d(inner, size, 1)
+    return inner[0] * (1 - mask)
+
+
+def _dilate(mask: Tensor, radius: int) -> Tensor:
+    """(1, h, w): the largest value within a square of 2 radius + 1 pixels."""
+    for size, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+        mask = torch.nn.functional.max_pool2d(mask[None], size, 1, pad)[0]
+    return mask
+
+
+def fill_transparent(sources: Tensor, cover: Tensor, colour: Tensor) -> Tensor:
+    """Mixes each frame by its cover with the mean of the others.
+
+    Args:
+        sources: (N, C, h, w).
+        cover: (N, 1, h, w) in [0, 1].
+        colour: (C, 1, 1), for places that no frame covers.
+    """
+    total = cover.sum(0, keepdim=True)
+    weighted = (cover * sources).sum(0, keepdim=True)
+    seen = total > 1e-6
+    common = torch.where(seen, weighted / total.clamp_min(1e-6), colour)
+    others = total - cover
+    mean = torch.where(others > 1e-6, (weighted - cover * sources) / others.clamp_min(1e-6), common)
+    return torch.where(seen, torch.lerp(mean, sources, cover), common)
 
 
 def order_of_roles(frames: Sequence[Frame]) -> list[int]:
@@ -246,7 +397,7 @@ def make_frame(
     """A checked `Frame` from (H, W) or (H, W, 1 | 3) pixels of any boolean, unsigned 8/16-bit or float dtype.
 
     white: the value that counts as 1.0 in 16-bit and float data (in 8-bit data it is 255); None: full scale.
-    metadata: exif, icc, dpi, warnings.
+    metadata: exif, icc, dpi, warnings, metadata, scaling, valid, file, offset.
     Raises FusionError for other dtypes and shapes, no pixels, NaN or infinity, values outside [0, white].
     """
     pixels = _native(pixels, name)
@@ -270,6 +421,33 @@ def make_frame(
     return Frame(pixels, alpha, scale, name, **metadata)
 
 
+def place(frames: Sequence[Frame]) -> list[Frame]:
+    """Frames that are pieces of one canvas, each at its offset, on the smallest rectangle that holds all.
+
+    The rest of that rectangle is transparent. Frames without an offset, or all with the same, stay as they are.
+    """
+    offsets = [frame.offset or (0, 0) for frame in frames]
+    if all(frame.offset is None for frame in frames) or len(set(offsets)) == 1:
+        return list(frames)
+    left, top = min(x for x, _ in offsets), min(y for _, y in offsets)
+    width = max(x + frame.width for (x, _), frame in zip(offsets, frames, strict=True)) - left
+    height = max(y + frame.height for (_, y), frame in zip(offsets, frames, strict=True)) - top
+    if width * height > 4 * sum(frame.width * frame.height for frame in frames):
+        raise FusionError(f"{frames[0].name}: the pieces lie so far apart that they need {width}x{height} pixels")
+    out = []
+    for (x, y), frame in zip(offsets, frames, strict=True):
+        where = (slice(y - top, y - top + frame.height), slice(x - left, x - left + frame.width))
+        pixels = np.zeros((height, width, frame.channels), frame.pixels.dtype)
+        alpha = np.zeros((height, width), frame.pixels.dtype)
+        pixels[where] = frame.pixels
+        alpha[where] = FULL[frame.pixels.dtype.name] if frame.opacity is None else frame.opacity
+        note = f"{frame.name}: placed at ({x - left}, {y - top}) of {width}x{height}, as its position tags say"
+        out.append(
+            replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=(*frame.warnings, note))
+        )
+    return out
+
+
 def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Frame]:
     """All frames at the size of frames[reference]: bicubic with antialiasing, clipped, same depth.
 
@@ -286,10 +464,13 @@ def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Fra
             notes.append(f"{frame.name}: stretched, its proportions are not those of {frames[reference].name}")
         planes = np.moveaxis(frame.pixels, 2, 0)  # (H, W, C) -> (C, H, W)
         pixels = np.stack([_resize(plane, height, width, frame.white) for plane in planes], axis=2)
-        alpha = None
+        alpha = valid = None
         if frame.alpha is not None:
             alpha = _resize(frame.alpha, height, width, FULL[frame.alpha.dtype.name])
-        out.append(replace(frame, pixels=pixels, alpha=alpha, warnings=(*frame.warnings, *notes)))
+        if frame.valid is not None:
+            valid = _resize(frame.valid.astype(np.float32), height, width, 1.0) > 0.99
+        said = (*frame.warnings, *notes)
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said))
     return out
 
 

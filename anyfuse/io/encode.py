@@ -9,33 +9,47 @@ import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import FusionError
-from .exif import LAYOUT, byte_order, directory, lay_directory
+from ..image.metadata import Metadata
+from .encode_plain import encode_plain
+from .exif import LAYOUT, byte_order, directory, lay_directory, swapped
 
 Dpi = tuple[float, float] | None
 
 DEPTHS = {"png": ("uint8", "uint16"), "tiff": ("uint8", "uint16", "float32")}  # the others: uint8
+DEPTHS |= {"dicom": ("uint8", "uint16"), "nifti": ("uint8", "uint16", "float32")}
+DEPTHS |= {"netpbm": ("uint8", "uint16"), "pfm": ("float32",), "exr": ("float32",), "hdr": ("float32",)}
 MAX_SIDE = {"jpeg": 65535, "webp": 16383}
 CHUNK = 1 << 22  # bytes filtered and compressed together
 
 
 def encode(
-    kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int = 95
+    kind: str,
+    data: np.ndarray,
+    exif: bytes | None,
+    icc: bytes | None,
+    dpi: Dpi,
+    quality: int = 95,
+    metadata: Metadata | None = None,
 ) -> Iterable[bytes]:
     """The file of format `kind`, piece by piece; data: (H, W, 1..4) of a depth and size that the format holds."""
+    metadata = metadata or Metadata()
     if kind == "png":
-        return _png(data, exif, icc, dpi)
+        return _png(data, exif, icc, dpi, metadata)
     if kind == "tiff":
-        return _tiff(data, exif, icc, dpi)
-    return [_pillow(kind, data, exif, icc, dpi, quality)]
+        return _tiff(data, exif, icc, dpi, metadata)
+    if kind in ("exr", "hdr", "pfm", "netpbm"):
+        return encode_plain(kind, data)
+    return [_pillow(kind, data, exif, icc, dpi, quality, metadata)]
 
 
-def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> Iterator[bytes]:
+def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata) -> Iterator[bytes]:
     """A PNG file of (H, W, 1..4) uint8 or uint16, piece by piece."""
     height, width, channels = data.shape
 
@@ -52,6 +66,11 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> I
         yield chunk(b"pHYs", struct.pack(">IIB", round(dpi[0] / 0.0254), round(dpi[1] / 0.0254), 1))
     if exif:
         yield chunk(b"eXIf", exif)
+    for key, text in metadata.text:
+        name = key.encode("latin-1", "replace")[:79]
+        yield chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "replace"))
+    if metadata.xmp:
+        yield chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
     packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
     above = np.zeros((1, width * channels * data.itemsize), np.uint8)
     step = max(1, CHUNK // above.size)
@@ -100,7 +119,7 @@ def _exif_entries(base: bytearray, order: str) -> list[tuple[int, int, int, byte
     return [(tag, kind, count, bytes(base[at : at + 4])) for tag, kind, count, at in entries]
 
 
-def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> list[bytes]:
+def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata) -> list[bytes]:
     """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
 
     The EXIF block is itself a TIFF structure: it becomes the start of the file, so none of its offsets moves.
@@ -145,20 +164,57 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi) -> 
         for tag, value in zip((282, 283), dpi, strict=True):
             tags[tag] = (5, 1, struct.pack(order + "II", round(value * 10000), 10000))
         tags[296] = shorts(2)
+    tags |= _blocks(metadata, order)
+    described = _exif_entries(base, order) if exif else []
+    if metadata.pixel_um and not any(entry[0] == 270 for entry in described):  # as ImageJ has it
+        text = b"ImageJ=1.54f\nimages=1\nunit=micron\n\0"
+        tags[270], tags[296] = (2, len(text), text), shorts(1)
+        for tag, size in zip((282, 283), metadata.pixel_um, strict=True):
+            per_micron = Fraction(1 / size).limit_denominator(1 << 16)
+            tags[tag] = (5, 1, struct.pack(order + "II", per_micron.numerator, per_micron.denominator))
     entries = [(tag, *value) for tag, value in tags.items()]
-    if exif:
-        entries += [e for e in _exif_entries(base, order) if e[0] not in tags and e[0] not in LAYOUT]
+    entries += [e for e in described if e[0] not in tags and e[0] not in LAYOUT]
     gap = b"\0" * (end % 2)
     struct.pack_into(order + "I", base, 4, end + len(gap))
     return [bytes(base), *strips, gap, lay_directory(entries, order, end + len(gap))]
 
 
-def _pillow(kind: str, data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, quality: int) -> bytes:
+def _blocks(metadata: Metadata, order: str) -> dict[int, tuple[int, int, bytes]]:
+    """XMP, IPTC and GeoTIFF tags as entries of a TIFF directory."""
+    tags = {tag: (kind, count, raw if order == "<" else swapped(kind, raw)) for tag, kind, count, raw in metadata.geo}
+    if metadata.xmp:
+        tags[700] = (1, len(metadata.xmp), metadata.xmp)
+    if metadata.iptc:
+        tags[33723] = (7, len(metadata.iptc), metadata.iptc)
+    return tags
+
+
+def _pillow(
+    kind: str,
+    data: np.ndarray,
+    exif: bytes | None,
+    icc: bytes | None,
+    dpi: Dpi,
+    quality: int,
+    metadata: Metadata,
+) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(data[:, :, 0] if data.shape[2] == 1 else data))
     options: dict[str, Any] = {"dpi": dpi} if dpi and kind != "webp" else {}
     if kind in ("jpeg", "webp"):
         options |= {"quality": quality, "icc_profile": icc, "exif": b"Exif\0\0" + exif if exif else b""}
         options |= {"subsampling": 0} if kind == "jpeg" else {"exact": True}
+        options |= {"xmp": metadata.xmp} if metadata.xmp else {}
     buffer = io.BytesIO()
     image.save(buffer, kind.upper(), **options)
+    if kind == "jpeg" and metadata.iptc:
+        return _with_iptc(buffer.getvalue(), metadata.iptc)
     return buffer.getvalue()
+
+
+def _with_iptc(jpeg: bytes, iptc: bytes) -> bytes:
+    """The JPEG with its IPTC records in a Photoshop segment, behind its other application segments."""
+    body = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iptc)) + iptc + b"\0" * (len(iptc) % 2)
+    at = 2
+    while jpeg[at] == 0xFF and 0xE0 <= jpeg[at + 1] <= 0xEF:
+        at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
+    return jpeg[:at] + b"\xff\xed" + struct.pack(">H", len(body) + 2) + body + jpeg[at:]

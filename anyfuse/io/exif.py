@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}  # BigTIFF
 # _KEPT: what of a TIFF's own directory belongs to EXIF.  LAYOUT: what describes pixels, or is a block of its
 # own (XMP, IPTC, Photoshop, ICC), and must not go from an EXIF block into the directory of a new file.
 _KEPT = {*range(270, 273), 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, 34665, 34853}
@@ -96,12 +97,29 @@ def lay_directory(entries: list[tuple[int, int, int, bytes]], order: str, offset
     return table + b"\0\0\0\0" + tail
 
 
-def tiff_tags(file: BinaryIO, size: int) -> tuple[Any, int]:
-    """The tags {number: value} of a TIFF or BigTIFF file of `size` bytes, and how many pages it has."""
+def tiff_directories(file: BinaryIO, size: int) -> list[tuple[int, Any]]:
+    """Every directory in the chain of a TIFF or BigTIFF file of `size` bytes: its offset, its tags {number: value}."""
+    load, first = _loader(file)
+    found: list[tuple[int, Any]] = []
+    following, visited = first, set()
+    while (not found or following) and following not in visited and (not found or following < size):
+        visited.add(following)
+        found.append((following, load(following)))
+        following = found[-1][1].next
+    return found
+
+
+def tiff_directory(file: BinaryIO, offset: int) -> Any:
+    """The tags of one directory, as of a sub-directory (tag 330)."""
+    return _loader(file)[0](offset)
+
+
+def _loader(file: BinaryIO) -> tuple[Callable[[int], Any], int]:
+    """What loads a directory at an offset, and the offset of the first."""
+    file.seek(0)
     head = file.read(8)
     head += file.read(8) if head[2] == 43 or head[3] == 43 else b""
     prefix = head[:2]
-
     if head[:4] == b"MM\0+":  # Pillow knows BigTIFF by its little-endian head alone, but obeys the prefix
         head = b"II+\0" + head[4:]
 
@@ -114,47 +132,84 @@ def tiff_tags(file: BinaryIO, size: int) -> tuple[Any, int]:
         ifd.load(file)
         return ifd
 
-    tags = load(empty().next)
-    pages, following, visited = 1, tags.next, set()
-    while following and following not in visited and following < size:
-        visited.add(following)
-        page = load(following)
-        pages += not page.get(254, 0) & 1  # reduced copies of the same picture do not count
-        following = page.next
-    return tags, pages
+    return load, empty().next
 
 
-def tiff_exif(file: BinaryIO) -> bytes | None:
-    """The descriptive tags, EXIF and GPS of a classic TIFF file as an EXIF block, values byte for byte."""
+class TiffFile:
+    """Raw values of the directories of a TIFF or BigTIFF file. struct.error where it is none, or is damaged."""
 
-    def read(offset: int, size: int) -> bytes:
-        file.seek(offset)
-        return file.read(size)
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        head = self.read(0, 16)
+        self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        if not self.order:
+            raise struct.error("not a TIFF structure")
+        self.big = struct.unpack(self.order + "H", head[2:4])[0] == 43
+        self.head = head[:2] + struct.pack(self.order + "H", 42)
+        at = slice(8, 16) if self.big else slice(4, 8)
+        (self.first,) = struct.unpack(self.order + ("Q" if self.big else "I"), head[at])
 
-    def values(offset: int, is_wanted: Callable[[int], bool]) -> list[tuple[int, int, int, bytes]]:
-        out = []
-        for tag, kind, count, at in list(directory(read, order, offset)):
-            size = _SIZES.get(kind, 0) * count
-            if not is_wanted(tag) or not 0 < size <= 1 << 24:
+    def read(self, offset: int, size: int) -> bytes:
+        """Bytes of the file; fewer at its end."""
+        self.file.seek(offset)
+        return self.file.read(size)
+
+    def values(self, offset: int, is_wanted: Callable[[int], bool]) -> Iterator[tuple[int, int, int, bytes]]:
+        """Tag, type, count and value of the wanted entries of the directory at `offset`, each of at most 16 MiB."""
+        count_format, entry, room = ("Q", "HHQ", 8) if self.big else ("H", "HHI", 4)
+        start = struct.calcsize("<" + count_format)
+        (count,) = struct.unpack(self.order + count_format, self.read(offset, start))
+        step = struct.calcsize("<" + entry) + room
+        for i in range(min(count, 65535)):
+            at = offset + start + step * i
+            tag, kind, number = struct.unpack(self.order + entry, self.read(at, step - room))
+            length = _SIZES.get(kind, 0) * number
+            if not is_wanted(tag) or not 0 < length <= 1 << 24:
                 continue
-            raw = read(at if size <= 4 else struct.unpack(order + "I", read(at, 4))[0], size)
-            machine = tag == 270 and raw.startswith((b'{"shape"', b"ImageJ="))  # describes this file's layout
-            if len(raw) == size and not machine:
-                out.append((tag, kind, count, raw))
-        return out
+            place = at + step - room
+            if length > room:
+                (place,) = struct.unpack(self.order + ("Q" if self.big else "I"), self.read(place, room))
+            raw = self.read(place, length)
+            if len(raw) == length:
+                yield tag, kind, number, raw
 
+    def offset(self, raw: bytes) -> int:
+        """The value of a tag that points to a directory."""
+        return int(struct.unpack(self.order + {4: "I", 8: "Q"}[len(raw)], raw)[0])
+
+
+def swapped(kind: int, raw: bytes) -> bytes:
+    """A value of a TIFF type in the other byte order."""
+    unit = {3: 2, 4: 4, 5: 4, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}.get(kind, 1)
+    return b"".join(raw[i : i + unit][::-1] for i in range(0, len(raw), unit))
+
+
+def is_machine_text(raw: bytes) -> bool:
+    """Whether an image description is a program's record of the layout of its file, which a result has not."""
+    return raw.startswith((b'{"shape"', b"ImageJ=", b"SCIFIO=")) or b"<OME" in raw[:4096]
+
+
+def tiff_exif(file: BinaryIO, offset: int | None = None) -> bytes | None:
+    """The descriptive tags, EXIF and GPS of a TIFF or BigTIFF file as an EXIF block, values byte for byte.
+
+    offset: of the directory; None: the first.
+    """
     try:
-        head = read(0, 8)
-        order = byte_order(head)
-        root = values(struct.unpack(order + "I", head[4:])[0], lambda tag: tag in _KEPT)
-        block = head[:4] + b"\0\0\0\0"
-        for i, (tag, _, count, raw) in enumerate(root):
+        tiff = TiffFile(file)
+        order = tiff.order
+        root = [
+            entry
+            for entry in tiff.values(tiff.first if offset is None else offset, lambda tag: tag in _KEPT)
+            if not (entry[0] == 270 and is_machine_text(entry[3]))
+        ]
+        block = tiff.head + b"\0\0\0\0"
+        for i, (tag, _, _, raw) in enumerate(root):
             if tag in (34665, 34853):
-                inner = values(struct.unpack(order + "I", raw)[0], lambda tag: tag != 40965)
-                root[i] = (tag, 4, count, struct.pack(order + "I", len(block)))
+                inner = [e for e in tiff.values(tiff.offset(raw), lambda tag: tag != 40965) if e[1] < 16]
+                root[i] = (tag, 4, 1, struct.pack(order + "I", len(block)))
                 block += lay_directory(inner, order, len(block))
         if all(tag in (282, 283, 296) for tag, *_ in root):
             return None
         return block[:4] + struct.pack(order + "I", len(block)) + block[8:] + lay_directory(root, order, len(block))
-    except struct.error:
+    except (struct.error, KeyError):
         return None

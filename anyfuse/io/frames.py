@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, convert_depth, icc_channels, make_frame
-from .read import read_image
+from ..image.stack import FULL, Frame, convert_depth, icc_channels
+from .geo import check_places
+from .levels import Levels, parse_levels, to_frames
+from .raster import Raster
+from .read import read_rasters
 
 
 def as_list(images: Sequence[Any]) -> list[Any]:
@@ -27,22 +31,52 @@ def as_list(images: Sequence[Any]) -> list[Any]:
     return list(images)
 
 
-def read_frames(images: Sequence[Any], white: float | None) -> list[Frame]:
-    """Frames of paths and of images in memory; the same file given twice is a FusionError."""
-    frames: list[Frame] = []
-    given: dict[tuple[int, int], str] = {}
+def read_frames(
+    images: Sequence[Any],
+    white: Any = None,
+    black: Any = None,
+    range: Any = None,
+    pages: str | None = None,
+) -> list[Frame]:
+    """Frames of paths and of images in memory, as one set; the same picture given twice is a FusionError.
+
+    Args:
+        images: paths, also of several pages as 'stack.tif[3:40]'; images as in `from_arrays`. A path alone stands for
+            all pages of its file.
+        white: value that counts as 1.0 in 16-bit and float images: one, or one for each image.
+        black: value that counts as 0.0, in the same way.
+        range: 'auto', 'none' or 'p1,p99', see `levels`.
+        pages: choice of pages for every path without one.
+    """
+    given = parse_levels(len(images), white, black, range)
+    rasters: list[Raster | Frame] = []
+    levels: list[Levels] = []
+    seen: dict[tuple[Any, ...], str] = {}
     for index, image in enumerate(images):
+        level = given[index]
         if isinstance(image, str | os.PathLike):
-            frame = read_image(image, white)
-            status = os.stat(image)
-            key = (status.st_dev, status.st_ino)
-            if key in given:
-                raise FusionError(f"{image}: is the same file as {given[key]}; give each image once")
-            given[key] = str(image)
+            found: list[Any] = list(read_rasters(image, pages, alone=len(images) == 1))
+            for raster in found:
+                _check_new(raster, seen)
         else:
-            frame = from_arrays([image], white, first=index + 1)[0]
-        frames.append(frame)
-    return frames
+            found = [_to_raster(image, f"image {index + 1}")]
+            level = level if level.range != "auto" else replace(level, range="none")
+        rasters += found
+        levels += [level] * len(found)
+    ready = [r for r in rasters if isinstance(r, Raster)]
+    frames = iter(to_frames(ready, [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]))
+    return check_places([next(frames) if isinstance(r, Raster) else r for r in rasters])
+
+
+def _check_new(raster: Raster, seen: dict[tuple[Any, ...], str]) -> None:
+    """Raises FusionError where this page of this file was read before."""
+    file = str(raster.file)
+    status = os.stat(file)
+    page = raster.name[len(file) :] if raster.name.startswith(file) else raster.name
+    key = (status.st_dev, status.st_ino, page)
+    if key in seen:
+        raise FusionError(f"{raster.name}: is the same file as {seen[key]}; give each image once")
+    seen[key] = raster.name
 
 
 def from_arrays(images: Sequence[Any], white: float | None = None, first: int = 1) -> list[Frame]:
@@ -53,16 +87,22 @@ def from_arrays(images: Sequence[Any], white: float | None = None, first: int = 
     PIL: any mode; turned upright as its EXIF says.  Frame: taken as it is.
     first: the number that messages give to images[0].
     """
-    return [_to_frame(image, f"image {i}", white) for i, image in enumerate(images, start=first)]
+    out = []
+    for index, image in enumerate(images, start=first):
+        raster = _to_raster(image, f"image {index}")
+        levels = [Levels(white, range="none")]
+        out.append(to_frames([raster], levels)[0] if isinstance(raster, Raster) else raster)
+    return out
 
 
-def _to_frame(image: Any, name: str, white: float | None) -> Frame:
+def _to_raster(image: Any, name: str) -> Raster | Frame:
+    """The values of an image in memory; a Frame as it is."""
     if isinstance(image, Frame):
         return image
     if isinstance(image, Image.Image):
-        from .pillow import frame_from_pil
+        from .pillow import raster_from_pil
 
-        return frame_from_pil(image, name=name, white=white)
+        return raster_from_pil(image, name=name)
     if isinstance(image, Tensor):
         array = _dense_on_cpu(image, name)
         shape = tuple(array.shape)
@@ -81,8 +121,8 @@ def _to_frame(image: Any, name: str, white: float | None) -> Frame:
         raise FusionError(f"{name}: {np.ma.count_masked(image)} of {image.size} values are masked; fill them first")
     image = np.asarray(image)  # a matrix keeps two axes whatever one does
     if image.ndim == 3 and image.shape[2] == 4:
-        return make_frame(image[:, :, :3], image[:, :, 3], name=name, white=white)
-    return make_frame(image, name=name, white=white)
+        return Raster(image[:, :, :3], image[:, :, 3], name)
+    return Raster(image, name=name)
 
 
 def _dense_on_cpu(image: Tensor, name: str) -> Tensor:

@@ -14,10 +14,13 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, icc_channels, make_frame
+from ..image.metadata import Metadata
+from ..image.stack import FULL, Frame, icc_channels
 from .atomic import one_line
 from .encode import Dpi
-from .exif import exif_orientation, upright_exif
+from .exif import exif_orientation
+from .levels import Levels, to_frames
+from .raster import Raster
 
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
 _DECODER_ERRORS: tuple[type[Exception], ...] = (
@@ -34,8 +37,13 @@ _DECODER_ERRORS += (Image.DecompressionBombError, OSError)
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
     """A Pillow image of any mode as a Frame: upright, CMYK and Lab as sRGB, EXIF and ICC taken along."""
-    with _clear_errors(name):  # a lazily opened file is read only now
-        _check_size(name, image.width, image.height)
+    return to_frames([raster_from_pil(image, name=name, notes=notes)], [Levels(white, range="none")])[0]
+
+
+def raster_from_pil(image: Image.Image, *, name: str, notes: tuple[str, ...] = ()) -> Raster:
+    """A Pillow image of any mode: CMYK and Lab as sRGB, with its metadata."""
+    with clear_errors(name):  # a lazily opened file is read only now
+        check_size(name, image.width, image.height)
         image.load()
         info = image.info
         exif = info.get("exif")
@@ -43,17 +51,23 @@ def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None,
             exif = image.getexif().tobytes() if len(image.getexif()) else None
         exif = exif[6:] if exif and exif.startswith(b"Exif\0\0") else exif
         dpi = info.get("dpi")
-        pixels, alpha, icc, note = _pil_pixels(image, info.get("icc_profile"), name)
-    return _upright(
+        pixels, alpha, icc, note = pil_pixels(image, info.get("icc_profile"), name)
+        photoshop = info.get("photoshop")
+        iptc = photoshop.get(0x0404) if isinstance(photoshop, dict) else None
+        xmp = info.get("xmp")
+    return Raster(
         pixels,
         alpha,
+        name,
         exif_orientation(exif),
-        name=name,
-        white=white,
-        exif=exif,
-        icc=icc,
-        dpi=_dpi(*dpi) if dpi else None,
-        warnings=notes + note,
+        exif,
+        icc,
+        dpi_of(*dpi) if dpi else None,
+        notes + note,
+        Metadata(
+            xmp=xmp if isinstance(xmp, bytes) and xmp else None, iptc=iptc if isinstance(iptc, bytes) and iptc else None
+        ),
+        is_indexed=image.mode in ("P", "PA"),
     )
 
 
@@ -61,7 +75,7 @@ def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None,
 
 
 @contextlib.contextmanager
-def _clear_errors(name: str) -> Iterator[None]:
+def clear_errors(name: str) -> Iterator[None]:
     """Every error that a decoder may raise as one line, and no warnings of Pillow's on odd tags and large images."""
     try:
         with warnings.catch_warnings():
@@ -80,7 +94,7 @@ def _clear_errors(name: str) -> Iterator[None]:
         raise FusionError(f"{name}: cannot be read ({one_line(detail)}); save or download it again") from None
 
 
-def _pil_pixels(
+def pil_pixels(
     image: Any, icc: bytes | None, name: str
 ) -> tuple[np.ndarray, np.ndarray | None, bytes | None, tuple[str, ...]]:
     """Pixels, alpha, ICC profile and warnings of a Pillow image of any mode."""
@@ -121,38 +135,21 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(pixels: np.ndarray, alpha: np.ndarray | None, orientation: int, *, name: str, **rest: Any) -> Frame:
-    """The frame with its pixels turned as the EXIF orientation (1 to 8) says, and metadata to match."""
-
-    def turn(array: np.ndarray) -> np.ndarray:
-        array = array.swapaxes(0, 1) if orientation >= 5 else array
-        array = array[::-1] if orientation in (3, 4, 7, 8) else array
-        return array[:, ::-1] if orientation in (2, 3, 6, 7) else array
-
-    if 2 <= orientation <= 8:
-        pixels = np.ascontiguousarray(turn(pixels))
-        alpha = None if alpha is None else np.ascontiguousarray(turn(alpha))
-        if orientation >= 5 and rest.get("dpi"):
-            rest["dpi"] = rest["dpi"][::-1]
-    if rest.get("exif"):
-        rest["exif"] = upright_exif(rest["exif"], pixels.shape[1], pixels.shape[0])
-        if rest["exif"] is None:
-            rest["warnings"] = (*rest.get("warnings", ()), f"{name}: EXIF is damaged and was dropped")
-    return make_frame(pixels, alpha, name=name, **rest)
-
-
-def _unpremultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def unpremultiply(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Pixels (H, W, C) divided by their alpha (H, W)."""
     full = FULL[pixels.dtype.name] if pixels.dtype.kind == "u" else 1.0
     scale = full / np.maximum(alpha.astype(np.float32), full / 65535.0)
     values = (pixels * scale[:, :, None]).clip(0.0, full)
     return values.astype(pixels.dtype) if pixels.dtype.kind == "f" else np.rint(values).astype(pixels.dtype)
 
 
-def _check_size(name: str, width: int, height: int) -> None:
+def check_size(name: str, width: int, height: int) -> None:
+    """Raises FusionError for a size that no picture has."""
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise FusionError(f"{name}: claims {width}x{height}, not 1 to {MAX_PIXELS} pixels; save or cut it anew")
 
 
-def _dpi(x: float, y: float) -> Dpi:
+def dpi_of(x: float, y: float) -> Dpi:
+    """Both resolutions, rounded; None where they cannot be."""
     x, y = float(x), float(y)
     return (round(x, 4), round(y, 4)) if 0.0 < x < 1e6 and 0.0 < y < 1e6 else None

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FusionError
+from ..image.metadata import Metadata
 from ..image.stack import FULL, convert_depth, icc_channels
 from .atomic import Inputs, Protected, target_of, write_whole
 from .encode import DEPTHS, MAX_SIDE, Dpi, encode
 from .exif import upright_exif
+from .levels import decode_srgb
+from .xmp import is_own
 
 WRITES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
 WRITES |= {".webp": "webp", ".bmp": "bmp"}
+MORE_WRITES = {".exr": "exr", ".hdr": "hdr", ".pfm": "pfm", ".ppm": "netpbm", ".pgm": "netpbm", ".pnm": "netpbm"}
+MORE_WRITES |= {".dcm": "dicom", ".nii": "nifti"}
+"""Formats of single fields, beside those that `--format` offers."""
+_LINEAR = ("exr", "hdr")
+_ALPHA = ("png", "tiff", "webp", "exr")
+_ICC = ("png", "tiff", "jpeg", "webp")
+_EXIF = ("png", "tiff", "jpeg", "webp")
+_XMP = ("png", "tiff", "jpeg", "webp")
 
 
 def write_image(
@@ -30,6 +42,7 @@ def write_image(
     overwrite: bool = False,
     inputs: Protected = (),
     same: bool = False,
+    metadata: Metadata | None = None,
 ) -> list[str]:
     """Writes an image; the suffix decides on the format.
 
@@ -45,6 +58,7 @@ def write_image(
         overwrite: replaces an existing file.
         inputs: files that are never overwritten, even with `overwrite`.
         same: an existing file that holds the same bytes is no error: it stays.
+        metadata: XMP and the other blocks, each written where the format has a place for it.
 
     Returns:
         What the format could not keep, one sentence each.
@@ -61,22 +75,38 @@ def write_image(
     notes: list[str] = []
     depths = DEPTHS.get(kind, ("uint8",))
     if pixels.dtype.name not in depths:
-        notes.append(f"{name}: {pixels.dtype.name} rounded to {depths[-1]}, the most that {kind} holds")
+        if depths != ("float32",):
+            notes.append(f"{name}: {pixels.dtype.name} rounded to {depths[-1]}, the most that {kind} holds")
         pixels = convert_depth(pixels, depths[-1], white)
-    if alpha is not None and kind in ("jpeg", "bmp"):
+    elif kind in ("netpbm", "pfm", "dicom", *_LINEAR) and white not in (None, FULL[pixels.dtype.name]):
+        pixels = convert_depth(pixels, pixels.dtype, white)
+    if alpha is not None and kind not in _ALPHA:
         notes.append(f"{name}: alpha dropped, {kind} has none")
         alpha = None
+    if kind in _LINEAR:
+        pixels = decode_srgb(pixels).astype(np.float32)
+        notes.append(f"{name}: written as linear light")
     data = pixels
     if alpha is not None:
         data = np.concatenate([pixels, convert_depth(alpha, pixels.dtype)[:, :, None]], axis=2)
     if exif:
         exif, why = _fit_exif(exif, kind, width, height)
         notes += [f"{name}: EXIF dropped, {why}"] if why else []
-    if icc and (kind == "bmp" or icc_channels(icc) != pixels.shape[2]):
-        why = f"{kind} has none" if kind == "bmp" else f"it is not for {pixels.shape[2]}-channel images"
+    if icc and (kind not in _ICC or icc_channels(icc) != pixels.shape[2]):
+        why = f"{kind} has none" if kind not in _ICC else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
-    write_whole(name, encode(kind, data, exif, icc, dpi, quality), overwrite=overwrite, inputs=inputs, same=same)
+    fitting, dropped = _fit_metadata(metadata or Metadata(), kind)
+    notes += [f"{name}: {why}" for why in dropped]
+    if kind in ("dicom", "nifti"):
+        from .medical import encode_medical
+
+        body, more = encode_medical(kind, name, data, metadata or Metadata())
+        write_whole(name, body, overwrite=overwrite, inputs=inputs, same=same)
+        return notes + [f"{name}: {note}" for note in more]
+    write_whole(
+        name, encode(kind, data, exif, icc, dpi, quality, fitting), overwrite=overwrite, inputs=inputs, same=same
+    )
     return notes
 
 
@@ -98,15 +128,40 @@ def _fit_exif(exif: bytes, kind: str, width: int, height: int) -> tuple[bytes | 
     patched = upright_exif(exif, width, height)
     if patched is None:
         return None, "it is damaged"
-    if len(patched) > {"jpeg": 65533 - 6, "bmp": -1}.get(kind, 1 << 31):
+    if kind not in _EXIF or (kind == "jpeg" and len(patched) > 65533 - 6):
         return None, f"{len(patched)} bytes do not fit into {kind}"
     return patched, ""
+
+
+def _fit_metadata(metadata: Metadata, kind: str) -> tuple[Metadata, list[str]]:
+    """What a file of this kind holds, and what is dropped and why."""
+    dropped = []
+    if metadata.xmp and (kind not in _XMP or (kind == "jpeg" and len(metadata.xmp) > 65502)):
+        if kind in _XMP:
+            dropped.append(f"XMP dropped, {len(metadata.xmp)} bytes do not fit into {kind}")
+        elif not is_own(metadata.xmp):
+            dropped.append(f"XMP dropped, {kind} has none")
+        metadata = replace(metadata, xmp=None)
+    if metadata.iptc and (kind not in ("jpeg", "tiff") or (kind == "jpeg" and len(metadata.iptc) > 65000)):
+        dropped.append(f"IPTC dropped, it does not fit into {kind}")
+        metadata = replace(metadata, iptc=None)
+    if metadata.text and kind != "png":
+        keys = ", ".join(key for key, _ in metadata.text[:5])
+        dropped.append(f"PNG text ({keys}) dropped, {kind} has none")
+    if metadata.geo and kind != "tiff":
+        dropped.append(f"GeoTIFF tags dropped, {kind} has none; write .tif to keep the place on earth")
+    if metadata.pixel_um and kind not in ("tiff", "png", "jpeg"):
+        dropped.append(f"the size of a pixel dropped, {kind} has none")
+    return metadata, dropped
 
 
 def writable(path: str | os.PathLike[str]) -> str:
     """The format that the suffix of an output path asks for; FusionError with the list if there is none."""
     name, suffix = os.fspath(path), Path(path).suffix.lower()
-    if suffix not in WRITES:
+    known = WRITES | MORE_WRITES
+    if name.lower().endswith(".nii.gz"):
+        return "nifti"
+    if suffix not in known:
         what = suffix or "a file without suffix"
-        raise FusionError(f"{name}: cannot write {what}; use one of {', '.join(WRITES)}")
-    return WRITES[suffix]
+        raise FusionError(f"{name}: cannot write {what}; use one of {', '.join(known)}")
+    return known[suffix]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from rich.progress import Progress
 
+from ..align.stage import NO_ALIGNMENT, Align
 from ..api import Fuser
 from ..errors import FusionError, MemoryLimitError
 from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
@@ -23,9 +24,10 @@ from ..io.folders import list_files
 from ..io.groups import Found, Pairing, find_sets
 from ..io.write import WRITES
 from ..language.instruction import read_say
-from ..result import Outputs, check_report, write_json
+from ..result import FusionResult, Outputs, check_report, write_json
 from ..runtime import check_regular
 from .progress import progress_bar
+from .volumes import fuse_volume, is_volume
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Choices:
     max_memory: str | None = None  # of the process, as '2G'
     reference: int = 0  # which input gives size, metadata and alpha
     resize: bool = False  # bring all images to the size of the reference
-    white: float | None = None  # white level of 16-bit and float images
+    white: str | float | None = None  # white level of 16-bit and float images: one, or one for each
     quality: int = 95  # of JPEG and WebP
     overwrite: bool = False  # replace files
     quiet: bool = False  # print nothing but errors
@@ -46,6 +48,11 @@ class Choices:
     suffix: str | None = None  # of results in folders: png, tif, jpg or webp; None: the reference's
     keep_order: bool = False  # do not sort inputs by role
     say: str | None = None  # instruction
+    masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
+    align: Align = NO_ALIGNMENT  # what lays the images over the reference
+    black: str | float | None = None  # black level of 16-bit and float images
+    range: str | None = None  # auto, none or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -91,13 +98,18 @@ def fuse_files(
     outputs.check(inputs, read_say(choices.say))
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out)
-    done = fuse_set(fuser, inputs, outputs, choices)
+    if is_volume(inputs, output):
+        if weights_out or explain or mask_out:
+            raise FusionError("a volume is fused without --weights-out, --explain and --mask-out; leave them out")
+        done = fuse_volume(lambda images: run_set(fuser, images, choices), inputs, output, overwrite=choices.overwrite)
+    else:
+        done = fuse_set(fuser, inputs, outputs, choices)
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
         write_json(report, done, inputs, overwrite=choices.overwrite)
     if not choices.quiet:
-        print_summary(done, len(inputs), choices)
+        print_summary(done, len(done["inputs"]), choices)
 
 
 def fuse_folders(
@@ -331,18 +343,30 @@ def divided_threads(jobs: int) -> Iterator[None]:
 def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices) -> dict[str, Any]:
     """Reads, fuses and writes one set of images; returns its report."""
     start = time.perf_counter()
-    result = fuser.run(
+    result = run_set(fuser, inputs, choices, weights=outputs.weights is not None, explain=outputs.explain is not None)
+    report = outputs.write(result)
+    return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
+
+
+def run_set(
+    fuser: Fuser, inputs: Sequence[str], choices: Choices, *, weights: bool = False, explain: bool = False
+) -> FusionResult:
+    """Reads and fuses one set of images."""
+    return fuser.run(
         inputs,
         reference=choices.reference,
         resize=choices.resize,
         white=choices.white,
-        with_weights=outputs.weights is not None,
+        black=choices.black,
+        range=choices.range,
+        pages=choices.pages,
+        with_weights=weights,
         keep_order=choices.keep_order,
-        explain=outputs.explain is not None,
+        explain=explain,
         say=choices.say,
+        masks=choices.masks or None,
+        align=choices.align,
     )
-    report = outputs.write(result)
-    return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
 
 
 def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None) -> None:

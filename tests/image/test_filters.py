@@ -57,6 +57,16 @@ def test_chroma_goes_with_luma() -> None:
     assert (without_specks(x)[:, :, 1:] == 0).all()
 
 
+def test_colour_alone_is_enough() -> None:
+    x = smooth().expand(1, 3, 3, 64, 80).clone()
+    x[:, :, 1:] = 0.0
+    x[0, 1, 2, 20, 30] = 0.3
+    x[0, 2, 1, 40, 50] = -0.2
+    assert (without_specks(x)[:, :, 1:] == 0).all()
+    x[0, 0, 2, 20, 30] = 0.3  # what two images show is there
+    assert without_specks(x)[0, :2, 2, 20, 30].tolist() == pytest.approx([0.3, 0.3])
+
+
 def test_faint_ones_stay() -> None:
     x = torch.full((1, 2, 1, 9, 9), 0.5)
     x[0, 0, 0, 4, 4] += SPECK * 0.9

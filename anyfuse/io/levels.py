@@ -1,0 +1,439 @@
+"""From the values of files to images: which value is black, which is white, and where there is none.
+
+The rules, in this order; the report names the one that was used:
+1. `--black`, `--white` and `--range` of the user, for 16-bit, float and measured values. 8-bit images are 0 to 255.
+2. The window that the file itself asks for (DICOM).
+3. Measured values, black their smallest and white their largest: single-channel values with a unit, signed 16-bit
+   values, floats outside [0, 1], and counts (`_is_counts`). Images of one set whose values overlap share both.
+   False colours of a known palette become the scalar that they show, before all else.
+4. Everything else: 0 to the largest value of the depth, 1.0 for floats. Nothing is stretched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import FusionError
+from ..image.metadata import Scaling
+from ..image.stack import FULL, Frame, make_frame
+from .exif import upright_exif
+from .palettes import is_unknown_palette, recognise, scalar
+from .raster import Raster
+
+_BLOCK = 1 << 22  # values looked at together
+_COUNTS_PIXELS = 4096  # smaller images have too few values to tell what they are
+_COUNTS_SPAN = 8192  # an eighth of 16 bits
+_DEAD = 0.005  # share of pixels at 0 or 65535 that are taken for dead ones
+_OVERSHOOT = 1e-5  # as in image/stack.py: rounding may lead this far beyond 0 and 1
+_TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
+
+
+Range = Literal["auto", "plain", "none"] | tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What the user says of the values of one image."""
+
+    white: float | None = None  # the value that counts as 1
+    black: float | None = None  # the value that counts as 0
+    range: Range = "auto"  # 'none': rule 4 alone; 'plain': rule 3 without counts; or percentiles of black and white
+
+
+def parse_levels(
+    count: int, white: Any = None, black: Any = None, range: Any = None, names: Sequence[str] = ()
+) -> list[Levels]:
+    """The levels of each of `count` images.
+
+    Args:
+        count: number of images.
+        white: a number, a string as '4095,65535', or a sequence; one value is for all images.
+        black: the same.
+        range: 'auto', 'none' or 'p1,p99'; None: auto.
+        names: of the images, for messages.
+
+    Raises:
+        FusionError: no numbers, or not one for each image.
+    """
+    whites, blacks = _numbers("white", white, count, names), _numbers("black", black, count, names)
+    between = _range(range)
+    if isinstance(between, tuple) and (white is not None or black is not None):
+        raise FusionError(f"--range {range} and --white or --black exclude each other; give one of them")
+    for low, high in zip(blacks, whites, strict=True):
+        if low is not None and high is not None and not low < high:
+            raise FusionError(f"--black {low:g} is not below --white {high:g}; give a smaller --black")
+    return [Levels(high, low, between) for low, high in zip(blacks, whites, strict=True)]
+
+
+def _numbers(flag: str, value: Any, count: int, names: Sequence[str]) -> list[float | None]:
+    if value is None:
+        return [None] * count
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, int | float | np.number):
+        parts = [parts]
+    numbers: list[float | None] = []
+    for part in parts:
+        blank = part is None or (isinstance(part, str) and part.strip() in ("", "-", "auto"))
+        try:
+            numbers.append(None if blank else float(part))
+        except (TypeError, ValueError):
+            raise FusionError(f"--{flag} {part}: is no number; give one, or one per image as 4095,65535") from None
+        if numbers[-1] is not None and not np.isfinite(numbers[-1]):
+            raise FusionError(f"--{flag} {part}: cannot be; give a finite number")
+    if len(numbers) == 1:
+        return numbers * count
+    if len(numbers) != count:
+        raise FusionError(f"--{flag} has {len(numbers)} values for {count} images; give one, or one per image")
+    return numbers
+
+
+def _range(value: Any) -> Range:
+    if value is None or value == "auto":
+        return "auto"
+    if value in ("none", "plain"):
+        return "none" if value == "none" else "plain"
+    parts = value.split(",") if isinstance(value, str) else value
+    try:
+        low, high = (float(str(part).strip().lstrip("pP").rstrip("%")) for part in parts)
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if not 0.0 <= low < high <= 100.0:
+        raise FusionError(f"--range {value}: give two percentiles as p1,p99, or auto, or none")
+    return low, high
+
+
+def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels]) -> list[Frame]:
+    """Frames of the rasters of one set; levels: one for each. Raises FusionError for values that have no scale."""
+    rasters = [_upright(_native_order(_as_sound_values(r))) for r in rasters]
+    for raster, level in zip(rasters, levels, strict=True):
+        if level.range not in ("none", "plain") and raster.file is not None:
+            _undo_palette(raster)
+    valid = [_valid(r) for r in rasters]
+    limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
+    wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
+    wanted = _shared(rasters, wanted)
+    return [_frame(r, w, s, v) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
+
+
+# What the values are
+
+
+def _is_scaled(raster: Raster) -> bool:
+    """Whether the values may need a black and a white at all: all but plain 8-bit images."""
+    kind = raster.pixels.dtype
+    return bool(raster.pixels.size) and kind.kind in "iuf" and (kind != np.uint8 or bool(raster.unit))
+
+
+def _as_sound_values(raster: Raster) -> Raster:
+    """16-bit values whose two bytes were exchanged, as in PNGs taken out of FLIR files, in the right order."""
+    pixels = raster.pixels
+    if pixels.dtype != np.uint16 or _channels(pixels) != 1 or pixels.size < _COUNTS_PIXELS or raster.unit:
+        return raster
+    plane = pixels.reshape(len(pixels), -1)
+    plane = plane[:: max(1, plane.shape[0] // 512)]  # enough rows to tell
+    if plane.shape[1] < 16 or _roughness(plane) < 0.7 or _roughness(plane.byteswap()) > 0.25 * _roughness(plane):
+        return raster
+    raster.pixels = pixels.byteswap()
+    note = f"{raster.name}: its 16-bit values have their bytes swapped (as in PNGs taken out of FLIR files); put right"
+    raster.warnings = (*raster.warnings, note)
+    return raster
+
+
+def _roughness(plane: np.ndarray) -> float:
+    """Mean difference of neighbours, relative to the standard deviation: near 1.1 for noise, below 0.3 for pictures."""
+    values = plane.astype(np.float64)
+    return float(np.abs(np.diff(values, axis=1)).mean() / max(values.std(), 1e-9))
+
+
+def _undo_palette(raster: Raster) -> None:
+    """Takes false colours of a known palette back to the scalar that they show; names unknown ones."""
+    pixels = raster.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or _channels(pixels) != 3 or raster.unit:
+        return
+    name = recognise(pixels)
+    if name is not None:
+        raster.pixels, raster.icc, raster.palette = scalar(pixels, name), None, name
+        note = f"{raster.name}: its false colours are the palette {name}, and were turned back into grey values"
+        order = ", red the smallest" if name == "rainbow" else ""
+        raster.warnings = (*raster.warnings, f"{note}{order}; --range none keeps the colours")
+    elif not raster.is_indexed and is_unknown_palette(pixels):
+        note = f"{raster.name}: its false colours come from an unknown palette and are taken for real ones"
+        raster.warnings = (*raster.warnings, f"{note}; give the grey picture of the camera")
+
+
+def _native_order(raster: Raster) -> Raster:
+    if not raster.pixels.dtype.isnative:
+        raster.pixels = raster.pixels.astype(raster.pixels.dtype.newbyteorder("="))
+    return raster
+
+
+def _channels(pixels: np.ndarray) -> int:
+    return 1 if pixels.ndim == 2 else int(pixels.shape[2])
+
+
+def _valid(raster: Raster) -> np.ndarray | None:
+    """(H, W), False where there is no value: the file's nodata, and NaN in a margin around the picture."""
+    pixels = raster.pixels
+    if pixels.ndim not in (2, 3) or not pixels.size:
+        return None
+    planes = pixels.reshape(*pixels.shape[:2], -1)
+    none = np.zeros(pixels.shape[:2], bool)
+    if raster.nodata is not None and not np.isnan(raster.nodata):
+        none |= (planes == raster.nodata).all(axis=2)
+    if pixels.dtype.kind == "f" and raster.file is not None:
+        lost = np.isnan(planes).any(axis=2)
+        reached = np.zeros_like(lost)
+        for axis in (0, 1):
+            for order in (slice(None), slice(None, None, -1)):
+                turned = np.moveaxis(lost, axis, 0)[order]
+                np.moveaxis(reached, axis, 0)[order] |= np.logical_and.accumulate(turned, axis=0)
+        declared = raster.nodata is not None and np.isnan(raster.nodata)
+        none |= lost if declared or (reached == lost).all() else False
+    return ~none if none.any() and not none.all() else None
+
+
+def _limits(pixels: np.ndarray, valid: np.ndarray | None) -> tuple[float, float]:
+    """Smallest and largest value where there is one."""
+    blocks = list(_blocks(pixels, valid))
+    if not blocks:
+        return 0.0, 0.0
+    return min(low for low, _ in blocks), max(high for _, high in blocks)
+
+
+def _blocks(pixels: np.ndarray, valid: np.ndarray | None) -> Iterator[tuple[float, float]]:
+    step = max(1, _BLOCK // max(1, pixels[:1].size))
+    for top in range(0, len(pixels), step):
+        block = pixels[top : top + step]
+        block = block if valid is None else block[valid[top : top + step].reshape(block.shape[: valid.ndim])]
+        if block.size:
+            with np.errstate(invalid="ignore"):
+                low, high = float(np.min(block)), float(np.max(block))
+            if not (np.isnan(low) or np.isnan(high)):  # NaN and infinity are refused later, by number
+                yield low, high
+
+
+def _is_counts(raster: Raster, low: float, high: float) -> bool:
+    """Whether grey values are counts of a sensor that start far from black, as those of thermal cameras do.
+
+    They span at most an eighth of 16 bits, and their smallest value is at least as far from 0 as from the largest.
+    """
+    size = raster.pixels.shape[0] * raster.pixels.shape[1]
+    return size >= _COUNTS_PIXELS and 0 < high - low <= min(_COUNTS_SPAN, low)
+
+
+def _without_dead(raster: Raster, limits: tuple[float, float]) -> tuple[float, float] | None:
+    """Limits of counts among which few pixels are dead, at 0 or 65535; None where these are no such counts."""
+    pixels = raster.pixels
+    is_16_bit = pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
+    if not is_16_bit or _channels(pixels) != 1 or (limits[0] > 0 and limits[1] < 65535):
+        return None
+    alive = (pixels > 0) & (pixels < 65535)
+    if alive.mean() < 1 - _DEAD:
+        return None
+    low, high = _limits(pixels, alive)
+    return (low, high) if _is_counts(raster, low, high) else None
+
+
+# Which value is black and which is white
+
+
+def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: np.ndarray | None) -> Scaling | None:
+    """Black and white of rules 1 to 3; None for rule 4, or where the values are refused later."""
+    if not _is_scaled(raster):
+        return None
+    low, high = limits
+    if isinstance(levels.range, tuple):
+        p, q = levels.range
+        values = raster.pixels if valid is None else raster.pixels[valid]
+        black, white = (float(v) for v in np.percentile(values, (p, q)))
+        return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", raster.unit)
+    counts = levels.range == "auto"
+    measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
+    if levels.black is not None or levels.white is not None:
+        return _given(raster, levels, limits, measured)
+    if raster.linear or (raster.window is not None and levels.range != "none"):
+        return _linear(raster, high) if raster.window is None else Scaling(*raster.window, raster.unit)
+    measured = measured and levels.range != "none"
+    if counts and not measured and (alive := _without_dead(raster, limits)) is not None:
+        return Scaling(*alive, "smallest and largest value but for dead pixels", raster.unit)
+    if not measured and raster.pixels.dtype.kind in "iu" and raster.pixels.dtype.name not in FULL:
+        what = f"whole numbers from {low:g} to {high:g} ({raster.pixels.dtype}) have no scale of their own"
+        raise FusionError(f"{raster.name}: {what}; give --black and --white, or save as 16-bit unsigned or float")
+    return Scaling(low, high, "smallest and largest value", raster.unit) if measured and high > low else None
+
+
+def _given(raster: Raster, levels: Levels, limits: tuple[float, float], measured: bool) -> Scaling | None:
+    """Black and white where the user gives one of them or both; None where white alone is enough."""
+    low, high = limits
+    kind = raster.pixels.dtype
+    if levels.black is not None:
+        top = raster.white if raster.white is not None else FULL.get(kind.name)
+        top = high if measured or top is None or kind.kind == "f" else top
+        white, rule = (top, "--black") if levels.white is None else (levels.white, "--black and --white")
+        if not levels.black < white:
+            raise FusionError(f"{raster.name}: --black {levels.black:g} is not below its largest value {white:g}")
+        return Scaling(levels.black, white, rule, raster.unit)
+    white = float(levels.white or 0.0)
+    if (kind.kind == "u" and kind.itemsize <= 2) or low >= 0 or _channels(raster.pixels) > 1:
+        return Scaling(0.0, white, "--white", raster.unit) if raster.linear or kind.name not in FULL else None
+    if not low < white:
+        raise FusionError(f"{raster.name}: --white {white:g} is below all its values; give {high:g} or more")
+    return Scaling(low, white, "smallest value and --white", raster.unit)
+
+
+def _is_measured(raster: Raster, low: float, high: float, counts: bool) -> bool:
+    if raster.unit:
+        return True
+    if raster.pixels.dtype.name == "int16":
+        return True
+    if raster.pixels.dtype.kind == "f":
+        return low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT
+    is_16_bit = raster.pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
+    return counts and is_16_bit and _is_counts(raster, low, high)
+
+
+def _linear(raster: Raster, high: float) -> Scaling:
+    """Scene-linear light: 1 is white, or the brightest of 99.9 % of the values where they go beyond."""
+    if high <= 1.0 + _OVERSHOOT:
+        return Scaling(0.0, 1.0, "linear light")
+    return Scaling(0.0, max(1.0, float(np.quantile(raster.pixels, _TRUSTED))), "linear light, 99.9 % of the values")
+
+
+def _shared(rasters: Sequence[Raster], wanted: Sequence[Scaling | None]) -> list[Scaling | None]:
+    """Measured values that overlap, of one unit, share black and white: their differences mean something."""
+    out = list(wanted)
+    rules = (
+        "smallest and largest value",
+        "smallest and largest value but for dead pixels",
+        "linear light, 99.9 % of the values",
+        "linear light",
+    )
+    ours = [k for k, s in enumerate(wanted) if s is not None and s.rule in rules]
+    groups: list[list[int]] = []
+    for k in ours:
+        near = [g for g in groups if any(_overlap(rasters, wanted, k, other) for other in g)]
+        groups = [g for g in groups if g not in near] + [[k, *(m for g in near for m in g)]]
+    for group in groups:
+        if len(group) < 2:
+            continue
+        all_of = [s for k in group if (s := wanted[k]) is not None]
+        low, high = min(s.black for s in all_of), max(s.white for s in all_of)
+        rule = next((s.rule for s in all_of if "99.9" in s.rule), all_of[0].rule)
+        for k in group:
+            out[k] = Scaling(low, high, f"{rule} of {len(group)} images", all_of[0].unit)
+    return out
+
+
+def _overlap(rasters: Sequence[Raster], wanted: Sequence[Scaling | None], a: int, b: int) -> bool:
+    one, two = wanted[a], wanted[b]
+    if one is None or two is None or rasters[a].linear != rasters[b].linear or one.unit != two.unit:
+        return False
+    return max(one.black, two.black) <= min(one.white, two.white)
+
+
+# Frames
+
+
+def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.ndarray | None) -> Frame:
+    pixels, notes = raster.pixels, list(raster.warnings)
+    if valid is not None:
+        share = 100 * float(1 - valid.mean())
+        missing = (pixels.dtype.kind == "f" and np.isnan(pixels[~valid])).any() if pixels.dtype.kind == "f" else False
+        notes.append(f"{raster.name}: {share:.2g} % of its pixels have no value ({'NaN' if missing else 'nodata'})")
+        if missing or scaling is not None:
+            pixels = pixels.copy()
+            pixels[~valid] = pixels.dtype.type(0 if scaling is None else max(scaling.black, _least(pixels)))
+    white = levels.white if levels.white is not None else raster.white
+    if scaling is not None:
+        pixels, beyond = _scale(pixels, scaling, raster)
+        white = None
+        notes += _said(raster.name, scaling, beyond)
+        if scaling.rule.startswith("linear light") and (scaling.black, scaling.white) == (0.0, 1.0):
+            scaling = None
+    elif raster.palette:
+        scaling = Scaling(0.0, 255.0, f"palette {raster.palette} turned back")
+    elif levels.white is not None and pixels.dtype != np.uint8:
+        scaling = Scaling(0.0, levels.white, "--white")
+    return make_frame(
+        pixels,
+        raster.alpha,
+        name=raster.name,
+        white=white,
+        exif=raster.exif,
+        icc=raster.icc,
+        dpi=raster.dpi,
+        warnings=tuple(notes),
+        metadata=raster.metadata,
+        scaling=scaling,
+        valid=valid,
+        file=raster.file,
+        offset=raster.offset,
+    )
+
+
+def _least(pixels: np.ndarray) -> float:
+    return float(np.iinfo(pixels.dtype).min) if pixels.dtype.kind in "iu" else -np.inf
+
+
+def _said(name: str, scaling: Scaling, beyond: float) -> list[str]:
+    if scaling.rule.startswith("linear light") and (scaling.black, scaling.white) == (0.0, 1.0):
+        return [f"{name}: linear light, encoded as sRGB"]
+    unit = f" {scaling.unit}" if scaling.unit else ""
+    first = f"{name}: its range {scaling.black:.6g} to {scaling.white:.6g}{unit} becomes black to white"
+    cut = f"; {100 * beyond:.2g} % of its values lie beyond" if beyond > 0 else ""
+    change = "" if "--" in scaling.rule else "; --black, --white or --range change that"
+    return [f"{first} ({scaling.rule}){cut}{change}"]
+
+
+def _scale(pixels: np.ndarray, scaling: Scaling, raster: Raster) -> tuple[np.ndarray, float]:
+    """The pixels with black as 0 and white as full scale: 16-bit of whole numbers, float32 of floats; share cut off."""
+    whole = pixels.dtype.kind in "iub"
+    out = np.empty(pixels.shape, np.uint16 if whole else np.float32)
+    step, beyond, lost = max(1, _BLOCK // max(1, pixels[:1].size)), 0, 0
+    for top in range(0, len(pixels), step):
+        block = pixels[top : top + step].astype(np.float64)
+        lost += block.size - int(np.isfinite(block).sum())
+        block = (block - scaling.black) / (scaling.white - scaling.black)
+        beyond += int(((block < -_OVERSHOOT) | (block > 1 + _OVERSHOOT)).sum())
+        block = np.clip(block, 0.0, 1.0)
+        block = encode_srgb(block) if raster.linear else block
+        out[top : top + step] = np.floor(block * 65535.0 + 0.5) if whole else block
+    if lost:
+        raise FusionError(f"{raster.name}: {lost} of {pixels.size} values are NaN or infinite; replace them first")
+    return out, beyond / max(1, pixels.size)
+
+
+def encode_srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light in [0, 1] -> sRGB-encoded in [0, 1]."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def decode_srgb(encoded: np.ndarray) -> np.ndarray:
+    """sRGB-encoded in [0, 1] -> linear light in [0, 1]."""
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def _upright(raster: Raster) -> Raster:
+    """The raster turned as its orientation (1 to 8) says, with EXIF and resolution to match."""
+    turn = raster.orientation
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        array = array.swapaxes(0, 1) if turn >= 5 else array
+        array = array[::-1] if turn in (3, 4, 7, 8) else array
+        return np.ascontiguousarray(array[:, ::-1] if turn in (2, 3, 6, 7) else array)
+
+    if 2 <= turn <= 8:
+        raster.pixels = turned(raster.pixels)
+        raster.alpha = None if raster.alpha is None else turned(raster.alpha)
+        raster.orientation = 1
+        if turn >= 5 and raster.dpi:
+            raster.dpi = raster.dpi[::-1]
+    if raster.exif:
+        raster.exif = upright_exif(raster.exif, raster.pixels.shape[1], raster.pixels.shape[0])
+        if raster.exif is None:
+            raster.warnings = (*raster.warnings, f"{raster.name}: EXIF is damaged and was dropped")
+    return raster

@@ -1,0 +1,58 @@
+"""Masks that a user gives: which pixels of an image count."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import FusionError
+from ..image.stack import FULL, Frame
+from .frames import from_arrays
+from .read import read_image
+
+NONE = "-"
+"""In place of a mask: all pixels count."""
+
+
+def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None) -> list[Frame]:
+    """The frames, transparent where their mask is black.
+
+    Args:
+        frames: of one scene.
+        masks: one for each frame, as a path or an image in memory of the frame's size: a pixel counts where the mask is
+            over half of white. None or '-': all of the frame counts.
+
+    Raises:
+        FusionError: another number of masks than of frames, or a mask of another size.
+    """
+    if masks is None:
+        return list(frames)
+    if isinstance(masks, str | os.PathLike) or len(masks) != len(frames):
+        count = 1 if isinstance(masks, str | os.PathLike) else len(masks)
+        raise FusionError(f"{count} masks for {len(frames)} images; give one for each image, '-' where all counts")
+    return [frame if is_none(mask) else _masked(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
+
+
+def is_none(mask: Any) -> bool:
+    """Whether it stands for no mask."""
+    return mask is None or (isinstance(mask, str) and mask == NONE)
+
+
+def _masked(frame: Frame, mask: Any) -> Frame:
+    if isinstance(mask, str | os.PathLike):
+        image = read_image(mask)
+    else:
+        image = from_arrays([mask])[0]
+    if (image.height, image.width) != (frame.height, frame.width):
+        raise FusionError(
+            f"the mask {image.name} is {image.width}x{image.height} but {frame.name} is {frame.width}x{frame.height}; "
+            "give a mask of the image's size"
+        )
+    counts = image.pixels.max(axis=2) > image.white / 2
+    full = FULL[frame.pixels.dtype.name]
+    alpha = np.full(counts.shape, full, frame.pixels.dtype) if frame.opacity is None else frame.opacity
+    return replace(frame, alpha=np.where(counts, alpha, 0).astype(frame.pixels.dtype), valid=None)

@@ -1,0 +1,154 @@
+"""DICOM and NIfTI: values, windows, series, volumes, and results that other programs open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from formats import by_pydicom
+
+from anyfuse import Fuser
+from anyfuse.cli.main import main
+from anyfuse.errors import FusionError
+from anyfuse.io.frames import read_frames
+from anyfuse.io.read import count_pages, read_image, read_rasters
+
+nibabel = pytest.importorskip("nibabel")
+pydicom = pytest.importorskip("pydicom")
+
+
+def slices(count: int = 5, seed: int = 0) -> np.ndarray:
+    """(slices, H, W) of 12 bits."""
+    z, y, x = np.mgrid[0:count, 0:40, 0:50]
+    values = 1500 + 900 * np.sin(x / 7 + seed) * np.cos(y / 6) + 100 * z
+    return np.rint(values).astype(np.uint16)
+
+
+def series(folder: Path, values: np.ndarray, **fields: Any) -> Path:
+    """A folder of DICOM files, whose names say nothing of their order."""
+    folder.mkdir()
+    for k, plane in enumerate(values):
+        place = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 2.5 * k]}
+        name = f"{(7 * k) % len(values)}-{k}"
+        by_pydicom(folder / name, plane, PixelSpacing=[1, 1], **{**place, **fields})
+    return folder
+
+
+def volume(path: Path, values: np.ndarray, affine: Any = None) -> Path:
+    nibabel.save(nibabel.Nifti1Image(np.transpose(values, (2, 1, 0)), np.diag([2.0, 2.0, 3.0, 1.0])), path)
+    return path
+
+
+def called(*arguments: Any) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    assert not stop.value.code
+
+
+# DICOM
+
+
+def test_rescale_and_window(tmp_path: Path) -> None:
+    plane = slices()[0]
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": -1024}
+    by_pydicom(tmp_path / "a", plane, **rescale, WindowCenter=40, WindowWidth=400)
+    raster = read_rasters(tmp_path / "a")[0]
+    assert raster.unit == "HU"
+    np.testing.assert_array_equal(raster.pixels, plane.astype(int) - 1024)
+    (frame,) = read_frames([tmp_path / "a"])
+    low, high = 40 - 0.5 - 399 / 2, 40 - 0.5 + 399 / 2
+    expected = np.clip((plane.astype(float) - 1024 - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(frame.read()[0].numpy(), expected, atol=1e-4)
+    assert "window 40/400" in frame.warnings[0]
+    (frame,) = read_frames([tmp_path / "a"], 1000, -500)
+    np.testing.assert_allclose(frame.read()[0], np.clip((plane.astype(float) - 524) / 1500, 0, 1), atol=1e-4)
+
+
+def test_monochrome1_is_turned_round_and_slices_stay_comparable(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", slices(), PhotometricInterpretation="MONOCHROME1")
+    planes = [read_rasters(f"{folder}[{k}]")[0].pixels for k in range(5)]
+    for plane, stored in zip(planes, slices(), strict=True):
+        np.testing.assert_array_equal(plane, 4095 - stored.astype(int))
+
+
+def test_padding_has_no_value(tmp_path: Path) -> None:
+    plane = slices()[0].astype(np.int16)
+    plane[:6] = -2000
+    by_pydicom(tmp_path / "a", plane, PixelPaddingValue=-2000)
+    (frame,) = read_frames([tmp_path / "a"])
+    assert frame.valid is not None
+    assert not frame.valid[:6].any()
+    assert frame.scaling is not None
+    assert frame.scaling.black == plane[6:].min()
+
+
+def test_a_series_is_in_the_order_of_its_places(tmp_path: Path) -> None:
+    folder = series(tmp_path / "s", slices())
+    assert count_pages(folder) == 5
+    for k, stored in enumerate(slices()):
+        np.testing.assert_array_equal(read_rasters(f"{folder}[{k}]")[0].pixels, stored)
+    one, two = read_frames([f"{folder}[0]"])[0], read_frames([f"{folder}[4]"])[0]
+    assert one.scaling == two.scaling  # of the whole series
+    by_pydicom(folder / "other", slices()[0], SeriesInstanceUID="9.9")
+    with pytest.raises(FusionError, match="2 DICOM series"):
+        read_image(f"{folder}[0]")
+
+
+def test_a_secondary_capture(tmp_path: Path) -> None:
+    for name, seed in (("a", 0), ("b", 2)):
+        by_pydicom(tmp_path / name, slices(seed=seed)[0], PixelSpacing=[0.5, 0.5])
+    result = Fuser("average").run([tmp_path / "a", tmp_path / "b"])
+    result.save(tmp_path / "o.dcm")
+    made = pydicom.dcmread(tmp_path / "o.dcm")
+    assert made.SOPClassUID.name == "Secondary Capture Image Storage"
+    assert (made.PatientName, made.StudyInstanceUID) == ("Nobody^Here", "1.2.3")
+    assert made.SeriesInstanceUID != "1.2.3.4"
+    assert list(made.PixelSpacing) == [0.5, 0.5]
+    np.testing.assert_array_equal(made.pixel_array, result.pixels[:, :, 0])
+    first = (tmp_path / "o.dcm").read_bytes()
+    result.save(tmp_path / "o.dcm", overwrite=True)
+    assert (tmp_path / "o.dcm").read_bytes() == first
+
+
+# Volumes
+
+
+def test_two_nifti_volumes_become_one(tmp_path: Path) -> None:
+    a = volume(tmp_path / "a.nii.gz", slices().astype(np.int16))
+    b = volume(tmp_path / "b.nii", (slices(seed=2) - 1000).astype(np.int16))
+    called("fuse", a, b, "-o", tmp_path / "o.nii.gz", "--model", "average", "-q")
+    made = nibabel.load(tmp_path / "o.nii.gz")
+    assert made.shape == (50, 40, 5)
+    np.testing.assert_allclose(made.affine, np.diag([2, 2, 3, 1]))
+
+    def unit(values: np.ndarray) -> np.ndarray:
+        whole = values.astype(float)
+        return (whole - whole.min()) / (whole.max() - whole.min())
+
+    expected = (unit(slices()) + unit(slices(seed=2))) / 2
+    np.testing.assert_allclose(np.asarray(made.dataobj) / 65535.0, np.transpose(expected, (2, 1, 0)), atol=2e-4)
+
+
+def test_two_series_become_one_file(tmp_path: Path) -> None:
+    a, b = series(tmp_path / "a", slices()), series(tmp_path / "b", slices(seed=2))
+    called("fuse", a, b, "-o", tmp_path / "o.dcm", "--model", "average", "-q")
+    made = pydicom.dcmread(tmp_path / "o.dcm")
+    assert made.pixel_array.shape == (5, 40, 50)
+    assert "Multi-frame" in made.SOPClassUID.name
+    assert count_pages(tmp_path / "o.dcm") == 5
+
+
+def test_volumes_of_different_depth_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = volume(tmp_path / "a.nii", slices()), volume(tmp_path / "b.nii", slices(4))
+    with pytest.raises(SystemExit):
+        main(["fuse", str(a), str(b), "-o", str(tmp_path / "o.nii")])
+    assert "different numbers of slices" in capsys.readouterr().err
+
+
+def test_slices_stand_upright(tmp_path: Path) -> None:
+    path = volume(tmp_path / "a.nii", slices())
+    np.testing.assert_array_equal(read_rasters(f"{path}[2]")[0].pixels, slices()[2][::-1])
+    frame = read_image(path)
+    assert any("numbered 2 of 5 slices" in w for w in frame.warnings)
