@@ -115,7 +115,7 @@ class Fuser:
         """
         if not isinstance(reference, int):
             raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
-        if isinstance(white, int | float) and not 0 < white < math.inf:
+        if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
         images = as_list(images)
         if explain:

@@ -196,7 +196,9 @@ def fuse(
     maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
     if folders == [True] and not pairing.chosen and is_image_name(output):
         inputs, folders = [str(path) for path in list_files(inputs[0])], [False]
-    if reference < 1 or (inputs and not pairing.chosen and reference > len(inputs)):
+        files = list(inputs)
+    many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
+    if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if table is not None or all(folders):
         raise typer.Exit(1 if fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps) else 0)
