@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,14 +13,21 @@ import torch
 
 from .align.stage import Align, as_align
 from .control import Control
-from .errors import FusionError
+from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
 from .language.instruction import read_say
 from .models.base import FusionModel
 from .models.registry import ALIASES, MODELS, load_model
 from .pipeline import Engine, Options, run
 from .result import NO_CLASS, FusionResult, check_output
-from .runtime import parse_bytes, pick_device, pick_dtype
+from .runtime import one_line_of, parse_bytes, pick_device, pick_dtype
+
+
+def check_argument(name: str, value: object, *kinds: type) -> None:
+    """Raises FusionError for a value of another kind."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        known = [kind.__name__ for kind in kinds if kind is not type(None)]
+        raise FusionError(f"{name}={one_line_of(repr(value))}: is a {type(value).__name__}; give {' or '.join(known)}")
 
 
 class Fuser:
@@ -34,6 +43,7 @@ class Fuser:
         FusionError: the model, the device or the dtype is not available.
     """
 
+    @names_arguments
     def __init__(
         self,
         model: str | Path | FusionModel = "anyfuse",
@@ -42,17 +52,20 @@ class Fuser:
         dtype: str = "auto",
         max_memory: int | str | None = None,
     ) -> None:
+        check_argument("model", model, str, Path, FusionModel)
         model = ALIASES.get(model, model) if isinstance(model, str) else model
         self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
+        self.jobs = 1  # sets at a time, which share the memory
         self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
         if self.dtype != torch.float32 and not self.model.low_precision:
             raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")
         self.model.to(self.device, self.dtype).eval()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @names_arguments
     def __call__(self, images: Sequence[Any], **options: Any) -> Any:
         """Fuses images; the result has the type of images[reference]. Options: see `run`."""
         images = as_list(images)
@@ -61,6 +74,7 @@ class Fuser:
         like = images[stack.reference] if stack.reference < len(images) else None  # pages of one file
         return to_kind(result.pixels, like, alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
 
+    @names_arguments
     def run(
         self,
         images: Sequence[Any],
@@ -99,6 +113,11 @@ class Fuser:
         Raises:
             FusionError: one line that says what to change.
         """
+        if not isinstance(reference, int):
+            raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
+        if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
+            raise FusionError(f"--white {white:g} cannot be; give more than 0")
+        images = as_list(images)
         if explain:
             self.check_explains()
         options = Options(
@@ -115,8 +134,10 @@ class Fuser:
             range,
             pages,
         )
-        return run(images, Engine(self.model, self.name, self.device, self.dtype, self.max_memory), options)
+        engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
+        return run(images, engine, options)
 
+    @names_arguments
     def check_masks(self, say: str | Control | None) -> list[str]:
         """The classes that `say` names; raises FusionError where there are none, or the model has no masks."""
         control = read_say(say)
@@ -127,6 +148,7 @@ class Fuser:
             raise FusionError(f"model {self.name} gives no masks; --mask-out is for --model {', '.join(able)}")
         return list(control.segment)
 
+    @names_arguments
     def check_explains(self, say: str | Control | None = None) -> None:
         """Raises FusionError where the model explains nothing, or where there is too little memory to keep it.
 
@@ -140,6 +162,7 @@ class Fuser:
             self.model.check_explains(self.model.condition(read_say(say), range(2)))
 
 
+@names_arguments
 def fuse(
     images: Sequence[Any],
     *,
@@ -196,6 +219,7 @@ def fuse(
     Raises:
         FusionError: one line that says what to change.
     """
+    check_argument("out", out, str, os.PathLike, type(None))
     if out is not None:
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .control import Control
+from .errors import FusionError
 from .image import overlay, planes
 from .image.stack import Stack, Window
 
@@ -41,7 +42,10 @@ class Canvas:
                 self._write_map(self.likely, name.removeprefix("class "), window, value)
             else:
                 self._write_map(self.explained, name, window, value)
-        image = planes.join(maps["fused"].float().cpu(), self.stack, window, self.rule, bool(self.segment))
+        fused = maps["fused"].float().cpu()
+        if not torch.isfinite(fused).all():
+            raise FusionError("the model gave no numbers (NaN or infinite); its weights or settings are damaged")
+        image = planes.join(fused, self.stack, window, self.rule, bool(self.segment))
         image = self._keep_single(image, window) if self.keeps else image
         classes = overlay.assign_classes({name: m[window] for name, m in self.likely.items()})
         self.pixels[window] = self.stack.quantise(overlay.paint_classes(image, classes, self.segment))

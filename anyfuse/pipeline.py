@@ -41,6 +41,7 @@ class Engine:
     device: torch.device  # where the network runs
     dtype: torch.dtype  # in which the network computes
     max_memory: int | None = None
+    jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
     count = planes.plane_count(rule)
     size = (stack.n, count, stack.height, stack.width)
-    budget = tiling.memory_left(model, *size, engine.max_memory, result_bytes(stack, control, options))
+    budget = tiling.memory_left(model, *size, engine.max_memory, result_bytes(stack, control, options), engine.jobs)
     start = time.perf_counter()
     grid = tiling.plan_tiles(model, *size, budget)
     canvas = Canvas(stack, rule, order, control)

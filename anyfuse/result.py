@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from .control import CLASSES, Control
-from .errors import FusionError
+from .errors import FusionError, names_arguments
 from .image.stack import Stack
-from .io.atomic import target_of, write_whole
+from .io.atomic import Inputs, Protected, target_of, write_whole
 from .io.write import writable, write_image
 from .io.xmp import Record, packet
 from .version import __version__
@@ -58,6 +58,15 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Permission:
+    """What writing may do to files that are there."""
+
+    overwrite: bool  # replace them
+    spare: Protected  # files that are never replaced
+    same: bool = False  # an existing file with the same bytes is no error: a run that was cut off has written it
+
+
+@dataclass(frozen=True)
 class FusionResult:
     """The result of `Fuser.run`."""
 
@@ -88,6 +97,7 @@ class FusionResult:
         """Where the inputs come from; none of them is ever overwritten."""
         return [frame.file or frame.name for frame in self.stack.frames]
 
+    @names_arguments
     def save(self, path: str | Path, *, overwrite: bool = False, quality: int = 95) -> list[str]:
         """Writes the image with the reference's metadata and alpha.
 
@@ -102,31 +112,9 @@ class FusionResult:
         Raises:
             FusionError: `path` cannot be written.
         """
-        stack, frame = self.stack, self.stack.frames[self.stack.reference]
-        record = Record(f"anyfuse {__version__}", self.summary.model, self._sources, Path(frame.name).name)
-        height, width = self.pixels.shape[:2]
-        xmp, lost = packet(frame.metadata.xmp, record, width, height)
-        notes = [f"{path}: of the XMP of {frame.name} this was left out: {', '.join(lost)}"] if lost else []
-        return notes + write_image(
-            path,
-            self.pixels,
-            alpha=stack.alpha,
-            exif=frame.exif,
-            icc=stack.icc,
-            dpi=frame.dpi,
-            white=stack.white,
-            quality=quality,
-            overwrite=overwrite,
-            inputs=self.files,
-            metadata=replace(frame.metadata, xmp=xmp),
-        )
+        return self._save(path, Permission(overwrite, self.files), quality)
 
-    @property
-    def _sources(self) -> list[str]:
-        """Names of the inputs without their folders; one image that was given twice counts once."""
-        names = [Path(name).name for name in self.names]
-        return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
-
+    @names_arguments
     def save_weights(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes one grey PNG per input, named after it: white where that input makes up the whole result.
 
@@ -140,15 +128,9 @@ class FusionResult:
         Raises:
             FusionError: the result has no weights.
         """
-        if self.weights is None:
-            raise FusionError(
-                f"model {self.summary.model} has no weights per image; use --model anyfuse for --weights-out"
-            )
-        paths = weight_paths(folder, self.names)
-        for path, weights in zip(paths, self.weights, strict=True):
-            write_image(path, weights, overwrite=overwrite, inputs=self.files)
-        return paths
+        return self._save_weights(folder, Permission(overwrite, self.files))
 
+    @names_arguments
     def save_masks(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes the segmented classes as 8-bit grey PNGs of the result's size, 255 where they are.
 
@@ -162,13 +144,9 @@ class FusionResult:
         Raises:
             FusionError: no class was requested.
         """
-        if not self.masks:
-            raise FusionError(NO_CLASS)
-        paths = mask_paths(path, list(self.masks))
-        for target, mask in zip(paths, self.masks.values(), strict=True):
-            write_image(target, mask, overwrite=overwrite, inputs=self.files)
-        return paths
+        return self._save_masks(path, Permission(overwrite, self.files))
 
+    @names_arguments
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest
         value.
@@ -183,6 +161,54 @@ class FusionResult:
         Raises:
             FusionError: the result has no explanation.
         """
+        return self._save_explanation(folder, Permission(overwrite, self.names))
+
+    def _save(self, path: str | Path, may: Permission, quality: int) -> list[str]:
+        stack, frame = self.stack, self.stack.frames[self.stack.reference]
+        record = Record(f"anyfuse {__version__}", self.summary.model, self._sources, Path(frame.name).name)
+        height, width = self.pixels.shape[:2]
+        xmp, lost = packet(frame.metadata.xmp, record, width, height)
+        notes = [f"{path}: of the XMP of {frame.name} this was left out: {', '.join(lost)}"] if lost else []
+        return notes + write_image(
+            path,
+            self.pixels,
+            alpha=stack.alpha,
+            exif=frame.exif,
+            icc=stack.icc,
+            dpi=frame.dpi,
+            white=stack.white,
+            quality=quality,
+            overwrite=may.overwrite,
+            inputs=may.spare,
+            same=may.same,
+            metadata=replace(frame.metadata, xmp=xmp),
+        )
+
+    @property
+    def _sources(self) -> list[str]:
+        """Names of the inputs without their folders; one image that was given twice counts once."""
+        names = [Path(name).name for name in self.names]
+        return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
+
+    def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
+        if self.weights is None:
+            raise FusionError(
+                f"model {self.summary.model} has no weights per image; use --model anyfuse for --weights-out"
+            )
+        paths = weight_paths(folder, self.names)
+        for path, weights in zip(paths, self.weights, strict=True):
+            write_image(path, weights, overwrite=may.overwrite, inputs=may.spare, same=may.same)
+        return paths
+
+    def _save_masks(self, path: str | Path, may: Permission) -> list[Path]:
+        if not self.masks:
+            raise FusionError(NO_CLASS)
+        paths = mask_paths(path, list(self.masks))
+        for target, mask in zip(paths, self.masks.values(), strict=True):
+            write_image(target, mask, overwrite=may.overwrite, inputs=may.spare, same=may.same)
+        return paths
+
+    def _save_explanation(self, folder: str | Path, may: Permission) -> list[Path]:
         if not self.explained:
             raise FusionError(
                 "this result has no explanation: run(..., explain=True), with a model that explains, as tita-small"
@@ -196,12 +222,12 @@ class FusionResult:
                 continue
             low, high = float(value.min()), float(value.max())
             path = Path(folder) / f"{name.replace(' ', '-')}.png"
-            levels = (value - low) / max(high - low, 1e-12) * 255
-            write_image(path, levels.round().to(torch.uint8).numpy(), overwrite=overwrite, inputs=self.files)
+            levels = ((value - low) / max(high - low, 1e-12) * 255).round().to(torch.uint8).numpy()
+            write_image(path, levels, overwrite=may.overwrite, inputs=may.spare, same=may.same)
             content["maps"][name] = {"file": path.name, "min": low, "mean": float(value.mean()), "max": high}
             paths.append(path)
         target = Path(folder) / "explain.json"
-        write_json(target, content, self.files, overwrite=overwrite)
+        write_json(target, content, may.spare, overwrite=may.overwrite, same=may.same)
         return [target, *paths]
 
 
@@ -219,6 +245,8 @@ class Outputs:
     masks: str | None = None  # PNG of the masks
     overwrite: bool = False  # replace existing files
     quality: int = 95  # of JPEG and WebP, 1 to 100
+    spare: Inputs | None = None  # files that are never replaced; None: the inputs of this set
+    resume: bool = False  # maps that are there with the same content are no error
 
     def check(self, inputs: Sequence[Any], control: Control) -> None:
         """Raises FusionError where a file could not be written, or where two would have one name."""
@@ -245,18 +273,19 @@ class Outputs:
         where a map fails; then that map's FusionError is raised afterwards.
         """
         report = result.report
+        may = Permission(self.overwrite, self.spare or Inputs(result.files), self.resume)
         failed: FusionError | None = None
         try:
             if self.explain is not None:
-                paths = result.save_explanation(self.explain, overwrite=self.overwrite)
+                paths = result._save_explanation(self.explain, may)
                 report["explanation"] = [str(p) for p in paths]
             if self.weights is not None:
-                report["weights"] = [str(p) for p in result.save_weights(self.weights, overwrite=self.overwrite)]
+                report["weights"] = [str(p) for p in result._save_weights(self.weights, may)]
             if self.masks is not None:
-                report["masks"] = [str(p) for p in result.save_masks(self.masks, overwrite=self.overwrite)]
+                report["masks"] = [str(p) for p in result._save_masks(self.masks, may)]
         except FusionError as error:
             failed = error
-        report["warnings"] += result.save(self.image, overwrite=self.overwrite, quality=self.quality)
+        report["warnings"] += result._save(self.image, may, self.quality)
         report["output"] = self.image
         if failed is not None:
             raise FusionError(f"{failed} ({self.image} is written)")
@@ -289,7 +318,7 @@ def check_output(path: str | Path, overwrite: bool, inputs: Sequence[Any] = ()) 
     target_of(os.fspath(path), overwrite, [i for i in inputs if isinstance(i, str | os.PathLike)])
 
 
-def check_report(report: str, output: str, inputs: Iterable[str | Path], overwrite: bool) -> None:
+def check_report(report: str, output: str, inputs: Protected, overwrite: bool) -> None:
     """Raises FusionError, before any work is done, where `report` is no place for a report."""
     if not report.lower().endswith(".json"):
         raise FusionError(f"--report {report}: give a name that ends in .json")
@@ -298,6 +327,7 @@ def check_report(report: str, output: str, inputs: Iterable[str | Path], overwri
         raise FusionError(f"--report {report}: is the output itself; give another name")
 
 
-def write_json(path: str | Path, value: Any, inputs: Iterable[str | Path], *, overwrite: bool = True) -> None:
+def write_json(path: str | Path, value: Any, inputs: Protected, *, overwrite: bool = True, same: bool = False) -> None:
     """Writes the file whole or not at all, and never over an input."""
-    write_whole(path, [(json.dumps(value, indent=1) + "\n").encode()], overwrite=overwrite, inputs=inputs)
+    text = json.dumps(value, indent=1) + "\n"
+    write_whole(path, [text.encode()], overwrite=overwrite, inputs=inputs, same=same)

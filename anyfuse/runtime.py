@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
+import stat
 import sys
+from numbers import Real
 from pathlib import Path
 
 import torch
@@ -29,11 +32,13 @@ UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 def pick_device(name: str) -> torch.device:
     """auto: CUDA where there is one, else the CPU."""
+    if not isinstance(name, str):
+        raise FusionError(f"--device {name!r}: a device is a word; give auto, cpu or cuda")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         raise FusionError(f"--device {name}: no such device; give auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise FusionError(f"--device {name}: this machine or this build of torch has no CUDA; give cpu or auto")
@@ -50,7 +55,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
         "bfloat16": torch.bfloat16,
         "float16": torch.float16,
     }
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise FusionError(f"--dtype {name}: give {', '.join(known)}")
     return known[name]
 
@@ -59,12 +64,32 @@ def parse_bytes(text: int | str | None) -> int | None:
     """'2G', '512MiB', 1073741824 -> bytes."""
     if text is None:
         return None
-    if not isinstance(text, str):
-        return int(text)
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text.lower())
-    if match is None or float(match[1]) == 0:
-        raise FusionError(f"--max-memory {text}: give a size as 2G, 512M or a number of bytes")
-    return int(float(match[1]) * UNITS[match[2]])
+    if isinstance(text, str):
+        match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)i?b?\s*", text.lower())
+        size = None if match is None else int(float(match[1]) * UNITS[match[2]])
+    else:
+        real = isinstance(text, Real) and not isinstance(text, bool) and math.isfinite(text)
+        size = int(text) if real else None
+    if size is None or not 0 < size < 1 << 60:
+        shown = one_line_of(text)
+        raise FusionError(f"--max-memory {shown}: give a size as 2G, 512M or a number of bytes")
+    return size
+
+
+def one_line_of(value: object) -> str:
+    """A value in one line of at most 80 letters, for messages."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:76]} ..."
+
+
+def check_regular(name: str | os.PathLike[str]) -> None:
+    """Refuses pipes, sockets and devices, which wait for ever or never end; OSError where there is nothing."""
+    mode = os.stat(name).st_mode
+    if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+        return
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    what = kinds.get(stat.S_IFMT(mode), "no regular file")
+    raise FusionError(f"{os.fspath(name)}: is {what}, not a file; save its content as a file first")
 
 
 def resident_bytes() -> int:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import FusionError
+from .errors import FusionError, MemoryLimitError
 from .models.base import Context, FusionModel
 from .runtime import resident_bytes
 
@@ -141,7 +141,7 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) 
 
 
 def memory_left(
-    model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int
+    model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int, jobs: int = 1
 ) -> int | None:
     """Bytes that tiles may use: the limit less what the process holds and what the result will take.
 
@@ -153,6 +153,7 @@ def memory_left(
         width: as in `plan_tiles`.
         limit: bytes for the whole process; None: no limit.
         result: bytes of the result.
+        jobs: sets that are fused at a time; each gets its share of what is left.
 
     Returns:
         Bytes, or None without a limit.
@@ -165,11 +166,11 @@ def memory_left(
     used = resident_bytes() + result
     least = min_bytes(model, n, planes, height, width)
     if limit - used < least:
-        raise FusionError(
+        raise MemoryLimitError(
             f"--max-memory {limit / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB "
             f"and fusing takes {least / 2**20:.0f} MiB at least; give {(used + least) / 2**20 + 1:.0f}M or more"
         )
-    return limit - used
+    return max(least, (limit - used) // jobs)
 
 
 def _layout(model: FusionModel, height: int, width: int) -> tuple[int, tuple[int, int], int]:

@@ -7,24 +7,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import pickle
+import re
 import shutil
+import struct
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from .errors import FusionError
+from .runtime import check_regular
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+MAX_CONFIG = 1 << 20
+"""Bytes of a config.json."""
+MAX_INT, MAX_FLOAT, MAX_WEIGHT = 1 << 16, 1e6, 1e8
+"""Largest values of a configuration and of a weight. Released weights are float16, which ends at 65504."""
+FROZEN = 1 << 29
+"""Parameters that a model may have beside those of its file, in a frozen codec or backbone."""
 LOADING_ERRORS = (
     OSError,  # no file, no network, no right; most errors of the hub are of this kind
     ValueError,  # no JSON, another configuration
@@ -34,6 +50,7 @@ LOADING_ERRORS = (
     TypeError,
     AttributeError,
     EOFError,
+    struct.error,
     pickle.UnpicklingError,
     SafetensorError,
 )
@@ -94,7 +111,11 @@ def store_in_cache(save: Callable[[Path], None], name: str) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a folder; OSError where there is none, ValueError where it is no JSON object."""
-    config = json.loads((folder / CONFIG_NAME).read_text())
+    path = folder / CONFIG_NAME
+    check_regular(path)
+    if path.stat().st_size > MAX_CONFIG:
+        raise ValueError(f"{path.stat().st_size} bytes are no configuration")
+    config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):
         raise ValueError("not a JSON object")
     return config
@@ -103,11 +124,87 @@ def read_config(folder: Path) -> dict[str, Any]:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; FusionError where there is none."""
     try:
+        check_regular(path)
         return load_file(path)
     except FileNotFoundError:
         raise FusionError(f"{path}: no such weights file") from None
+    except PermissionError:
+        raise FusionError(f"{path}: cannot be opened; you may not read it, ask its owner") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise FusionError(f"{path}: not a safetensors file ({error})") from None
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes in the header of a safetensors file, without its values; FusionError where there is none."""
+    try:
+        check_regular(path)
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise FusionError(f"{path}: no such weights file") from None
+    except PermissionError:
+        raise FusionError(f"{path}: cannot be opened; you may not read it, ask its owner") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise FusionError(f"{path}: not a safetensors file ({error})") from None
+
+
+def check_values(config: type, values: Mapping[str, Any]) -> None:
+    """Raises TypeError or ValueError for values that no field of a configuration can have.
+
+    Args:
+        config: a dataclass.
+        values: by the names of its fields, as JSON holds them.
+    """
+    for field in fields(config):
+        value, default = values.get(field.name, field.default), field.default
+        kind = type(default)
+        if isinstance(value, bool) != (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise TypeError(f"{field.name} is {value!r:.60}, not {kind.__name__}")
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, float) and not abs(one) <= MAX_FLOAT:
+                raise ValueError(f"{field.name} is {one:g}, not a number up to {MAX_FLOAT:g}")
+            if isinstance(one, int) and not abs(one) <= MAX_INT:
+                raise ValueError(f"{field.name} is {one:.3g}, not a whole number up to {MAX_INT}")
+
+
+def check_fit(build: Callable[[], nn.Module], path: Path) -> None:
+    """Builds a module without memory, and refuses it where its file cannot be for it.
+
+    Args:
+        build: makes the module.
+        path: of its safetensors file.
+
+    Raises:
+        FusionError: the module has far more parameters than the file, or other shapes.
+    """
+    shapes = tensor_shapes(path)
+    room = [4 * len(shapes) + 4096, 4 * sum(map(math.prod, shapes.values())) + FROZEN]
+    here = threading.get_ident()
+
+    def count(module: nn.Module, name: str, part: Any) -> None:
+        if threading.get_ident() != here:
+            return
+        room[0] -= 1
+        room[1] -= part.numel() if isinstance(part, Tensor) else 0
+        if min(room) < 0:
+            raise FusionError(f"{path}: the configuration beside it is of a far larger model than these weights")
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_module_registration_hook(count)]
+    try:
+        with torch.device("meta"):
+            own = build().state_dict()
+    except NotImplementedError:  # a constructor that computes with values
+        return
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wrong = [k for k in own.keys() & shapes.keys() if tuple(own[k].shape) != shapes[k]]
+    if wrong:
+        key = sorted(wrong)[0]
+        raise FusionError(
+            f"{path}: {len(wrong)} keys don't fit ({key} is {shapes[key]} for {tuple(own[key].shape)}): "
+            "these weights belong to another model or configuration"
+        )
 
 
 def load_state(module: nn.Module, path: Path, accepts: Callable[[str], bool] = lambda key: True) -> None:
@@ -129,6 +226,10 @@ def load_state(module: nn.Module, path: Path, accepts: Callable[[str], bool] = l
             f"{path}: {count} keys don't fit {type(module).__name__} ({'; '.join(wrong)}): "
             "these weights belong to another model or configuration"
         )
+    for name, value in state.items():
+        if value.is_floating_point() and value.numel() and not value.abs().max() <= MAX_WEIGHT:
+            worst = float(value.abs().max())
+            raise FusionError(f"{path}: {name} holds {worst:g}, so training went wrong or the file is damaged")
     module.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()}, strict=True)
 
 
@@ -161,8 +262,10 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a text has the form owner/name."""
-    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    """Whether a text has the form owner/name, and is not a place in a folder that is here."""
+    owner, _, rest = name.partition("/")
+    plain = re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", name) is not None and not name.startswith((".", "~"))
+    return plain and bool(rest) and owner != "runs" and not os.path.isdir(owner)
 
 
 def from_hub(hub_id: str) -> Path:

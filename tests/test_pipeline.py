@@ -175,7 +175,7 @@ def test_low_precision_is_close_or_refused() -> None:
 
 def test_size_mismatch_names_sizes_and_remedy() -> None:
     a, b = to8(scene(40, 50)), to8(scene(40, 52))
-    with pytest.raises(FusionError, match=r"52x40.*50x40.*--resize reference"):
+    with pytest.raises(FusionError, match=r"52x40.*50x40.*resize=True"):
         FUSER([a, b])
     assert FUSER([a, b], resize=True).shape == a.shape
 
@@ -191,7 +191,7 @@ def test_size_mismatch_names_sizes_and_remedy() -> None:
         ([np.full((4, 4), np.nan)] * 2, "16 of 16"),
         ([np.zeros((4, 4, 5), np.uint8)] * 2, "5"),
         ([object(), object()], "object"),
-        ([np.full((4, 4), 300.0)] * 2, "--white"),
+        ([np.full((4, 4), 300.0)] * 2, "add white VALUE"),
     ],
 )
 def test_bad_images(images: object, message: str) -> None:
@@ -203,9 +203,9 @@ def test_bad_images(images: object, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "tpu9"}, "--device tpu9"),
-        ({"dtype": "int3"}, "--dtype int3"),
-        ({"max_memory": "lots"}, "--max-memory lots"),
+        ({"device": "tpu9"}, "device tpu9"),
+        ({"dtype": "int3"}, "dtype int3"),
+        ({"max_memory": "lots"}, "max_memory lots"),
         ({"max_memory": "1M"}, "too little"),
         ({"reference": 5}, "reference 5"),
         ({"model": "nope"}, "unknown model"),

@@ -31,7 +31,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         write_image(tmp_path / "some_set" / ("ir", "vis")[index] / "one.png", to8(scene(60, 70, index)))
     for index in range(2):
         write_image(tmp_path / "bracket" / f"{index}.jpg", to8(scene(60, 70, 3, 3) * (1 + index) / 2))
-    for index, name in enumerate(["visible.jpg", "thermal.jpg", "scale.png"]):
+    names = ["visible.jpg", "thermal.jpg", "scale.png"]
+    names += ["brackets_folder/s_1.tif", "brackets_folder/s_2.tif", "drone_folder/1_T.png", "drone_folder/1_V.png"]
+    for index, name in enumerate(names):
         write_image(tmp_path / name, to8(scene(60, 70, index)))
     write_image(tmp_path / "fused.png", to8(scene(432, 640)))
     monkeypatch.chdir(tmp_path)

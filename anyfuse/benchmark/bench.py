@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ..errors import FusionError
-from .datasets import DATASETS
+from ..io.groups import Pairing
+from .datasets import DATASETS, find_groups
 from .degraded.cases import read_recipe
 from .degraded.run import run_degraded, table, write_results
 from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
@@ -39,10 +40,14 @@ def run_bench(
     peers: str | None,
     compare: Sequence[str],
     quiet: bool,
+    pairing: Pairing | None = None,
+    plan: bool = False,
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures; images that
     lack a source are named and skipped, which is none.
     """
+    if plan:
+        return print_plan(data, task, pairing)
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
     given = _folders(fused)
     _check_output(out)
@@ -71,6 +76,7 @@ def run_bench(
             inputs=inputs,
             device=device,
             limit=limit,
+            pairing=pairing,
             step=(lambda text: None) if quiet else status.update,
             check=check,
         )
@@ -86,6 +92,16 @@ def run_bench(
     for name, reason in result.skipped.items():
         print(f"anyfuse: {name}: skipped, {reason}", file=sys.stderr)
     return _print_failures(result.failures)
+
+
+def print_plan(data: str, task: str, pairing: Pairing | None) -> int:
+    """A line for each set on stdout, and on stderr what lacks a source; returns 0."""
+    groups, lacking = find_groups(data, task, pairing)
+    for name, paths in groups.items():
+        print(f"{name}: {' + '.join(map(str, paths))}")
+    for name, where in lacking.items():
+        print(f"anyfuse: {name}: skipped, not in {', '.join(map(str, where))}", file=sys.stderr)
+    return 0
 
 
 def _check_output(out: str) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FusionError
-from ..io.folders import list_images, pair_by_stem
+from ..io.folders import Sets, list_images, pair_folders
+from ..io.groups import Pairing, find_sets
 
 ROLE_FOLDERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "ivf": (
@@ -107,7 +108,7 @@ DATASETS: dict[str, DataSetInfo] = {
 }
 
 
-def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
+def find_groups(folder: str | Path, task: str, pairing: Pairing | None = None) -> Sets:
     """Sources in a data set's folder: {stem: one path per source}, and {stem: folders that lack it}.
 
     Looks for folders named after the task's roles (in the folder itself, or in test/, eval/, input/, images/ below it),
@@ -119,7 +120,11 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
     if not folder.is_dir():
         hint = f"; {folder.name} is at {known.where} ({known.licence}; {known.splits})" if known else ""
         raise FusionError(f"{folder}: no such folder{hint}")
+    if pairing is not None and (pairing.group or pairing.table):
+        found = find_sets([] if pairing.table else [folder], pairing)
+        return found.sets, {}
     tasks = [task] if task else list(ROLE_FOLDERS)
+    endings = None if pairing is None else pairing.endings
     for name in tasks:
         if name not in ROLE_FOLDERS:
             raise FusionError(f"--task {name}: give one of {', '.join(ROLE_FOLDERS)}")
@@ -127,13 +132,16 @@ def find_groups(folder: str | Path, task: str) -> tuple[dict[str, tuple[Path, ..
             folders = _role_folders(folder / inside, ROLE_FOLDERS[name])
             if folders:
                 below = [p / "test" for p in folders]  # as LLVIP has it: infrared/test and visible/test
-                return pair_by_stem(below if all(p.is_dir() for p in below) else folders)
+                return pair_folders(below if all(p.is_dir() for p in below) else folders, endings)[0]
+    if endings is not None and pairing is not None:
+        return find_sets([folder], pairing).sets, {}
     pairs = _suffix_pairs(folder)
     if pairs:
         return pairs, {}
     wanted = "; ".join("/".join(role[:3]) for t in tasks for role in ROLE_FOLDERS[t])
     raise FusionError(
-        f"{folder}: no sources found; looked for folders named {wanted}, or files scene-A.png and scene-B.png"
+        f"{folder}: no sources found; looked for folders named {wanted}, or files scene-A.png and "
+        "scene-B.png; see --pairs and --group"
     )
 
 

@@ -95,7 +95,7 @@ def write_scores(path: Path, protocol: Protocol, rows: Iterable[Row]) -> None:
     for row in rows:
         cells = ["" if n not in row.values else repr(row.values[n]) for n in names]
         writer.writerow([row.image, row.method, row.origin, *cells])
-    write_whole(path, [text.getvalue().encode()], overwrite=True)
+    write_whole(path, [text.getvalue().encode(errors="backslashreplace")], overwrite=True)
 
 
 def read_scores(path: Path) -> tuple[Protocol, list[Row]]:

@@ -246,7 +246,7 @@ over {", ".join(ranked)}.</p>
 <h2>Protocol</h2><pre>{html.escape(_json(protocol))}</pre>
 <table><tr><th>metric</th><th></th><th style="text-align:left">definition</th></tr>{definitions}</table>
 {f"<h2>Left out</h2><ul>{failures}</ul>" if failures else ""}<script>{SCRIPT}</script></html>"""
-    write_whole(path, [page.encode()], overwrite=True)
+    write_whole(path, [page.encode(errors="backslashreplace")], overwrite=True)
     return table
 
 

@@ -18,7 +18,9 @@ from torch import Tensor
 from ..api import Fuser
 from ..errors import FusionError
 from ..image.stack import Frame, Stack, order_of_roles
+from ..io.atomic import unforeseen
 from ..io.folders import list_images
+from ..io.groups import Pairing
 from ..io.read import read_image
 from ..io.write import write_image
 from ..metrics import METRICS, RULES, known_names, to_grey
@@ -204,6 +206,7 @@ def bench(
     inputs: str = "luma",
     device: str = "auto",
     limit: int | None = None,
+    pairing: Pairing | None = None,
     step: Callable[[str], None] = lambda text: None,
     check: Callable[[Protocol, dict[str, tuple[Path, ...]]], None] = lambda protocol, groups: None,
 ) -> Bench:
@@ -212,14 +215,15 @@ def bench(
     A second run with the same protocol, model code and weights scores only what is missing, and rows of earlier runs
     stay in the file; the result holds those of this run. A set that fails is reported in `failures`, one that lacks
     sources in `skipped`. strict: images too small for one of the `metrics` fail; else, and for the default metrics, its
-    score is NaN. check: called with the protocol and the sources before anything is fused.
+    score is NaN. pairing: how files are put together. check: called with the protocol and the sources before anything
+    is fused.
     """
     out, fused = Path(out), fused or {}
     _check_choice(task, grey, inputs)
     chosen = labels(models)
     check_given(list(fused), list(chosen))
     given = {name: {p.stem: p for p in list_images(folder)} for name, folder in fused.items()}
-    every, lacking = find_groups(data, task)
+    every, lacking = find_groups(data, task, pairing)
     groups = dict(list(every.items())[:limit])
     names = known_names(metrics or DEFAULT_METRICS + (("mef_ssim",) if task == "mef" else ()) + SALIENT[task])
     sources = hash_files(every)
@@ -236,6 +240,9 @@ def bench(
             scene = _read_scene(paths, grey, inputs)
         except FusionError as error:
             result.failures[stem] = str(error)
+            continue
+        except Exception as error:  # one set never stops the others, whatever is wrong with it
+            result.failures[stem] = unforeseen(error)
             continue
         for job in methods.jobs(stem, scene, result, out, grey):
             _score_job(job, stem, scene, store, result, names, strict=strict and bool(metrics))
@@ -258,6 +265,9 @@ def _score_job(
             values = score_images(job.make(), scene.lumas, names, grey, strict=strict)
         except FusionError as error:
             result.failures[f"{stem} ({job.method})"] = str(error)
+            return
+        except Exception as error:  # one score never stops the others
+            result.failures[f"{stem} ({job.method})"] = unforeseen(error)
             return
         row = Row(stem, job.method, job.origin, values)
         store.add(row)

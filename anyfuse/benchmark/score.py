@@ -20,8 +20,9 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..image.stack import Frame
-from ..io.atomic import target_of, write_whole
-from ..io.folders import list_images, pair_by_stem
+from ..io.atomic import target_of, unforeseen, write_whole
+from ..io.folders import list_files, pair_folders
+from ..io.groups import Pairing, find_sets
 from ..io.levels import parse_levels
 from ..io.read import read_image, read_set
 from ..metrics import METRICS, RULES, known_names
@@ -115,22 +116,28 @@ def run_score(
     white: str | None = None,
     black: str | None = None,
     range: str | None = None,
+    overwrite: bool = False,
+    pairing: Pairing | None = None,
+    plan: bool = False,
 ) -> int:
     """Scores a file or a folder. Returns the number of images that failed."""
     values_of = Values(white, black, range)
     parse_levels(len(sources), white, black, range)  # a mistake is one error, not one per image
     names, strict = metric_names(metrics)
     rule = _grey_rule(grey)
-    if len(sources) < 2:
+    pairing = pairing or Pairing()
+    if len(sources) < 2 and not (pairing.table or (pairing.chosen and sources and Path(sources[0]).is_dir())):
         raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
     if out is not None:
-        _check_target(Path(out), [fused, *sources, *([truth] if truth else [])])
-    scored = _score_all(fused, sources, names, rule, truth, strict, values_of)
+        _check_target(Path(out), [fused, *sources, *([truth] if truth else [])], overwrite)
+    scored = _score_all(fused, sources, names, rule, truth, strict, values_of, pairing, plan)
+    if plan:
+        return len(scored.failures)
     if as_json:
         folder = {"grey": grey, "images": _for_json(scored.rows), "failed": scored.failures}
         print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[Path(fused).stem]))
     if out is not None:
-        _save(Path(out), scored.rows, grey, names)
+        _save(Path(out), scored.rows, grey, names, overwrite)
     if not as_json:
         _show(scored.rows)
     if scored.small:
@@ -162,13 +169,13 @@ def _grey_rule(name: str) -> GreyRule:
     return cast(GreyRule, name)
 
 
-def _check_target(path: Path, inputs: Sequence[str]) -> None:
+def _check_target(path: Path, inputs: Sequence[str], overwrite: bool) -> None:
     """Refuses what cannot be written, before anything is scored."""
     if path.suffix.lower() not in (".csv", ".json"):
         raise FusionError(f"{path}: give a name that ends in .csv or .json")
     if not path.parent.is_dir():
         raise FusionError(f"{path}: no folder {path.parent}; make it first or name another place")
-    target_of(str(path), True, inputs)
+    target_of(str(path), overwrite, inputs)
 
 
 def _score_all(
@@ -179,28 +186,70 @@ def _score_all(
     truth: str | None,
     strict: bool,
     values_of: Values,
+    pairing: Pairing,
+    plan: bool,
 ) -> _Scored:
-    """One image, or all of a folder; images that fail there are in `failures`."""
+    """One image, or all of a folder; images that fail there are in `failures`. plan: only prints the sets."""
     scored = _Scored()
+    truths = [truth] if truth else []
     if not Path(fused).is_dir():
+        if pairing.chosen:
+            raise FusionError("--pairs, --group and --list are for folders, and an image is given; leave them out")
+        if plan:
+            print(f"{fused}: {' + '.join([*sources, *truths])}")
+            return scored
         last = Path(truth) if truth else None
         given = [Path(s) for s in sources]
         scored.add(Path(fused).stem, *score_one(Path(fused), given, names, grey, last, strict, values_of))
         return scored
-    complete, lacking = pair_by_stem([fused, *sources, *([truth] if truth else [])])
-    wanted = {p.stem for p in list_images(fused)}
-    scored.failures = {s: f"not in {', '.join(map(str, where))}" for s, where in lacking.items() if s in wanted}
+    complete = _groups(fused, sources, truths, pairing, scored)
     for stem, paths in complete.items():
+        if plan:
+            print(f"{paths[0]}: {' + '.join(map(str, paths[1:]))}")
+            continue
         try:
             last = paths[-1] if truth else None
             rest = paths[1:-1] if truth else paths[1:]
             scored.add(stem, *score_one(paths[0], rest, names, grey, last, strict, values_of))
         except FusionError as error:
             scored.failures[stem] = str(error)
+        except Exception as error:  # one image never stops the others
+            scored.failures[stem] = unforeseen(error)
+    if plan:
+        for stem, reason in scored.failures.items():
+            print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
+        return scored
     if not scored.rows:
         reason = next(iter(scored.failures.values()), "no file stem is in all folders")
         raise FusionError(f"{fused}: nothing could be scored ({reason})")
     return scored
+
+
+def _groups(
+    fused: str, sources: Sequence[str], truths: list[str], pairing: Pairing, scored: _Scored
+) -> dict[str, tuple[Path, ...]]:
+    """The fused image of each set with its sources, and the truth last; what lacks something is a failure."""
+    if pairing.table or len(sources) == 1:  # the sources of all sets are in a table, or in one folder
+        within = find_sets(sources, pairing)
+        results = {path.stem.lower(): path for path in list_files(fused)}
+        ideal = [{path.stem.lower(): path for path in list_files(folder)} for folder in truths]
+        complete = {}
+        for name, paths in within.sets.items():
+            found = [results.get(name.lower()), *paths, *(folder.get(name.lower()) for folder in ideal)]
+            if found[0] is not None and None in found:
+                scored.failures[name] = f"not in {truths[0]}"
+            elif found[0] is not None:
+                complete[name] = tuple(path for path in found if path is not None)
+        return complete
+    endings = pairing.endings
+    if pairing.group is not None:
+        raise FusionError("--group is for one folder of sources; leave it out")
+    every = [fused, *sources, *truths]
+    (complete, lacking), _ = pair_folders(every, None if endings is None else ["", *endings, *[""] * len(truths)])
+    for name, where in lacking.items():
+        if Path(fused) not in where:
+            scored.failures[name] = f"not in {', '.join(map(str, where))}"
+    return complete
 
 
 def _for_json(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float | str | None]]:
@@ -211,7 +260,7 @@ def _for_json(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float | 
     }
 
 
-def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str]) -> None:
+def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[str], overwrite: bool) -> None:
     """CSV or JSON, by the suffix, with what the numbers were made with."""
     protocol = {"grey": grey, "levels": "8-bit, rounded, no stretch", "metrics": metric_versions(names)}
     if path.suffix.lower() == ".json":
@@ -224,7 +273,7 @@ def _save(path: Path, rows: dict[str, dict[str, float]], grey: str, names: list[
         writer.writerow(["image", *columns])
         writer.writerows([stem, *[repr(values[n]) for n in columns]] for stem, values in rows.items())
         text = buffer.getvalue()
-    write_whole(path, [text.encode()], overwrite=True)
+    write_whole(path, [text.encode(errors="backslashreplace")], overwrite=overwrite)
 
 
 def _show(rows: dict[str, dict[str, float]]) -> None:

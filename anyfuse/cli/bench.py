@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Grey, Limit, Metrics, Quiet, Task, complete_models
+from .options import Device, Grey, Group, Limit, ListFile, Metrics, Pairs, Plan, Quiet, Task, complete_models
 
 CLASSICS = "anyfuse,laplacian,mertens,guided"
 
@@ -70,16 +70,33 @@ def bench(
     degraded: Degraded = None,
     say: Say = "exact,oracle,estimate,none,wrong",
     section: Section = None,
+    group: Group = None,
+    pairs: Pairs = None,
+    table: ListFile = None,
+    plan: Plan = False,
     quiet: Quiet = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
     from ..benchmark.sections import DEFAULT_MODEL, run_section
+    from ..io.groups import Pairing
 
     _check_belongs(
         section,
         degraded,
-        bool(task or fused or metrics or peers or compare or grey != "opencv" or inputs != "luma"),
+        bool(
+            plan
+            or pairs
+            or group
+            or table
+            or task
+            or fused
+            or metrics
+            or peers
+            or compare
+            or grey != "opencv"
+            or inputs != "luma"
+        ),
     )
     if section is None and degraded is not None:
         failed = run_bench_degraded(
@@ -108,6 +125,8 @@ def bench(
         peers=peers,
         compare=compare or [],
         quiet=quiet,
+        pairing=Pairing(group, pairs, table),
+        plan=plan,
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -121,5 +140,5 @@ def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -
     if degraded is not None and of_tables:
         raise FusionError(
             "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, "
-            "--peers, --compare"
+            "--peers, --compare, --pairs, --group, --list, --plan"
         )

@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Blacks, Device, Overwrite, PageChoice, Quiet, ValueRange, Whites, complete_model
+from .options import (
+    Blacks,
+    Device,
+    Group,
+    ListFile,
+    Overwrite,
+    PageChoice,
+    Pairs,
+    Plan,
+    Quiet,
+    ValueRange,
+    Whites,
+    complete_model,
+)
 
 
 class Resize(str, Enum):
@@ -21,10 +34,11 @@ class Resize(str, Enum):
 
 
 Inputs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        help="Two or more images of one scene, or two or more folders paired by file stem. FILE[3:40] names pages of a "
-        "file. A single file of several pages is enough, and a single image with --say 'highlight ...'."
+        help="Two or more images of one scene; two or more folders, paired by file names; one folder that is a stack "
+        "(with an image as output) or holds many sets (--group, --pairs). FILE[3:40] names pages of a file. A single "
+        "file of several pages is enough, and a single image with --say 'highlight ...'."
     ),
 ]
 Output = Annotated[
@@ -101,7 +115,8 @@ Jobs = Annotated[int, typer.Option(min=1, help="Folders: sets of images at a tim
 
 
 def fuse(
-    inputs: Inputs,
+    *,
+    inputs: Inputs = None,
     output: Output,
     model: Model = "anyfuse",
     device: Device = "auto",
@@ -126,6 +141,10 @@ def fuse(
     quality: Quality = 95,
     suffix: Format = None,
     jobs: Jobs = 1,
+    group: Group = None,
+    pairs: Pairs = None,
+    table: ListFile = None,
+    plan: Plan = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -134,6 +153,8 @@ def fuse(
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
     from ..align.stage import Align as Alignment
+    from ..io.folders import list_files
+    from ..io.groups import Pairing
     from ..io.pages import split_name
     from ..io.readers.dicom import is_series
     from ..jobs.folders import Choices, fuse_files, fuse_folders
@@ -161,18 +182,33 @@ def fuse(
         masks=tuple(mask or ()),
         align=Alignment(align, use_transforms, keep_frame),
     )
+    inputs, pairing = inputs or [], Pairing(group, pairs, table)
+    if not inputs and table is None:
+        raise FusionError("give two or more images, a folder, or --list TABLE.csv; see --help")
     files = [split_name(path)[0] for path in inputs]
     for path in files:
         if not os.path.exists(path):
             raise FusionError(f"{path}: no such file or folder; check the path")
     folders = [Path(p).is_dir() and not is_series(p) for p in files]
-    many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
-    if reference < 1 or (reference > len(inputs) and not many):
-        raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if any(folders) and not all(folders):
         folder, file = inputs[folders.index(True)], inputs[folders.index(False)]
         raise FusionError(f"{folder} is a folder and {file} is not; give images only or folders only")
     maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
-    if all(folders):
-        raise typer.Exit(1 if fuse_folders(inputs, output, choices, **maps) else 0)
-    fuse_files(inputs, output, choices, **maps)
+    if folders == [True] and not pairing.chosen and is_image_name(output):
+        inputs, folders = [str(path) for path in list_files(inputs[0])], [False]
+        files = list(inputs)
+    many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
+    if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
+        raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
+    if table is not None or all(folders):
+        raise typer.Exit(1 if fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps) else 0)
+    if pairing.chosen:
+        raise FusionError("--group and --pairs are for folders, and images are given; leave them out")
+    fuse_files(inputs, output, choices, plan=plan, **maps)
+
+
+def is_image_name(output: str) -> bool:
+    """Whether a name is of an image to write, and no folder's."""
+    from ..io.write import WRITES
+
+    return Path(output).suffix.lower() in WRITES and not Path(output).is_dir()

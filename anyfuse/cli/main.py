@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import FusionError
+from ..errors import FusionError, options_named
 from ..io.atomic import one_line
 from ..runtime import keep_memory
 from ..version import __version__
@@ -57,12 +58,16 @@ def main(argv: list[str] | None = None) -> None:
     keep_memory()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
+    prepare_streams(argv)
     try:
-        sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
+        with options_named():
+            sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
     except FusionError as error:
         fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         fail("interrupted", 130)
+    except RecursionError:
+        fail("a file is nested too deeply to be read; give another one", 2)
     except MemoryError:
         fail("out of memory: give --max-memory, or smaller images", 2)
     except OSError as error:  # our own output: the reader went away, or there is no room for it
@@ -75,6 +80,33 @@ def main(argv: list[str] | None = None) -> None:
         if isinstance(error, RuntimeError) and "memory" in str(error).lower():
             fail("out of memory: give --max-memory, or --device cpu", 2)
         raise
+
+
+READERS = ("fuse", "score", "degrade", "estimate", "bench")
+"""Commands that read images of others."""
+
+
+def prepare_streams(argv: list[str] | None) -> None:
+    """Lets names of files be printed that are no text, and C libraries print nothing."""
+    if argv is None and sys.argv[1:2] and sys.argv[1] in READERS:
+        silence_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence_libraries() -> None:
+    """Sends what C libraries print themselves, as 'libpng error', to nowhere: our own line says what is wrong."""
+    try:
+        if sys.stderr.fileno() != 2:
+            return
+        own = open(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding)  # noqa: SIM115  it stays open
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        sys.stderr = own
+    except (OSError, ValueError, AttributeError):  # no stderr at all
+        return
 
 
 def fail(message: str, code: int) -> Any:

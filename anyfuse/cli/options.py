@@ -67,6 +67,29 @@ PageChoice = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Suppress progress and success messages.")]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="_T/_V",
+        help="What the file names of each source end or begin with, in the order of the sources: in one folder that "
+        "holds them all, or in one folder per source. Without it, anyfuse ignores upper and lower case and looks for "
+        "such endings itself.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|N|time|name|folder",
+        help="One folder that holds many sets. N: every N files. time: a pause between shots begins a new set. name: "
+        "files whose names differ in the last word. folder: one set per subfolder. auto: time and exposure from the "
+        "EXIF, or else names.",
+    ),
+]
+ListFile = Annotated[
+    str | None,
+    typer.Option("--list", metavar="TABLE.csv", help="CSV table of sets: one set per line, one file per cell."),
+]
+Plan = Annotated[bool, typer.Option("--plan", help="Print which files would be used together, and stop.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Metrics = Annotated[str | None, typer.Option(help="Names separated by commas, or 'all' (see docs/metrics.md).")]
 Grey = Annotated[str, typer.Option(help="Rule for grey levels: matlab, pil or opencv.")]

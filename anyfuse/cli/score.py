@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
-from .options import Blacks, Grey, Metrics, ValueRange, Whites
+from .options import Blacks, Grey, Group, ListFile, Metrics, Overwrite, Pairs, Plan, ValueRange, Whites
 
 Images = Annotated[
     list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
 ]
-Sources = Annotated[list[str], typer.Option("--sources", help="Source images or folders, two or more.")]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--sources", help="Source images or folders, two or more; or one folder with --pairs or --group."),
+]
 Truth = Annotated[str | None, typer.Option(help="Ground truth (image or folder): adds psnr_truth and ssim_truth.")]
 Out = Annotated[str | None, typer.Option("-o", "--output", help="Also write .csv or .json.")]
 AsJson = Annotated[
@@ -22,7 +25,7 @@ AsJson = Annotated[
 
 def score(
     images: Images,
-    sources: Sources,
+    sources: Sources = None,
     metrics: Metrics = None,
     grey: Grey = "opencv",
     truth: Truth = None,
@@ -31,11 +34,30 @@ def score(
     white: Whites = None,
     black: Blacks = None,
     range: ValueRange = None,
+    group: Group = None,
+    pairs: Pairs = None,
+    table: ListFile = None,
+    plan: Plan = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score fused images against their sources."""
     from ..benchmark.score import run_score
+    from ..io.groups import Pairing
 
-    rest = [*sources, *images[1:]]
-    scaling = {"white": white, "black": black, "range": range}
-    failed = run_score(images[0], rest, metrics=metrics, grey=grey, truth=truth, as_json=as_json, out=out, **scaling)
+    rest = [*(sources or []), *images[1:]]
+    failed = run_score(
+        images[0],
+        rest,
+        metrics=metrics,
+        grey=grey,
+        truth=truth,
+        as_json=as_json,
+        out=out,
+        overwrite=overwrite,
+        white=white,
+        black=black,
+        range=range,
+        pairing=Pairing(group, pairs, table),
+        plan=plan,
+    )
     raise typer.Exit(1 if failed else 0)

@@ -60,7 +60,7 @@ def _load(model: str) -> Any:
     except ImportError:
         raise FusionError("depth estimation needs the package transformers: pip install transformers") from None
     try:
-        return AutoModelForDepthEstimation.from_pretrained(model).eval()
+        return AutoModelForDepthEstimation.from_pretrained(model, use_safetensors=True).eval()
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise FusionError(

@@ -186,7 +186,7 @@ def load_estimator(folder: str | Path) -> Estimator:
     try:
         raw = read_config(folder)
         config = EstimatorConfig(**{k: raw[k] for k in EstimatorConfig.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FusionError(f"{folder}: holds no estimator ({error}); make one with `anyfuse train estimate`") from None
     if tuple(raw.get("faults", ())) != FAULTS or tuple(raw.get("roles", ())) != ROLES:
         raise FusionError(f"{folder}: made for other faults than there are; train it with `anyfuse train estimate`")

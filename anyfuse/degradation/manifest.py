@@ -5,11 +5,12 @@ degrade` does.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from torch import Tensor
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Frame, Stack
-from ..io.atomic import one_line, target_of, write_whole
+from ..io.atomic import Inputs, clean_temporaries, one_line, target_of, unforeseen, write_whole
 from ..io.folders import list_images
 from ..io.read import read_image
 from ..io.write import WRITES, writable, write_image
+from ..runtime import check_regular
 from ..version import __version__
 from .depth import estimated_depth
 from .masked_pairs import M3, m3_pair
@@ -68,6 +70,7 @@ class Manifest:
 def read_manifest(path: str | Path) -> Manifest:
     """The manifest in a file; FusionError where there is none or it lacks something."""
     try:
+        check_regular(path)
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         version, files = content["format"], content["files"]
         values = {name: content[name] for name in asdict(Settings())}
@@ -83,7 +86,7 @@ def read_manifest(path: str | Path) -> Manifest:
         raise FusionError(
             f"{path}: cannot be read ({error.strerror}); name the manifest.json of an earlier run"
         ) from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         reason = one_line(str(error) if isinstance(error, FusionError) else f"{type(error).__name__}: {error}")
         raise FusionError(f"{path}: is no manifest of anyfuse degrade ({reason})") from None
     if version != FORMAT:
@@ -124,11 +127,14 @@ def degrade_file(
     beside = str(Path(output).with_suffix(".json"))
     for target in (*targets, beside):
         target_of(target, overwrite, [path])
-    entry = _degrade(Path(path), targets, settings, replay, overwrite)
-    entry["outputs"] = [Path(t).name for t in targets]
-    write_whole(
-        beside, [Manifest(settings, {Path(path).name: entry}).text().encode()], overwrite=overwrite, inputs=[path]
-    )
+    spare = Inputs([path])
+
+    def record(entry: dict[str, Any]) -> None:
+        text = Manifest(settings, {Path(path).name: entry}).text()
+        write_whole(beside, [text.encode()], overwrite=overwrite, inputs=spare, same=True)
+
+    names = [Path(t).name for t in targets]
+    entry = _degrade(Path(path), targets, settings, replay, overwrite, spare, record, names)
     if not quiet:
         print(f"{', '.join(targets)}: {_words(entry)}; {beside}")
 
@@ -166,32 +172,51 @@ def degrade_folder(
     inputs = list_images(folder)
     target = Path(output) / MANIFEST
     done = Manifest(settings, {})
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         done = read_manifest(target)
         if done.settings != settings:
             raise FusionError(f"{target}: is of a run with other settings; give another output or add --overwrite")
+    spare = Inputs(inputs)
+    target_of(str(target), True, spare)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    clean_temporaries(output)
     failed = skipped = degraded = 0
     claimed: dict[str, str] = {}
+
+    def record(name: str, entry: dict[str, Any]) -> None:
+        """Before the images are written: what is there is always in the manifest, also after a kill."""
+        done.files[name] = entry
+        write_whole(target, [done.text().encode()], overwrite=True, inputs=spare)
+
+    write_whole(target, [done.text().encode()], overwrite=True, inputs=spare)
     with _progress(quiet) as bar:
         task = bar.add_task("degrading", total=len(inputs))
-        try:
-            for path in inputs:
-                try:
-                    names = _claim(path, _names(path, settings, replay, suffix), claimed)
-                    targets = [str(Path(output) / name) for name in names]
-                    if not overwrite and all(map(os.path.exists, targets)):
-                        skipped += 1
-                    else:
-                        entry = _degrade(path, targets, settings, replay, True)
-                        done.files[path.name] = entry | {"outputs": names}
-                        degraded += 1
-                except FusionError as error:
-                    failed += 1
-                    text = one_line(f"anyfuse: {path.name}: {error}")
-                    bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-                bar.advance(task)
-        finally:
-            write_whole(target, [done.text().encode()], overwrite=True, inputs=inputs)
+        for path in inputs:
+            try:
+                names = _claim(path, _names(path, settings, replay, suffix), claimed)
+                targets = [str(Path(output) / name) for name in names]
+                there = [os.path.lexists(one) for one in targets]
+                if not overwrite and any(there) and done.files.get(path.name, {}).get("outputs") != names:
+                    raise FusionError(
+                        f"{targets[there.index(True)]}: exists already, and {target} says nothing of it; "
+                        "give another output or add --overwrite"
+                    )
+                if not overwrite and all(there):
+                    skipped += 1
+                else:
+                    _degrade(
+                        path, targets, settings, replay, overwrite, spare, functools.partial(record, path.name), names
+                    )
+                    degraded += 1
+            except FusionError as error:
+                failed += 1
+                text = one_line(f"anyfuse: {path.name}: {error}")
+                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            except Exception as error:  # one file never stops the others, whatever is wrong with it
+                failed += 1
+                text = f"anyfuse: {path.name}: {unforeseen(error)}"
+                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            bar.advance(task)
     if not quiet:
         print(f"{output}: {degraded} degraded, {skipped} already there, {failed} failed; {target}")
     return failed
@@ -231,9 +256,16 @@ def _entry(manifest: Manifest, name: str) -> dict[str, Any]:
 
 
 def _degrade(
-    path: Path, targets: Sequence[str], settings: Settings, replay: Manifest | None, overwrite: bool
+    path: Path,
+    targets: Sequence[str],
+    settings: Settings,
+    replay: Manifest | None,
+    overwrite: bool,
+    spare: Inputs,
+    record: Callable[[dict[str, Any]], None],
+    names: list[str],
 ) -> dict[str, Any]:
-    """Reads, degrades and writes one image; returns its entry for the manifest, without the names of the outputs."""
+    """Reads, degrades and writes one image; returns its entry for the manifest. `record` gets it before."""
     frame = read_image(path, settings.white)
     entry: dict[str, Any] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if replay is not None:
@@ -254,8 +286,10 @@ def _degrade(
         results, entry["done"] = _pixels(path, frame, settings, entry)
     notes = list(frame.warnings)
     stack = Stack((frame,))
+    entry["outputs"] = names
+    record(entry)
     for target, pixels in zip(targets, map(stack.quantise, results), strict=True):
-        notes += _write(target, frame, pixels, settings, overwrite)
+        notes += _write(target, frame, pixels, settings, overwrite, spare)
     for note in dict.fromkeys(notes):
         print(f"anyfuse: note: {note}", file=sys.stderr)
     return entry
@@ -286,7 +320,9 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _write(target: str, frame: Frame, pixels: np.ndarray, settings: Settings, overwrite: bool) -> list[str]:
+def _write(
+    target: str, frame: Frame, pixels: np.ndarray, settings: Settings, overwrite: bool, spare: Inputs
+) -> list[str]:
     return write_image(
         target,
         pixels,
@@ -297,7 +333,8 @@ def _write(target: str, frame: Frame, pixels: np.ndarray, settings: Settings, ov
         white=frame.white,
         quality=settings.quality,
         overwrite=overwrite,
-        inputs=[frame.name],
+        inputs=spare,
+        same=True,
     )
 
 

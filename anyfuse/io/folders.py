@@ -2,25 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
+OTHER_SUFFIXES = frozenset(
+    [
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".exr",
+        ".hdr",
+        ".mpo",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+        ".dcm",
+        ".nii",
+    ]
+)
+"""Of images too. Alone under their stem they are part of a set, and the reader says whether it takes them."""
+
+Sets = tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]
+"""Complete sets by name, and names of incomplete ones with the folders that lack them."""
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """Order of names as people count: 2 before 10."""
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
+
 
 def list_images(folder: str | Path) -> list[Path]:
     """Image files of one folder, sorted by name; a FusionError where there is no folder or no image in it."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise FusionError(f"{folder}: no such folder")
-    files = sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file() and not p.name.startswith(".")
-    )
+    files = sorted(_listed(folder, IMAGE_SUFFIXES))
     if not files:
         raise FusionError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
+
+
+def list_files(folder: str | Path) -> list[Path]:
+    """Images of one folder in natural order, also of formats that are named as such and may not be read.
+
+    Of a camera's two files with one stem, as IMG_1.JPG and IMG_1.CR3, the common format counts.
+    """
+    files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
+    stems = {path.stem for path in files}
+    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if path.stem not in stems]
+    if not files:
+        raise FusionError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    return sorted(files, key=natural)
+
+
+def _listed(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    """Files of a folder that are images by their names; FusionError where there is no folder, or it may not be read."""
+    if not folder.is_dir():
+        raise FusionError(f"{folder}: no such folder")
+    try:
+        for path in folder.iterdir():
+            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+                yield path
+    except PermissionError:
+        raise FusionError(f"{folder}: this folder may not be read; ask its owner") from None
 
 
 def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
@@ -43,5 +109,107 @@ def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, .
     complete = {s: tuple(f[s] for f in by_folder) for s in every if all(s in f for f in by_folder)}
     partial = {
         s: [Path(d) for d, f in zip(folders, by_folder, strict=True) if s not in f] for s in every if s not in complete
+    }
+    return complete, partial
+
+
+Rule = tuple[str, str]
+"""What is cut off a stem, in lower case: at its start and at its end."""
+
+
+def pair_folders(folders: Sequence[str | Path], endings: Sequence[str] | None = None) -> tuple[Sets, str]:
+    """Files of several folders that belong together by their names.
+
+    Files belong together when their stems agree: as they are; without regard to case; or without a word that most
+    names of one folder begin or end with, as DJI_0001_T and DJI_0001_V, FLIR0001 and FLIR0001_RGB. The rule that makes
+    the most sets counts, and of equal ones the plainest.
+
+    Args:
+        folders: two or more.
+        endings: what the names of each folder begin or end with; None: found out.
+
+    Returns:
+        The sets, and how they were found ('' where the stems agree).
+    """
+    files = [list_files(folder) for folder in folders]
+    if endings is not None and len(endings) != len(folders):
+        raise FusionError(f"--pairs names {len(endings)} endings for {len(folders)} folders; give one for each")
+    if endings is None:
+        _check_stems(folders, files)
+        choices = [_rules(own, few=len(folders) > 4) for own in files]
+        rules = list(itertools.product(*choices)) if len(folders) <= 8 else [tuple(("", "") for _ in folders)]
+        rules.sort(key=lambda chosen: sum(bool(part) for rule in chosen for part in rule))
+        exact = sum(path.stem in set.intersection(*({p.stem for p in own} for own in files)) for path in files[0])
+        keyed = [[_keyed(own, [rule]) for own, rule in zip(files, chosen, strict=True)] for chosen in rules]
+        counts = [0 if None in some else len(set.intersection(*map(set, some))) for some in keyed]  # type: ignore[arg-type]
+        best = max(range(len(rules)), key=lambda k: counts[k])
+        if exact >= counts[best]:
+            return _by_stem(folders, files), ""
+        chosen, found = rules[best], keyed[best]
+    else:
+        chosen = tuple(("", ending.lower()) for ending in endings)
+        found = [_keyed(own, [("", e.lower()), (e.lower(), "")]) for own, e in zip(files, endings, strict=True)]
+    if None in found:
+        raise FusionError("--pairs: two files of a folder would have one name; give other endings")
+    how = "whatever the case"
+    if any(map(any, chosen)):
+        how = "without " + ", ".join(" and ".join(filter(None, rule)) or "nothing" for rule in chosen)
+    return _sets(folders, found), how  # type: ignore[arg-type]
+
+
+def _check_stems(folders: Sequence[str | Path], files: Sequence[Sequence[Path]]) -> None:
+    """Refuses two files of one stem in one folder."""
+    for folder, own in zip(folders, files, strict=True):
+        seen: dict[str, Path] = {}
+        for path in own:
+            if path.stem in seen:
+                names = f"{seen[path.stem].name} and {path.name}"
+                raise FusionError(f"{folder}: {names} have the same stem; keep one of them")
+            seen[path.stem] = path
+
+
+def _rules(files: Sequence[Path], few: bool) -> list[Rule]:
+    """What may be cut off the names of a folder: nothing, and a word that half of them or more begin or end with."""
+    ends, starts = Counter[str](), Counter[str]()
+    for path in files:
+        stem = path.stem.lower()
+        ends.update(m[0] for m in [re.search(r"([-_. ]+|(?<=\d))[a-z][a-z0-9]*$", stem)] if m and m.start())
+        starts.update(m[0] for m in [re.match(r"[a-z]+([-_. ]+|(?=\d))", stem)] if m and m.end() < len(stem))
+    rules: list[Rule] = [("", "")]
+    rules += [("", end) for end, count in ends.most_common(1) if 2 * count >= len(files)]
+    if not few:
+        rules += [(start, "") for start, count in starts.most_common(1) if 2 * count >= len(files)]
+    return rules
+
+
+def _keyed(files: Sequence[Path], rules: Sequence[Rule]) -> dict[str, tuple[str, Path]] | None:
+    """Key -> name and file, with the first rule that fits each file; None where two files get one key."""
+    found: dict[str, tuple[str, Path]] = {}
+    for path in files:
+        name = path.stem
+        for start, end in rules:
+            low = path.stem.lower()
+            if low.startswith(start) and low.endswith(end) and len(low) > len(start) + len(end) > 0:
+                name = path.stem[len(start) : len(low) - len(end)]
+                break
+        if name.lower() in found:
+            return None
+        found[name.lower()] = name, path
+    return found
+
+
+def _by_stem(folders: Sequence[str | Path], files: Sequence[Sequence[Path]]) -> Sets:
+    return _sets(folders, [{path.stem: (path.stem, path) for path in own} for own in files])
+
+
+def _sets(folders: Sequence[str | Path], found: Sequence[dict[str, tuple[str, Path]]]) -> Sets:
+    """Sets by the keys that all folders have."""
+    every = sorted(set().union(*found))
+    names = {key: next(own[key][0] for own in found if key in own) for key in every}
+    complete = {names[k]: tuple(own[k][1] for own in found) for k in every if all(k in own for own in found)}
+    partial = {
+        names[k]: [Path(d) for d, own in zip(folders, found, strict=True) if k not in own]
+        for k in every
+        if not all(k in own for own in found)
     }
     return complete, partial

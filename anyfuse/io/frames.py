@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ def as_list(images: Sequence[Any]) -> list[Any]:
     single = isinstance(images, str | Path | Image.Image | Frame)
     if single or (isinstance(images, np.ndarray | torch.Tensor) and images.ndim < 4):
         raise FusionError("give a list of two or more images, not one")
+    if isinstance(images, bytes | dict) or not isinstance(images, Iterable):
+        raise FusionError(f"give a list of two or more images, not a {type(images).__name__}")
     return list(images)
 
 
@@ -127,10 +129,16 @@ def _dense_on_cpu(image: Tensor, name: str) -> Tensor:
     """The tensor dense, on the CPU, in a dtype that numpy has."""
     try:
         array = image.detach()
+        if array.is_nested:
+            raise FusionError(f"{name}: a nested tensor is several images; give its parts one by one")
         array = array.to_dense() if array.layout != torch.strided else array
         array = array.dequantize() if array.is_quantized else array
         array = array.cpu().resolve_conj().resolve_neg()
-    except (RuntimeError, NotImplementedError) as error:
+        if array.dtype.itemsize == 1 and array.is_floating_point():  # float8
+            array = array.float()
+    except FusionError:
+        raise
+    except (RuntimeError, NotImplementedError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise FusionError(f"{name}: a tensor that cannot be read ({reason}); give a dense one with values") from None
     return array.float() if array.dtype == torch.bfloat16 else array

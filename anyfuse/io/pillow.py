@@ -23,7 +23,16 @@ from .levels import Levels, to_frames
 from .raster import Raster
 
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
-_DECODER_ERRORS = (SyntaxError, ValueError, LookupError, TypeError, struct.error, zlib.error)
+_DECODER_ERRORS: tuple[type[Exception], ...] = (
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+_DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
+_DECODER_ERRORS += (Image.DecompressionBombError, OSError)
 
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
@@ -74,11 +83,13 @@ def clear_errors(name: str) -> Iterator[None]:
             yield
     except FileNotFoundError:
         raise FusionError(f"{name}: no such file; check the path") from None
+    except PermissionError:
+        raise FusionError(f"{name}: cannot be opened (Permission denied); you may not read it, ask its owner") from None
     except MemoryError:
         raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
     except FusionError:
         raise
-    except (*_DECODER_ERRORS, Image.DecompressionBombError, OSError) as error:
+    except _DECODER_ERRORS as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FusionError(f"{name}: cannot be read ({one_line(detail)}); save or download it again") from None
 

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import FusionError
 from ..image.stack import Frame
 from .levels import Levels, parse_levels, to_frames
+from .limits import check_regular
 from .pages import choose, split_name
 from .pillow import clear_errors
 from .raster import Pages, Raster
@@ -69,6 +70,7 @@ def read_rasters(path: str | os.PathLike[str], pages: str | None = None, alone: 
             if not is_series(file_name):
                 raise FusionError(f"{name}: is a folder, not an image; name a file in it")
             return _read(open_series(file_name), file_name, chosen, alone)
+        check_regular(file_name)
         with open(file_name, "rb") as file:
             return _read(open_pages(file, file_name), file_name, chosen, alone)
 
@@ -79,6 +81,7 @@ def count_pages(path: str | os.PathLike[str]) -> int:
     with clear_errors(name):
         if os.path.isdir(name):
             return open_series(name).count if is_series(name) else 1
+        check_regular(name)
         with open(name, "rb") as file:
             return open_pages(file, name).count
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import BinaryIO
 
 from ..errors import FusionError
+from .limits import check_directories, check_jpeg, check_webp
 from .raster import Pages
 from .readers.dicom import is_dicom
 
@@ -105,6 +106,13 @@ def open_pages(file: BinaryIO, name: str) -> Pages:
     file.seek(0)
     if not head:
         raise FusionError(f"{name}: is empty (0 bytes); save or download it again")
+    if head.startswith(b"\xff\xd8\xff"):
+        check_jpeg(file, name)
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        check_webp(file, name)
+    elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        check_directories(file, name)
+    file.seek(0)
     for kind in FORMATS:
         if kind.is_it(head):
             module, function = kind.reader

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 from ..errors import FusionError
 from ..image.metadata import Metadata
 from ..image.stack import FULL, convert_depth, icc_channels
-from .atomic import target_of, write_whole
+from .atomic import Inputs, Protected, target_of, write_whole
 from .encode import DEPTHS, MAX_SIDE, Dpi, encode
 from .exif import upright_exif
 from .levels import decode_srgb
@@ -41,7 +40,8 @@ def write_image(
     white: float | None = None,
     quality: int = 95,
     overwrite: bool = False,
-    inputs: Iterable[str | os.PathLike[str]] = (),
+    inputs: Protected = (),
+    same: bool = False,
     metadata: Metadata | None = None,
 ) -> list[str]:
     """Writes an image; the suffix decides on the format.
@@ -57,6 +57,7 @@ def write_image(
         quality: of JPEG (4:4:4) and WebP, 1 to 100.
         overwrite: replaces an existing file.
         inputs: files that are never overwritten, even with `overwrite`.
+        same: an existing file that holds the same bytes is no error: it stays.
         metadata: XMP and the other blocks, each written where the format has a place for it.
 
     Returns:
@@ -67,8 +68,8 @@ def write_image(
     """
     name = os.fspath(path)
     kind = writable(name)
-    inputs = list(inputs)
-    target_of(name, overwrite, inputs)  # before the work of encoding
+    inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
+    target_of(name, overwrite, inputs, same)  # before the work of encoding
     pixels = _check_pixels(name, kind, pixels)
     height, width = pixels.shape[:2]
     notes: list[str] = []
@@ -101,9 +102,11 @@ def write_image(
         from .medical import encode_medical
 
         body, more = encode_medical(kind, name, data, metadata or Metadata())
-        write_whole(name, body, overwrite=overwrite, inputs=inputs)
+        write_whole(name, body, overwrite=overwrite, inputs=inputs, same=same)
         return notes + [f"{name}: {note}" for note in more]
-    write_whole(name, encode(kind, data, exif, icc, dpi, quality, fitting), overwrite=overwrite, inputs=inputs)
+    write_whole(
+        name, encode(kind, data, exif, icc, dpi, quality, fitting), overwrite=overwrite, inputs=inputs, same=same
+    )
     return notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -17,12 +18,14 @@ from rich.progress import Progress
 
 from ..align.stage import NO_ALIGNMENT, Align
 from ..api import Fuser
-from ..errors import FusionError
-from ..io.atomic import one_line
-from ..io.folders import pair_by_stem
+from ..errors import FusionError, MemoryLimitError
+from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
+from ..io.folders import list_files
+from ..io.groups import Found, Pairing, find_sets
 from ..io.write import WRITES
 from ..language.instruction import read_say
 from ..result import FusionResult, Outputs, check_report, write_json
+from ..runtime import check_regular
 from .progress import progress_bar
 from .volumes import fuse_volume, is_volume
 
@@ -79,12 +82,16 @@ def fuse_files(
     output: str,
     choices: Choices,
     *,
+    plan: bool = False,
     weights_out: str | None = None,
     report: str | None = None,
     explain: str | None = None,
     mask_out: str | None = None,
 ) -> None:
     """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
+    if plan:
+        print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
+        return
     outputs = Outputs(output, weights_out, explain, mask_out, choices.overwrite, choices.quality)
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
@@ -100,7 +107,7 @@ def fuse_files(
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
-        write_json(report, done, inputs)
+        write_json(report, done, inputs, overwrite=choices.overwrite)
     if not choices.quiet:
         print_summary(done, len(done["inputs"]), choices)
 
@@ -110,27 +117,54 @@ def fuse_folders(
     output: str,
     choices: Choices,
     *,
+    pairing: Pairing | None = None,
+    plan: bool = False,
     weights_out: str | None = None,
     report: str | None = None,
     explain: str | None = None,
     mask_out: str | None = None,
 ) -> int:
-    """Fuses folders, paired by stem, into a folder. Returns how many sets failed; each failure is a line on stderr."""
-    complete, partial = pair_folders(folders, output, single=bool(read_say(choices.say).segment))
-    files = [path for paths in complete.values() for path in paths]
-    if report is not None:
-        check_report(report, output, files, True)  # a second run reports anew
+    """Fuses sets of images into a folder. Returns how many sets failed; each failure is a line on stderr.
+
+    Args:
+        folders: two or more that are paired by names, or one with sets in it; none where `pairing` has a table.
+        output: folder of the results.
+        choices: the options.
+        pairing: how files are put together.
+        plan: prints what would be fused with what, and does nothing.
+        weights_out: folder of the weight maps.
+        report: JSON file.
+        explain: folder of the explanations.
+        mask_out: folder of the masks.
+    """
+    check_folders(folders, output)
+    found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
+    files = Inputs(path for paths in found.sets.values() for path in paths)
+    spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
+    for note in found.notes:
+        print(one_line(f"anyfuse: note: {note}"), file=sys.stderr)
+    for name, reason in found.lacking.items():
+        print(one_line(f"anyfuse: {name}: skipped, {reason}"), file=sys.stderr)
+    if not found.sets:
+        places = ", ".join(folders)
+        raise FusionError(f"no file stem is in all of {places}; stems must agree, as a/01.png and b/01.jpg; see --plan")
+    tally = Tally(failures=dict(found.lacking))
+    sets = plan_sets(found.sets, output, choices, weights_out, explain, mask_out, spare, tally)
+    todo = [one for one in sets if choices.overwrite or not os.path.exists(one.outputs.image)]
+    if plan:
+        print_plan(sets, todo)
+        return len(tally.failures)
+    earlier = [] if report is None else earlier_sets(report, output, files, choices.overwrite)
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FusionError(f"{output}: cannot be made ({error.strerror}); choose another folder") from None
+    clean_temporaries(output)
     fuser = choices.load()
+    fuser.jobs = choices.jobs
     check_maps(fuser, choices, explain, mask_out)
     if mask_out is not None:
         check_mask_folder(mask_out, output, folders)
-    tally = Tally(failures={stem: f"not in {', '.join(map(str, lacking))}" for stem, lacking in partial.items()})
-    sets = plan_sets(complete, output, choices, weights_out, explain, mask_out)
-    todo = [one for one in sets if choices.overwrite or not Path(one.outputs.image).exists()]
     tally.skipped = len(sets) - len(todo)
     start = time.perf_counter()
     with progress_bar(choices.quiet) as bar, divided_threads(choices.jobs):
@@ -138,8 +172,10 @@ def fuse_folders(
     seconds = time.perf_counter() - start
     count = {"fused": len(tally.reports), "skipped": tally.skipped}
     if report is not None:
-        summary = {**count, "failed": tally.failures, "seconds": round(seconds, 3), "sets": tally.reports}
-        write_json(report, summary, files)
+        new = {one.get("output") for one in tally.reports}
+        kept = [one for one in earlier if one.get("output") not in new and os.path.exists(str(one.get("output")))]
+        summary = {**count, "failed": tally.failures, "seconds": round(seconds, 3), "sets": kept + tally.reports}
+        write_json(report, summary, spare)
     if not choices.quiet:
         print(
             f"{output}: {count['fused']} fused, {tally.skipped} already there, {len(tally.failures)} failed, "
@@ -148,15 +184,8 @@ def fuse_folders(
     return len(tally.failures)
 
 
-def pair_folders(
-    folders: Sequence[str], output: str, single: bool
-) -> tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]:
-    """Sets by stem, and the stems that some folder lacks, which are said on stderr.
-
-    single: one folder is enough. Raises FusionError for folders that make no sets.
-    """
-    if len(folders) < 2 and not single:
-        raise FusionError("give two or more folders; file k of each shows the same scene when the stems agree")
+def check_folders(folders: Sequence[str], output: str) -> None:
+    """Raises FusionError where results cannot go to `output`, or a folder is given twice."""
     if os.path.lexists(output) and not Path(output).is_dir():
         raise FusionError(f"{output}: is a file; name a folder for the results")
     for folder in folders:
@@ -164,12 +193,47 @@ def pair_folders(
             raise FusionError(f"{output}: is an input folder too; name another one for the results")
         if sum(Path(folder).samefile(f) for f in folders) > 1:
             raise FusionError(f"{folder}: is given twice; give each folder once")
-    complete, partial = pair_by_stem(folders)
-    for stem, lacking in partial.items():
-        print(f"anyfuse: {stem}: skipped, not in {', '.join(map(str, lacking))}", file=sys.stderr)
-    if not complete:
-        raise FusionError(f"no file stem is in all of {', '.join(folders)}; stems must agree, as a/01.png and b/01.jpg")
-    return complete, partial
+
+
+def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool) -> Found:
+    """The sets in folders or in a table.
+
+    single: of one folder without a pairing, each image is a set of its own.
+    """
+    if len(folders) == 1 and not pairing.chosen:
+        if not single:
+            raise FusionError(
+                f"{folders[0]} is one folder: give -o IMAGE to fuse all of it into one image, --group for sets within "
+                "it, or two or more folders; file k of each shows the same scene when the stems agree"
+            )
+        return Found({path.stem: (path,) for path in list_files(folders[0])})
+    return find_sets(folders, pairing)
+
+
+def earlier_sets(report: str, output: str, inputs: Inputs, overwrite: bool) -> list[dict[str, Any]]:
+    """The sets in the report of an earlier run over the same folders, which a second run completes.
+
+    Raises FusionError where the file is anything else, unless it may be overwritten.
+    """
+    check_report(report, output, inputs, True)
+    if overwrite or not os.path.lexists(report):
+        return []
+    try:
+        check_regular(report)
+        content = json.loads(Path(report).read_text())
+        if {"fused", "skipped", "failed", "seconds", "sets"} <= content.keys():
+            return [one for one in content["sets"] if isinstance(one, dict)]
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        pass
+    raise FusionError(f"{report}: exists already, and is no report of folders; give another one or add --overwrite")
+
+
+def print_plan(sets: Sequence[FusionSet], todo: Sequence[FusionSet]) -> None:
+    """A line for each set on stdout: the result, and what it is made of."""
+    new = {one.name for one in todo}
+    for one in sets:
+        there = "" if one.name in new else " (already there)"
+        print(f"{one.outputs.image}: {' + '.join(map(str, one.inputs))}{there}")
 
 
 def plan_sets(
@@ -179,23 +243,40 @@ def plan_sets(
     weights_out: str | None,
     explain: str | None,
     mask_out: str | None,
+    spare: Inputs,
+    tally: Tally,
 ) -> list[FusionSet]:
-    """Every set with the names of its files. Maps are overwritten: those of a set without an image were cut off."""
+    """Every set with the names of its files; those without a reference, or with a taken name, go to `tally`.
+
+    Maps that are there with the same content are no error: the run that wrote them was cut off before the image.
+    """
 
     def below(folder: str | None, name: str) -> str | None:
         return None if folder is None else str(Path(folder) / name)
 
-    sets = []
-    for stem, paths in complete.items():
-        image = Path(output) / f"{stem}{suffix_of(paths[choices.reference], choices.suffix)}"
-        maps = below(weights_out, stem), below(explain, stem), below(mask_out, f"{stem}.png")
-        sets.append(FusionSet(stem, paths, Outputs(str(image), *maps, overwrite=True, quality=choices.quality)))
+    sets: list[FusionSet] = []
+    taken: dict[str, str] = {}
+    for name, paths in complete.items():
+        if choices.reference >= len(paths):
+            tally.failures[name] = f"--reference {choices.reference + 1} is not one of its {len(paths)} images"
+            print(one_line(f"anyfuse: {name}: skipped, {tally.failures[name]}"), file=sys.stderr)
+            continue
+        image = str(Path(output) / f"{name}{suffix_of(paths[choices.reference], choices.suffix)}")
+        if taken.setdefault(image, name) != name:
+            tally.failures[name] = f"{image} is the result of {taken[image]} too"
+            continue
+        maps = below(weights_out, name), below(explain, name), below(mask_out, f"{name}.png")
+        outputs = Outputs(image, *maps, overwrite=choices.overwrite, quality=choices.quality, spare=spare, resume=True)
+        sets.append(FusionSet(name, paths, outputs))
     return sets
 
 
 def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: Tally, bar: Progress) -> None:
-    """Fuses the sets, `choices.jobs` at a time; a set that fails is noted and never stops the others."""
-    todo = list(sets)
+    """Fuses the sets, `choices.jobs` at a time; a set that fails is noted and never stops the others.
+
+    A set that finds too little memory beside others is done again alone.
+    """
+    todo, again = list(sets), list[FusionSet]()
     task = bar.add_task("fusing", total=len(todo))
 
     def say(line: str) -> None:
@@ -204,14 +285,28 @@ def fuse_sets(fuser: Fuser, sets: Iterable[FusionSet], choices: Choices, tally: 
     def work(one: FusionSet) -> dict[str, Any]:
         return fuse_set(fuser, [str(p) for p in one.inputs], one.outputs, choices)
 
-    for one, future in in_parallel(work, todo, choices.jobs):
+    def results() -> Iterator[tuple[FusionSet, Future[dict[str, Any]]]]:
+        yield from in_parallel(work, todo, choices.jobs)
+        fuser.jobs = 1
+        yield from in_parallel(work, again, 1)
+
+    for one, future in results():
         try:
             tally.reports.append(future.result())
             for warning in tally.reports[-1]["warnings"]:
                 say(f"anyfuse: note: {warning}")
+        except MemoryLimitError as error:
+            if fuser.jobs > 1:
+                again.append(one)
+                continue
+            tally.failures[one.name] = str(error)
+            say(one_line(f"anyfuse: {one.name}: {error}"))
         except FusionError as error:
             tally.failures[one.name] = str(error)
             say(one_line(f"anyfuse: {one.name}: {error}"))
+        except Exception as error:  # one set never stops the others, whatever is wrong with it
+            tally.failures[one.name] = unforeseen(error)
+            say(f"anyfuse: {one.name}: {unforeseen(error)}")
         bar.advance(task)
 
 
@@ -293,6 +388,8 @@ def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
 def suffix_of(reference: Path, wanted: str | None) -> str:
     """Suffix of a result: the requested one, or that of the reference's file."""
     suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    if wanted is None and suffix not in WRITES:
+        return ".png"
     if suffix not in WRITES:
         raise FusionError(f"--format {wanted}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
     return suffix

@@ -170,7 +170,7 @@ def load_language_model(folder: str | Path) -> LanguageModel:
     try:
         raw = read_config(folder)
         config = LanguageConfig(**{k: raw[k] for k in LanguageConfig.__dataclass_fields__})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise FusionError(
             f"{folder}: holds no language model ({error}); make one with `anyfuse train language`"
         ) from None
@@ -214,7 +214,9 @@ class TransformersEncoder:
         try:
             kind = AutoConfig.from_pretrained(source).model_type
             self.tokenizer: Any = AutoTokenizer.from_pretrained(source)
-            self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(source)
+            self.model: Any = (T5EncoderModel if kind == "t5" else AutoModel).from_pretrained(
+                source, use_safetensors=True
+            )
         except LOADING_ERRORS as error:
             reason = " ".join(str(error).split())[:160]
             raise FusionError(

@@ -17,6 +17,7 @@ def read_say(say: str | Control | None) -> Control:
     return parse_instruction(say)
 
 
+MAX_TEXT, MAX_WORD = 4000, 100
 SECTIONS = ("FUSION", "CONTROL", "RESTORE", "KEEP", "SEG")
 
 
@@ -33,6 +34,12 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
     """
     if not text.strip():
         return Control(text=text)
+    if len(text) > MAX_TEXT or max(map(len, text.split())) > MAX_WORD:
+        longest = max(map(len, text.split()))
+        raise FusionError(
+            f"an instruction of {len(text)} letters, its longest word of {longest}: give at most {MAX_TEXT}, "
+            f"and words of at most {MAX_WORD}"
+        )
     parts = re.split(r"\[([^\]]*)\]", text)
     controls = _read_english(parts[0], learned, words)
     for name, body in zip(parts[1::2], parts[2::2], strict=True):

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
 from ..io.atomic import one_line
-from ..weights import CONFIG_NAME, WEIGHTS_NAME, check_sha256, from_hub, is_hub_id, package_folder
+from ..weights import (
+    CONFIG_NAME,
+    WEIGHTS_NAME,
+    check_fit,
+    check_sha256,
+    check_values,
+    from_hub,
+    is_hub_id,
+    package_folder,
+    read_config,
+)
 from .anyfuse import REGIONS, Anyfuse, AnyfuseConfig
 from .base import FusionModel, parameter_counts
 from .classical import (
@@ -241,7 +250,11 @@ def load_model(name: str | Path) -> FusionModel:
         return model.eval()
     if not isinstance(name, str | Path):
         raise FusionError(f"a model is a name, a folder or a hub id, not a {type(name).__name__}")
-    if str(name) and Path(name).is_dir():
+    if len(str(name)) > 4096 or "\0" in str(name):
+        raise FusionError(
+            f"model '{str(name)[:40]}...': no name of {len(str(name))} letters; give one of {', '.join(MODELS)}"
+        )
+    if str(name) and os.path.isdir(name):
         return from_pretrained(Path(name))
     if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
@@ -258,16 +271,17 @@ def from_pretrained(folder: Path) -> FusionModel:
         return OmniGen(OmniGenConfig(source=str(folder), rank=0)).eval()
     path = folder / CONFIG_NAME
     try:
-        config = json.loads(path.read_text())
+        config = read_config(folder)
         system = config.pop("system")
         cls, config_cls = SYSTEMS[system], CONFIGS[system]
-        if not isinstance(config, dict):
-            raise TypeError("not an object")
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-        for field in fields(config_cls):
-            if not isinstance(config.get(field.name, field.default), type(field.default)):
-                raise TypeError(f"{field.name} is {config[field.name]!r}, not {type(field.default).__name__}")
-        model = cls(config_cls(**config))
+        check_values(config_cls, config)
+        settings = config_cls(**config)
+        if cls is not OmniGen and (folder / WEIGHTS_NAME).exists():
+            check_fit(lambda: cls(settings), folder / WEIGHTS_NAME)
+        model = cls(settings)
+    except PermissionError:
+        raise FusionError(f"{path}: cannot be opened; you may not read it, ask its owner") from None
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a model") from None
     except KeyError as error:

@@ -21,6 +21,9 @@ import torch
 from torch import Generator, nn
 
 from ..errors import FusionError
+from ..io.atomic import one_line
+from ..runtime import check_regular
+from ..weights import LOADING_ERRORS
 
 
 class Ema:
@@ -123,17 +126,20 @@ class Loop:
         self.means: dict[str, float] = {}
         self.first, spent, self.last = 0, 0.0, out / "last.pt"
         if resume and self.last.exists():
-            state = torch.load(self.last, map_location=device, weights_only=True)
+            state = read_checkpoint(self.last, {*key, *parts, "step", "seconds"}, device)
             if not (same(state) if same else all(state[name] == value for name, value in key.items())):
                 raise FusionError(f"{self.last}: {refusal(state, key)}")
             if state["step"] > steps:
                 raise FusionError(f"{self.last}: has taken {state['step']} steps; give --steps {state['step']} or more")
-            for name, part in parts.items():
-                part.load_state_dict(state[name])
-            if ema is not None:
-                ema.shadow = state["ema"]
-            if gen is not None:
-                gen.set_state(state["generator"].cpu())
+            try:
+                for name, part in parts.items():
+                    part.load_state_dict(state[name])
+                if ema is not None:
+                    ema.shadow = state["ema"]
+                if gen is not None:
+                    gen.set_state(state["generator"].cpu())
+            except LOADING_ERRORS as error:
+                raise FusionError(f"{self.last}: {TORN} ({one_line(error):.100})") from None
             if "random" in state:  # drop path draws from the global generators
                 torch.set_rng_state(state["random"].cpu())
                 if device.startswith("cuda"):
@@ -194,6 +200,22 @@ class Loop:
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         torch.save(state, self.last.with_suffix(".tmp"))
         os.replace(self.last.with_suffix(".tmp"), self.last)
+
+
+TORN = "is no checkpoint of this recipe; delete it, or give another --out or --no-resume"
+
+
+def read_checkpoint(path: Path, names: set[str], device: str) -> dict[str, Any]:
+    """What torch.save wrote; FusionError for anything else, and where one of `names` is missing."""
+    try:
+        check_regular(path)
+        state = torch.load(path, map_location=device, weights_only=True)
+    except LOADING_ERRORS as error:
+        raise FusionError(f"{path}: {TORN} ({type(error).__name__}: {one_line(error):.100})") from None
+    if not isinstance(state, dict) or not names <= state.keys() or not isinstance(state["step"], int):
+        missing = sorted(names - state.keys()) if isinstance(state, dict) else [type(state).__name__]
+        raise FusionError(f"{path}: {TORN} (lacks {', '.join(missing[:3]) or 'a number of steps'})")
+    return state
 
 
 @contextmanager

@@ -440,7 +440,7 @@ def test_colour_goes_around_the_network_and_words_reach_it() -> None:
     assert told.explained["mask car"].shape == (48, 64)
     assert abs(told.pixels - plain).max() > 1e-4
     assert (fuser.run([grey[None], colour]).pixels == plain).all()
-    with pytest.raises(FusionError, match="use --model mmaif"):
+    with pytest.raises(FusionError, match="use model mmaif"):
         fuser.run([grey[None], colour], say="remove the haze")
     with pytest.raises(FusionError, match="no head for segmentation"):
         Fuser(build(replace(SMALL, mask=False))).run([grey[None], colour], say="show the cars")

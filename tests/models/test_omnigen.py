@@ -234,7 +234,7 @@ def test_sizes_and_words(folder: Path, model: OmniGen, monkeypatch: pytest.Monke
     assert np.ptp(shown.pixels, axis=2).max() > 0
     assert shown.masks == {}
     assert Fuser(small).run([grey], say="highlight the cars").pixels.shape == (33, 50, 3)
-    with pytest.raises(FusionError, match="gives no masks; --mask-out is for --model ditfuse-small"):
+    with pytest.raises(FusionError, match="gives no masks; save_masks is for model ditfuse-small"):
         Fuser(small).check_masks("highlight the cars")
 
 

@@ -401,7 +401,7 @@ def test_bench_keeps_roles_that_luma_cannot_tell(saved: Path, tmp_path: Path, mo
 
 
 def test_explain_refuses_a_memory_limit(saved: Path) -> None:
-    with pytest.raises(FusionError, match="leave --max-memory out"):
+    with pytest.raises(FusionError, match="leave max_memory out"):
         Fuser(str(saved), max_memory="4G").run([to8(scene(16, 16, i)) for i in range(2)], explain=True)
 
 

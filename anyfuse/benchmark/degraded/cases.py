@@ -43,6 +43,7 @@ from ...image.random import integer
 from ...image.stack import Frame
 from ...io.atomic import write_whole
 from ...io.read import read_image
+from ...runtime import check_regular
 from ..datasets import find_groups
 
 BUILT_IN = "built-in"
@@ -96,6 +97,7 @@ def read_recipe(path: str | Path) -> CaseList:
     """
     file = Path(str(files("anyfuse") / "assets" / "degraded.json")) if str(path) == BUILT_IN else Path(path)
     try:
+        check_regular(file)
         raw = json.loads(file.read_text())
         if raw["version"] != CASE_LIST_VERSION:
             raise FusionError(
@@ -108,7 +110,7 @@ def read_recipe(path: str | Path) -> CaseList:
         recipe = CaseList((int(raw["window"][0]), int(raw["window"][1])), cases, raw["sources"], raw.get("made", {}))
     except FusionError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise FusionError(f"{path}: not a recipe of degraded pairs ({error}); '{BUILT_IN}' is the package's") from None
     names = [case.name for case in recipe.cases]
     if len(set(names)) < len(names) or not names:

@@ -40,7 +40,7 @@ def opened(name: str, kind: str, **hints: int) -> Iterator[Any]:
         config[f"oiio:{key}"] = value
     with contextlib.ExitStack() as stack:
         path = name
-        if Path(name).suffix.lower() not in _SUFFIXES[kind]:
+        if Path(name).suffix.lower() not in _SUFFIXES[kind] or not _is_text(name):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="anyfuse-"))
             path = os.path.join(folder, f"image{_SUFFIXES[kind][0]}")
             os.symlink(os.path.abspath(name), path)
@@ -53,6 +53,14 @@ def opened(name: str, kind: str, **hints: int) -> Iterator[Any]:
             yield source
         finally:
             source.close()
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name is UTF-8, as OpenImageIO takes it."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def read_oiio(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin, MpoImagePlugin, WebPImagePlugin
 
+from ..limits import check_pixels
 from ..pillow import clear_errors, raster_from_pil
 from ..raster import Pages, Raster
 from .thermal import radiometric
@@ -16,7 +18,7 @@ from .thermal import radiometric
 
 def open_jpeg(file: BinaryIO, name: str) -> Pages:
     """A JPEG; the pictures of an MPO are its frames, and temperatures come before the picture that shows them."""
-    image = JpegImagePlugin.JpegImageFile(file)
+    image = _within(JpegImagePlugin.JpegImageFile(file), "jpeg", file, name)
     thermal = radiometric(image, name)
     if thermal is not None:
         return thermal
@@ -27,6 +29,12 @@ def open_jpeg(file: BinaryIO, name: str) -> Pages:
     if count < 2:
         return Pages(lambda _: raster_from_pil(image, name=name))
     return Pages(lambda page: _frame(name, MpoImagePlugin.MpoImageFile, page), count, "frames", together=False)
+
+
+def _within(image: Any, kind: str, file: BinaryIO, name: str) -> Any:
+    """The opened image, if its file can hold what it claims."""
+    check_pixels(name, kind, image.width * image.height, os.fstat(file.fileno()).st_size)
+    return image
 
 
 def _frame(name: str, plugin: Any, page: int) -> Raster:
@@ -50,6 +58,7 @@ def open_gif(file: BinaryIO, name: str) -> Pages:
 
 def _animation(plugin: Any, file: BinaryIO, name: str, noun: str) -> Pages:
     image = plugin(file)
+    image = _within(image, "webp", file, name) if plugin is WebPImagePlugin.WebPImageFile else image
     count = int(image.n_frames)
     if count < 2:
         return Pages(lambda _: raster_from_pil(image, name=name))
@@ -58,7 +67,8 @@ def _animation(plugin: Any, file: BinaryIO, name: str, noun: str) -> Pages:
 
 def open_bmp(file: BinaryIO, name: str) -> Pages:
     """BMP."""
-    return Pages(lambda _: raster_from_pil(BmpImagePlugin.BmpImageFile(file), name=name))
+    image = _within(BmpImagePlugin.BmpImageFile(file), "bmp", file, name)
+    return Pages(lambda _: raster_from_pil(image, name=name))
 
 
 def open_avif(file: BinaryIO, name: str) -> Pages:

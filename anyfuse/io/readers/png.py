@@ -14,6 +14,7 @@ from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..encode import CHUNK
 from ..exif import exif_orientation
+from ..limits import check_exif, check_pixels, inflate
 from ..pillow import check_size, clear_errors, dpi_of, raster_from_pil
 from ..raster import Pages, Raster
 from .oiio import read_oiio
@@ -64,13 +65,15 @@ def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
             raise FusionError(f"{name}: is damaged, a checksum is wrong; save or download it again")
         file.seek(position - 4 - length)
         if tag == b"IHDR":
-            check_size(name, *struct.unpack(">II", file.read(8)))
-            found["bits"] = file.read(1)[0]
+            width, height, found["bits"], colour = struct.unpack(">IIBB", file.read(10))
+            check_size(name, width, height)
+            bits = found["bits"] * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+            check_pixels(name, "png", width * height * bits, size)  # bits for pixels: the budget is of 1-bit images
         elif tag == b"eXIf":
             found["exif"] = file.read(length)
+            check_exif(found["exif"], name)
         elif tag == b"iCCP":
-            with contextlib.suppress(zlib.error):
-                found["icc"] = zlib.decompress(file.read(length).partition(b"\0")[2][1:])
+            found["icc"] = inflate(file.read(length).partition(b"\0")[2][1:], name)
         elif tag == b"pHYs":
             x, y, unit = struct.unpack(">IIB", file.read(9))
             found["dpi"] = dpi_of(x * 0.0254, y * 0.0254) if unit == 1 else None

@@ -102,7 +102,8 @@ Decoded = tuple[np.ndarray, np.ndarray | None, bytes | None, tuple[str, ...]]
 
 def _pixels(file: BinaryIO, name: str, index: int, tags: Any) -> Decoded:
     """Pixels, alpha, ICC profile and warnings of one page."""
-    icc, kind, bits = tags.get(34675), tags.get(262), max(tags.get(258, (1,)))
+    icc = tags.get(34675) if isinstance(tags.get(34675), bytes) else None
+    kind, bits = tags.get(262), max(tags.get(258, (1,)))
     if kind in (8, 9) and bits == 16:
         return _lab(file, name, index, tags)
     if kind == 10 or (kind in (8, 9) and bits not in (8, 16)):

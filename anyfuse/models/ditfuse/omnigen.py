@@ -418,7 +418,11 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
         raise FusionError(f"{c.source}: no such folder; give one in diffusers' layout, or a hub id")
     try:
         dtype = getattr(torch, c.dtype)
-        given = {"torch_dtype": dtype, "low_cpu_mem_usage": find_spec("accelerate") is not None}
+        given = {
+            "torch_dtype": dtype,
+            "use_safetensors": True,
+            "low_cpu_mem_usage": find_spec("accelerate") is not None,
+        }
         transformer = OmniGenTransformer2DModel.from_pretrained(c.source, subfolder="transformer", **given)
         vae = AutoencoderKL.from_pretrained(c.source, subfolder="vae", **given)
         tokenizer = AutoTokenizer.from_pretrained(c.source, subfolder="tokenizer")

@@ -32,11 +32,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
+from ...runtime import check_regular
 from ...weights import (
     CONFIG_NAME,
     LOADING_ERRORS,
     WEIGHTS_NAME,
     cache_folder,
+    check_values,
     fingerprint,
     is_hub_id,
     load_state,
@@ -325,7 +327,7 @@ def from_diffusers(name: str) -> nn.Module:
         kind = config.get("_class_name")
         if kind not in CLASSES:
             raise FusionError(f"{place}: holds a {kind}, which is no codec known here; known are {', '.join(CLASSES)}")
-        net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None)
+        net = getattr(diffusers, kind).from_pretrained(place, subfolder=below or None, use_safetensors=True)
     except FusionError:
         raise
     except LOADING_ERRORS as error:
@@ -346,15 +348,17 @@ def read_config(folder: Path) -> TinyConfig:
     """The shape of a codec of ours."""
     path = folder / CONFIG_NAME
     try:
+        check_regular(path)
         raw = json.loads(path.read_text())
         if raw.get("system") != "TinyCodec":
             raise ValueError(f"system is {raw.get('system')!r}")
         known = {f.name for f in fields(TinyConfig)}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+        check_values(TinyConfig, values)
         return TinyConfig(**values)
     except OSError:
         raise FusionError(f"{folder}: no {CONFIG_NAME} there, so it is not the folder of a codec") from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise FusionError(f"{path}: not the configuration of a TinyCodec ({error})") from None
 
 

@@ -47,11 +47,11 @@ class TITANetwork(nn.Module):
         self.stem = convolutions(1, c // 2, c, last=True)
         self.stem_b = convolutions(1, c // 2, c // 2, last=True) if cfg.second_stem else None
         self.embed = nn.LayerNorm(c)
-        rates = torch.linspace(0, cfg.drop_path, cfg.extract).tolist()
+        rates = torch.linspace(0, cfg.drop_path, cfg.extract, device="cpu").tolist()
         self.extract_a = nn.ModuleList([SwinBlock(c, h, r) for r in rates])
         self.extract_b = nn.ModuleList([SwinBlock(c, h, r) for r in rates])
         self.extract_norm = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
-        rates = torch.linspace(0, cfg.drop_path, sum(cfg.interact)).tolist()
+        rates = torch.linspace(0, cfg.drop_path, sum(cfg.interact), device="cpu").tolist()
         intra = [cfg.attention == "intra" or (cfg.attention == "mixed" and i // 2 % 2 == 0) for i in range(len(rates))]
         self.interact = nn.ModuleList([ISF(cfg, r, own) for r, own in zip(rates, intra, strict=True)])
         self.shifts = [SHIFT * (i % 2) for depth in cfg.interact for i in range(depth)]  # starts anew in each group
@@ -60,7 +60,7 @@ class TITANetwork(nn.Module):
         self.adapt = nn.ModuleList([OAF(c, cfg.branches) for _ in range(2)]) if n else None
         self.weigh = Mlp(2 * c, c, 2 * n) if n else None
         self.rebuild = nn.ModuleList(
-            [SwinBlock(c, h, r) for r in torch.linspace(0, cfg.drop_path, cfg.rebuild).tolist()]
+            [SwinBlock(c, h, r) for r in torch.linspace(0, cfg.drop_path, cfg.rebuild, device="cpu").tolist()]
         )
         self.rebuild_norm = nn.LayerNorm(c)
         self.head = convolutions(c, c // 2, c // 4, 1, last=False)

@@ -29,10 +29,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import FusionError
+from ...runtime import check_regular
 from ...weights import (
     CONFIG_NAME,
     WEIGHTS_NAME,
     cache_folder,
+    check_values,
     fingerprint,
     from_hub,
     is_hub_id,
@@ -353,28 +355,35 @@ def read_config(folder: Path) -> VitConfig:
     """The shape of the ViT in a folder: ours, or transformers' DINOv2 or DINOv3 configuration."""
     path = folder / CONFIG_NAME
     try:
-        raw = json.loads(path.read_text())
-        if raw.get("system") == "Vit":
-            known = {f.name for f in fields(VitConfig)}
-            return VitConfig(**{k: v for k, v in raw.items() if k in known})
-        kind = raw["model_type"]
-        common = {
-            "patch": raw["patch_size"],
-            "width": raw["hidden_size"],
-            "depth": raw["num_hidden_layers"],
-            "heads": raw["num_attention_heads"],
-            "eps": raw["layer_norm_eps"],
-        }
-        if kind == "dinov3_vit" and not raw.get("use_gated_mlp"):
-            common |= {"theta": raw.get("rope_parameters", raw).get("rope_theta", 100.0), "key_bias": raw["key_bias"]}
-            return VitConfig(registers=raw["num_register_tokens"], **common)
-        if kind == "dinov2" and not raw.get("use_swiglu_ffn"):
-            return VitConfig(registers=0, table=raw["image_size"] // raw["patch_size"], key_bias=True, **common)
-        raise FusionError(f"{path}: a '{kind}' of this form is not read; DINOv2 and DINOv3 with a plain MLP are")
+        config = _config_in(path)
+        check_values(VitConfig, asdict(config))
+        return config
     except OSError:
         raise FusionError(f"{folder}: no config.json there, so it is not the folder of a backbone") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise FusionError(f"{path}: not the configuration of a DINOv2 or DINOv3 ({error})") from None
+
+
+def _config_in(path: Path) -> VitConfig:
+    check_regular(path)
+    raw = json.loads(path.read_text())
+    if raw.get("system") == "Vit":
+        known = {f.name for f in fields(VitConfig)}
+        return VitConfig(**{k: v for k, v in raw.items() if k in known})
+    kind = raw["model_type"]
+    common = {
+        "patch": raw["patch_size"],
+        "width": raw["hidden_size"],
+        "depth": raw["num_hidden_layers"],
+        "heads": raw["num_attention_heads"],
+        "eps": raw["layer_norm_eps"],
+    }
+    if kind == "dinov3_vit" and not raw.get("use_gated_mlp"):
+        common |= {"theta": raw.get("rope_parameters", raw).get("rope_theta", 100.0), "key_bias": raw["key_bias"]}
+        return VitConfig(registers=raw["num_register_tokens"], **common)
+    if kind == "dinov2" and not raw.get("use_swiglu_ffn"):
+        return VitConfig(registers=0, table=raw["image_size"] // raw["patch_size"], key_bias=True, **common)
+    raise FusionError(f"{path}: a '{kind}' of this form is not read; DINOv2 and DINOv3 with a plain MLP are")
 
 
 def load_vit(vit: Vit, folder: Path) -> None:

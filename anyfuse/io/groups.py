@@ -1,0 +1,367 @@
+"""Sets of images as people have them: a table, one folder with brackets or pairs, or several folders."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from ..errors import FusionError
+from ..runtime import check_regular
+from .folders import list_files, natural, pair_folders
+
+GAP = 3.0
+"""Seconds from one shot to the next, less its exposure, from which a new set begins."""
+WORDS = ("auto", "time", "name", "folder")
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """How files are put together, as the command line has it."""
+
+    group: str | None = None  # auto, a number, time, name or folder: sets within one folder
+    pairs: str | None = None  # endings of names, as _T/_V: pairs within one folder, or one ending for each folder
+    table: str | None = None  # CSV file with one set a line
+
+    @property
+    def endings(self) -> list[str] | None:
+        """The endings that `pairs` names."""
+        if self.pairs is None:
+            return None
+        endings = [part.strip() for part in re.split(r"[/,]", self.pairs)]
+        if len(endings) < 2 or len({e.lower() for e in endings}) < len(endings):
+            raise FusionError(f"--pairs {self.pairs}: give two or more different endings, as _T/_V")
+        return endings
+
+    @property
+    def chosen(self) -> bool:
+        """Whether anything is."""
+        return bool(self.group or self.pairs or self.table)
+
+
+@dataclass
+class Found:
+    """Sets by name, what is left out and why, and how names were brought together."""
+
+    sets: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, name: str, files: Sequence[Path]) -> None:
+        """A set under a name that no other one has."""
+        taken = {known.lower() for known in self.sets}
+        unique, count = name, 2
+        while unique.lower() in taken:
+            unique, count = f"{name}-{count}", count + 1
+        self.sets[unique] = tuple(files)
+
+
+def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
+    """The sets of images in a table, in one folder, or in several folders.
+
+    Args:
+        inputs: folders; none with a table.
+        pairing: how files are put together.
+
+    Raises:
+        FusionError: no set at all, or what does not belong together.
+    """
+    if sum(value is not None for value in (pairing.group, pairing.pairs, pairing.table)) > 1:
+        raise FusionError("give one of --group, --pairs and --list, not several")
+    if pairing.table is not None:
+        if inputs:
+            raise FusionError(f"--list {pairing.table} names all images; leave {inputs[0]} out")
+        return read_table(pairing.table)
+    if len(inputs) == 1:
+        return _in_one_folder(Path(inputs[0]), pairing)
+    if pairing.group is not None:
+        raise FusionError(f"--group is for one folder, and {len(inputs)} are given; give one, or leave --group out")
+    (complete, partial), how = pair_folders(inputs, pairing.endings)
+    found = Found(complete, {name: f"not in {', '.join(map(str, lacking))}" for name, lacking in partial.items()})
+    if how and complete:
+        first = " with ".join(path.name for path in next(iter(complete.values())))
+        found.notes.append(f"names agree {how}: {first}")
+    return found
+
+
+def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
+    endings, how = pairing.endings, pairing.group or "auto"
+    if how.isdecimal():
+        if int(how) < 2:
+            raise FusionError(f"--group {how}: a set has two images or more")
+        return _cut(list_files(folder), int(how))
+    if how not in WORDS:
+        raise FusionError(f"--group {how}: give a number of files, or one of {', '.join(WORDS)}")
+    if endings is not None:
+        found = _by_endings(list_files(folder), endings)
+    elif how == "folder" or (how == "auto" and _only_folders(folder)):
+        found = _by_folder(folder)
+    elif how == "name":
+        found = _by_name(list_files(folder))
+    else:
+        found = _by_shot(list_files(folder), how)
+    if not found.sets:
+        reason = next(iter(found.lacking.values()), "no images")
+        raise FusionError(
+            f"{folder}: no two images belong together ({reason}); give --group N, name or time, or --pairs"
+        )
+    return found
+
+
+def _cut(files: Sequence[Path], size: int) -> Found:
+    """Every `size` files in a row."""
+    found = Found()
+    for start in range(0, len(files), size):
+        some = files[start : start + size]
+        if len(some) == size:
+            found.add(some[0].stem, some)
+        else:
+            found.lacking[some[0].stem] = f"the last {len(some)} of {len(files)} files make no set of {size}"
+    return found
+
+
+def _only_folders(folder: Path) -> bool:
+    """Whether a folder holds folders and no images."""
+    if not folder.is_dir():
+        raise FusionError(f"{folder}: no such folder")
+    try:
+        list_files(folder)
+    except FusionError:
+        return any(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
+    return False
+
+
+def _by_folder(folder: Path) -> Found:
+    """A set for each folder in the folder."""
+    found = Found()
+    for below in sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural):
+        try:
+            files = list_files(below)
+        except FusionError as error:
+            found.lacking[below.name] = str(error)
+            continue
+        if len(files) > 1:
+            found.add(below.name, files)
+        else:
+            found.lacking[below.name] = f"one image alone, {files[0].name}"
+    return found
+
+
+def _grouped(files: Sequence[Path], key: Callable[[Path], str]) -> Found:
+    """Files of one key, whatever its case."""
+    groups: dict[str, list[Path]] = {}
+    names: dict[str, str] = {}
+    for path in files:
+        name = key(path)
+        names.setdefault(name.lower(), name)
+        groups.setdefault(name.lower(), []).append(path)
+    found = Found()
+    for low, own in groups.items():
+        if len(own) > 1:
+            found.add(names[low], own)
+        else:
+            found.lacking[own[0].stem] = "no other image has this name with another ending"
+    return found
+
+
+def _by_name(files: Sequence[Path]) -> Found:
+    """By the stem without its last word, or number of one or two digits: DJI_0001_T, scene-1, room_ev+2."""
+
+    def key(path: Path) -> str:
+        match = re.fullmatch(
+            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", path.stem, re.I
+        )
+        return match[1] if match else path.stem
+
+    return _grouped(files, key)
+
+
+def _by_endings(files: Sequence[Path], endings: Sequence[str]) -> Found:
+    """By the stem without one of the endings, which stand at its start or end; a set has one file of each."""
+    groups: dict[str, dict[int, Path]] = {}
+    names: dict[str, str] = {}
+    found = Found()
+    order = sorted(range(len(endings)), key=lambda k: -len(endings[k]))  # the longest that fits, '' last
+    for path in files:
+        stem, low = path.stem, path.stem.lower()
+        for k in order:
+            end = endings[k].lower()
+            if low.endswith(end) and len(low) > len(end):
+                name = stem[: len(stem) - len(end)]
+            elif low.startswith(end) and len(low) > len(end):
+                name = stem[len(end) :]
+            else:
+                continue
+            names.setdefault(name.lower(), name)
+            if k in groups.setdefault(name.lower(), {}):
+                raise FusionError(f"{path}: {groups[name.lower()][k].name} has the same name; keep one of them")
+            groups[name.lower()][k] = path
+            break
+        else:
+            found.lacking[stem] = f"has none of the endings {', '.join(endings)}"
+    for low, own in groups.items():
+        missing = [endings[k] for k in range(len(endings)) if k not in own]
+        if missing:
+            found.lacking[names[low]] = f"no file with {', '.join(missing)}"
+        else:
+            found.add(names[low], [own[k] for k in range(len(endings))])
+    return found
+
+
+# Brackets by what the camera wrote
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What EXIF says of one image. time, duration: seconds; bias, value: in stops; None: not there."""
+
+    path: Path
+    time: float | None = None
+    duration: float = 0.0
+    bias: float | None = None
+    value: float | None = None
+    size: tuple[int, int] | None = None
+
+
+def read_shot(path: Path) -> Shot:
+    """The time, exposure and size that a file's EXIF has; a file that cannot be read has none."""
+    try:
+        check_regular(path)
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            size, exif = image.size, image.getexif()
+            own = exif.get_ifd(ExifTags.IFD.Exif)
+            text = str(own.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or "")
+            part = str(own.get(ExifTags.Base.SubsecTimeOriginal) or "0").strip("\0 ")
+            time = None
+            if match := re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", text):
+                with contextlib.suppress(ValueError):  # 0000:00:00, of a camera whose clock was never set
+                    moment = datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S")
+                    time = (moment - datetime(1970, 1, 1)).total_seconds()
+                    time += float(f"0.{part}") if part.isdecimal() else 0.0
+            duration = _number(own.get(ExifTags.Base.ExposureTime))
+            aperture, iso = _number(own.get(ExifTags.Base.FNumber)), _number(own.get(ExifTags.Base.ISOSpeedRatings))
+            value = None
+            if duration and duration > 0:
+                value = math.log2((aperture or 1.0) ** 2 / duration) - math.log2((iso or 100) / 100)
+            bias = _number(own.get(ExifTags.Base.ExposureBiasValue))
+            return Shot(path, time, duration or 0.0, bias, None if value is None else round(value * 3) / 3, size)
+    except Exception:  # what cannot be read here is named when it is fused
+        return Shot(path)
+
+
+def _number(value: object) -> float | None:
+    """A finite number of EXIF, or None."""
+    try:
+        number = float(value[0] if isinstance(value, tuple) else value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ArithmeticError, IndexError):
+        return None
+    return number if math.isfinite(number) and number >= -1e6 else None
+
+
+def _by_shot(files: Sequence[Path], how: str) -> Found:
+    """By the pauses between shots; auto: also by exposures that begin anew, or by names where EXIF says nothing."""
+    shots = [read_shot(path) for path in files]
+    timed = all(shot.time is not None for shot in shots)
+    if how == "time" and not timed:
+        first = next(shot.path for shot in shots if shot.time is None)
+        raise FusionError(f"{first}: has no time in its EXIF; give --group N or --group name")
+    bias = {shot.bias for shot in shots if shot.bias is not None}
+    exposures = {shot.path: shot.bias if len(bias) > 1 else shot.value for shot in shots}
+    varied = len({value for value in exposures.values() if value is not None}) > 1
+    if not timed and not varied:
+        return _by_name(files)
+    runs: list[list[Shot]] = []
+    for shot in sorted(shots, key=lambda s: (s.time, natural(s.path))) if timed else shots:
+        last = runs[-1][-1] if runs else None
+        if last is None or last.size != shot.size or (timed and _pause(last, shot) > GAP):
+            runs.append([])
+        runs[-1].append(shot)
+    found = Found()
+    for run in runs:
+        for some in [run] if how == "time" or not varied else _cycles(run, exposures):
+            if len(some) > 1:
+                found.add(some[0].path.stem, sorted((shot.path for shot in some), key=natural))
+            else:
+                found.lacking[some[0].path.stem] = "stands alone: no other shot of its bracket is near in time"
+    return found
+
+
+def _pause(one: Shot, other: Shot) -> float:
+    return float(other.time or 0) - float(one.time or 0) - one.duration
+
+
+def _cycles(run: list[Shot], exposures: dict[Path, float | None]) -> list[list[Shot]]:
+    """A run of shots, cut where an exposure comes again; shots of one exposure are a focus stack."""
+    if len({exposures[shot.path] for shot in run}) == 1:
+        return [run]
+    parts: list[list[Shot]] = [[]]
+    for shot in run:
+        if exposures[shot.path] in {exposures[other.path] for other in parts[-1]}:
+            parts.append([])
+        parts[-1].append(shot)
+    return parts
+
+
+# Tables
+
+
+def read_table(path: str | Path) -> Found:
+    """Sets from a CSV file: one a line, a file in each cell, commas, semicolons or tabs between.
+
+    Names are those of files beside the table, or in the present folder. A first line without files is a heading: its
+    column `name` or `output` names the results; otherwise they are named after the first file. Lines that begin with #
+    are passed over.
+    """
+    path = Path(path)
+    try:
+        check_regular(path)
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise FusionError(f"--list {path}: cannot be read ({error.strerror}); name a CSV file") from None
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise FusionError(f"--list {path}: has no lines; give one set a line, as ir/1.png,vis/1.png")
+    between = max(",;\t", key=lines[0].count)
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=between, strict=True)]
+    except csv.Error as error:
+        raise FusionError(f"--list {path}: is no table ({error})") from None
+    label = None
+    heading = [cell.lower() for cell in rows[0]]
+    if not any(_place(path, cell) for cell in rows[0] if cell):
+        names = [k for k, cell in enumerate(heading) if cell in ("name", "output", "result")]
+        if names or not any(Path(cell).suffix for cell in rows[0]):
+            label, rows = (names[0] if names else None), rows[1:]
+    found = Found()
+    for row in rows:
+        cells = [cell for k, cell in enumerate(row) if cell and k != label]
+        if not cells:
+            continue
+        name = Path(row[label]).stem if label is not None and label < len(row) and row[label] else Path(cells[0]).stem
+        places = [_place(path, cell) for cell in cells]
+        if None in places:
+            found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"
+        elif len(cells) < 2:
+            found.lacking[name] = f"one image alone, {cells[0]}"
+        else:
+            found.add(name, [place for place in places if place is not None])
+    if not found.sets:
+        raise FusionError(f"--list {path}: no line names two files ({next(iter(found.lacking.values()), 'no lines')})")
+    return found
+
+
+def _place(table: Path, cell: str) -> Path | None:
+    """The file that a cell names, or None."""
+    try:
+        return next((p for p in (table.parent / cell, Path(cell)) if p.exists() and not p.is_dir()), None)
+    except (OSError, ValueError):
+        return None
