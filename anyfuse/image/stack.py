@@ -17,15 +17,11 @@ from torch import Tensor
 
 from ..errors import FusionError
 from .colour import KB, KG, KR
+from .cover import FADE, SEAM, STROKE, Window, dilate, fill_transparent, ramp, widened
 from .metadata import NOTHING, Metadata, Scaling
-
-Window = tuple[slice, slice]
 
 FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # the value that counts as 1.0
 HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a little is still a tie
-SEAM = 8  # pixels over which a fused place passes into one that a single frame shows
-FADE = 32  # pixels over which a frame fades in beside a large transparent part
-STROKE = 6  # half the width in pixels of what is a stroke, as of a logo or a scale, and not a large part
 _BLOCK = 1 << 22  # values looked at together when a whole image is scanned
 _OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
 
@@ -169,7 +165,7 @@ class Frame:
         wide, part = widened(whole if window is None else window, 2 * FADE, self.height, self.width)
         cover = self.cover(wide)
         gone = (cover < 1e-3).float()
-        large = _dilate(1 - _dilate(1 - gone, STROKE), STROKE) * gone
+        large = dilate(1 - dilate(1 - gone, STROKE), STROKE) * gone
         soft = torch.minimum(ramp(gone, SEAM // 2), ramp(large, FADE))
         return torch.minimum(cover, soft)[:, part[0], part[1]]
 
@@ -307,50 +303,6 @@ class Stack:
         if len(values) < self.stored_channels:
             values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
         return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
-
-
-def widened(window: Window, margin: int, height: int, width: int) -> tuple[Window, Window]:
-    """The window with a margin, as far as the image goes; and where the window lies in it."""
-    wide, part = [], []
-    for place, side in zip(window, (height, width), strict=True):
-        first, last, _ = place.indices(side)
-        start = max(0, first - margin)
-        wide.append(slice(start, min(side, last + margin)))
-        part.append(slice(first - start, last - start))
-    return (wide[0], wide[1]), (part[0], part[1])
-
-
-def ramp(mask: Tensor, width: int) -> Tensor:
-    """(1, h, w) of 0 and 1 -> 0 on the mask, rising to 1 over `width` pixels outside it."""
-    half = width // 2
-    inner = torch.nn.functional.pad(1 - _dilate(mask, half)[None], (half,) * 4, mode="replicate")
-    for size in ((2 * half + 1, 1), (1, 2 * half + 1)):
-        inner = torch.nn.functional.avg_pool2d(inner, size, 1)
-    return inner[0] * (1 - mask)
-
-
-def _dilate(mask: Tensor, radius: int) -> Tensor:
-    """(1, h, w): the largest value within a square of 2 radius + 1 pixels."""
-    for size, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
-        mask = torch.nn.functional.max_pool2d(mask[None], size, 1, pad)[0]
-    return mask
-
-
-def fill_transparent(sources: Tensor, cover: Tensor, colour: Tensor) -> Tensor:
-    """Mixes each frame by its cover with the mean of the others.
-
-    Args:
-        sources: (N, C, h, w).
-        cover: (N, 1, h, w) in [0, 1].
-        colour: (C, 1, 1), for places that no frame covers.
-    """
-    total = cover.sum(0, keepdim=True)
-    weighted = (cover * sources).sum(0, keepdim=True)
-    seen = total > 1e-6
-    common = torch.where(seen, weighted / total.clamp_min(1e-6), colour)
-    others = total - cover
-    mean = torch.where(others > 1e-6, (weighted - cover * sources) / others.clamp_min(1e-6), common)
-    return torch.where(seen, torch.lerp(mean, sources, cover), common)
 
 
 def order_of_roles(frames: Sequence[Frame]) -> list[int]:
