@@ -9,10 +9,11 @@ from .errors import FusionError
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .api import Fuser, fuse
+    from .api import fuse
+    from .fuser import Fuser
     from .models.registry import load_model
 
-_HOME = {"fuse": ".api", "Fuser": ".api", "load_model": ".models.registry"}
+_HOME = {"fuse": ".api", "Fuser": ".fuser", "load_model": ".models.registry"}
 
 __all__ = ["Fuser", "FusionError", "__version__", "fuse", "load_model"]
 

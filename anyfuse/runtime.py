@@ -108,3 +108,10 @@ def peak_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def check_argument(name: str, value: object, *kinds: type) -> None:
+    """Raises FusionError for a value of another kind."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        known = [kind.__name__ for kind in kinds if kind is not type(None)]
+        raise FusionError(f"{name}={one_line_of(repr(value))}: is a {type(value).__name__}; give {' or '.join(known)}")

@@ -35,7 +35,7 @@ else:
     keep_memory()
     fuser = Fuser(name, device="cpu", dtype=dtype)
     run = lambda: fuser(images)
-from anyfuse.api import peak_bytes, resident_bytes
+from anyfuse.runtime import peak_bytes, resident_bytes
 before = resident_bytes() - sum(i.nbytes for i in images)
 times = []
 for index in range(repeats + 1):

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tiling", "canvas"),
     ("result",),
     ("pipeline",),
+    ("fuser",),
     ("api",),
     ("jobs", "training"),
     ("benchmark",),
@@ -125,7 +126,15 @@ def test_nothing_imports_an_alias() -> None:
 
 def test_models_know_nothing_of_files_and_training() -> None:
     """A network can be read, and used elsewhere, without the rest."""
-    apart = ("anyfuse.io", "anyfuse.training", "anyfuse.api", "anyfuse.pipeline", "anyfuse.cli", "anyfuse.data")
+    apart = (
+        "anyfuse.io",
+        "anyfuse.training",
+        "anyfuse.api",
+        "anyfuse.fuser",
+        "anyfuse.pipeline",
+        "anyfuse.cli",
+        "anyfuse.data",
+    )
     allowed = {
         ("anyfuse.models.registry", "anyfuse.io.atomic"),
         ("anyfuse.models.unifusion.fetch", "anyfuse.io.atomic"),

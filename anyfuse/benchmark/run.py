@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..api import Fuser
 from ..errors import FusionError
+from ..fuser import Fuser
 from ..image.stack import Frame, Stack, order_of_roles
 from ..io.atomic import unforeseen
 from ..io.folders import list_images

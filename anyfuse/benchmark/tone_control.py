@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..api import Fuser
 from ..control import TONES, Control
 from ..errors import FusionError
+from ..fuser import Fuser
 from ..image.colour import to_luma
 from ..io.folders import pair_by_stem
 from ..io.read import read_image

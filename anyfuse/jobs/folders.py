@@ -17,8 +17,8 @@ import torch
 from rich.progress import Progress
 
 from ..align.stage import NO_ALIGNMENT, Align
-from ..api import Fuser
 from ..errors import FusionError, MemoryLimitError
+from ..fuser import Fuser
 from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
 from ..io.folders import list_files
 from ..io.groups import Found, Pairing, find_sets

@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...api import Fuser
 from ...control import Control
 from ...degradation.estimator import estimate_stack
 from ...errors import FusionError
+from ...fuser import Fuser
 from ...image.stack import Frame, Stack, order_of_roles
 from ...io.atomic import write_whole
 from ...io.write import write_image

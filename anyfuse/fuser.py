@@ -1,0 +1,154 @@
+"""A loaded model, kept for many sets of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .align.stage import Align, as_align
+from .control import Control
+from .errors import FusionError, names_arguments
+from .io.frames import as_list, to_kind
+from .language.instruction import read_say
+from .models.base import FusionModel
+from .models.registry import ALIASES, MODELS, load_model
+from .pipeline import Engine, Options, run
+from .result import NO_CLASS, FusionResult
+from .runtime import check_argument, one_line_of, parse_bytes, pick_device, pick_dtype
+
+
+class Fuser:
+    """A loaded model, its device and its memory limit. Several threads may use one Fuser.
+
+    Args:
+        model: name, folder, hub id or FusionModel. A given FusionModel is copied, so the caller's stays as it is.
+        device: 'auto', 'cpu', 'cuda', 'cuda:1' ...
+        dtype: 'auto', 'float32', 'bfloat16' or 'float16', of the network. Pixels stay float32.
+        max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit.
+
+    Raises:
+        FusionError: the model, the device or the dtype is not available.
+    """
+
+    @names_arguments
+    def __init__(
+        self,
+        model: str | Path | FusionModel = "anyfuse",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_memory: int | str | None = None,
+    ) -> None:
+        check_argument("model", model, str, Path, FusionModel)
+        model = ALIASES.get(model, model) if isinstance(model, str) else model
+        self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
+        self.device = pick_device(device)
+        self.dtype = pick_dtype(dtype, self.device)
+        self.max_memory = parse_bytes(max_memory)
+        self.jobs = 1  # sets at a time, which share the memory
+        self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
+        if self.dtype != torch.float32 and not self.model.low_precision:
+            raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")
+        self.model.to(self.device, self.dtype).eval()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @names_arguments
+    def __call__(self, images: Sequence[Any], **options: Any) -> Any:
+        """Fuses images; the result has the type of images[reference]. Options: see `run`."""
+        images = as_list(images)
+        result = self.run(images, **options)
+        stack, frame = result.stack, result.stack.frames[result.stack.reference]
+        like = images[stack.reference] if stack.reference < len(images) else None  # pages of one file
+        return to_kind(result.pixels, like, alpha=stack.alpha, exif=frame.exif, icc=stack.icc)
+
+    @names_arguments
+    def run(
+        self,
+        images: Sequence[Any],
+        *,
+        reference: int = 0,
+        resize: bool = False,
+        white: float | str | Sequence[float | None] | None = None,
+        with_weights: bool = False,
+        keep_order: bool = False,
+        explain: bool = False,
+        say: str | Control | None = None,
+        masks: Sequence[Any] | None = None,
+        align: str | Align = "none",
+        black: float | str | Sequence[float | None] | None = None,
+        range: str | tuple[float, float] | None = None,
+        pages: str | None = None,
+    ) -> FusionResult:
+        """Fuses the images of one scene.
+
+        Args:
+            images, reference, resize, white, keep_order, masks, align: as in `fuse`.
+            with_weights: also keeps the weight of each image at each pixel, for `FusionResult.save_weights`.
+            explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
+            say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
+                their masks. Then a single image is enough, and it keeps its pixels below the paint. A model that
+                restores takes degradations from the instruction; without one it takes those that
+                degradation/estimator.py estimates, and the report has them under `assumed`. 'repair nothing' turns the
+                estimate off.
+            black: as in `fuse`.
+            range: as in `fuse`.
+            pages: as in `fuse`.
+
+        Returns:
+            Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
+
+        Raises:
+            FusionError: one line that says what to change.
+        """
+        if not isinstance(reference, int):
+            raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
+        if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
+            raise FusionError(f"--white {white:g} cannot be; give more than 0")
+        images = as_list(images)
+        if explain:
+            self.check_explains()
+        options = Options(
+            reference,
+            resize,
+            white,
+            with_weights,
+            keep_order,
+            explain,
+            say,
+            masks,
+            as_align(align),
+            black,
+            range,
+            pages,
+        )
+        engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
+        return run(images, engine, options)
+
+    @names_arguments
+    def check_masks(self, say: str | Control | None) -> list[str]:
+        """The classes that `say` names; raises FusionError where there are none, or the model has no masks."""
+        control = read_say(say)
+        if not control.segment:
+            raise FusionError(NO_CLASS)
+        if not self.model.has_masks:
+            able = [name for name, spec in MODELS.items() if spec.cls.masks is not FusionModel.masks]
+            raise FusionError(f"model {self.name} gives no masks; --mask-out is for --model {', '.join(able)}")
+        return list(control.segment)
+
+    @names_arguments
+    def check_explains(self, say: str | Control | None = None) -> None:
+        """Raises FusionError where the model explains nothing, or where there is too little memory to keep it.
+
+        With `say`, also where this request leaves nothing to explain.
+        """
+        if type(self.model).explain is FusionModel.explain:
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita and ditfuse")
+        if self.max_memory is not None:
+            raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
+        if say is not None:
+            self.model.check_explains(self.model.condition(read_say(say), range(2)))
