@@ -91,7 +91,7 @@ def degrade(
     """
     from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
     from ..degradation.masked_pairs import M3
-    from ..degradation.plan import kinds_of, parse
+    from ..degradation.plan import parse
 
     if show:
         print("\n".join(listing()))
@@ -99,9 +99,8 @@ def degrade(
     path, output = path or "", output or ""
     is_folder = _is_folder(path, output, suffix)
     _check_choice({"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest})
-    kinds_of("ivf" if task is None else task, 1)  # refuses an unknown task
-    _check_belongs(m3, bool(tiles is not None or both is not None or complements or local_blur), task, source)
-    _check_depth(depth, depth_model)
+    if not m3 and (tiles is not None or both is not None or complements or local_blur):
+        raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
     _check_manifest(manifest, seed, white, quality)
     replay = None if manifest is None else read_manifest(manifest)
     if replay is not None:
@@ -141,23 +140,9 @@ def _check_choice(chosen: dict[str, object]) -> None:
         raise FusionError(f"give one of --ops, --task, --m3 and --manifest, not {both}")
 
 
-def _check_belongs(m3: bool, of_m3: bool, task: str | None, source: Source | None) -> None:
-    if of_m3 and not m3:
-        raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
-    if source is not None and task != "ivf":
-        raise FusionError("--source is for --task ivf; leave it out")
-
-
 def _check_manifest(manifest: str | None, seed: int | None, white: float | None, quality: int | None) -> None:
     if manifest is not None and not (seed is white is quality is None):
         raise FusionError("--seed, --white and --quality are in the manifest; leave them out")
-
-
-def _check_depth(depth: str | None, depth_model: str | None) -> None:
-    if depth is not None and depth_model is not None:
-        raise FusionError("give --depth or --depth-model, not both")
-    if depth is not None and not Path(depth).exists():
-        raise FusionError(f"{depth}: no such depth map or folder; check the path")
 
 
 def _sizes(text: str | None) -> tuple[int, ...]:

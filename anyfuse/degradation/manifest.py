@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from ..runtime import check_regular
 from ..version import __version__
 from .depth import estimated_depth
 from .masked_pairs import M3, m3_pair
-from .plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, find, generator
+from .plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, find, generator, kinds_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -40,7 +40,10 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the pixels and goes into the manifest; one of ops, task and m3 is given."""
+    """What decides the pixels and goes into the manifest.
+
+    Raises FusionError unless one of ops, task and m3 is given, and for what does not go together.
+    """
 
     seed: int = 0  # with a file's name it seeds what the file gets
     ops: DegradationPlan | None = None  # these operations, in this order
@@ -51,6 +54,18 @@ class Settings:
     depth_model: str | None = None  # name or folder of a model for `depth.estimated_depth`
     white: float | None = None  # value that counts as 1.0 in 16-bit and float files; None: by the file
     quality: int = 95  # of JPEG and WebP, 1 to 100
+
+    def __post_init__(self) -> None:
+        given = [f"--{name}" for name in ("ops", "task", "m3") if getattr(self, name) is not None]
+        if len(given) != 1:
+            both = " and ".join(given) or "none of them"
+            raise FusionError(f"give one of --ops, --task and --m3, not {both}")
+        if self.task is not None:
+            kinds_of(self.task, 1)  # refuses an unknown task
+        if self.source != "auto" and self.task != "ivf":
+            raise FusionError("--source is for --task ivf; leave it out")
+        if self.depth is not None and self.depth_model is not None:
+            raise FusionError("give --depth or --depth-model, not both")
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ def read_manifest(path: str | Path) -> Manifest:
         check_regular(path)
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         version, files = content["format"], content["files"]
-        values = {name: content[name] for name in asdict(Settings())}
+        values = {name: content[name] for name in (each.name for each in fields(Settings))}
         if values["ops"] is not None:
             values["ops"] = _plan(values["ops"])
         if values["m3"] is not None:
@@ -121,6 +136,7 @@ def degrade_file(
         FusionError: an image that cannot be read, or a result that cannot be written.
     """
     writable(output)
+    _check_depth(settings.depth)
     targets = [output]
     if settings.m3 is not None:
         targets = [str(Path(output).with_name(f"{Path(output).stem}_{v}{Path(output).suffix}")) for v in "ab"]
@@ -169,6 +185,7 @@ def degrade_folder(
         FusionError: a folder that cannot be used, or one with the results of other settings.
     """
     _check_folder(folder, output, suffix)
+    _check_depth(settings.depth)
     inputs = list_images(folder)
     target = Path(output) / MANIFEST
     done = Manifest(settings, {})
@@ -220,6 +237,11 @@ def degrade_folder(
     if not quiet:
         print(f"{output}: {degraded} degraded, {skipped} already there, {failed} failed; {target}")
     return failed
+
+
+def _check_depth(depth: str | None) -> None:
+    if depth is not None and not Path(depth).exists():
+        raise FusionError(f"{depth}: no such depth map or folder; check the path")
 
 
 def _check_folder(folder: str, output: str, suffix: str | None) -> None:

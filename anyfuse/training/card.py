@@ -142,7 +142,7 @@ def validate(model: FusionModel, data: TrainingData, limit: int = 16) -> dict[st
         rows = []
         for tensor in tensors:
             sources = (tensor[None] * 255).round()
-            fused = fuse_whole(model, sources[0, :, None] / 255).cpu()
+            fused = fuse_whole(model, sources[0, :, None] / 255).cpu().mean(0, keepdim=True)  # grey, of any planes
             rows.append(torch.stack(list(score_batch((fused * 255).round(), sources, SCORES).values())))
         means = torch.cat(rows, 1).nanmean(1).tolist()
         out[name] = dict(zip(SCORES, means, strict=True))

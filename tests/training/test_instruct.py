@@ -325,6 +325,20 @@ def test_train_adapt_and_straighten(folders: Path, tmp_path: Path, monkeypatch: 
             assert changed == {"attention.qkv.weight", "attention.out.weight"}
 
 
+def test_a_codec_of_four_channels_trains_too(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The paper's own codec, SDXL's, has 4 channels where the others have 16."""
+    monkeypatch.setattr(card, "validate", lambda *given: {})
+    monkeypatch.setattr(InstructPairs, "scores", lambda self, model, device: {})
+    config = {**SMALL, "codec": "sdxl"}
+    first = train.train(small(config=config), folders, tmp_path / "first", log=quiet)
+    fast = small("ditfuse-tiny-fast", config=config, start=str(first), options={"teacher_steps": 2, "ends": 20})
+    train.train(fast, folders, tmp_path / "fast", log=quiet)
+    codes = [
+        np.load(file, mmap_mode="r") for file in tmp_path.rglob("*.npy") if file.stem.startswith(("latents", "ends"))
+    ]
+    assert {code.shape[2] for code in codes} == {4}
+
+
 def test_student_learns_what_the_teacher_makes(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goals are the teacher's results from the noise that goes with them, and one Euler step of a perfect student ends
     there.

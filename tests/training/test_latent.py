@@ -240,6 +240,12 @@ def test_words_and_their_dropout(pool: DegradedPairs) -> None:
 
 
 @pytest.mark.parametrize("name", ["mmaif-tiny", "mmaif-tiny-flow"])
+def test_a_codec_of_four_channels_trains_too(name: str, folders: Path, tmp_path: Path) -> None:
+    out = train.train(small(name, config={**SMALL, "codec": "sdxl"}), folders, tmp_path / name, log=quiet)
+    assert load_model(out).state_dict()["codec_print"] is not None
+
+
+@pytest.mark.parametrize("name", ["mmaif-tiny", "mmaif-tiny-flow"])
 def test_stop_and_resume_equal_one_run(
     name: str, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

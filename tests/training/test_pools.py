@@ -43,6 +43,8 @@ class Numbers(Pool):
 class Codec:
     """Sixteen channels of an image's mean, and a name."""
 
+    latent_channels = 16
+
     def __init__(self, name: str = "first") -> None:
         self.name, self.calls = name, 0
 

@@ -423,7 +423,7 @@ def train_estimate(
     return out
 
 
-VERSION = 2
+FEATURES_VERSION = 2
 """Of the rows: to be raised where making them changes."""
 
 
@@ -434,7 +434,7 @@ def _all_rows(
     in `path` are read.
     """
     made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
-    key = sha256(json.dumps([made_of, scenes.manifest, VERSION]).encode()).hexdigest()
+    key = sha256(json.dumps([made_of, scenes.manifest, FEATURES_VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
         saved = {"key": key, "seconds": 0.0}

@@ -26,7 +26,7 @@ from ...data.batches import DataSet, TrainingData
 from ...errors import FusionError
 from ...models.base import FusionModel
 from ...models.latent.base import LatentModel
-from ...models.latent.codec import LATENT, STRIDE
+from ...models.latent.codec import STRIDE
 from ...models.registry import load_model
 from ..recipe import Recipe, StrategySettings
 
@@ -81,7 +81,7 @@ class Pool(TrainingData):
     def fill(
         self, key: list[Any], model: LatentModel, folder: Path, device: str, log: Callable[[str], None]
     ) -> list[Any]:
-        """Makes the pool, or what is missing of it, and sets `folder`, `pixels` and `codes`.
+        """Makes the pool, or what is missing of it, and sets `folder`, `pixels`, `codes` and `latent_channels`.
 
         Args:
             key: plain values that decide the items.
@@ -93,6 +93,7 @@ class Pool(TrainingData):
         Returns:
             The notes of all items.
         """
+        self.latent_channels = model.codec.latent_channels
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,7 @@ class Pool(TrainingData):
         return pixels
 
     def _latents(self, model: LatentModel, device: str, log: Callable[[str], None]) -> np.ndarray:
-        """(count, coded, 16, h, w) float16 of the planes that are coded"""
+        """(count, coded, C, h, w) float16 of the planes that are coded; C as the codec has it."""
 
         def encode(part: slice) -> Tensor:
             images = torch.from_numpy(self.pixels[part][:, list(self.coded)]).to(device).float() / 255
@@ -151,19 +152,19 @@ class Pool(TrainingData):
         Args:
             name: of the file, without suffix.
             each: latents of an item.
-            make: items -> (items, each, 16, h, w).
+            make: items -> (items, each, C, h, w), C as the codec has it.
             log: gets lines of progress.
             count: of the first N items; None: of all.
 
         Returns:
-            (count, each, 16, h, w) float16, mapped from the file.
+            (count, each, C, h, w) float16, mapped from the file.
         """
         side, count = self.size // STRIDE, count or self.count
         note = self.folder / f"{name}.json"
         done = json.loads(note.read_text())["done"] if note.exists() else 0
         mode = "r+" if done else "w+"
         codes = np.lib.format.open_memmap(
-            self.folder / f"{name}.npy", mode, np.float16, (count, each, LATENT, side, side)
+            self.folder / f"{name}.npy", mode, np.float16, (count, each, self.latent_channels, side, side)
         )
         start = time.monotonic()
         for first in range(done, count, TOGETHER):

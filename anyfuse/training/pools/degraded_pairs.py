@@ -22,7 +22,7 @@ from ...models.registry import MODELS, load_model
 from ..recipe import Recipe
 from .base import TEACHER, Pool, PoolSettings, pool_seed
 
-VERSION = 2
+PAIRS_VERSION = 2
 """Of the pool: to be raised where making it changes."""
 LARGEST = 5
 """Weather is drawn for a picture up to N times as high as the crop."""
@@ -39,8 +39,8 @@ class PairSettings(PoolSettings):
 class LatentBatch(Batch):
     """Batch of degraded sources; `clean` are the sources before, `truth` the target."""
 
-    latents: Tensor | None = None  # of the sources, (B, 32, h, w)
-    goal: Tensor | None = None  # latents of the target, (B, 16, h, w)
+    latents: Tensor | None = None  # of the sources, (B, 2 * C, h, w)
+    goal: Tensor | None = None  # latents of the target, (B, C, h, w)
     plans: Sequence[tuple[DegradationPlan, ...]] = ()  # per pair: the degradations of each source
 
 
@@ -80,7 +80,16 @@ class DegradedPairs(Pool):
         self.clean, self.tasks, self.seed = float(options.clean), tuple(recipe.tasks), pool_seed(recipe, options)
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
-        key = [VERSION, self.size, self.count, self.clean, self.tasks, self.seed, self.manifest, MODELS[TEACHER].sha256]
+        key = [
+            PAIRS_VERSION,
+            self.size,
+            self.count,
+            self.clean,
+            self.tasks,
+            self.seed,
+            self.manifest,
+            MODELS[TEACHER].sha256,
+        ]
         filled = self.fill(key, model, folder, device, log)
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
 

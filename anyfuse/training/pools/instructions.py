@@ -50,7 +50,7 @@ from .base import TEACHER, Pool, PoolSettings, pool_seed
 
 Street = TypeVar("Street")
 
-VERSION = 2
+INSTRUCTIONS_VERSION = 2
 """Of the pool: to be raised where making it changes."""
 TASK = "instruct"
 """The one task of the recipes: a batch mixes kinds by their shares."""
@@ -109,12 +109,12 @@ class TeacherSettings(PoolSettings):
 class InstructBatch(Batch):
     """Batch of pairs with prompts."""
 
-    latents: Tensor  # of the sources, (B, 2, 16, h, w)
-    goal: Tensor  # latents of the target, (B, 16, h, w)
+    latents: Tensor  # of the sources, (B, 2, C, h, w)
+    goal: Tensor  # latents of the target, (B, C, h, w)
     has_images: Tensor  # (B,) bool: the condition has images
     classes: Tensor  # (B, H, W): numbers in control.CLASSES, -1 where unknown
     has_mask: Tensor  # (B,) bool: the prompt names a class, and some pixel has a known one
-    origin: Tensor | None = None  # the noise that belongs to the goal, (B, 16, h, w), for 'straighten'
+    origin: Tensor | None = None  # the noise that belongs to the goal, (B, C, h, w), for 'straighten'
     prompts: Sequence[str]  # B
 
 
@@ -147,7 +147,15 @@ class InstructPairs(Pool):
             raise FusionError("options.m3, pairs, control and segment are shares: 0 or more, and one above 0")
         self.drawn = (*PAIRS, *(["mif"] if any(data.task == "mif" for data in recipe.sets) else []))
         self.streets = self._streets()
-        key = [VERSION, self.size, self.count, float(o.both), float(o.complements), self.seed, self.manifest]
+        key = [
+            INSTRUCTIONS_VERSION,
+            self.size,
+            self.count,
+            float(o.both),
+            float(o.complements),
+            self.seed,
+            self.manifest,
+        ]
         self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
         kinds = [item["kind"] for item in self.items]
         self.members = {kind: [k for k, own_kind in enumerate(kinds) if own_kind == kind] for kind in self.shares}
@@ -274,7 +282,7 @@ class InstructPairs(Pool):
         )
         if self.ends is not None:
             batch.goal = torch.from_numpy(self.ends[index, 0]).float()
-            batch.origin = torch.cat([noise(codes[:1, 2], seed=1 + k) for k in index])
+            batch.origin = torch.cat([noise(codes[:1, 2], 1 + k, self.latent_channels) for k in index])
         return batch
 
     def say(self, item: dict[str, Any], classes: Tensor, gen: Generator) -> tuple[str, bool, bool]:
@@ -313,7 +321,7 @@ class InstructPairs(Pool):
             codes = torch.from_numpy(self.codes[part][:, :2]).float().to(device)
             items = self.items[part]
             controls = [Control(item["task"], tone=tuple(item["tone"])) for item in items]
-            origin = torch.cat([noise(codes[:1, 0], seed=1 + k) for k in range(part.start, part.stop)])
+            origin = torch.cat([noise(codes[:1, 0], 1 + k, self.latent_channels) for k in range(part.start, part.stop)])
             return teacher.generate(codes, controls, origin)[0][:, None]
 
         count = min(options.ends, self.count)
