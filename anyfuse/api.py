@@ -39,6 +39,7 @@ def fuse(
     black: float | str | Sequence[float | None] | None = None,
     range: str | tuple[float, float] | None = None,
     pages: str | None = None,
+    deghost: str = "auto",
 ) -> Any:
     """Fuses two or more aligned images of one scene into one image.
 
@@ -68,6 +69,8 @@ def fuse(
             cameras, at full scale. None: files with such values are scaled, and the report says how.
         pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
             and a single file stands for all of its pages.
+        deghost: 'auto' takes what moved between exposures, or between the frames of a focus stack, from one of them;
+            'off' leaves the images as they are.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -81,7 +84,7 @@ def fuse(
         check_output(out, overwrite, as_list(images))
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
-    options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages)
+    options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

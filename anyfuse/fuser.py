@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from .align.deghost import check_mode
 from .align.stage import Align, as_align
 from .control import Control
 from .errors import FusionError, names_arguments
@@ -83,6 +84,7 @@ class Fuser:
         black: float | str | Sequence[float | None] | None = None,
         range: str | tuple[float, float] | None = None,
         pages: str | None = None,
+        deghost: str = "auto",
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -98,6 +100,7 @@ class Fuser:
             black: as in `fuse`.
             range: as in `fuse`.
             pages: as in `fuse`.
+            deghost: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
@@ -109,6 +112,7 @@ class Fuser:
             raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
         if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
+        check_mode(deghost)
         images = as_list(images)
         if explain:
             self.check_explains()
@@ -125,6 +129,7 @@ class Fuser:
             black,
             range,
             pages,
+            deghost,
         )
         engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
         return run(images, engine, options)

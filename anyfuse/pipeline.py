@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from . import tiling
+from .align.deghost import Deghosted, deghost
+from .align.deghost import notes as differing
 from .align.stage import NO_ALIGNMENT, Align, Step, align_frames
 from .align.stage import notes as unsure
 from .canvas import Canvas
@@ -60,6 +62,7 @@ class Options:
     black: Any = None  # black level of 16-bit and float images
     range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'
+    deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -71,7 +74,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     frames = read_frames(images, options.white, options.black, options.range, options.pages)
     frames = with_masks(to_one_profile(frames, options.reference), options.masks)
     single = len(frames) == 1 and bool(control.segment)
-    stack, moves = make_stack(frames * 2 if single else frames, options, model, single)
+    stack, moves, still = make_stack(frames * 2 if single else frames, options, model, single)
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -103,6 +106,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
+    before = unsure(moves) + differing(still.ghosts)
     shown = 1 if single else stack.n
     report = Report(
         **engine_facts(engine),
@@ -114,12 +118,13 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         order=[stack.frames[k].name for k in order[:shown]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes + unsure(moves),
+        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes + before,
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
         aligned=[move.as_dict() for move in moves] or None,
+        deghosted=[ghost.as_dict() for ghost in still.ghosts] or None,
     )
-    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks)
+    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask)
 
 
 def engine_facts(engine: Engine) -> dict[str, Any]:
@@ -143,8 +148,10 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
     }
 
 
-def make_stack(frames: list[Frame], options: Options, model: FusionModel, single: bool) -> tuple[Stack, list[Step]]:
-    """The stack of two frames or more, placed, resized to the reference and aligned as the options say."""
+def make_stack(
+    frames: list[Frame], options: Options, model: FusionModel, single: bool
+) -> tuple[Stack, list[Step], Deghosted]:
+    """The stack of two frames or more, placed, resized to the reference, aligned and deghosted as the options say."""
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
         pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
@@ -155,7 +162,8 @@ def make_stack(frames: list[Frame], options: Options, model: FusionModel, single
     frames = place(frames)
     frames = resize_to_reference(frames, reference) if options.resize else frames
     frames, moves = (frames, []) if single else align_frames(frames, options.align, reference)
-    return Stack(tuple(frames), reference), moves
+    still = Deghosted(frames, []) if single else deghost(frames, options.deghost)
+    return Stack(tuple(still.frames), reference), moves, still
 
 
 def complete(

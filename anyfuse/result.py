@@ -50,6 +50,7 @@ class Report:
     understood: str | None = None  # the instruction as tags
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
+    deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""
@@ -76,6 +77,7 @@ class FusionResult:
     weights: np.ndarray | None = None  # (N, H, W) uint8, 255: all of the pixel; None if not requested
     explained: dict[str, Tensor] = field(default_factory=dict)  # numbers () and maps (H, W) float32, by name
     masks: dict[str, np.ndarray] = field(default_factory=dict)  # class -> (H, W) uint8, 255 where it is
+    ghosts: np.ndarray | None = None  # (H, W) bool, where something moved and one image alone counts; None: nowhere
 
     @property
     def report(self) -> dict[str, Any]:
@@ -147,6 +149,22 @@ class FusionResult:
         return self._save_masks(path, Permission(overwrite, self.files))
 
     @names_arguments
+    def save_ghost_mask(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes an 8-bit grey PNG of the result's size, 255 where something moved and one image alone counts.
+
+        Args:
+            path: a PNG. It is black where nothing moved.
+            overwrite: replaces an existing file.
+
+        Returns:
+            The file.
+
+        Raises:
+            FusionError: `path` cannot be written.
+        """
+        return self._save_ghost_mask(path, Permission(overwrite, self.files))
+
+    @names_arguments
     def save_explanation(self, folder: str | Path, *, overwrite: bool = False) -> list[Path]:
         """Writes explain.json with every number, and a grey PNG per map, stretched from its smallest to its largest
         value.
@@ -208,6 +226,11 @@ class FusionResult:
             write_image(target, mask, overwrite=may.overwrite, inputs=may.spare, same=may.same)
         return paths
 
+    def _save_ghost_mask(self, path: str | Path, may: Permission) -> Path:
+        moved = np.zeros(self.pixels.shape[:2], bool) if self.ghosts is None else self.ghosts
+        write_image(path, moved * np.uint8(255), overwrite=may.overwrite, inputs=may.spare, same=may.same)
+        return Path(path)
+
     def _save_explanation(self, folder: str | Path, may: Permission) -> list[Path]:
         if not self.explained:
             raise FusionError(
@@ -243,6 +266,7 @@ class Outputs:
     weights: str | None = None  # folder of the weight maps
     explain: str | None = None  # folder of the explanation
     masks: str | None = None  # PNG of the masks
+    ghost_mask: str | None = None  # PNG of what moved
     overwrite: bool = False  # replace existing files
     quality: int = 95  # of JPEG and WebP, 1 to 100
     spare: Inputs | None = None  # files that are never replaced; None: the inputs of this set
@@ -259,6 +283,10 @@ class Outputs:
             if not control.segment:
                 raise FusionError(NO_CLASS)
             self._check_maps(mask_paths(self.masks, list(control.segment)), inputs, "a mask", "--mask-out")
+        if self.ghost_mask is not None:
+            if not self.ghost_mask.lower().endswith(".png"):
+                raise FusionError(f"--ghost-mask {self.ghost_mask}: give a name that ends in .png")
+            self._check_maps([Path(self.ghost_mask)], inputs, "the mask of what moved", "--ghost-mask")
 
     def _check_maps(self, paths: Iterable[Path], inputs: Sequence[Any], what: str, flag: str) -> None:
         for path in paths:
@@ -283,6 +311,8 @@ class Outputs:
                 report["weights"] = [str(p) for p in result._save_weights(self.weights, may)]
             if self.masks is not None:
                 report["masks"] = [str(p) for p in result._save_masks(self.masks, may)]
+            if self.ghost_mask is not None:
+                report["ghost_mask"] = str(result._save_ghost_mask(self.ghost_mask, may))
         except FusionError as error:
             failed = error
         report["warnings"] += result._save(self.image, may, self.quality)

@@ -97,6 +97,16 @@ KeepFrame = Annotated[
     bool,
     typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
 ]
+Deghost = Annotated[
+    str,
+    typer.Option(
+        help="auto: what moved between exposures or within a focus stack is taken from one image. on: so too where "
+        "much differs. off: never."
+    ),
+]
+GhostMask = Annotated[
+    str | None, typer.Option(help="PNG that is white where something moved and one image alone counts.")
+]
 MaskOut = Annotated[
     str | None,
     typer.Option(
@@ -131,6 +141,8 @@ def fuse(
     align: Align = "none",
     use_transforms: Transforms = None,
     keep_frame: KeepFrame = False,
+    deghost: Deghost = "auto",
+    ghost_mask: GhostMask = None,
     mask_out: MaskOut = None,
     reference: Reference = 1,
     resize: ResizeTo = Resize.none,
@@ -181,6 +193,7 @@ def fuse(
         say=say[0] if say else None,
         masks=tuple(mask or ()),
         align=Alignment(align, use_transforms, keep_frame),
+        deghost=deghost,
     )
     inputs, pairing = inputs or [], Pairing(group, pairs, table)
     if not inputs and table is None:
@@ -201,10 +214,12 @@ def fuse(
     if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
     if table is not None or all(folders):
+        if ghost_mask is not None:
+            raise FusionError("--ghost-mask is for one set of images; leave it out")
         raise typer.Exit(1 if fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps) else 0)
     if pairing.chosen:
         raise FusionError("--group and --pairs are for folders, and images are given; leave them out")
-    fuse_files(inputs, output, choices, plan=plan, **maps)
+    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, **maps)
 
 
 def is_image_name(output: str) -> bool:

@@ -53,6 +53,7 @@ class Choices:
     black: str | float | None = None  # black level of 16-bit and float images
     range: str | None = None  # auto, none or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'
+    deghost: str = "auto"  # what moved comes from one image: auto, on or off
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -87,20 +88,22 @@ def fuse_files(
     report: str | None = None,
     explain: str | None = None,
     mask_out: str | None = None,
+    ghost_mask: str | None = None,
 ) -> None:
     """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
     if plan:
         print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
         return
-    outputs = Outputs(output, weights_out, explain, mask_out, choices.overwrite, choices.quality)
+    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality)
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out)
     if is_volume(inputs, output):
-        if weights_out or explain or mask_out:
-            raise FusionError("a volume is fused without --weights-out, --explain and --mask-out; leave them out")
+        if weights_out or explain or mask_out or ghost_mask:
+            maps = "--weights-out, --explain, --mask-out and --ghost-mask"
+            raise FusionError(f"a volume is fused without {maps}; leave them out")
         done = fuse_volume(lambda images: run_set(fuser, images, choices), inputs, output, overwrite=choices.overwrite)
     else:
         done = fuse_set(fuser, inputs, outputs, choices)
@@ -366,6 +369,7 @@ def run_set(
         say=choices.say,
         masks=choices.masks or None,
         align=choices.align,
+        deghost=choices.deghost,
     )
 
 
