@@ -33,7 +33,9 @@ def open_netpbm(file: BinaryIO, name: str) -> Pages:
     check_size(name, width, height)
     if not 1 <= top <= 65535:
         raise FusionError(f"{name}: its largest value is {top}, not 1 to 65535; save it anew")
-    return Pages(lambda _: _values(file, name, kind, (height, width, 3 if kind in (b"P3", b"P6") else 1), top, at))
+    shape = (height, width, 3 if kind in (b"P3", b"P6") else 1)
+    size = (height, width, shape[2] * (2 if top > 255 else 1))
+    return Pages(lambda _: _values(file, name, kind, shape, top, at), size=lambda _: size)
 
 
 def _values(file: BinaryIO, name: str, kind: bytes, shape: tuple[int, int, int], top: int, at: int) -> Raster:
