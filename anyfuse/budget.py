@@ -1,4 +1,4 @@
-"""Whether a set of images fits into the memory limit, by the sizes in the headers of its files, before any is decoded."""
+"""Whether a set of images fits into the memory limit, by the headers of its files, before any is decoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .io.raster import Size
 from .io.read import page_sizes
 from .io.scratch import Scratch
 from .models.base import FusionModel
-from .runtime import resident_bytes, trim_memory
+from .runtime import resident_bytes, return_memory, trim_memory
 
 _TILE = 512  # side of the tiles for which there should be room beside the images
 
@@ -45,7 +45,7 @@ def measure(images: Sequence[Any], pages: str | None = None) -> Sizes:
     for image in images:
         is_file = isinstance(image, str | os.PathLike)
         found: list[Size | None] = [None]
-        with suppress(FusionError, OSError, ValueError, TypeError):  # the reader says it, in its place
+        with suppress(Exception):  # whatever is wrong with it, its reader says so
             found = page_sizes(image, pages, len(images) == 1) if is_file else [as_raster_size(image)]
         each += found
         in_files += [is_file] * len(found)
@@ -86,6 +86,7 @@ def scratch_for(
     used, n = resident_bytes(), max(2, len(sizes.each))
     first = sizes.each[reference] if -len(sizes.each) <= reference < len(sizes.each) else None
     if first is None:
+        return_memory()
         return Scratch()
     height, width, each = first
     result = height * width * each * 2
@@ -102,4 +103,7 @@ def scratch_for(
         )
     planes = 3 if model.carries_chroma or model.channels == 3 else 1
     wanted = frames + result + tiling.comfortable_bytes(model, n, planes, height, width, _TILE)
-    return None if sizes.known and wanted <= (limit - used) // jobs else Scratch()
+    if sizes.known and wanted <= (limit - used) // jobs:
+        return None
+    return_memory()
+    return Scratch()

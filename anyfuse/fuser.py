@@ -109,6 +109,10 @@ class Fuser:
             raise FusionError(f"reference {one_line_of(reference)} is not one of the images; count from 0")
         if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
+        flags = {"resize": resize, "with_weights": with_weights, "keep_order": keep_order, "explain": explain}
+        for name, value in flags.items():
+            check_argument(name, value, bool)
+        check_argument("pages", pages, str, type(None))
         images = as_list(images)
         if explain:
             self.check_explains()

@@ -29,6 +29,20 @@ def keep_memory() -> None:
         libc.mallopt(trim_threshold, 1 << 30)
 
 
+def return_memory() -> None:
+    """Tells glibc to give large freed blocks back at once: what it keeps lies in pieces that fit nothing, and counts
+    against a limit. Fresh pages cost time (measured: twice the processor time of a stack of 30 in small tiles).
+    """
+    import ctypes
+
+    mmap_max, mmap_threshold, trim_threshold = -4, -3, -1
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_max, 1 << 16)
+        libc.mallopt(mmap_threshold, 1 << 20)
+        libc.mallopt(trim_threshold, 1 << 22)
+
+
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 

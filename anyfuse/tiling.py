@@ -303,7 +303,7 @@ def whole_context(
         reduced[..., rows, cols] = part
     assert reduced is not None
     reduced = model.with_statistics(reduced)
-    if model.context_halo is None:
+    if model.context_halo is None or max(cells) <= grid.context_side:
         return model.context(reduced)
     maps: list[Tensor] = []
     for tile in TileGrid(*cells, *cells, grid.context_side, model.context_halo).tiles():

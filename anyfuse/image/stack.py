@@ -142,8 +142,10 @@ class Frame:
         alpha, top = self.opacity, 0
         alpha = None if alpha is None or self.is_opaque or not alpha.any() else alpha
         for block in _blocks(self.pixels):
-            yield block, None if alpha is None else alpha[top : top + len(block)]
-            release(alpha)
+            try:
+                yield block, None if alpha is None else alpha[top : top + len(block)]
+            finally:
+                release(alpha)
             top += len(block)
 
     @cached_property
@@ -487,8 +489,10 @@ def _native(array: np.ndarray, name: str) -> np.ndarray:
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, _BLOCK // max(1, array[:1].size))
     for top in range(0, array.shape[0], step):
-        yield array[top : top + step]
-        release(array)
+        try:
+            yield array[top : top + step]
+        finally:  # also where the caller has seen enough
+            release(array)
 
 
 def _check_range(pixels: np.ndarray, scale: float, white: float | None, name: str) -> None:

@@ -123,6 +123,8 @@ def _to_raster(image: Any, name: str) -> Raster | Frame:
     if np.ma.is_masked(image):
         raise FusionError(f"{name}: {np.ma.count_masked(image)} of {image.size} values are masked; fill them first")
     image = np.asarray(image)  # a matrix keeps two axes whatever one does
+    if image.ndim < 2:
+        raise FusionError(f"{name}: shape {image.shape} is no image; give (H, W) or (H, W, 1, 3 or 4)")
     if image.ndim == 3 and image.shape[2] == 4:
         return Raster(image[:, :, :3], image[:, :, 3], name)
     return Raster(image, name=name)

@@ -11,7 +11,7 @@ The rules, in this order; the report names the one that was used:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import FusionError
 from ..image.metadata import Scaling
 from ..image.stack import FULL, Frame, Keep, in_memory, make_frame
-from ..runtime import release
+from ..runtime import one_line_of, release
 from .exif import upright_exif
 from .palettes import is_unknown_palette, recognise, scalar
 from .raster import Raster
@@ -74,8 +74,10 @@ def _numbers(flag: str, value: Any, count: int, names: Sequence[str]) -> list[fl
     if value is None:
         return [None] * count
     parts = value.split(",") if isinstance(value, str) else value
-    if isinstance(parts, int | float | np.number):
+    if isinstance(parts, int | float | np.number) and not isinstance(parts, bool):
         parts = [parts]
+    if isinstance(parts, bool | bytes | dict) or not isinstance(parts, Iterable):
+        raise FusionError(f"--{flag} {one_line_of(value)}: is no number; give one, or one per image as 4095,65535")
     numbers: list[float | None] = []
     for part in parts:
         blank = part is None or (isinstance(part, str) and part.strip() in ("", "-", "auto"))

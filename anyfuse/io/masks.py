@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
@@ -33,8 +33,9 @@ def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, keep: Keep 
     """
     if masks is None:
         return list(frames)
-    if isinstance(masks, str | os.PathLike) or len(masks) != len(frames):
-        count = 1 if isinstance(masks, str | os.PathLike) else len(masks)
+    single = isinstance(masks, str | os.PathLike) or not isinstance(masks, Sized)
+    if single or len(masks) != len(frames):
+        count = 1 if single else len(masks)
         raise FusionError(f"{count} masks for {len(frames)} images; give one for each image, '-' where all counts")
     return [f if is_none(mask) else _masked(f, mask).kept(keep) for f, mask in zip(frames, masks, strict=True)]
 
