@@ -29,7 +29,7 @@ def open_dicom(file: BinaryIO, name: str) -> Pages:
 
 def _size(data: Any) -> Size | None:
     try:
-        return int(data.Rows), int(data.Columns), max(1, int(data.get("BitsAllocated", 16)) // 8)
+        return int(data.Rows), int(data.Columns), max(1, int(data.get("BitsAllocated", 16)) // 4)  # rescaled: wider
     except (AttributeError, TypeError, ValueError):
         return None
 
