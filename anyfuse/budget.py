@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import tiling
-from .errors import FusionError, MemoryLimitError
+from .errors import MemoryLimitError
 from .io.frames import as_raster_size
 from .io.raster import Size
 from .io.read import page_sizes

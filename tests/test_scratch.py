@@ -106,7 +106,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
 def test_results_are_equal_to_the_bit(
     kind: str, options: dict[str, Any], tmp_path: Path, forced: Callable[[bool], Path]
 ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from formats import CASES, Case
 
 from anyfuse.io.read import page_sizes, read_rasters
-from formats import CASES, Case
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
