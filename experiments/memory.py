@@ -37,7 +37,9 @@ print((peak() - before) / side**2 / n)
 CASES: dict[str, tuple[int, int, int, str, str, str]] = {
     # images, width, height, suffix, --max-memory, model
     "30x6": (30, 3000, 2000, "tif", "1G", "anyfuse"),
+    "100x24-average": (100, 6000, 4000, "tif", "2G", "average"),
     "100x24-laplacian": (100, 6000, 4000, "tif", "2G", "laplacian"),
+    "100x0.6": (100, 3000, 200, "tif", "2G", "anyfuse"),  # the same tiles as of 100x24
     "100x24": (100, 6000, 4000, "tif", "2G", "anyfuse"),
     "2x100": (2, 12000, 8334, "tif", "2G", "anyfuse"),
     "2x100-jpg": (2, 12000, 8334, "jpg", "2G", "anyfuse"),
