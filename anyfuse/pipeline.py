@@ -27,6 +27,7 @@ from .image.stack import Frame, Keep, Stack, Window, in_memory, order_of_roles, 
 from .io.frames import read_frames
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
+from .io.scratch import Scratch
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -69,18 +70,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    scratch = scratch_for(
-        images,
-        model,
-        engine.max_memory,
-        jobs=engine.jobs,
-        reference=options.reference,
-        pages=options.pages,
-        aligned=options.align != NO_ALIGNMENT,
-    )
+    frames, scratch = read_set(images, engine, options)
     keep = in_memory if scratch is None else scratch.keep
-    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
-    frames = with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep)
     single = len(frames) == 1 and bool(control.segment)
     stack, moves = make_stack(frames * 2 if single else frames, options, model, single, keep)
     model.check_arity(stack.n)
@@ -132,6 +123,22 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         aligned=[move.as_dict() for move in moves] or None,
     )
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks)
+
+
+def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:
+    """The frames of one set with their masks, in one colour profile; and where they lie if not in memory."""
+    scratch = scratch_for(
+        images,
+        engine.model,
+        engine.max_memory,
+        jobs=engine.jobs,
+        reference=options.reference,
+        pages=options.pages,
+        aligned=options.align != NO_ALIGNMENT,
+    )
+    keep = in_memory if scratch is None else scratch.keep
+    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
+    return with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep), scratch
 
 
 def engine_facts(engine: Engine) -> dict[str, Any]:
