@@ -13,16 +13,26 @@ from .control import Control
 from .errors import FusionError
 from .image import overlay, planes
 from .image.stack import Stack, Window
+from .io.scratch import Scratch
+from .runtime import release
 
 
 class Canvas:
     """Takes the maps of each tile: 'fused', 'weights', 'class NAME', and all others as explanations.
 
     pixels: (H, W, C) in the stack's depth. weights: (N, H, W) uint8 in the user's order, or None. explained: by name.
-    order: place in the user's list of each source that the model gets.
+    order: place in the user's list of each source that the model gets. scratch: holds the weights, if it is there.
     """
 
-    def __init__(self, stack: Stack, rule: planes.ColourRule, order: list[int], control: Control) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        rule: planes.ColourRule,
+        order: list[int],
+        control: Control,
+        scratch: Scratch | None = None,
+    ) -> None:
+        self.scratch = scratch
         self.stack, self.rule, self.order, self.segment = stack, rule, order, control.segment
         self.keeps = not control.tone and not control.degradations  # what one image alone shows stays as it is
         channels = 3 if self.segment else stack.stored_channels
@@ -60,8 +70,12 @@ class Canvas:
 
     def _write_weights(self, window: Window, shares: Tensor) -> None:
         if self.weights is None:
-            self.weights = np.empty((self.stack.n, self.stack.height, self.stack.width), np.uint8)
-        self.weights[(self.order, *window)] = (shares.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+            shape = (self.stack.n, self.stack.height, self.stack.width)
+            self.weights = np.empty(shape, np.uint8) if self.scratch is None else self.scratch.empty(shape, np.uint8)
+        values = (shares.clamp(0, 1) * 255).round().to("cpu", torch.uint8).numpy()
+        for place, plane in zip(self.order, values, strict=True):
+            self.weights[(place, *window)] = plane
+            release(self.weights)
 
     def _write_map(self, whole: dict[str, Tensor], name: str, window: Window, value: Tensor) -> None:
         if value.ndim == 0:

@@ -113,6 +113,10 @@ class Fuser:
         if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
         check_mode(deghost)
+        flags = {"resize": resize, "with_weights": with_weights, "keep_order": keep_order, "explain": explain}
+        for name, value in flags.items():
+            check_argument(name, value, bool)
+        check_argument("pages", pages, str, type(None))
         images = as_list(images)
         if explain:
             self.check_explains()

@@ -19,15 +19,17 @@ from .align.deghost import Deghosted, deghost
 from .align.deghost import notes as differing
 from .align.stage import NO_ALIGNMENT, Align, Step, align_frames
 from .align.stage import notes as unsure
+from .budget import scratch_for
 from .canvas import Canvas
 from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
 from .errors import FusionError
 from .image import planes
-from .image.stack import Frame, Stack, Window, order_of_roles, place, resize_to_reference
+from .image.stack import Frame, Keep, Stack, Window, in_memory, order_of_roles, place, resize_to_reference
 from .io.frames import read_frames
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
+from .io.scratch import Scratch
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
@@ -71,10 +73,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames = read_frames(images, options.white, options.black, options.range, options.pages)
-    frames = with_masks(to_one_profile(frames, options.reference), options.masks)
+    frames, scratch = read_set(images, engine, options)
+    keep = in_memory if scratch is None else scratch.keep
     single = len(frames) == 1 and bool(control.segment)
-    stack, moves, still = make_stack(frames * 2 if single else frames, options, model, single)
+    stack, moves, still = make_stack(frames * 2 if single else frames, options, model, single, keep)
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -85,10 +87,11 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
     count = planes.plane_count(rule)
     size = (stack.n, count, stack.height, stack.width)
-    budget = tiling.memory_left(model, *size, engine.max_memory, result_bytes(stack, control, options), engine.jobs)
+    spill, result = scratch is not None, result_bytes(stack, control, options, scratch is not None)
+    budget = tiling.memory_left(model, *size, engine.max_memory, result, engine.jobs, spill)
     start = time.perf_counter()
-    grid = tiling.plan_tiles(model, *size, budget)
-    canvas = Canvas(stack, rule, order, control)
+    grid = tiling.plan_tiles(model, *size, budget, spill=spill)
+    canvas = Canvas(stack, rule, order, control, scratch)
 
     def read(window: Window) -> Tensor:
         sources = planes.split(stack.read(window), rule)
@@ -102,7 +105,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         maps |= model.explain(sources, condition, context) if options.explain else {}
         return maps | {f"class {name}": m for name, m in model.masks(sources, control.segment).items()}
 
-    for window, maps in tiling.run_tiles(model, grid, read, step, device=engine.device):
+    for window, maps in tiling.run_tiles(model, grid, read, step, device=engine.device, scratch=scratch):
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
@@ -127,6 +130,22 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask)
 
 
+def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:
+    """The frames of one set with their masks, in one colour profile; and where they lie if not in memory."""
+    scratch = scratch_for(
+        images,
+        engine.model,
+        engine.max_memory,
+        jobs=engine.jobs,
+        reference=options.reference,
+        pages=options.pages,
+        aligned=options.align != NO_ALIGNMENT,
+    )
+    keep = in_memory if scratch is None else scratch.keep
+    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
+    return with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep), scratch
+
+
 def engine_facts(engine: Engine) -> dict[str, Any]:
     """The report's entries about model and device."""
     return {
@@ -149,9 +168,11 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
 
 
 def make_stack(
-    frames: list[Frame], options: Options, model: FusionModel, single: bool
+    frames: list[Frame], options: Options, model: FusionModel, single: bool, keep: Keep = in_memory
 ) -> tuple[Stack, list[Step], Deghosted]:
-    """The stack of two frames or more, placed, resized to the reference, aligned and deghosted as the options say."""
+    """The stack of two frames or more, placed, resized to the reference, aligned and deghosted as the options say; what
+    is made of them goes where `keep` puts it.
+    """
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
         pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
@@ -159,10 +180,11 @@ def make_stack(
     given, reference = 1 if single else len(frames), options.reference
     if not isinstance(reference, int) or not -given <= reference < given:
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
-    frames = place(frames)
-    frames = resize_to_reference(frames, reference) if options.resize else frames
+    frames = place(frames, keep)
+    frames = resize_to_reference(frames, reference, keep) if options.resize else frames
     frames, moves = (frames, []) if single else align_frames(frames, options.align, reference)
-    still = Deghosted(frames, []) if single else deghost(frames, options.deghost)
+    frames = [frame.kept(keep) if moves else frame for frame in frames]
+    still = Deghosted(frames, []) if single else deghost(frames, options.deghost, keep)
     return Stack(tuple(still.frames), reference), moves, still
 
 
@@ -177,8 +199,9 @@ def complete(
     return replace(control, degradations=estimate.control().degradations), estimate
 
 
-def result_bytes(stack: Stack, control: Control, options: Options) -> int:
-    """Bytes that the result takes: pixels, weights, masks."""
+def result_bytes(stack: Stack, control: Control, options: Options, spill: bool = False) -> int:
+    """Bytes that the result takes: pixels, masks, and weights unless they lie in files (`spill`)."""
     channels = 3 if control.segment else stack.stored_channels
-    each = channels * stack.depth.itemsize * 2 + options.with_weights * stack.n + 6 * len(control.segment)
+    weights = stack.n if options.with_weights and not spill else 0
+    each = channels * stack.depth.itemsize * 2 + weights + 6 * len(control.segment)
     return each * stack.height * stack.width

@@ -21,6 +21,7 @@ from .image.stack import Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
 from .io.write import writable, write_image
 from .io.xmp import Record, packet
+from .runtime import release
 from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
@@ -216,6 +217,7 @@ class FusionResult:
         paths = weight_paths(folder, self.names)
         for path, weights in zip(paths, self.weights, strict=True):
             write_image(path, weights, overwrite=may.overwrite, inputs=may.spare, same=may.same)
+            release(weights)
         return paths
 
     def _save_masks(self, path: str | Path, may: Permission) -> list[Path]:

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from .errors import FusionError, MemoryLimitError
+from .filemaps import FileContext, FileMaps
+from .io.scratch import Scratch
 from .models.base import Context, FusionModel
-from .runtime import resident_bytes
+from .runtime import release, resident_bytes, trim_memory
 
 Window = tuple[slice, slice]
 Reader = Callable[[Window], Tensor]
@@ -32,6 +34,10 @@ WHOLE_BYTES = 3 * 2**28
 """
 SMALLEST_TILE = 64
 CONTEXT_TILE = 256
+"""Cells of a context that are computed at a time, a side."""
+SMALLEST_CONTEXT = 32
+USUAL_IMAGES = 8
+"""Up to so many images tiles have their preferred size; of more images they are smaller."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class TileGrid:
     side: int  # of a tile without its halo
     halo: int  # pixels around a tile
     margin: int = 0  # offset of the image in the padded image, from the top left
+    context_side: int = CONTEXT_TILE  # of the parts in which a context is computed, in cells
+    spilled: bool = False  # the context lies in scratch files
 
     def tiles(self, padded: bool = False) -> Iterator[Tile]:
         """The tiles that hold a part of the image, or of the padded image; `inner` counts in that image."""
@@ -93,6 +101,7 @@ def plan_tiles(
     width: int,
     budget: int | None = None,
     tile: int | None = None,
+    spill: bool = False,
 ) -> TileGrid:
     """Lays out the tiles of an image.
 
@@ -102,46 +111,103 @@ def plan_tiles(
         planes: planes of each source.
         height: of the image, in pixels.
         width: of the image.
-        budget: bytes that the tiles may use beside the images. None: one piece up to `WHOLE_BYTES`, else tiles of 1024.
+        budget: bytes that the tiles may use beside the images. None: one piece up to `WHOLE_BYTES`, else tiles of 1024,
+            smaller where there are more than `USUAL_IMAGES` images.
         tile: side to use instead, in pixels.
+        spill: the context may lie in scratch files, which it does where it would take more than half of the budget.
 
     Raises:
         FusionError: the smallest tile exceeds the budget; the error says how much is needed.
     """
     unit, padded, halo = _layout(model, height, width)
+    context = _context_bytes(model, n, padded)
+    spilled = spill and _can_spill(model) and budget is not None and 2 * context > budget
+    cells = _context_side(model, n, budget) if spilled and budget is not None else CONTEXT_TILE
     if model.halo is None:  # needs the whole image
         side = max(padded)
     elif tile is not None:
         side = max(unit, tile // unit * unit)
+    elif budget is None and _tile_bytes(model, n, planes, max(padded), padded) + context <= WHOLE_BYTES:
+        side = max(padded)
     else:
-        context = _context_bytes(model, n, padded)
-        whole = _tile_bytes(model, n, planes, max(padded), padded) + context <= WHOLE_BYTES
-        side = max(padded) if whole else math.ceil((PREFERRED_TILE + 2 * model.margin) / unit) * unit
-        if budget is not None:
-            while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) + context > budget:
-                side -= unit
-    least = min_bytes(model, n, planes, height, width)
+        side = _fitting_side(model, n, planes, padded, budget, 0 if spilled else context)
+    least = min_bytes(model, n, planes, height, width, spill)
     if budget is not None and least > budget:
         raise FusionError(
             f"fusing {n} images of {width}x{height} with {type(model).__name__} takes {least / 2**20:.0f} MiB at "
             "least, "
             f"and --max-memory leaves {budget / 2**20:.0f} MiB"
         )
-    return TileGrid(height, width, *padded, side, halo, model.margin)
+    return TileGrid(height, width, *padded, side, halo, model.margin, cells, spilled)
 
 
-def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int) -> int:
+def _fitting_side(
+    model: FusionModel, n: int, planes: int, padded: tuple[int, int], budget: int | None, context: int
+) -> int:
+    """Side of the largest tiles, up to the preferred one, that fit into the budget beside the context."""
+    unit = math.lcm(model.stride, model.context_scale or 1)
+    halo = math.ceil((model.halo or 0) / unit) * unit
+    side = math.ceil((PREFERRED_TILE + 2 * model.margin) / unit) * unit
+    if budget is None:
+        most = _tile_bytes(model, USUAL_IMAGES, planes, side + 2 * halo, padded)
+    else:
+        whole = _tile_bytes(model, n, planes, max(padded), padded) + context <= WHOLE_BYTES
+        side, most = max(padded) if whole else side, budget - context
+    while side > SMALLEST_TILE and _tile_bytes(model, n, planes, side + 2 * halo, padded) > most:
+        side -= unit
+    return side
+
+
+def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, spill: bool = False) -> int:
     """The smallest budget that `plan_tiles` accepts, in bytes.
 
-    It holds the smallest tile and the context, or the whole image for a model without a halo.
+    It holds the smallest tile and the context, or the whole image for a model without a halo. A context in files
+    (`spill`) is not held: what computes a part of it comes before the tiles.
     """
     _, padded, halo = _layout(model, height, width)
     side = max(padded) if model.halo is None else SMALLEST_TILE + 2 * halo
+    tile = _tile_bytes(model, n, planes, side, padded)
+    held = tile + _context_bytes(model, n, padded)
+    if not (spill and _can_spill(model)):
+        return held
+    return min(held, max(tile, _part_bytes(model, n, SMALLEST_CONTEXT)))
+
+
+def comfortable_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, side: int) -> int:
+    """Bytes for tiles of `side` pixels and the context, all in memory."""
+    _, padded, halo = _layout(model, height, width)
+    side = max(padded) if model.halo is None else side + 2 * halo
     return _tile_bytes(model, n, planes, side, padded) + _context_bytes(model, n, padded)
 
 
+def _can_spill(model: FusionModel) -> bool:
+    """Whether the context is computed part by part, so that none of it need be in memory as a whole."""
+    return model.context_scale is not None and model.context_halo is not None
+
+
+def _part_bytes(model: FusionModel, n: int, side: int) -> int:
+    """Bytes that take part in the context of side x side cells while it is computed."""
+    return n * (side + 2 * (model.context_halo or 0)) ** 2 * (model.context_bytes + model.stored_bytes)
+
+
+def _context_side(model: FusionModel, n: int, budget: int) -> int:
+    """Side in cells of the parts of a context in files."""
+    side = CONTEXT_TILE
+    while side > SMALLEST_CONTEXT and _part_bytes(model, n, side) > budget:
+        side -= SMALLEST_CONTEXT
+    return side
+
+
 def memory_left(
-    model: FusionModel, n: int, planes: int, height: int, width: int, limit: int | None, result: int, jobs: int = 1
+    model: FusionModel,
+    n: int,
+    planes: int,
+    height: int,
+    width: int,
+    limit: int | None,
+    result: int,
+    jobs: int = 1,
+    spill: bool = False,
 ) -> int | None:
     """Bytes that tiles may use: the limit less what the process holds and what the result will take.
 
@@ -154,6 +220,7 @@ def memory_left(
         limit: bytes for the whole process; None: no limit.
         result: bytes of the result.
         jobs: sets that are fused at a time; each gets its share of what is left.
+        spill: as in `plan_tiles`.
 
     Returns:
         Bytes, or None without a limit.
@@ -163,8 +230,9 @@ def memory_left(
     """
     if limit is None:
         return None
+    trim_memory()
     used = resident_bytes() + result
-    least = min_bytes(model, n, planes, height, width)
+    least = min_bytes(model, n, planes, height, width, spill)
     if limit - used < least:
         raise MemoryLimitError(
             f"--max-memory {limit / 2**20:.0f}M is too little: program, images and result take {used / 2**20:.0f} MiB "
@@ -217,32 +285,74 @@ def read_padded(read: Reader, window: Window, height: int, width: int, margin: i
 
 
 @torch.inference_mode()
-def whole_context(model: FusionModel, grid: TileGrid, read: Reader, device: torch.device) -> Context | None:
+def whole_context(
+    model: FusionModel, grid: TileGrid, read: Reader, device: torch.device, scratch: Scratch | None = None
+) -> Context | FileContext | None:
     """The context of the whole image, gathered tile by tile; None where the model has none or one tile is the whole."""
     scale = model.context_scale
     if scale is None or grid.whole:
         return None
     cells = (grid.padded_height // scale, grid.padded_width // scale)
+    parts = _global_parts(model, grid, read, device)
+    if grid.spilled and scratch is not None:
+        return _context_in_files(model, grid, cells, parts, scratch)
     reduced: Tensor | None = None
+    for rows, cols, part in parts:
+        if reduced is None:
+            reduced = part.new_empty((*part.shape[:-2], *cells))
+        reduced[..., rows, cols] = part
+    assert reduced is not None
+    reduced = model.with_statistics(reduced)
+    if model.context_halo is None or max(cells) <= grid.context_side:
+        return model.context(reduced)
+    maps: list[Tensor] = []
+    for tile in TileGrid(*cells, *cells, grid.context_side, model.context_halo).tiles():
+        some = model.context(reduced[..., tile.outer[0], tile.outer[1]]).maps
+        maps = maps or [m.new_empty((*m.shape[:-2], *cells)) for m in some]
+        for whole, m in zip(maps, some, strict=True):
+            whole[..., tile.inner[0], tile.inner[1]] = m[..., tile.cut[0], tile.cut[1]]
+    return Context(tuple(maps))
+
+
+def _global_parts(
+    model: FusionModel, grid: TileGrid, read: Reader, device: torch.device
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """`global_features` of each tile, cut to it, and the cells where it lies."""
+    scale = model.context_scale or 1
     for tile in grid.tiles(padded=True):
         sources = read_padded(read, tile.outer, grid.height, grid.width, grid.margin)
         part = model.global_features(sources[None].to(device))
-        if reduced is None:
-            reduced = part.new_empty((*part.shape[:-2], *cells))
-        reduced[..., _cells(tile.inner[0], scale), _cells(tile.inner[1], scale)] = part[
-            ..., _cells(tile.cut[0], scale), _cells(tile.cut[1], scale)
-        ]
+        cut = part[..., _cells(tile.cut[0], scale), _cells(tile.cut[1], scale)]
+        yield _cells(tile.inner[0], scale), _cells(tile.inner[1], scale), cut
+
+
+def _context_in_files(
+    model: FusionModel,
+    grid: TileGrid,
+    cells: tuple[int, int],
+    parts: Iterator[tuple[slice, slice, Tensor]],
+    scratch: Scratch,
+) -> FileContext:
+    """The same context, of which parts alone are in memory."""
+    reduced: FileMaps | None = None
+    for rows, cols, part in parts:
+        reduced = reduced or FileMaps(scratch, part, *cells)
+        reduced.write(rows, cols, part)
     assert reduced is not None
-    reduced = model.with_statistics(reduced)
-    if model.context_halo is None:
-        return model.context(reduced)
-    maps: list[Tensor] = []
-    for tile in TileGrid(*cells, *cells, CONTEXT_TILE, model.context_halo).tiles():
-        parts = model.context(reduced[..., tile.outer[0], tile.outer[1]]).maps
-        maps = maps or [m.new_empty((*m.shape[:-2], *cells)) for m in parts]
-        for whole, m in zip(maps, parts, strict=True):
-            whole[..., tile.inner[0], tile.inner[1]] = m[..., tile.cut[0], tile.cut[1]]
-    return Context(tuple(maps))
+    known = []
+    for k in range(reduced.shape[1]):
+        known.append(model.statistics(reduced.source(k)))
+        release(reduced.array)
+    first = known[0]
+    statistics = None if first is None else torch.cat([s for s in known if s is not None], 1).to(reduced.device)
+    maps: list[FileMaps] = []
+    for tile in TileGrid(*cells, *cells, grid.context_side, model.context_halo or 0).tiles():
+        window = model.with_statistics(reduced.read(*tile.outer), statistics)
+        some = model.context(window).maps
+        maps = maps or [FileMaps(scratch, m, *cells) for m in some]
+        for whole, m in zip(maps, some, strict=True):
+            whole.write(*tile.inner, m[..., tile.cut[0], tile.cut[1]])
+    return FileContext(maps)
 
 
 def _cells(pixels: slice, scale: int) -> slice:
@@ -251,7 +361,13 @@ def _cells(pixels: slice, scale: int) -> slice:
 
 @torch.inference_mode()
 def run_tiles(
-    model: FusionModel, grid: TileGrid, read: Reader, step: Step, *, device: torch.device | str = "cpu"
+    model: FusionModel,
+    grid: TileGrid,
+    read: Reader,
+    step: Step,
+    *,
+    device: torch.device | str = "cpu",
+    scratch: Scratch | None = None,
 ) -> Iterator[tuple[Window, dict[str, Tensor]]]:
     """Runs `step` on every tile.
 
@@ -261,12 +377,13 @@ def run_tiles(
         read: reads a window of the sources, (N, C, h, w) float32.
         step: sources (1, N, C, h, w) and context of the tile -> maps (1, ..., h, w) and numbers (1,), by name.
         device: where the step runs.
+        scratch: holds the context where the grid says so.
 
     Yields:
         Each part of the image once: its window, and the maps cut to it, without the batch axis.
     """
     device = torch.device(device)
-    context = whole_context(model, grid, read, device)
+    context = whole_context(model, grid, read, device, scratch)
     scale = model.context_scale or 1
     for tile in grid.tiles():
         sources = read_padded(read, tile.outer, grid.height, grid.width, grid.margin)[None].to(device)

@@ -73,6 +73,8 @@ def check_writable(folder: Path) -> None:
     """Makes a folder of the cache; raises FusionError where nothing can be written into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".saving-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -234,11 +236,34 @@ def load_state(module: nn.Module, path: Path, accepts: Callable[[str], bool] = l
 
 
 def save_folder(folder: Path, config: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Writes config.json and model.safetensors into `folder`; values keep their dtype."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG_NAME).write_text(json.dumps(config, indent=1) + "\n")
+    """Writes config.json and model.safetensors into `folder`; values keep their dtype.
+
+    Both are written under other names first and then renamed, the weights before the configuration. A run that is cut
+    off leaves the earlier model, or a folder without configuration, which nobody takes for a model. Raises FusionError
+    where they cannot be written.
+    """
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-    (folder / WEIGHTS_NAME).write_bytes(save(tensors, metadata={"format": "pt"}))
+    contents = {
+        WEIGHTS_NAME: save(tensors, metadata={"format": "pt"}),
+        CONFIG_NAME: (json.dumps(config, indent=1) + "\n").encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(".saving-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as new:
+            for name, content in contents.items():
+                with open(Path(new) / name, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+            known = folder / CONFIG_NAME
+            if known.exists() and known.read_bytes() != contents[CONFIG_NAME]:
+                known.unlink()  # it does not fit the new weights
+            for name in contents:
+                os.replace(Path(new) / name, folder / name)
+    except OSError as error:
+        raise FusionError(f"{folder}: the model cannot be written ({error.strerror}); choose another folder") from None
 
 
 def check_sha256(path: Path, expected: str) -> None:

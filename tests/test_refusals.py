@@ -171,6 +171,14 @@ ARGUMENTS: list[dict[str, Any]] = [
     *({"reference": v} for v in ("1", 1.5, None, 9, [])),
     *({"white": v} for v in ("x", [], -1, 0, math.nan, True)),
     *({"say": v} for v in (3, [], b"brighter", object())),
+    *({"black": v} for v in (object(), True, b"1", {})),
+    *({"white": v} for v in (object(), b"1", {})),
+    *({"masks": v} for v in (5, object(), [1], "a.png")),
+    *({"pages": v} for v in (5, [], b"1")),
+    *({"resize": v} for v in (None, "yes")),
+    *({"keep_order": v} for v in (None, "yes")),
+    {"images": [np.zeros(()), np.zeros((4, 4))]},
+    {"images": [np.zeros(4), np.zeros((4, 4))]},
 ]
 
 
@@ -184,8 +192,9 @@ def test_arguments_of_python(given: dict[str, Any]) -> None:
     assert not re.search(r"--[a-z]", text), "flags belong to the command line"
 
 
-def test_float8_tensors_are_images() -> None:
-    images = [torch.rand(16, 20).to(torch.float8_e4m3fn) for _ in range(2)]
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "float64", "bool"])
+def test_small_floats_in_tensors_are_images(dtype: str) -> None:
+    images = [torch.rand(16, 20).to(getattr(torch, dtype)) for _ in range(2)]
     assert anyfuse.fuse(images, model="average").shape == (16, 20)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from anyfuse import Fuser, tiling
 from anyfuse.errors import FusionError
 from anyfuse.image.pyramid import collapse, expand, laplacian_pyramid, reduce
-from anyfuse.models.registry import load_model
+from anyfuse.models.registry import MODELS, is_there, load_model
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,3 +97,20 @@ def test_pyramid_rebuilds_and_fast_path_agrees(size: tuple[int, int]) -> None:
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
     direct = torch.nn.functional.conv2d(padded, kernel.outer(kernel)[None, None], stride=2)
     assert (reduce(x).flatten(0, 1)[:, None] - direct).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if is_there(spec)])
+def test_threads_change_nothing(name: str) -> None:
+    gen = torch.Generator().manual_seed(0)
+    images = [torch.rand(1, 48, 64, generator=gen) for _ in range(2)]
+    fuser, before = Fuser(name, device="cpu"), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = fuser(images)
+        with ThreadPoolExecutor(8) as pool:
+            assert all(torch.equal(one, other) for other in pool.map(lambda _: fuser(images), range(8)))
+        torch.set_num_threads(2)
+        two = fuser(images)
+    finally:
+        torch.set_num_threads(before)
+    assert (one - two).abs().max() <= 1e-5, "sums over the whole image go in another order"

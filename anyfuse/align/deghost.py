@@ -26,7 +26,7 @@ from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.cover import Window, dilate
 from ..image.filters import box, extreme3, gaussian_blur
-from ..image.stack import HALF, Frame
+from ..image.stack import HALF, Frame, Keep, in_memory
 from .field import field
 
 DEGHOST_MODES = ("off", "auto", "on")
@@ -90,13 +90,14 @@ def check_mode(mode: str) -> None:
         raise FusionError(f"--deghost {mode}: give {', '.join(DEGHOST_MODES)}")
 
 
-def deghost(frames: Sequence[Frame], mode: str = "auto") -> Deghosted:
+def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory) -> Deghosted:
     """The frames with what moved taken from one of them.
 
     Args:
         frames: of one scene and one size, aligned.
         mode: 'auto' leaves frames of different sensors alone, and a frame that differs too much; 'on' takes all as
             exposures or as a focus stack; 'off' does nothing.
+        keep: where the pixels of changed frames go.
 
     Raises:
         FusionError: an unknown mode.
@@ -114,7 +115,7 @@ def deghost(frames: Sequence[Frame], mode: str = "auto") -> Deghosted:
         return alone
     seen = [_seen(frame) for frame in frames]
     patches = _in_bracket(small, seen, lit) if bracket else _in_focus(small, seen)
-    return _apply(frames, patches, MOST if mode == "auto" else 1.0)
+    return _apply(frames, patches, MOST if mode == "auto" else 1.0, keep)
 
 
 @dataclass(frozen=True)
@@ -457,7 +458,7 @@ def _detail(plane: Tensor) -> Tensor:
     return (plane - box(plane[None, None], 2)[0, 0]).abs()
 
 
-def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float) -> Deghosted:
+def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float, keep: Keep) -> Deghosted:
     """The frames with the patches, in their order, at full size; a frame beyond a share of `most` stays."""
     out = list(frames)
     shares = [
@@ -474,7 +475,8 @@ def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float) -> D
         if shares[patch.frame] <= most and bool(patch.mask.any()):
             window, soft = _at_full_size(patch.mask, frames[0])
             mask[window] |= (soft > 0.5).numpy()
-            out[patch.frame] = _patched(out[patch.frame], out[patch.source], patch.curves, window, soft)
+            changed = _patched(out[patch.frame], out[patch.source], patch.curves, window, soft)
+            out[patch.frame] = changed.kept(keep)
     return Deghosted(out, ghosts, mask if mask.any() else None)
 
 

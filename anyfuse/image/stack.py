@@ -1,14 +1,15 @@
 """A stack of images of one scene: pixels in their native depth, read window by window as float32 in [0, 1].
 
 A 100-megapixel pair fits in memory because nothing here widens a whole image: `Frame` keeps what the file
-held, `Stack.read` converts the requested window, and `Stack.quantise` rounds a fused window back.
+held, `Stack.read` converts the requested window, and `Stack.quantise` rounds a fused window back. The arrays of a frame
+may lie in scratch files; then what was read of them is given back at once (`release`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FusionError
+from ..runtime import release
 from .colour import KB, KG, KR
 from .cover import FADE, SEAM, STROKE, Window, dilate, fill_transparent, ramp, widened
 from .metadata import NOTHING, Metadata, Scaling
@@ -24,6 +26,14 @@ FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # 
 HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a little is still a tie
 _BLOCK = 1 << 22  # values looked at together when a whole image is scanned
 _OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
+
+Keep = Callable[[np.ndarray], np.ndarray]
+"""Where the arrays of a frame go: `in_memory`, or into scratch files (io/scratch.py)."""
+
+
+def in_memory(array: np.ndarray) -> np.ndarray:
+    """The array as it is."""
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +89,17 @@ class Frame:
         scaled = {} if self.scaling is None else {"values": self.scaling.as_dict()}
         return {"name": self.name, **size, "colour": not self.is_grey, **scaled}
 
+    def kept(self, keep: Keep) -> Frame:
+        """The frame with its arrays where `keep` puts them."""
+        pixels = keep(self.pixels)
+        if pixels is self.pixels and (self.opacity is None or keep(self.opacity) is self.opacity):
+            return self
+        alpha, valid = (None if a is None else keep(a) for a in (self.alpha, self.valid))
+        moved = replace(self, pixels=pixels, alpha=alpha, valid=valid)
+        if moved.valid is not None:  # computed once, and as large as alpha
+            moved.__dict__["opacity"] = keep(moved.opacity)  # type: ignore[arg-type]
+        return moved
+
     @cached_property
     def is_grey(self) -> bool:
         """One channel, or three that agree within 1.5/255 of the brightest value wherever alpha is not 0."""
@@ -121,7 +142,10 @@ class Frame:
         alpha, top = self.opacity, 0
         alpha = None if alpha is None or self.is_opaque or not alpha.any() else alpha
         for block in _blocks(self.pixels):
-            yield block, None if alpha is None else alpha[top : top + len(block)]
+            try:
+                yield block, None if alpha is None else alpha[top : top + len(block)]
+            finally:
+                release(alpha)
             top += len(block)
 
     @cached_property
@@ -131,12 +155,18 @@ class Frame:
             return self.alpha
         full = FULL[self.pixels.dtype.name]
         alpha = np.full(self.valid.shape, full, self.pixels.dtype) if self.alpha is None else self.alpha
-        return np.where(self.valid, alpha, 0).astype(alpha.dtype)
+        out = np.where(self.valid, alpha, 0).astype(alpha.dtype)
+        release(self.valid, alpha)
+        return out
 
     @cached_property
     def is_opaque(self) -> bool:
         """Whether opacity is full everywhere."""
-        return self.opacity is None or bool((self.opacity >= FULL[self.opacity.dtype.name]).all())
+        if self.opacity is None:
+            return True
+        full = bool((self.opacity >= FULL[self.opacity.dtype.name]).all())
+        release(self.opacity)
+        return full
 
     def cover(self, window: Window | None = None) -> Tensor:
         """Opacity of the window as float32 (1, h, w) in [0, 1]."""
@@ -145,7 +175,9 @@ class Frame:
             height, width = len(range(self.height)[rows]), len(range(self.width)[columns])
             return torch.ones(1, height, width)
         block = self.opacity if window is None else self.opacity[window[0], window[1]]
-        return torch.from_numpy(block.astype(np.float32)[None] / np.float32(FULL[block.dtype.name])).clamp_(0.0, 1.0)
+        shares = block.astype(np.float32)[None] / np.float32(FULL[block.dtype.name])
+        release(self.opacity)
+        return torch.from_numpy(shares).clamp_(0.0, 1.0)
 
     def read(self, window: Window | None = None) -> Tensor:
         """The window (rows, columns; None: everything) as float32 (C, h, w) in [0, 1], C as stored."""
@@ -153,6 +185,7 @@ class Frame:
         planes = np.ascontiguousarray(np.moveaxis(block, 2, 0), dtype=np.float32)  # (h, w, C) -> (C, h, w)
         if np.may_share_memory(planes, self.pixels):  # float32 grey needs no conversion, so it was not copied
             planes = planes.copy()
+        release(self.pixels)
         return torch.from_numpy(planes).div_(self.white).clamp_(0.0, 1.0)
 
     def soft_cover(self, window: Window | None = None) -> Tensor:
@@ -243,8 +276,10 @@ class Stack:
         if reference.opacity is None:
             return None
         full = np.full((self.height, self.width), FULL[self.depth.name], self.depth)
-        alphas = [full if f.opacity is None else convert_depth(f.opacity, self.depth) for f in self.frames]
-        union = reduce(np.maximum, alphas)
+        union = np.zeros_like(full)
+        for frame in self.frames:
+            np.maximum(union, full if frame.opacity is None else convert_depth(frame.opacity, self.depth), out=union)
+            release(frame.opacity)
         return None if reference.alpha is None and bool((union >= full).all()) else union
 
     @property
@@ -333,6 +368,7 @@ def convert_depth(
     step = max(1, _BLOCK // max(1, array[:1].size))
     for top in range(0, array.shape[0], step):
         block = array[top : top + step].astype(np.float64) * (white_out / white)
+        release(array)
         block = block.clip(0.0, white_out)
         out[top : top + step] = block if target.kind == "f" else np.floor(block + HALF)
     return out
@@ -373,10 +409,11 @@ def make_frame(
     return Frame(pixels, alpha, scale, name, **metadata)
 
 
-def place(frames: Sequence[Frame]) -> list[Frame]:
+def place(frames: Sequence[Frame], keep: Keep = in_memory) -> list[Frame]:
     """Frames that are pieces of one canvas, each at its offset, on the smallest rectangle that holds all.
 
-    The rest of that rectangle is transparent. Frames without an offset, or all with the same, stay as they are.
+    The rest of that rectangle is transparent. Frames without an offset, or all with the same, stay as they are. What is
+    placed goes where `keep` puts it.
     """
     offsets = [frame.offset or (0, 0) for frame in frames]
     if all(frame.offset is None for frame in frames) or len(set(offsets)) == 1:
@@ -393,17 +430,18 @@ def place(frames: Sequence[Frame]) -> list[Frame]:
         alpha = np.zeros((height, width), frame.pixels.dtype)
         pixels[where] = frame.pixels
         alpha[where] = FULL[frame.pixels.dtype.name] if frame.opacity is None else frame.opacity
+        release(frame.pixels, frame.opacity)
         note = f"{frame.name}: placed at ({x - left}, {y - top}) of {width}x{height}, as its position tags say"
-        out.append(
-            replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=(*frame.warnings, note))
-        )
+        said = (*frame.warnings, note)
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=said).kept(keep))
     return out
 
 
-def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Frame]:
+def resize_to_reference(frames: Sequence[Frame], reference: int = 0, keep: Keep = in_memory) -> list[Frame]:
     """All frames at the size of frames[reference]: bicubic with antialiasing, clipped, same depth.
 
-    A frame whose proportions differ by more than 1 % says so in its warnings, because it is stretched.
+    A frame whose proportions differ by more than 1 % says so in its warnings, because it is stretched. What is resized
+    goes where `keep` puts it.
     """
     height, width = frames[reference].height, frames[reference].width
     out = []
@@ -422,7 +460,8 @@ def resize_to_reference(frames: Sequence[Frame], reference: int = 0) -> list[Fra
         if frame.valid is not None:
             valid = _resize(frame.valid.astype(np.float32), height, width, 1.0) > 0.99
         said = (*frame.warnings, *notes)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said))
+        release(frame.pixels, frame.alpha, frame.valid)
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said).kept(keep))
     return out
 
 
@@ -450,7 +489,10 @@ def _native(array: np.ndarray, name: str) -> np.ndarray:
 def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
     step = max(1, _BLOCK // max(1, array[:1].size))
     for top in range(0, array.shape[0], step):
-        yield array[top : top + step]
+        try:
+            yield array[top : top + step]
+        finally:  # also where the caller has seen enough
+            release(array)
 
 
 def _check_range(pixels: np.ndarray, scale: float, white: float | None, name: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
+from .sniff import HEAD, other_title, title_of
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -45,6 +46,10 @@ OTHER_SUFFIXES = frozenset(
 )
 """Of images too. Alone under their stem they are part of a set, and the reader says whether it takes them."""
 
+_COPIES = frozenset({".bak", ".old", ".orig", ".tmp", ".part", ".crdownload", ".thm"})
+_COPIES |= {".txt", ".csv", ".json", ".xml", ".xmp", ".md", ".log", ".ini", ".yaml", ".html", ".py", ".pt", ".npy"}
+"""Of copies, previews and texts, which are no images of their own whatever they hold."""
+
 Sets = tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]
 """Complete sets by name, and names of incomplete ones with the folders that lack them."""
 
@@ -72,18 +77,53 @@ def list_files(folder: str | Path) -> list[Path]:
     files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
     stems = {path.stem for path in files}
     files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if path.stem not in stems]
+    files += [p for p in _listed(Path(folder), None) if p.stem not in stems and title_of(read_head(p)) is not None]
     if not files:
-        raise FusionError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        others = "".join(f"; {line}" for line in left_out(folder)[:1])
+        raise FusionError(f"{folder}: no image in this folder, by names or by content{others}")
     return sorted(files, key=natural)
 
 
-def _listed(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
-    """Files of a folder that are images by their names; FusionError where there is no folder, or it may not be read."""
+def left_out(folder: str | Path) -> list[str]:
+    """A line for each kind of file in a folder that is known and is no image that can be read, as a video."""
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(_listed(Path(folder), None), key=natural):
+        head = read_head(path)
+        kind = None if title_of(head) else other_title(head)
+        if kind is not None and kind not in _NO_PICTURES:
+            kinds.setdefault(kind, []).append(path)
+    return [
+        f"{paths[0]} is {kind}, not an image that can be read{f', as {len(paths) - 1} more are' * (len(paths) > 1)}"
+        for kind, paths in kinds.items()
+    ]
+
+
+_NO_PICTURES = ("a web page", "a zip archive", "a compressed file", "a numpy array", "a MATLAB file")
+"""What lies in folders of images without being meant."""
+
+
+def read_head(path: Path) -> bytes:
+    """The first bytes of a file, by which formats are known; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _listed(folder: Path, suffixes: frozenset[str] | None) -> Iterator[Path]:
+    """Files of a folder with one of the suffixes, or (None) with others than images and copies have.
+
+    Raises FusionError where there is no folder, or it may not be read.
+    """
+    known = IMAGE_SUFFIXES | OTHER_SUFFIXES | _COPIES
     if not folder.is_dir():
         raise FusionError(f"{folder}: no such folder")
     try:
         for path in folder.iterdir():
-            if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file():
+            suffix = path.suffix.lower()
+            fits = suffix not in known and not suffix.endswith("~") if suffixes is None else suffix in suffixes
+            if fits and not path.name.startswith(".") and path.is_file():
                 yield path
     except PermissionError:
         raise FusionError(f"{folder}: this folder may not be read; ask its owner") from None

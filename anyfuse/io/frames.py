@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, convert_depth, icc_channels
+from ..image.stack import FULL, Frame, Keep, convert_depth, icc_channels, in_memory
 from .geo import check_places
 from .levels import Levels, parse_levels, to_frames
-from .raster import Raster
+from .raster import Raster, Size
 from .read import read_rasters
 
 
@@ -37,6 +37,7 @@ def read_frames(
     black: Any = None,
     range: Any = None,
     pages: str | None = None,
+    keep: Keep = in_memory,
 ) -> list[Frame]:
     """Frames of paths and of images in memory, as one set; the same picture given twice is a FusionError.
 
@@ -47,6 +48,7 @@ def read_frames(
         black: value that counts as 0.0, in the same way.
         range: 'auto', 'none' or 'p1,p99', see `levels`.
         pages: choice of pages for every path without one.
+        keep: where the pixels of files go, one image after the other.
     """
     given = parse_levels(len(images), white, black, range)
     rasters: list[Raster | Frame] = []
@@ -55,7 +57,7 @@ def read_frames(
     for index, image in enumerate(images):
         level = given[index]
         if isinstance(image, str | os.PathLike):
-            found: list[Any] = list(read_rasters(image, pages, alone=len(images) == 1))
+            found: list[Any] = list(read_rasters(image, pages, len(images) == 1, keep))
             for raster in found:
                 _check_new(raster, seen)
         else:
@@ -64,7 +66,8 @@ def read_frames(
         rasters += found
         levels += [level] * len(found)
     ready = [r for r in rasters if isinstance(r, Raster)]
-    frames = iter(to_frames(ready, [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]))
+    own = [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]
+    frames = iter(to_frames(ready, own, keep))
     return check_places([next(frames) if isinstance(r, Raster) else r for r in rasters])
 
 
@@ -120,9 +123,27 @@ def _to_raster(image: Any, name: str) -> Raster | Frame:
     if np.ma.is_masked(image):
         raise FusionError(f"{name}: {np.ma.count_masked(image)} of {image.size} values are masked; fill them first")
     image = np.asarray(image)  # a matrix keeps two axes whatever one does
+    if image.ndim < 2:
+        raise FusionError(f"{name}: shape {image.shape} is no image; give (H, W) or (H, W, 1, 3 or 4)")
     if image.ndim == 3 and image.shape[2] == 4:
         return Raster(image[:, :, :3], image[:, :, 3], name)
     return Raster(image, name=name)
+
+
+def as_raster_size(image: Any) -> Size | None:
+    """Height, width and bytes per pixel of an image in memory, as `_to_raster` would see it."""
+    if isinstance(image, Frame):
+        return image.height, image.width, image.channels * image.pixels.itemsize
+    if isinstance(image, Image.Image):
+        return image.height, image.width, max(1, len(image.getbands()))
+    if isinstance(image, Tensor):
+        height, width = image.shape[-2:]
+        each = 1 if image.dtype == torch.uint8 else 4
+        return int(height), int(width), each * (int(image.shape[-3]) if image.ndim > 2 else 1)
+    if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+        each = min(4, image.dtype.itemsize)
+        return image.shape[0], image.shape[1], each * (image.shape[2] if image.ndim == 3 else 1)
+    return None
 
 
 def _dense_on_cpu(image: Tensor, name: str) -> Tensor:

@@ -16,7 +16,8 @@ from PIL import ExifTags, Image
 
 from ..errors import FusionError
 from ..runtime import check_regular
-from .folders import list_files, natural, pair_folders
+from .folders import left_out, list_files, natural, pair_folders, read_head
+from .sniff import title_of
 
 GAP = 3.0
 """Seconds from one shot to the next, less its exposure, from which a new set begins."""
@@ -81,7 +82,9 @@ def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
             raise FusionError(f"--list {pairing.table} names all images; leave {inputs[0]} out")
         return read_table(pairing.table)
     if len(inputs) == 1:
-        return _in_one_folder(Path(inputs[0]), pairing)
+        found = _in_one_folder(Path(inputs[0]), pairing)
+        found.notes += _others(inputs)
+        return found
     if pairing.group is not None:
         raise FusionError(f"--group is for one folder, and {len(inputs)} are given; give one, or leave --group out")
     (complete, partial), how = pair_folders(inputs, pairing.endings)
@@ -89,7 +92,13 @@ def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
     if how and complete:
         first = " with ".join(path.name for path in next(iter(complete.values())))
         found.notes.append(f"names agree {how}: {first}")
+    found.notes += _others(inputs)
     return found
+
+
+def _others(folders: Sequence[str | Path]) -> list[str]:
+    """Notes on files that are left out because they are no images."""
+    return [f"{line}; left out" for folder in folders for line in left_out(folder)]
 
 
 def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
@@ -235,9 +244,9 @@ def read_shot(path: Path) -> Shot:
     """The time, exposure and size that a file's EXIF has; a file that cannot be read has none."""
     try:
         check_regular(path)
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            size, exif = image.size, image.getexif()
+            size, exif = _size_and_exif(path)
             own = exif.get_ifd(ExifTags.IFD.Exif)
             text = str(own.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or "")
             part = str(own.get(ExifTags.Base.SubsecTimeOriginal) or "0").strip("\0 ")
@@ -256,6 +265,21 @@ def read_shot(path: Path) -> Shot:
             return Shot(path, time, duration or 0.0, bias, None if value is None else round(value * 3) / 3, size)
     except Exception:  # what cannot be read here is named when it is fused
         return Shot(path)
+
+
+def _size_and_exif(path: Path) -> tuple[tuple[int, int], Image.Exif]:
+    """Width and height, and EXIF. Raises whatever a decoder raises."""
+    if title_of(read_head(path)) == "HEIC":
+        import pillow_heif
+
+        image = pillow_heif.open_heif(path)
+        exif = Image.Exif()
+        exif.load(image.info.get("exif") or b"")
+        return image.size, exif
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif.get_ifd(ExifTags.IFD.Exif)  # read while the file is open
+        return picture.size, exif
 
 
 def _number(value: object) -> float | None:

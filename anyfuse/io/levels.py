@@ -11,7 +11,7 @@ The rules, in this order; the report names the one that was used:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ import numpy as np
 
 from ..errors import FusionError
 from ..image.metadata import Scaling
-from ..image.stack import FULL, Frame, make_frame
+from ..image.stack import FULL, Frame, Keep, in_memory, make_frame
+from ..runtime import one_line_of, release
 from .exif import upright_exif
 from .palettes import is_unknown_palette, recognise, scalar
 from .raster import Raster
@@ -73,8 +74,10 @@ def _numbers(flag: str, value: Any, count: int, names: Sequence[str]) -> list[fl
     if value is None:
         return [None] * count
     parts = value.split(",") if isinstance(value, str) else value
-    if isinstance(parts, int | float | np.number):
+    if isinstance(parts, int | float | np.number) and not isinstance(parts, bool):
         parts = [parts]
+    if isinstance(parts, bool | bytes | dict) or not isinstance(parts, Iterable):
+        raise FusionError(f"--{flag} {one_line_of(value)}: is no number; give one, or one per image as 4095,65535")
     numbers: list[float | None] = []
     for part in parts:
         blank = part is None or (isinstance(part, str) and part.strip() in ("", "-", "auto"))
@@ -106,17 +109,27 @@ def _range(value: Any) -> Range:
     return low, high
 
 
-def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels]) -> list[Frame]:
-    """Frames of the rasters of one set; levels: one for each. Raises FusionError for values that have no scale."""
-    rasters = [_upright(_native_order(_as_sound_values(r))) for r in rasters]
+def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], keep: Keep = in_memory) -> list[Frame]:
+    """Frames of the rasters of one set.
+
+    Args:
+        rasters: of one scene.
+        levels: one for each.
+        keep: where the arrays go, one frame after the other.
+
+    Raises:
+        FusionError: values that have no scale.
+    """
+    rasters = [_upright(_native_order(_as_sound_values(r))).kept(keep) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
         if level.range not in ("none", "plain") and raster.file is not None:
             _undo_palette(raster)
-    valid = [_valid(r) for r in rasters]
+            raster.kept(keep)
+    valid = [None if (v := _valid(r)) is None else keep(v) for r in rasters]
     limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
     wanted = _shared(rasters, wanted)
-    return [_frame(r, w, s, v) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
+    return [_frame(r, w, s, v).kept(keep) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
 
 
 # What the values are
@@ -134,7 +147,8 @@ def _as_sound_values(raster: Raster) -> Raster:
     if pixels.dtype != np.uint16 or _channels(pixels) != 1 or pixels.size < _COUNTS_PIXELS or raster.unit:
         return raster
     plane = pixels.reshape(len(pixels), -1)
-    plane = plane[:: max(1, plane.shape[0] // 512)]  # enough rows to tell
+    plane = plane[:: max(1, plane.shape[0] // 512)].copy()  # enough rows to tell
+    release(pixels)
     if plane.shape[1] < 16 or _roughness(plane) < 0.7 or _roughness(plane.byteswap()) > 0.25 * _roughness(plane):
         return raster
     raster.pixels = pixels.byteswap()
@@ -163,6 +177,7 @@ def _undo_palette(raster: Raster) -> None:
     elif not raster.is_indexed and is_unknown_palette(pixels):
         note = f"{raster.name}: its false colours come from an unknown palette and are taken for real ones"
         raster.warnings = (*raster.warnings, f"{note}; give the grey picture of the camera")
+    release(pixels)
 
 
 def _native_order(raster: Raster) -> Raster:
@@ -193,6 +208,7 @@ def _valid(raster: Raster) -> np.ndarray | None:
                 np.moveaxis(reached, axis, 0)[order] |= np.logical_and.accumulate(turned, axis=0)
         declared = raster.nodata is not None and np.isnan(raster.nodata)
         none |= lost if declared or (reached == lost).all() else False
+    release(pixels)
     return ~none if none.any() and not none.all() else None
 
 
@@ -214,6 +230,7 @@ def _blocks(pixels: np.ndarray, valid: np.ndarray | None) -> Iterator[tuple[floa
                 low, high = float(np.min(block)), float(np.max(block))
             if not (np.isnan(low) or np.isnan(high)):  # NaN and infinity are refused later, by number
                 yield low, high
+        release(pixels, valid)
 
 
 def _is_counts(raster: Raster, low: float, high: float) -> bool:
@@ -232,6 +249,7 @@ def _without_dead(raster: Raster, limits: tuple[float, float]) -> tuple[float, f
     if not is_16_bit or _channels(pixels) != 1 or (limits[0] > 0 and limits[1] < 65535):
         return None
     alive = (pixels > 0) & (pixels < 65535)
+    release(pixels)
     if alive.mean() < 1 - _DEAD:
         return None
     low, high = _limits(pixels, alive)
@@ -250,6 +268,7 @@ def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: 
         p, q = levels.range
         values = raster.pixels if valid is None else raster.pixels[valid]
         black, white = (float(v) for v in np.percentile(values, (p, q)))
+        release(raster.pixels, valid)
         return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", raster.unit)
     counts = levels.range == "auto"
     measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
@@ -300,7 +319,9 @@ def _linear(raster: Raster, high: float) -> Scaling:
     """Scene-linear light: 1 is white, or the brightest of 99.9 % of the values where they go beyond."""
     if high <= 1.0 + _OVERSHOOT:
         return Scaling(0.0, 1.0, "linear light")
-    return Scaling(0.0, max(1.0, float(np.quantile(raster.pixels, _TRUSTED))), "linear light, 99.9 % of the values")
+    trusted = float(np.quantile(raster.pixels, _TRUSTED))
+    release(raster.pixels)
+    return Scaling(0.0, max(1.0, trusted), "linear light, 99.9 % of the values")
 
 
 def _shared(rasters: Sequence[Raster], wanted: Sequence[Scaling | None]) -> list[Scaling | None]:
@@ -396,6 +417,7 @@ def _scale(pixels: np.ndarray, scaling: Scaling, raster: Raster) -> tuple[np.nda
     step, beyond, lost = max(1, _BLOCK // max(1, pixels[:1].size)), 0, 0
     for top in range(0, len(pixels), step):
         block = pixels[top : top + step].astype(np.float64)
+        release(pixels)
         lost += block.size - int(np.isfinite(block).sum())
         block = (block - scaling.black) / (scaling.white - scaling.black)
         beyond += int(((block < -_OVERSHOOT) | (block > 1 + _OVERSHOOT)).sum())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame
+from ..image.stack import FULL, Frame, Keep, in_memory
+from ..runtime import release
 from .frames import from_arrays
 from .read import read_image
 
@@ -18,23 +19,25 @@ NONE = "-"
 """In place of a mask: all pixels count."""
 
 
-def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None) -> list[Frame]:
+def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, keep: Keep = in_memory) -> list[Frame]:
     """The frames, transparent where their mask is black.
 
     Args:
         frames: of one scene.
         masks: one for each frame, as a path or an image in memory of the frame's size: a pixel counts where the mask is
             over half of white. None or '-': all of the frame counts.
+        keep: where the frames' arrays go.
 
     Raises:
         FusionError: another number of masks than of frames, or a mask of another size.
     """
     if masks is None:
         return list(frames)
-    if isinstance(masks, str | os.PathLike) or len(masks) != len(frames):
-        count = 1 if isinstance(masks, str | os.PathLike) else len(masks)
+    single = isinstance(masks, str | os.PathLike) or not isinstance(masks, Sized)
+    if single or len(masks) != len(frames):
+        count = 1 if single else len(masks)
         raise FusionError(f"{count} masks for {len(frames)} images; give one for each image, '-' where all counts")
-    return [frame if is_none(mask) else _masked(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
+    return [f if is_none(mask) else _masked(f, mask).kept(keep) for f, mask in zip(frames, masks, strict=True)]
 
 
 def is_none(mask: Any) -> bool:
@@ -55,4 +58,6 @@ def _masked(frame: Frame, mask: Any) -> Frame:
     counts = image.pixels.max(axis=2) > image.white / 2
     full = FULL[frame.pixels.dtype.name]
     alpha = np.full(counts.shape, full, frame.pixels.dtype) if frame.opacity is None else frame.opacity
-    return replace(frame, alpha=np.where(counts, alpha, 0).astype(frame.pixels.dtype), valid=None)
+    alpha = np.where(counts, alpha, 0).astype(frame.pixels.dtype)
+    release(frame.opacity)
+    return replace(frame, alpha=alpha, valid=None)

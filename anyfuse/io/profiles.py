@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from ..image.stack import Frame, icc_channels
+from ..image.stack import Frame, Keep, icc_channels, in_memory
+from ..runtime import release
 
 _STEPS = 33  # of the table that carries 16-bit and float colours
 _SAME = 1.5  # levels of 255 by which two profiles may differ and still count as one
 
 
-def to_one_profile(frames: Sequence[Frame], reference: int) -> list[Frame]:
+def to_one_profile(frames: Sequence[Frame], reference: int, keep: Keep = in_memory) -> list[Frame]:
     """The coloured frames in the profile that the result gets; a colour image without a profile counts as sRGB.
 
-    A frame whose profile cannot be used stays as it is, and says so.
+    A frame whose profile cannot be used stays as it is, and says so. What is converted goes where `keep` puts it.
     """
     coloured = [f for f in frames if f.channels == 3]
     if not any(f.icc for f in coloured) or not -len(frames) <= reference < len(frames):
@@ -31,7 +32,7 @@ def to_one_profile(frames: Sequence[Frame], reference: int) -> list[Frame]:
         return list(frames)
     if target is not None and icc_channels(target) != 3:
         return list(frames)
-    return [f if f.channels == 1 or f.icc == target else _converted(f, target) for f in frames]
+    return [f if f.channels == 1 or f.icc == target else _converted(f, target).kept(keep) for f in frames]
 
 
 def _converted(frame: Frame, target: bytes | None) -> Frame:
@@ -83,8 +84,13 @@ def _table(transform: Any) -> np.ndarray:
 
 
 def _exactly(frame: Frame, transform: Any) -> np.ndarray:
-    image = ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(frame.pixels)), transform)
-    return np.asarray(image)
+    out = np.empty_like(frame.pixels)
+    step = max(1, (1 << 22) // max(1, frame.pixels[:1].size))
+    for top in range(0, frame.height, step):
+        block = Image.fromarray(np.ascontiguousarray(frame.pixels[top : top + step]))
+        out[top : top + step] = np.asarray(ImageCms.applyTransform(block, transform))
+        release(frame.pixels)
+    return out
 
 
 def _by_table(frame: Frame, source: Any, wanted: Any, table: np.ndarray) -> np.ndarray:
@@ -95,6 +101,7 @@ def _by_table(frame: Frame, source: Any, wanted: Any, table: np.ndarray) -> np.n
     step = max(1, (1 << 19) // max(1, frame.pixels[:1].size))
     for top in range(0, frame.height, step):
         block = frame.pixels[top : top + step].astype(np.float64) / white
+        release(frame.pixels)
         block = curves(block) if curves is not None else trilinear(table / 255.0, block)
         block = np.clip(block, 0, 1) * white
         out[top : top + step] = block if frame.pixels.dtype.kind == "f" else np.floor(block + 0.5)

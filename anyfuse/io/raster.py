@@ -8,6 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..image.metadata import Metadata
+from ..image.stack import Keep
+
+Size = tuple[int, int, int]
+"""Height and width in pixels, and bytes per pixel, alpha included, as decoded."""
+
+
+def unknown_size(page: int) -> Size | None:
+    """None: of a format that tells its size only when it is decoded."""
+    return None
 
 
 @dataclass
@@ -33,6 +42,12 @@ class Raster:
     is_indexed: bool = False  # stored with a table of at most 256 colours
     palette: str = ""  # of false colours that were turned back into grey values
 
+    def kept(self, keep: Keep) -> Raster:
+        """The raster itself, its arrays where `keep` puts them."""
+        self.pixels = keep(self.pixels)
+        self.alpha = None if self.alpha is None else keep(self.alpha)
+        return self
+
 
 @dataclass(frozen=True)
 class Pages:
@@ -43,3 +58,4 @@ class Pages:
     noun: str = "pages"  # what messages call the pictures
     first: int = 0  # the one that is read where nobody asks for pages
     together: bool = True  # a single file of several pages is a stack of them
+    size: Callable[[int], Size | None] = unknown_size  # of a page, by its header alone

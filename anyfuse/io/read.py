@@ -13,16 +13,17 @@ A reader gives `Raster`s, the values as stored; `levels.py` makes frames of them
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..errors import FusionError
-from ..image.stack import Frame
+from ..image.stack import Frame, Keep, in_memory
 from .levels import Levels, parse_levels, to_frames
 from .limits import check_regular
 from .pages import choose, split_name
 from .pillow import clear_errors
-from .raster import Pages, Raster
+from .raster import Pages, Raster, Size
 from .readers.dicom import is_series, open_series
 from .sniff import open_pages
 
@@ -54,25 +55,42 @@ def read_set(paths: Sequence[str | os.PathLike[str]], levels: Sequence[Levels]) 
     return to_frames([read_rasters(path)[0] for path in paths], levels)
 
 
-def read_rasters(path: str | os.PathLike[str], pages: str | None = None, alone: bool = False) -> list[Raster]:
+def read_rasters(
+    path: str | os.PathLike[str], pages: str | None = None, alone: bool = False, keep: Keep = in_memory
+) -> list[Raster]:
     """The chosen pages of a file, as stored.
 
     Args:
         path: file, or file and pages as 'stack.tif[3:40]'.
         pages: choice for a path without one.
         alone: the file is all that there is to fuse, so all of its pages are read where nobody chooses.
+        keep: where the values of a page go before the next one is read.
     """
-    name = os.fspath(path)
-    file_name, chosen = split_name(name)
-    chosen = pages if chosen is None else chosen
-    with clear_errors(file_name):
-        if os.path.isdir(file_name):
-            if not is_series(file_name):
-                raise FusionError(f"{name}: is a folder, not an image; name a file in it")
-            return _read(open_series(file_name), file_name, chosen, alone)
-        check_regular(file_name)
-        with open(file_name, "rb") as file:
-            return _read(open_pages(file, file_name), file_name, chosen, alone)
+    name, chosen = split_name(path)
+    with clear_errors(name), _opened(path) as found:
+        return _read(found, name, pages if chosen is None else chosen, alone, keep)
+
+
+def page_sizes(path: str | os.PathLike[str], pages: str | None = None, alone: bool = False) -> list[Size | None]:
+    """The sizes of the pages that `read_rasters` would read, by their headers; None for one that is not known so."""
+    name, chosen = split_name(path)
+    with clear_errors(name), _opened(path) as found:
+        indices = _indices(found, name, pages if chosen is None else chosen, alone)
+        return [found.size(index) for index in indices]
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Pages]:
+    """The pages of a file or of a folder with a DICOM series."""
+    name = split_name(path)[0]
+    if os.path.isdir(name):
+        if not is_series(name):
+            raise FusionError(f"{os.fspath(path)}: is a folder, not an image; name a file in it")
+        yield open_series(name)
+        return
+    check_regular(name)
+    with open(name, "rb") as file:
+        yield open_pages(file, name)
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
@@ -86,16 +104,17 @@ def count_pages(path: str | os.PathLike[str]) -> int:
             return open_pages(file, name).count
 
 
-def _read(pages: Pages, name: str, chosen: str | None, alone: bool) -> list[Raster]:
+def _indices(pages: Pages, name: str, chosen: str | None, alone: bool) -> list[int]:
+    """The pages to read."""
     if chosen is not None:
-        indices = choose(chosen, pages, name)
-    elif alone and pages.together and pages.count > 1:
-        indices = list(range(pages.count))
-    else:
-        indices = [pages.first]
-    out = []
+        return choose(chosen, pages, name)
+    return list(range(pages.count)) if alone and pages.together and pages.count > 1 else [pages.first]
+
+
+def _read(pages: Pages, name: str, chosen: str | None, alone: bool, keep: Keep) -> list[Raster]:
+    out, indices = [], _indices(pages, name, chosen, alone)
     for index in indices:
-        raster = pages.read(index)
+        raster = pages.read(index).kept(keep)
         raster.file = name
         if pages.count > 1 and (chosen is not None or len(indices) > 1):
             raster.name = f"{name}[{index}]"

@@ -100,6 +100,16 @@ _OTHERS = (
 """What people give by mistake, named in the refusal."""
 
 
+def title_of(head: bytes) -> str | None:
+    """The format of a file that begins with these bytes (`HEAD` of them), None where it is not read."""
+    return next((kind.title for kind in FORMATS if kind.is_it(head)), None)
+
+
+def other_title(head: bytes) -> str | None:
+    """What else begins so, as 'a video'; None: nothing known."""
+    return next((title for title, is_it in _OTHERS if is_it(head)), None)
+
+
 def open_pages(file: BinaryIO, name: str) -> Pages:
     """The pages of an open file, by the reader that its first bytes ask for; FusionError for an unknown format."""
     head = file.read(HEAD)
@@ -118,7 +128,7 @@ def open_pages(file: BinaryIO, name: str) -> Pages:
             module, function = kind.reader
             pages: Pages = getattr(import_module(f".readers.{module}", __package__), function)(file, name)
             return pages
-    what = next((title for title, is_it in _OTHERS if is_it(head)), "")
+    what = other_title(head)
     is_what = f"is {what}, not an image that can be read" if what else "is not an image that can be read"
     known = list(dict.fromkeys(f.title for f in FORMATS))
     raise FusionError(f"{name}: {is_what} (it begins with {head[:8]!r}); give {', '.join(known[:-1])} or {known[-1]}")

@@ -144,7 +144,7 @@ def fuse_folders(
     found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
     files = Inputs(path for paths in found.sets.values() for path in paths)
     spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
-    for note in found.notes:
+    for note in [*found.notes, *suffix_notes(found.sets.values(), choices)]:
         print(one_line(f"anyfuse: note: {note}"), file=sys.stderr)
     for name, reason in found.lacking.items():
         print(one_line(f"anyfuse: {name}: skipped, {reason}"), file=sys.stderr)
@@ -389,14 +389,32 @@ def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
         raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
 
 
+FLOATS = (".exr", ".hdr", ".pfm")
+"""Formats of floats, whose results keep them in TIFF."""
+
+
 def suffix_of(reference: Path, wanted: str | None) -> str:
-    """Suffix of a result: the requested one, or that of the reference's file."""
+    """Suffix of a result: the requested one, or that of the reference's file; of a format that folders of results do
+    not have, PNG for 8 and 16 bits, and TIFF for floats.
+    """
     suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
     if wanted is None and suffix not in WRITES:
-        return ".png"
+        return ".tif" if suffix in FLOATS else ".png"
     if suffix not in WRITES:
         raise FusionError(f"--format {wanted}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
     return suffix
+
+
+def suffix_notes(sets: Iterable[Sequence[Path]], choices: Choices) -> list[str]:
+    """A note for each suffix of references whose results are written in another format."""
+    if choices.suffix is not None:
+        return []
+    first = [paths[choices.reference] for paths in sets if choices.reference < len(paths)]
+    other = {path.suffix.lower(): suffix_of(path, None) for path in first if path.suffix.lower() not in WRITES}
+    return [
+        f"results of {suffix or 'files without suffix'} are written as {new}; --format changes that"
+        for suffix, new in other.items()
+    ]
 
 
 def print_summary(report: dict[str, Any], count: int, choices: Choices) -> None:

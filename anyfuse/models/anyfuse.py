@@ -293,6 +293,13 @@ class Anyfuse(FusionModel):
     def _pack(eighth: Tensor, gauss: Tensor) -> Tensor:
         return torch.cat([eighth.float(), unflatten_set(gauss, eighth.shape[1])], 2)
 
+    def statistics(self, reduced: Tensor) -> Tensor | None:
+        """Mean and deviation of each source's smooth luma, (B, N, 2). See FusionModel."""
+        if self.see is None:
+            return None
+        luma = reduced[:, :, self.config.eighth]
+        return torch.stack([luma.mean((-2, -1)), luma.std((-2, -1), correction=0)], 2)
+
     def with_statistics(self, reduced: Tensor, statistics: Tensor | None = None) -> Tensor:
         """Adds a plane: the smooth luma less its mean over the whole image, in deviations. See FusionModel.
 
@@ -301,10 +308,9 @@ class Anyfuse(FusionModel):
         if self.see is None:
             return reduced
         luma = reduced[:, :, self.config.eighth : self.config.eighth + 1]
-        if statistics is None:
-            mean, deviation = luma.mean((-2, -1), keepdim=True), luma.std((-2, -1), keepdim=True, correction=0)
-        else:
-            mean, deviation = statistics[:, :, :, None, None].to(luma).split(1, 2)
+        known = self.statistics(reduced) if statistics is None else statistics
+        assert known is not None
+        mean, deviation = known[:, :, :, None, None].to(luma).split(1, 2)
         return torch.cat([reduced, (luma - mean) / (deviation + FLAT)], 2)
 
     def context(self, reduced: Tensor) -> Context:

@@ -65,7 +65,7 @@ class FusionModel(nn.Module):
     restores: bool = False
     """Whether it takes degradations of its sources as a condition. Where a user names none, they are estimated."""
     context_scale: ClassVar[int | None] = None
-    context_halo: ClassVar[int | None] = None
+    context_halo: int | None = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""
     context_bytes: int = 0
     """Peak bytes per cell of the coarse grid and source while the context is computed (experiments/memory.py)."""
@@ -78,8 +78,14 @@ class FusionModel(nn.Module):
         """sources (B, N, C, H, W) -> maps (B, N, K, H/s, W/s); only for models with a `context_scale`."""
         raise TypeError(f"{type(self).__name__} has no context")
 
-    def with_statistics(self, reduced: Tensor) -> Tensor:
-        """Global features with what depends on the whole image at once, as its mean; comes before `context`."""
+    def statistics(self, reduced: Tensor) -> Tensor | None:
+        """What depends on the whole image at once, as its mean: global features (B, N, K, H/s, W/s) of one source or
+        more -> (B, N, ...); None if the model needs none.
+        """
+        return None
+
+    def with_statistics(self, reduced: Tensor, statistics: Tensor | None = None) -> Tensor:
+        """Global features with those statistics; comes before `context`. None: the statistics of `reduced` itself."""
         return reduced
 
     def context(self, reduced: Tensor) -> Context:

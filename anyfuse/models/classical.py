@@ -108,11 +108,13 @@ class Laplacian(FusionModel):
     halo = 32
     context_scale = 2**FINE_LEVELS
     context_bytes = 128
+    stored_bytes = 8
     working_bytes = 64
 
     def __init__(self, config: LaplacianConfig | None = None) -> None:
         super().__init__()
         self.config = config or LaplacianConfig()
+        self.context_halo = 16 if self.config.levels <= 5 else None  # cells that two reductions reach
 
     def global_features(self, sources: Tensor) -> Tensor:
         """The sources' third Gaussian level, (B, N, C, H/8, W/8)."""
@@ -161,6 +163,7 @@ class Mertens(FusionModel):
     carries_chroma = True
     context_scale = 2**FINE_LEVELS
     context_bytes = 128
+    stored_bytes = 20
     working_bytes = 96
 
     def __init__(self, config: MertensConfig | None = None) -> None:

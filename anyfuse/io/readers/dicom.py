@@ -12,7 +12,7 @@ from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..atomic import one_line
 from ..pillow import check_size
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 from .extra import needed
 
 _SERIES = 20000  # files of a folder that are looked at
@@ -23,7 +23,15 @@ def open_dicom(file: BinaryIO, name: str) -> Pages:
     pydicom = needed("pydicom", "medical", name, "a DICOM file")
     data = _loaded(pydicom, file, name)
     count = int(data.get("NumberOfFrames", 1) or 1)
-    return Pages(lambda page: _read(pydicom, data, name, page), count, "frames", count // 2 if count > 1 else 0)
+    first = count // 2 if count > 1 else 0
+    return Pages(lambda page: _read(pydicom, data, name, page), count, "frames", first, size=lambda _: _size(data))
+
+
+def _size(data: Any) -> Size | None:
+    try:
+        return int(data.Rows), int(data.Columns), max(1, int(data.get("BitsAllocated", 16)) // 4)  # rescaled: wider
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def is_dicom(head: bytes) -> bool:

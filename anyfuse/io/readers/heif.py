@@ -10,7 +10,7 @@ from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..atomic import one_line
 from ..pillow import check_size, clear_errors
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 from .extra import needed
 
 
@@ -24,7 +24,12 @@ def open_heif(file: BinaryIO, name: str) -> Pages:
         with clear_errors(name), open(name, "rb") as again:
             return _read(_opened(heif, again, name)[page], name)
 
-    return Pages(read, count, "pictures", primary, together=False)
+    def size(page: int) -> Size:
+        width, height = pictures[page].size
+        mode, _, bits = str(pictures[page].mode).partition(";")
+        return int(height), int(width), len(mode) * (2 if bits else 1)
+
+    return Pages(read, count, "pictures", primary, together=False, size=size)
 
 
 def _opened(heif: Any, file: BinaryIO, name: str) -> Any:

@@ -21,7 +21,8 @@ def open_netpbm(file: BinaryIO, name: str) -> Pages:
     head = file.read(_HEADER)
     kind = head[:2]
     if kind in (b"Pf", b"PF"):
-        return Pages(lambda _: _pfm(file, name, head))
+        channels, width, height, _, _ = _pfm_header(name, head)
+        return Pages(lambda _: _pfm(file, name, head), size=lambda _: (height, width, 4 * channels))
     tokens, at = [], 2
     for _ in range(2 if kind in (b"P1", b"P4") else 3):
         found = _TOKEN.match(head, at)
@@ -33,7 +34,9 @@ def open_netpbm(file: BinaryIO, name: str) -> Pages:
     check_size(name, width, height)
     if not 1 <= top <= 65535:
         raise FusionError(f"{name}: its largest value is {top}, not 1 to 65535; save it anew")
-    return Pages(lambda _: _values(file, name, kind, (height, width, 3 if kind in (b"P3", b"P6") else 1), top, at))
+    shape = (height, width, 3 if kind in (b"P3", b"P6") else 1)
+    size = (height, width, shape[2] * (2 if top > 255 else 1))
+    return Pages(lambda _: _values(file, name, kind, shape, top, at), size=lambda _: size)
 
 
 def _values(file: BinaryIO, name: str, kind: bytes, shape: tuple[int, int, int], top: int, at: int) -> Raster:
@@ -73,17 +76,22 @@ def _values(file: BinaryIO, name: str, kind: bytes, shape: tuple[int, int, int],
     return Raster(data.astype(np.uint16).reshape(shape), name=name, white=white)
 
 
-def _pfm(file: BinaryIO, name: str, head: bytes) -> Raster:
+def _pfm_header(name: str, head: bytes) -> tuple[int, int, int, str, int]:
+    """Channels, width, height, order of bytes, and where the values begin."""
     found = re.match(rb"P([fF])\s+(\d{1,9})\s+(\d{1,9})\s+([-+0-9.eE]{1,30})\s", head)
     if found is None:
         raise FusionError(f"{name}: is damaged, its header is no PFM header; save it anew")
     channels, width, height = 3 if found[1] == b"F" else 1, int(found[2]), int(found[3])
     check_size(name, width, height)
+    return channels, width, height, "<" if found[4].startswith(b"-") else ">", found.end()
+
+
+def _pfm(file: BinaryIO, name: str, head: bytes) -> Raster:
+    channels, width, height, order, start = _pfm_header(name, head)
     count = width * height * channels
-    file.seek(found.end())
+    file.seek(start)
     raw = file.read(4 * count)
     if len(raw) < 4 * count:
         raise FusionError(f"{name}: is truncated after {len(raw)} of {4 * count} bytes; save or download it again")
-    order = "<" if found[4].startswith(b"-") else ">"
     pixels = np.frombuffer(raw, f"{order}f4").reshape(height, width, channels)[::-1]  # rows go upwards
     return Raster(np.ascontiguousarray(pixels, np.float32), name=name)

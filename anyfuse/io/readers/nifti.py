@@ -52,7 +52,8 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
             metadata=Metadata(header=image),
         )
 
-    return Pages(read, count, "slices", count // 2)
+    size = (int(shape[1]), int(shape[0]), 4)  # shown as rows along the second axis
+    return Pages(read, count, "slices", count // 2, size=lambda _: size)
 
 
 def _by_content(nibabel: Any, name: str) -> Any:

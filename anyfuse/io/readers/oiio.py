@@ -17,7 +17,7 @@ from ..atomic import one_line
 from ..boxes import metadata_boxes
 from ..exif import exif_orientation
 from ..pillow import check_size, dpi_of
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 
 _SUFFIXES = {
     "png": (".png",),
@@ -95,14 +95,22 @@ def split_channels(
     return data[:, :, :colours], None, (note,)
 
 
+def _size(name: str, kind: str, each: int | None = None, page: int = 0) -> Size:
+    """By the header; each: bytes per value as decoded, None: as stored."""
+    with opened(name, kind) as source:
+        source.seek_subimage(page, 0)
+        spec = source.spec()
+        return spec.height, spec.width, min(spec.nchannels, 4) * (each or max(1, spec.channel_bytes()))
+
+
 def open_jpeg2000(file: BinaryIO, name: str) -> Pages:
     """JPEG 2000, files and code streams: grey or RGB, 8 or 16 bits."""
-    return Pages(lambda _: _plain(name, "jpeg2000"))
+    return Pages(lambda _: _plain(name, "jpeg2000"), size=lambda _: _size(name, "jpeg2000"))
 
 
 def open_jpegxl(file: BinaryIO, name: str) -> Pages:
     """JPEG XL: grey or RGB, 8 and 16 bits or float."""
-    return Pages(lambda _: _plain(name, "jpegxl"))
+    return Pages(lambda _: _plain(name, "jpegxl"), size=lambda _: _size(name, "jpegxl"))
 
 
 def _plain(name: str, kind: str) -> Raster:
@@ -132,7 +140,7 @@ def open_exr(file: BinaryIO, name: str) -> Pages:
         while source.seek_subimage(count, 0) and count < 10000:
             count += 1
         source.geterror()
-    return Pages(lambda page: _exr(name, page), count, "parts")
+    return Pages(lambda page: _exr(name, page), count, "parts", size=lambda page: _size(name, "openexr", 4, page))
 
 
 def _exr(name: str, page: int) -> Raster:
@@ -171,7 +179,7 @@ def _exr(name: str, page: int) -> Raster:
 
 def open_hdr(file: BinaryIO, name: str) -> Pages:
     """Radiance HDR: linear light, RGBE."""
-    return Pages(lambda _: _hdr(name))
+    return Pages(lambda _: _hdr(name), size=lambda _: _size(name, "hdr", 4))
 
 
 def _hdr(name: str) -> Raster:

@@ -12,7 +12,7 @@ from PIL import AvifImagePlugin, BmpImagePlugin, GifImagePlugin, JpegImagePlugin
 
 from ..limits import check_pixels
 from ..pillow import clear_errors, raster_from_pil
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 from .thermal import radiometric
 
 
@@ -27,8 +27,20 @@ def open_jpeg(file: BinaryIO, name: str) -> Pages:
         found = image._getmp()
         count = int(found[0xB001]) if found else 1
     if count < 2:
-        return Pages(lambda _: raster_from_pil(image, name=name))
-    return Pages(lambda page: _frame(name, MpoImagePlugin.MpoImageFile, page), count, "frames", together=False)
+        return Pages(lambda _: raster_from_pil(image, name=name), size=lambda _: _size(image))
+    return Pages(
+        lambda page: _frame(name, MpoImagePlugin.MpoImageFile, page),
+        count,
+        "frames",
+        together=False,
+        size=lambda _: _size(image),
+    )
+
+
+def _size(image: Any) -> Size:
+    """Of a Pillow image that is not loaded; 16-bit modes do not come here."""
+    channels = {"1": 1, "L": 1, "LA": 2, "P": 3, "PA": 4, "RGBA": 4}.get(image.mode, 3)
+    return image.height, image.width, channels
 
 
 def _within(image: Any, kind: str, file: BinaryIO, name: str) -> Any:
@@ -61,14 +73,14 @@ def _animation(plugin: Any, file: BinaryIO, name: str, noun: str) -> Pages:
     image = _within(image, "webp", file, name) if plugin is WebPImagePlugin.WebPImageFile else image
     count = int(image.n_frames)
     if count < 2:
-        return Pages(lambda _: raster_from_pil(image, name=name))
-    return Pages(lambda page: _frame(name, plugin, page), count, noun, together=False)
+        return Pages(lambda _: raster_from_pil(image, name=name), size=lambda _: _size(image))
+    return Pages(lambda page: _frame(name, plugin, page), count, noun, together=False, size=lambda _: _size(image))
 
 
 def open_bmp(file: BinaryIO, name: str) -> Pages:
     """BMP."""
     image = _within(BmpImagePlugin.BmpImageFile(file), "bmp", file, name)
-    return Pages(lambda _: raster_from_pil(image, name=name))
+    return Pages(lambda _: raster_from_pil(image, name=name), size=lambda _: _size(image))
 
 
 def open_avif(file: BinaryIO, name: str) -> Pages:
@@ -79,7 +91,8 @@ def open_avif(file: BinaryIO, name: str) -> Pages:
     deep = at >= 0 and len(head) > at + 6 and head[at + 6] & 0x40
     notes = (f"{name}: its 10 or 12 bits are read as 8; save it as PNG or TIFF to keep them",) if deep else ()
     with _without_runtime_errors():
-        count = int(getattr(AvifImagePlugin.AvifImageFile(file), "n_frames", 1))
+        image = AvifImagePlugin.AvifImageFile(file)
+        count = int(getattr(image, "n_frames", 1))
 
     def read(page: int) -> Raster:
         with clear_errors(name), _without_runtime_errors(), open(name, "rb") as again:
@@ -87,7 +100,7 @@ def open_avif(file: BinaryIO, name: str) -> Pages:
             picture.seek(page)
             return raster_from_pil(picture, name=name, notes=notes)
 
-    return Pages(read, count, "frames", together=False)
+    return Pages(read, count, "frames", together=False, size=lambda _: _size(image))
 
 
 @contextlib.contextmanager

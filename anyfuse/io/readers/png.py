@@ -36,7 +36,7 @@ def open_png(file: BinaryIO, name: str) -> Pages:
         rest: dict[str, Any] = {"icc": chunks["icc"], "dpi": chunks["dpi"], "warnings": notes}
         return Raster(pixels, alpha, name, exif_orientation(exif), exif, metadata=found, **rest)
 
-    return Pages(read, chunks["frames"], "frames", together=False)
+    return Pages(read, chunks["frames"], "frames", together=False, size=lambda _: chunks["size"])
 
 
 def _frame(name: str, page: int, bits: int) -> Raster:
@@ -53,6 +53,7 @@ def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
     """What the chunks say. libpng says little about a truncated file, and prints it, so all of them are checked."""
     size = os.fstat(file.fileno()).st_size
     found: dict[str, Any] = {"exif": None, "icc": None, "dpi": None, "xmp": None, "text": [], "frames": 1, "bits": 8}
+    found["size"] = None
     position, tag = 8, b""
     while tag != b"IEND":
         file.seek(position)
@@ -68,6 +69,8 @@ def _chunks(file: BinaryIO, name: str) -> dict[str, Any]:
             width, height, found["bits"], colour = struct.unpack(">IIBB", file.read(10))
             check_size(name, width, height)
             bits = found["bits"] * {2: 3, 4: 2, 6: 4}.get(colour, 1)
+            channels = {2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 1)
+            found["size"] = (height, width, channels * (2 if found["bits"] == 16 else 1))
             check_pixels(name, "png", width * height * bits, size)  # bits for pixels: the budget is of 1-bit images
         elif tag == b"eXIf":
             found["exif"] = file.read(length)

@@ -11,7 +11,7 @@ from ...errors import FusionError
 from ..atomic import one_line
 from ..exif import tiff_exif
 from ..pillow import check_size, clear_errors
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 from .extra import needed
 
 
@@ -23,7 +23,14 @@ def open_raw(file: BinaryIO, name: str) -> Pages:
         with clear_errors(name):
             return _read(rawpy, name)
 
-    return Pages(read)
+    return Pages(read, size=lambda _: _size(rawpy, name))
+
+
+def _size(rawpy: Any, name: str) -> Size | None:
+    """By the header: 16-bit RGB of the turned picture."""
+    with suppress(rawpy.LibRawError), rawpy.imread(name) as raw:
+        return int(raw.sizes.iheight), int(raw.sizes.iwidth), 6
+    return None
 
 
 def _read(rawpy: Any, name: str) -> Raster:

@@ -100,7 +100,8 @@ def _pages(name: str, thermal: Raster, photo: Image.Image | None) -> Pages:
             with open(name, "rb") as file:
                 return raster_from_pil(JpegImagePlugin.JpegImageFile(file), name=name)
 
-    return Pages(read, count, "planes", together=False)
+    size = (*thermal.pixels.shape[:2], 2)
+    return Pages(read, count, "planes", together=False, size=lambda page: None if page else size)
 
 
 # FLIR

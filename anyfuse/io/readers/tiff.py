@@ -16,7 +16,7 @@ from ...image.metadata import Metadata, TiffTag
 from ..exif import TiffFile, swapped, tiff_directories, tiff_directory, tiff_exif
 from ..lab import lab_to_srgb
 from ..pillow import check_size, clear_errors, dpi_of, pil_pixels, unpremultiply
-from ..raster import Pages, Raster
+from ..raster import Pages, Raster, Size
 from .oiio import read_oiio, split_channels
 from .raw import open_raw
 from .tiff_data import OWN, UNKNOWN, byte_order_of, read_data
@@ -39,7 +39,16 @@ def open_tiff(file: BinaryIO, name: str) -> Pages:
         with clear_errors(name), open(name, "rb") as again:
             return _read_page(again, name, size, pages[page], *directories[pages[page]])
 
-    return Pages(read, len(pages))
+    return Pages(read, len(pages), size=lambda page: _size(directories[pages[page]][1]))
+
+
+def _size(tags: Any) -> Size | None:
+    if 256 not in tags or 257 not in tags:
+        return None
+    bits = tags.get(258, (1,))
+    widest = max(bits) if isinstance(bits, tuple) else int(bits)
+    channels = 3 if tags.get(262) == 3 else int(tags.get(277, 1))
+    return int(tags[257]), int(tags[256]), channels * max(1, widest // 8)
 
 
 def _is_raw(file: BinaryIO, directories: list[tuple[int, Any]]) -> bool:
