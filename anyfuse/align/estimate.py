@@ -21,7 +21,7 @@ from .field import agreement, best_shifts, field, field_under
 from .match import Blocks, Points
 from .transform import KINDS, Kind, apply, robust_fit, scaled
 
-LOW, MIDDLE, HIGH = 160, 320, (640, 1600)  # longer sides in pixels of the searches after the first
+LOW, MIDDLE, LARGEST = 160, 320, 1600  # longer sides in pixels of the searches after the first
 BLOCK, STRIDE = 48, 24
 FINE, WIDE = 500, 72  # from this size on: side of the blocks, at twice the stride
 STARTS = 4  # places of the coarse search that are looked at closer
@@ -30,6 +30,7 @@ REACH, NEAR = 6, 4  # pixels that blocks may move in the first round at 320 pixe
 GAIN = 0.01  # by which a transform must agree better than none
 FAR, FAR_GAIN = 0.02, 0.05  # the same where it moves a corner by more than this share of the side
 RETURN = 4.0  # pixels at 640 that the way there and back may miss
+SMALL = 3.0  # pixels: a shift that is no sign of a wrong alignment if nothing is gained by it
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
 STILL = 0.3  # pixels: a shift that is not worth resampling
@@ -67,7 +68,8 @@ class Alignment:
     before: float  # of the fields, without
     error: float  # pixels at 640 by which the way there and back misses; nan: not measured
     trusted: bool  # False: the image was left alone, and may not be aligned
-    raw: Tensor | None = None
+    confidence: float = 1.0  # share of the edges, by weight, that the transform lays within 1.5 pixels at 320
+    residual: float | None = None  # of hand-picked points, root mean square in pixels
 
 
 def estimate(
@@ -79,26 +81,43 @@ def estimate(
     """The transform that lays `other` over `reference`.
 
     Args:
-        reference, other: luma (H, W) in [0, 1], of sizes that may differ a little.
+        reference, other: luma (H, W) in [0, 1], of one size.
         most: the richest kind to try.
         valid: where each counts, (H, W) in [0, 1].
     """
-    a, b = Scene(reference, valid[0]), Scene(other, valid[1])
+    return estimate_scenes(Scene(reference, valid[0]), Scene(other, valid[1]), most)
+
+
+def estimate_scenes(
+    a: Scene, b: Scene, most: Kind = "homography", efforts: tuple[Effort, ...] | None = None
+) -> Alignment:
+    """As `estimate`, of scenes, which keep their fields for further calls; efforts: searches to try in turn."""
     still = _still(a, b)
     if still is not None:
         return still
     before = _agreement(a, b, torch.eye(3).double())
     answer = left = Alignment(torch.eye(3).double(), "none", 0.0, before, before, math.nan, False)
-    for effort in EFFORTS:
+    for effort in EFFORTS if efforts is None else efforts:
         answer = _attempt(a, b, most, effort, left)
         if answer.trusted:
             break
     return answer
 
 
+def estimate_near(a: Scene, b: Scene, start: Tensor, most: Kind = "homography") -> Alignment:
+    """The transform near `start`, which stays where nothing better is sure; the sizes may differ."""
+    shift = _largest_move(start, a.luma.shape)
+    left = Alignment(start, "given", shift, _agreement(a, b, start), 0.0, math.nan, False)
+    return _judged(a, b, most, [start], left)
+
+
 def _attempt(a: Scene, b: Scene, most: Kind, effort: Effort, left: Alignment) -> Alignment:
     """A search, and whether its answer can be trusted; `left`: the answer that leaves the image alone."""
-    starts = _coarse(a, b, effort, most == "shift")
+    return _judged(a, b, most, _coarse(a, b, effort, most == "shift"), left)
+
+
+def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignment) -> Alignment:
+    """The best answer from several starts, if it can be trusted, or else `left`."""
     there, back = _rough(a, b, starts, most), _rough(b, a, [_inverse(m) for m in starts], most)
     middle = min(MIDDLE, a.side)
     other = _refine(a, b, scaled(_inverse(back), middle / a.side), _kinds(most), middle)[0]
@@ -108,17 +127,17 @@ def _attempt(a: Scene, b: Scene, most: Kind, effort: Effort, left: Alignment) ->
     error = _return_error(matrix, back, a.luma.shape)
     after, (share, count, least) = _agreement(a, b, matrix), _steady(a, b, matrix)
     shift = _largest_move(matrix, a.luma.shape)
-    left = replace(left, error=error, raw=matrix)
-    if after < left.before + GAIN and error < RETURN and shift < 3.0:
-        return replace(left, trusted=True)  # nothing is gained: they lie well as they are
     gain = after - left.before
+    left = replace(left, error=error, confidence=share)
+    if gain < GAIN and error < RETURN and shift < SMALL:
+        return replace(left, trusted=True)  # nothing is gained: they lie well as they are
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
     if not (_plausible(matrix) and near and enough and share > SHARE and count >= least):
         return left
     if shift < STILL:
         return replace(left, trusted=True)
-    return Alignment(matrix, kind, shift, after, left.before, error, True, matrix)
+    return Alignment(matrix, kind, shift, after, left.before, error, True, share)
 
 
 def _steady(a: Scene, b: Scene, matrix: Tensor) -> tuple[float, int, int]:
@@ -142,6 +161,11 @@ class Scene:
         self._fields: dict[int, Tensor] = {}
         self._blocks: dict[tuple[int, int, int], Blocks] = {}
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.luma.shape[0], self.luma.shape[1]
+
     def size(self, side: int) -> tuple[int, int]:
         """Height and width with the longer side `side` (or its own, if that is smaller)."""
         factor = min(1.0, side / self.side)
@@ -160,11 +184,14 @@ class Scene:
         """Field (2, H, W) of that size."""
         side = min(side, self.side)
         if side not in self._fields:
-            counted = None
-            if self.valid is not None:
-                counted = (_resized(self.valid.float(), self.size(side)) > 0.99).float()
-            self._fields[side] = field(self.at(side), counted)
+            self._fields[side] = field(self.at(side), self.counted(side))
         return self._fields[side]
+
+    def counted(self, side: int) -> Tensor | None:
+        """Where luma of that size counts, 0 or 1; None: everywhere."""
+        if self.valid is None:
+            return None
+        return (_resized(self.valid.float(), self.size(min(side, self.side))) > 0.99).float()
 
     def blocks(self, side: int, stride: int, reach: int) -> Blocks:
         """Blocks of the field of that size."""
@@ -216,7 +243,7 @@ def _finish(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> tuple[Tensor, str
     """The matrix at full size, mended at 320, 640 and at most 1600 pixels, and its kind."""
     kind: str = "none"
     last = a.side
-    for level in sorted({min(a.side, level) for level in (MIDDLE, *HIGH)}):
+    for level in sorted({min(a.side, level) for level in (MIDDLE, 640, LARGEST)}):
         matrix, last = scaled(matrix, level / last), level
         for _ in range(ROUNDS):
             before = matrix

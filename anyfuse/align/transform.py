@@ -30,6 +30,22 @@ def scaled(matrix: Tensor, factor: float) -> Tensor:
     return up @ matrix @ torch.linalg.inv(up)
 
 
+Size = tuple[int, int]  # height, width
+
+
+def resized(matrix: Tensor, first: tuple[Size, Size], other: tuple[Size, Size]) -> Tensor:
+    """The same transform after a resize of the reference and of the image, each from one size to another."""
+    into, out = _grid(first[1], first[0]).to(matrix), _grid(*other).to(matrix)
+    moved = out @ matrix @ into
+    return moved / moved[2, 2]
+
+
+def _grid(before: Size, after: Size) -> Tensor:
+    """Pixels of an image -> pixels of the same image in another size."""
+    y, x = after[0] / before[0], after[1] / before[1]
+    return torch.tensor([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
 def fit(kind: Kind, source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The matrix of a kind that takes source (K, 2) nearest to target (K, 2), by weighted least squares, float64."""
     points = (x.double().numpy() for x in (source, target, weights))
