@@ -45,7 +45,7 @@ def _binomial(x: Tensor) -> Tensor:
 
 
 def field_under(planes: Tensor, matrices: Tensor, height: int, width: int) -> Tensor:
-    """Fields (2, H, W) as the reference (height, width) sees them through K matrices (K, 3, 3) -> (K, 2, height, width).
+    """Fields (2, H, W) as the reference sees them through K matrices (K, 3, 3) -> (K, 2, height, width).
 
     A rotation of the camera turns the edges too.
     """
@@ -62,7 +62,7 @@ def field_under(planes: Tensor, matrices: Tensor, height: int, width: int) -> Te
 
 
 def agreement(a: Tensor, b: Tensor) -> float:
-    """Normalised correlation of two fields (2, H, W): 1 for the same, 0 for strangers; where either is 0, none counts."""
+    """Normalised correlation of two fields (2, H, W) where neither is 0: 1 for the same, 0 for strangers."""
     ea, eb = a.square().sum(0), b.square().sum(0)
     both = ((ea > 0) & (eb > 0)).float()
     size = math.sqrt(max(float((ea * both).sum()) * float((eb * both).sum()), 1e-24))

@@ -31,9 +31,7 @@ def read_transforms(path: str | Path, count: int) -> list[Tensor]:
     except OSError as error:
         raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError):
-        raise FusionError(
-            f"{path}: has no transforms; files of --save-transforms have, and reports of `fuse --align auto`"
-        ) from None
+        raise FusionError(f"{path}: has no transforms; give a file of --save-transforms, or a report") from None
     if len(matrices) != count or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
         raise FusionError(f"{path}: has {len(matrices)} transforms for {count} images")
     if any(abs(float(torch.linalg.det(m))) < 1e-6 for m in matrices):

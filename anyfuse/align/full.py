@@ -1,4 +1,4 @@
-"""Large images: read in strips for the search at 1600 pixels, and mended at their full size by blocks here and there."""
+"""Large images: read in strips for the search at 1600 pixels, and mended at full size by blocks here and there."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def at_full_size(reference: Frame, frame: Frame, matrix: Tensor, kind: str) -> T
     source, target, weights = _matched(first, other, torch.tensor(corners, dtype=torch.float32))
     if len(source) < 12:
         return matrix
-    chosen: Kind = kind  # type: ignore[assignment]
+    chosen: Kind = kind
     better, _ = robust_fit(chosen, source, apply(matrix, target.double()), weights, 1.0)
     ends = torch.tensor([[0, 0], [reference.width, 0], [0, reference.height], [reference.width, reference.height]])
     change = float((apply(better, ends.double()) - apply(matrix, ends.double())).norm(dim=1).max())

@@ -44,7 +44,7 @@ def moved_frame(frame: Frame, matrix: Tensor, size: tuple[int, int] | None = Non
 
 
 def _smaller(planes: Tensor, matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Planes (C, H, W) whose pixels are about as large as the reference's, with antialiasing, and the matrix to them."""
+    """Planes (C, H, W) with pixels about as large as the reference's, antialiased, and the matrix to them."""
     y, x = (height - 1) / 2, (width - 1) / 2
     rows = matrix.tolist()
     depth = rows[2][0] * x + rows[2][1] * y + rows[2][2]

@@ -51,7 +51,7 @@ class Align:
     @property
     def most(self) -> Kind:
         """The richest transform to try."""
-        return self.mode if self.mode in KINDS else "homography"  # type: ignore[return-value]
+        return self.mode if self.mode in KINDS else "homography"
 
     @property
     def is_on(self) -> bool:
