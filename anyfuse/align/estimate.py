@@ -30,7 +30,7 @@ REACH, NEAR = 6, 4  # pixels that blocks may move in the first round at 320 pixe
 GAIN = 0.01  # by which a transform must agree better than none
 FAR, FAR_GAIN = 0.02, 0.05  # the same where it moves a corner by more than this share of the side
 RETURN = 4.0  # pixels at 640 that the way there and back may miss
-SMALL = 3.0  # pixels: a shift that is no sign of a wrong alignment if nothing is gained by it
+CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agreement, and at how many pixels
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
 STILL = 0.3  # pixels: a shift that is not worth resampling
@@ -129,8 +129,10 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
     shift = _largest_move(matrix, a.luma.shape)
     gain = after - left.before
     left = replace(left, error=error, confidence=share)
-    if gain < GAIN and error < RETURN and shift < SMALL:
-        return replace(left, trusted=True)  # nothing is gained: they lie well as they are
+    if shift < FAR * a.side and left.kind == "none":
+        fine = [_agreement(a, b, m, FINEST) for m in (left.matrix, matrix)]
+        if error < RETURN and fine[1] < (1 + CLEAR) * max(fine[0], 0.0):
+            return replace(left, trusted=True)  # little is gained: they lie well as they are
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
     if not (_plausible(matrix) and near and enough and share > SHARE and count >= least):
@@ -370,8 +372,8 @@ def _plausible(matrix: Tensor) -> bool:
     return 0.6 < float(torch.linalg.det(matrix[:2, :2])) < 1.7 and bool(matrix.isfinite().all())
 
 
-def _agreement(a: Scene, b: Scene, matrix: Tensor) -> float:
-    """Of the fields at 320 pixels."""
-    side = min(MIDDLE, a.side)
+def _agreement(a: Scene, b: Scene, matrix: Tensor, side: int = MIDDLE) -> float:
+    """Of the fields, with a longer side of `side` pixels."""
+    side = min(side, a.side)
     small = scaled(matrix, side / a.side)
     return agreement(a.field(side), field_under(b.field(side), small[None], *a.size(side))[0])

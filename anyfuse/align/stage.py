@@ -25,6 +25,7 @@ from .transform import KINDS, Kind, resized
 from .views import estimate_views
 
 MODES = ("none", "auto", "tags", *get_args(Kind))
+SMALL, BLACK, ALIKE = 160, 0.06, 0.95  # side, darkness and correlation by which slices of scanners are recognised
 BRACKET = 1.25  # brightest over darkest mean from which frames are chained by brightness
 
 
@@ -180,6 +181,8 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
             done[k] = leave
         elif start is not None or other:
             done[k] = _across(views, reference, k, settings, start)
+        elif settings.mode == "auto" and len(frames) == 2 and are_slices(views[reference], views[k]):
+            done[k] = leave
     rest = [k for k in range(len(frames)) if k not in done or k == reference]
     if len(rest) > 1:
         done |= _chain(views, rest, reference, settings.most)
@@ -189,6 +192,21 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
 def is_medical(frame: Frame) -> bool:
     """Whether the frame is a slice of a DICOM or NIfTI file, whose place in the scanner is known."""
     return frame.metadata.header is not None
+
+
+def are_slices(a: Scene, b: Scene) -> bool:
+    """Whether two scenes look like slices of different scanners: black all around, and not alike within.
+
+    Their edges are those of different tissues, so they say little about how the slices lie.
+    """
+    small = [scene.at(SMALL) for scene in (a, b)]
+    for luma in small:
+        ring = torch.cat([luma[:2].flatten(), luma[-2:].flatten(), luma[:, :2].flatten(), luma[:, -2:].flatten()])
+        if float((ring > BLACK).float().mean()) > 0.02 or float((luma < BLACK).float().mean()) < 0.15:
+            return False
+    if small[0].shape != small[1].shape:
+        return False
+    return float(torch.corrcoef(torch.stack([luma.flatten() for luma in small]))[0, 1]) < ALIKE
 
 
 def _across(views: _Views, reference: int, k: int, settings: Align, start: Tensor | None) -> Alignment:
