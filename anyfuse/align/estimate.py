@@ -23,6 +23,7 @@ from .transform import KINDS, Kind, apply, robust_fit, scaled
 
 LOW, MIDDLE, LARGEST = 160, 320, 1600  # longer sides in pixels of the searches after the first
 BLOCK, STRIDE = 48, 24
+APART = 42  # pixels between the blocks that show whether anything has moved
 FINE, WIDE = 500, 72  # from this size on: side of the blocks, at twice the stride
 STARTS = 4  # places of the coarse search that are looked at closer
 ROUNDS, SETTLED = 3, 1.0  # of each finer search, at most; fewer where the corners move by less than so many pixels
@@ -92,9 +93,9 @@ def estimate_scenes(
     a: Scene, b: Scene, most: Kind = "homography", efforts: tuple[Effort, ...] | None = None
 ) -> Alignment:
     """As `estimate`, of scenes, which keep their fields for further calls; efforts: searches to try in turn."""
-    still = _still(a, b)
-    if still is not None:
-        return still
+    same = still(a, b, a.side)
+    if same is not None:
+        return same
     before = _agreement(a, b, torch.eye(3).double())
     answer = left = Alignment(torch.eye(3).double(), "none", 0.0, before, before, math.nan, False)
     for effort in EFFORTS if efforts is None else efforts:
@@ -209,17 +210,19 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x[None, None], size, mode="bilinear", antialias=True, align_corners=False)[0, 0]
 
 
-def _still(a: Scene, b: Scene) -> Alignment | None:
-    """An answer at once where the images lie over each other already: no matched block has moved."""
-    if a.luma.shape != b.luma.shape:
+def still(a: Scene, b: Scene, full: int) -> Alignment | None:
+    """An answer at once where the images lie over each other already: no matched block has moved.
+
+    full: longer side in pixels of the images themselves.
+    """
+    if a.shape != b.shape:
         return None
     side = min(MIDDLE, a.side)
-    source, target, weights = a.blocks(side, STRIDE, 3).find(b.field(side)[None])[0]
+    source, target, weights = a.blocks(side, APART, 3).find(b.field(side)[None])[0]
     if len(source) < 8:
         return None
     matrix, _ = robust_fit("similarity", source, target, weights, 0.5)
-    factor = a.side / side
-    moved = _largest_move(scaled(matrix, factor), a.luma.shape)
+    moved = _largest_move(matrix, torch.Size(a.size(side))) * full / side
     wrong = (target - source).norm(dim=1)
     steady = float((weights * (wrong < 0.75)).sum() / weights.sum())
     if moved >= STILL or steady < 0.8:

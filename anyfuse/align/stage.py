@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..image.stack import Frame
-from .estimate import Alignment, Scene, estimate_scenes
+from .estimate import Alignment, Scene, estimate_scenes, still
 from .files import read_points, read_transforms
 from .full import at_full_size, scene_of
 from .resample import cut, moved_frame
@@ -25,7 +25,9 @@ from .transform import KINDS, Kind, resized
 from .views import estimate_views
 
 MODES = ("none", "auto", "tags", *get_args(Kind))
-SMALL, BLACK, ALIKE = 160, 0.06, 0.95  # side, darkness and correlation by which slices of scanners are recognised
+QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
+SLICE = 1024  # longer side in pixels of the largest slices
+SMALL, BLACK, ALIKE = 160, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
 BRACKET = 1.25  # brightest over darkest mean from which frames are chained by brightness
 
 
@@ -155,6 +157,17 @@ class _Views:
     def __init__(self, frames: Sequence[Frame], kept: int) -> None:
         self.frames, self.kept = frames, kept
         self.scenes: dict[int, Scene] = {}
+        self.quick: dict[int, Scene] = {}
+
+    def are_still(self, one: int, two: int) -> Alignment | None:
+        """An answer at once, for two large frames of one size that lie over each other already."""
+        first, other = self.frames[one], self.frames[two]
+        if (first.height, first.width) != (other.height, other.width) or max(first.height, first.width) < 2 * QUICK:
+            return None
+        scenes = [self.quick.get(k) or scene_of(self.frames[k], QUICK, quick=True) for k in (one, two)]
+        self.quick = dict(zip((one, two), scenes, strict=True))
+        answer = still(*scenes, max(first.height, first.width))
+        return None if answer is None else replace(answer, error=0.0)
 
     def __getitem__(self, k: int) -> Scene:
         if k not in self.scenes:
@@ -181,7 +194,7 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
             done[k] = leave
         elif start is not None or other:
             done[k] = _across(views, reference, k, settings, start)
-        elif settings.mode == "auto" and len(frames) == 2 and are_slices(views[reference], views[k]):
+        elif settings.mode == "auto" and is_slice_pair(views, reference, k):
             done[k] = leave
     rest = [k for k in range(len(frames)) if k not in done or k == reference]
     if len(rest) > 1:
@@ -194,6 +207,12 @@ def is_medical(frame: Frame) -> bool:
     return frame.metadata.header is not None
 
 
+def is_slice_pair(views: _Views, reference: int, k: int) -> bool:
+    """Whether two frames alone, and no large ones, look like slices of different scanners."""
+    sides = [max(frame.height, frame.width) for frame in views.frames]
+    return len(sides) == 2 and max(sides) < SLICE and are_slices(views[reference], views[k])
+
+
 def are_slices(a: Scene, b: Scene) -> bool:
     """Whether two scenes look like slices of different scanners: black all around, and not alike within.
 
@@ -202,7 +221,7 @@ def are_slices(a: Scene, b: Scene) -> bool:
     small = [scene.at(SMALL) for scene in (a, b)]
     for luma in small:
         ring = torch.cat([luma[:2].flatten(), luma[-2:].flatten(), luma[:, :2].flatten(), luma[:, -2:].flatten()])
-        if float((ring > BLACK).float().mean()) > 0.02 or float((luma < BLACK).float().mean()) < 0.15:
+        if float((ring > BLACK).float().mean()) > 0.2 or float((luma < BLACK).float().mean()) < 0.3:
             return False
     if small[0].shape != small[1].shape:
         return False
@@ -248,6 +267,9 @@ def _chain(views: _Views, members: list[int], reference: int, most: Kind) -> dic
 
 def _link(views: _Views, last: int, k: int, most: Kind) -> Alignment:
     """The alignment of a frame to another of its size, at full size."""
+    same = views.are_still(last, k)
+    if same is not None:
+        return same
     a, b, frame = views[last], views[k], views.frames[k]
     answer = estimate_scenes(a, b, most)
     size = (frame.height, frame.width)
