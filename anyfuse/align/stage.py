@@ -27,7 +27,7 @@ from .views import estimate_views
 MODES = ("none", "auto", "tags", *get_args(Kind))
 QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
 SLICE = 1024  # longer side in pixels of the largest slices
-SMALL, BLACK, ALIKE = 160, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
+SMALL, BLACK, ALIKE = 320, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
 BRACKET = 1.25  # brightest over darkest mean from which frames are chained by brightness
 
 
