@@ -65,6 +65,8 @@ def read_points(
                 pairs.setdefault(index, []).append([float(line[k]) for k in HEADER[1:]])
     except OSError as error:
         raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
+    except FusionError:
+        raise
     except (ValueError, TypeError):
         raise FusionError(f"{path}: a line has something else than four numbers after the image") from None
     return [_of_points(pairs[k], most) if k in pairs and k != reference else None for k in range(len(names))]
