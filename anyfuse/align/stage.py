@@ -166,7 +166,7 @@ class _Views:
             return None
         scenes = [self.quick.get(k) or scene_of(self.frames[k], QUICK, quick=True) for k in (one, two)]
         self.quick = dict(zip((one, two), scenes, strict=True))
-        answer = still(*scenes, max(first.height, first.width))
+        answer = still(scenes[0], scenes[1], max(first.height, first.width))
         return None if answer is None else replace(answer, error=0.0)
 
     def __getitem__(self, k: int) -> Scene:

@@ -38,7 +38,8 @@ def estimate_views(reference: Scene, other: Scene, most: Kind, start: Tensor | N
     sure = [a for a in found if a.trusted and (a.agreement > SURE or start is not None)]
     if sure:
         best = max(sure, key=lambda a: a.agreement)
-        return replace(best, shift=_moved(best.matrix, reference))
+        kind = "similarity" if best.kind == "none" else best.kind  # it lay as a view in the middle does
+        return replace(best, kind=kind, shift=_moved(best.matrix, reference))
     if start is not None:
         return Alignment(start, "tags", _moved(start, reference), 0.0, 0.0, math.nan, True, 0.0)
     return Alignment(torch.eye(3).double(), "none", 0.0, 0.0, 0.0, math.nan, False, 0.0)
