@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .field import agreement, best_shifts, field, field_under
 from .match import Blocks, Points
-from .transform import KINDS, Kind, apply, robust_fit, scaled
+from .transform import KINDS, Kind, apply, resized, robust_fit, scaled
 
 LOW, MIDDLE, LARGEST = 160, 320, 1600  # longer sides in pixels of the searches after the first
 BLOCK, STRIDE = 48, 24
@@ -71,6 +71,7 @@ class Alignment:
     trusted: bool  # False: the image was left alone, and may not be aligned
     confidence: float = 1.0  # share of the edges, by weight, that the transform lays within 1.5 pixels at 320
     residual: float | None = None  # of hand-picked points, root mean square in pixels
+    found: Tensor | None = None  # what the images say where too little moves to be worth it; sums up along a chain
 
 
 def estimate(
@@ -131,15 +132,17 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
     gain = after - left.before
     left = replace(left, error=error, confidence=share)
     if shift < FAR * a.side and left.kind == "none":
-        fine = [_agreement(a, b, m, FINEST) for m in (left.matrix, matrix)]
-        if error < RETURN and fine[1] < (1 + CLEAR) * max(fine[0], 0.0):
-            return replace(left, trusted=True)  # little is gained: they lie well as they are
+        if error < RETURN and not clearer(a, b, matrix):
+            steady = share > SHARE and count >= least
+            return replace(
+                left, trusted=True, found=matrix if steady else None
+            )  # little is gained: they lie well as they are
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
     if not (_plausible(matrix) and near and enough and share > SHARE and count >= least):
         return left
     if shift < STILL:
-        return replace(left, trusted=True)
+        return replace(left, trusted=True, found=matrix)
     return Alignment(matrix, kind, shift, after, left.before, error, True, share)
 
 
@@ -228,7 +231,9 @@ def still(a: Scene, b: Scene, full: int) -> Alignment | None:
     if moved >= STILL or steady < 0.8:
         return None
     score = agreement(a.field(side), b.field(side))
-    return Alignment(torch.eye(3).double(), "none", 0.0, score, score, math.nan, True)
+    own = torch.Size(a.size(side))
+    found = resized(matrix, (a.size(side), a.shape), (a.size(side), a.shape)) if own != a.luma.shape else matrix
+    return Alignment(torch.eye(3).double(), "none", 0.0, score, score, math.nan, True, found=found)
 
 
 def _kinds(most: Kind) -> tuple[Kind, ...]:
@@ -373,6 +378,12 @@ def _return_error(there: Tensor, back: Tensor, shape: torch.Size) -> float:
 def _plausible(matrix: Tensor) -> bool:
     """No mirror, no collapse: the area changes by no more than 0.6 to 1.7."""
     return 0.6 < float(torch.linalg.det(matrix[:2, :2])) < 1.7 and bool(matrix.isfinite().all())
+
+
+def clearer(a: Scene, b: Scene, matrix: Tensor) -> bool:
+    """Whether the edges agree better under the matrix than without, by a tenth at 640 pixels."""
+    before, after = (_agreement(a, b, m, FINEST) for m in (torch.eye(3).double(), matrix))
+    return after > (1 + CLEAR) * max(before, 0.0)
 
 
 def _agreement(a: Scene, b: Scene, matrix: Tensor, side: int = MIDDLE) -> float:

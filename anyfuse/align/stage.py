@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..image.stack import Frame
-from .estimate import Alignment, Scene, estimate_scenes, still
+from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
 from .files import read_points, read_transforms
 from .full import at_full_size, scene_of
 from .resample import cut, moved_frame
@@ -28,7 +28,8 @@ MODES = ("none", "auto", "tags", *get_args(Kind))
 QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
 SLICE = 1024  # longer side in pixels of the largest slices
 SMALL, BLACK, ALIKE = 320, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
-BRACKET = 1.25  # brightest over darkest mean from which frames are chained by brightness
+DRIFT = 1.0  # pixels to which small movements along a stack must sum up
+BRACKET = 1.1  # mean brightness of an image over that of the next darker one from which frames are chained by it
 
 
 @dataclass(frozen=True)
@@ -247,46 +248,78 @@ def _chain(views: _Views, members: list[int], reference: int, most: Kind) -> dic
     Where a link is not sure, the frame is tried against the reference itself.
     """
     lit = {k: views.frames[k].brightness for k in members} if len(members) > 2 else dict.fromkeys(members, 1.0)
-    bracket = max(lit.values()) > BRACKET * max(min(lit.values()), 1e-3)
+    spread = max(lit.values()) / max(min(lit.values()), 1e-3)
+    bracket = spread > BRACKET ** (len(members) - 1) and len(members) > 2  # a stack that flickers stays in its order
     order = sorted(members, key=lambda k: (lit[k], k)) if bracket else members
     middle = order.index(reference)
     done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
     for path in (order[middle + 1 :], order[:middle][::-1]):
-        last = reference
-        for k in path:
-            link = _link(views, last, k, most)
-            if last != reference:
-                if link.trusted and done[last].trusted:
-                    link = _joined(done[last], link, views.frames[k])
-                else:
-                    link = _link(views, reference, k, most)
-            done[k] = link
-            last = k
+        done |= _along(views, reference, path, most)
     return done
+
+
+def _along(views: _Views, reference: int, path: list[int], most: Kind) -> dict[int, Alignment]:
+    """The alignment of each frame on one side of the reference.
+
+    Movements too small to matter between neighbours sum up, and count where the last frame has clearly moved by them.
+    """
+    done: dict[int, Alignment] = {}
+    total, last, sure, any_moves = torch.eye(3, dtype=torch.float64), reference, True, False
+    for k in path:
+        link = _link(views, last, k, most)
+        if last != reference and not (link.trusted and sure):
+            link, total = _link(views, reference, k, most), torch.eye(3, dtype=torch.float64)
+        step = link.matrix if link.kind != "none" or link.found is None else link.found
+        total = step @ total / (step @ total)[2, 2]
+        any_moves |= link.kind != "none"
+        done[k] = _moved(link, total, views.frames[k])
+        last, sure = k, link.trusted
+    if not path or any_moves:
+        return done
+    drifts = done[last].shift > DRIFT and sure and clearer(views[reference], views[last], _reduced(views, last, total))
+    return done if drifts else {k: _left(answer) for k, answer in done.items()}
+
+
+def _reduced(views: _Views, k: int, matrix: Tensor) -> Tensor:
+    """A matrix of whole frames for their scenes."""
+    scene, frame = views[k], views.frames[k]
+    sizes = (frame.height, frame.width), scene.shape
+    return resized(matrix, sizes, sizes)
+
+
+def _left(answer: Alignment) -> Alignment:
+    return replace(answer, matrix=torch.eye(3).double(), kind="none", shift=0.0)
+
+
+def _moved(link: Alignment, total: Tensor, frame: Frame) -> Alignment:
+    """A link, as part of the way from the reference."""
+    if not link.trusted:
+        return link
+    shift = _given(total, (frame.height, frame.width)).shift
+    if shift < STILL:
+        return _left(link)
+    return replace(link, matrix=total, shift=shift, kind="similarity" if link.kind == "none" else link.kind)
 
 
 def _link(views: _Views, last: int, k: int, most: Kind) -> Alignment:
     """The alignment of a frame to another of its size, at full size."""
+    frame = views.frames[k]
+    size = (frame.height, frame.width)
     same = views.are_still(last, k)
     if same is not None:
-        return same
-    a, b, frame = views[last], views[k], views.frames[k]
+        quick = views.quick[k].shape
+        found = None if same.found is None else resized(same.found, (quick, size), (quick, size))
+        return replace(same, found=found)
+    a, b = views[last], views[k]
     answer = estimate_scenes(a, b, most)
-    size = (frame.height, frame.width)
-    if size == a.shape or answer.kind == "none":
+    if size == a.shape:
         return answer
+    if answer.kind == "none":
+        found = None if answer.found is None else resized(answer.found, (a.shape, size), (b.shape, size))
+        return replace(answer, found=found)
     matrix = resized(answer.matrix, (a.shape, size), (b.shape, size))
     matrix = at_full_size(views.frames[last], frame, matrix, answer.kind)
     return replace(answer, matrix=matrix, shift=_given(matrix, size).shift)
-
-
-def _joined(first: Alignment, link: Alignment, frame: Frame) -> Alignment:
-    """Reference -> neighbour -> frame."""
-    matrix = link.matrix @ first.matrix
-    matrix = matrix / matrix[2, 2]
-    answer = _given(matrix, (frame.height, frame.width))
-    kind = link.kind if link.kind != "none" else first.kind
-    return replace(link, matrix=matrix, shift=answer.shift, kind=kind)
 
 
 def _given(matrix: Tensor, size: tuple[int, int] | None = None) -> Alignment:
