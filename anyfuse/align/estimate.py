@@ -131,12 +131,10 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
     shift = _largest_move(matrix, a.luma.shape)
     gain = after - left.before
     left = replace(left, error=error, confidence=share)
-    if shift < FAR * a.side and left.kind == "none":
-        if error < RETURN and not clearer(a, b, matrix):
-            steady = share > SHARE and count >= least
-            return replace(
-                left, trusted=True, found=matrix if steady else None
-            )  # little is gained: they lie well as they are
+    near_none = left.kind == "none" and shift < FAR * a.side
+    if near_none and error < RETURN and not clearer(a, b, matrix):  # little is gained: they lie well as they are
+        steady = share > SHARE and count >= least
+        return replace(left, trusted=True, found=matrix if steady else None)
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
     if not (_plausible(matrix) and near and enough and share > SHARE and count >= least):
