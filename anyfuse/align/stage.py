@@ -43,14 +43,16 @@ class Align:
     transforms: str | None = None  # JSON file whose matrices are used in place of an estimate
     keep_frame: bool = False  # keeps the size of the reference; else all are cut to what all frames show
     points: str | None = None  # CSV file with points picked by hand, in place of an estimate
-    save_transforms: str | None = None  # JSON file to write the transforms to
-    aligned_out: str | None = None  # folder to write the aligned images to
+    save_transforms: str | None = None  # JSON file that the commands write the transforms to
+    aligned_out: str | None = None  # folder that the commands write the aligned images to
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise FusionError(f"align '{self.mode}' is not known; give one of {', '.join(MODES)}")
         if self.transforms is not None and self.points is not None:
             raise FusionError("--use-transforms and --points both say how images lie; give one of them")
+        if (self.save_transforms is not None or self.aligned_out is not None) and not self.is_on:
+            raise FusionError("--save-transforms and --aligned-out need images that are aligned; add --align auto")
 
     @property
     def most(self) -> Kind:

@@ -127,6 +127,11 @@ def test_wrong_tables_of_points(text: str, message: str, tmp_path: Path) -> None
         read_points(tmp_path / "p.csv", ["a", "b"], 0)
 
 
+def test_files_need_an_alignment() -> None:
+    with pytest.raises(FusionError, match="add --align auto"):
+        Align(aligned_out="folder")
+
+
 def test_points_and_transforms_are_not_given_together() -> None:
     with pytest.raises(FusionError, match="give one of them"):
         Align(transforms="t.json", points="p.csv")
