@@ -5,6 +5,9 @@
 DATA holds `train` and `align` (docs/alignment.md). Error: mean distance in pixels of a 9x9 grid to the known motion, or
 median distance of the landmarks. Sets whose pairs are not brought together themselves have a floor of some pixels.
 Known motions are measured against the answer on the untouched pair, so a pair that is not aligned does no harm.
+
+Further tables: pairs that are said to be aligned, pairs of different scenes, stacks of a camera in motion, thermal
+images with the tags of their camera, and the time of large images. With OpenCV, its SIFT and its ECC stand beside ours.
 """
 
 from __future__ import annotations
@@ -13,17 +16,26 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from anyfuse.align.estimate import estimate
+from anyfuse.align.estimate import Alignment, estimate
+from anyfuse.align.field import agreement, field
+from anyfuse.align.full import scene_of
+from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp
 from anyfuse.image.colour import to_luma
+from anyfuse.image.metadata import Inset, Metadata
 from anyfuse.image.random import uniform
+from anyfuse.image.stack import Frame
 from anyfuse.io.folders import pair_by_stem
+from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
 
 KNOWN = {
@@ -31,7 +43,19 @@ KNOWN = {
     "visible + infrared, RoadScene": ("train/ivif/vis", "train/ivif/ir"),
     "visible + infrared, LLVIP": ("train/ivif-llvip/vis", "train/ivif-llvip/ir"),
     "visible + near infrared": ("train/nir-epfl/vis", "train/nir-epfl/ir"),
+    "exposures, MEFB": ("test/mef-mefb/under", "test/mef-mefb/over"),
+    "focus": ("test/mff-mfifb/a", "test/mff-mfifb/b"),
 }
+UNTOUCHED = {
+    "exposures": KNOWN["exposures"],
+    "exposures, MEFB": KNOWN["exposures, MEFB"],
+    "focus": KNOWN["focus"],
+    "CT + MRI": ("test/mif-harvard/ct-mri/ct", "test/mif-harvard/ct-mri/mri"),
+    "PET + MRI": ("test/mif-harvard/pet-mri/pet", "test/mif-harvard/pet-mri/mri"),
+    "SPECT + MRI": ("test/mif-harvard/spect-mri/spect", "test/mif-harvard/spect-mri/mri"),
+    "visible + infrared, RoadScene": ("test/ivif-roadscene/vis", "test/ivif-roadscene/ir"),
+}
+STACKS = {"handheld": "exposure/handheld", "pcb": "focus/pcb", "flies": "focus/flies", "noah28": "focus/noah28"}
 TRUTH = ("vis_ir", "rgb_nir", "mr_pet", "pd_t1", "t1_t2")
 HEAD = "| set | pairs | < 1 px | < 2 px | < 5 px | left alone | worse by 0.5 px | median | seconds |"
 LINE = "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
@@ -77,7 +101,14 @@ def row(name: str, found: Iterable[tuple[float, float, bool, float]]) -> str:
     return f"| {name} | {len(errors)} | {' | '.join(map(str, counts))} |"
 
 
-def known(first: Path, second: Path, count: int) -> list[tuple[float, float, bool, float]]:
+def ours(a: Tensor, b: Tensor, valid: Tensor | None) -> Alignment:
+    """The answer of the package."""
+    return estimate(a, b, valid=(None, valid))
+
+
+def known(
+    first: Path, second: Path, count: int, method: Callable[[Tensor, Tensor, Tensor | None], Alignment] = ours
+) -> list[tuple[float, float, bool, float]]:
     """Pairs of a set, the second image moved; against the answer on the pair as it is."""
     gen, found = torch.Generator().manual_seed(0), []
     pairs = list(pair_by_stem([str(first), str(second)])[0].values())
@@ -87,9 +118,9 @@ def known(first: Path, second: Path, count: int) -> list[tuple[float, float, boo
             continue
         true = motion(*a.shape, gen)
         moved, valid = warp(b[None], torch.linalg.inv(true), *a.shape, "bicubic")
-        own = estimate(a, b)
+        own = method(a, b, None)
         start = time.process_time()
-        answer = estimate(a, moved[0], valid=(None, valid))
+        answer = method(a, moved[0], valid)
         seconds = time.process_time() - start
         goal = true @ own.matrix
         errors = [distance(m, goal, *a.shape) for m in (answer.matrix, torch.eye(3, dtype=torch.float64))]
@@ -117,10 +148,138 @@ def landmarks(folder: Path) -> list[tuple[float, float, bool, float]]:
     return found
 
 
+def pairs_of(data: Path, folders: tuple[str, str], count: int) -> list[tuple[str, Path, Path]]:
+    """Name and files of some pairs of a set."""
+    pairs = list(pair_by_stem([str(data / one) for one in folders])[0].items())
+    return [(name, Path(one), Path(two)) for name, (one, two) in pairs[:: max(1, len(pairs) // count)][:count]]
+
+
+def untouched(data: Path, count: int) -> None:
+    """What `auto` does to pairs that are said to be aligned."""
+    print("\n| said to be aligned | pairs | moved | largest | not sure |\n|---|---:|---:|---:|---:|", flush=True)
+    for name, folders in UNTOUCHED.items():
+        moves, unsure = [], 0
+        found = pairs_of(data, folders, count)
+        for _, one, two in found:
+            _, steps = align_frames([read_image(one), read_image(two)], Align("auto"))
+            unsure += not steps[1].trusted
+            moves.append(steps[1].shift if steps[1].kind != "none" else 0.0)
+        print(f"| {name} | {len(found)} | {sum(m > 0 for m in moves)} | {max(moves):.1f} | {unsure} |", flush=True)
+
+
+def strangers(data: Path, count: int) -> None:
+    """Pairs of different scenes; none may be accepted. LLVIP is left out: its cameras do not move."""
+    tried = accepted = 0
+    for name, folders in KNOWN.items():
+        if "LLVIP" in name:
+            continue
+        found = pairs_of(data, folders, count)
+        for k, (_, one, _) in enumerate(found):
+            for apart in (1, 2, 3):
+                a, b = luma(one, 640), luma(found[(k + apart) % len(found)][2], 640)
+                if a.shape == b.shape:
+                    tried += 1
+                    accepted += estimate(a, b).kind != "none"
+    print(f"\nDifferent scenes: {accepted} of {tried} pairs accepted", flush=True)
+
+
+def stacks(data: Path) -> None:
+    """Agreement of the edges of neighbours in stacks of a camera in motion, before and after."""
+    print("\n| stack | images | before | after | lowest after | seconds |\n|---|---:|---:|---:|---:|---:|", flush=True)
+    for name, folder in STACKS.items():
+        frames = [read_image(path) for path in sorted((data / "align" / folder).iterdir())]
+        start = time.process_time()
+        moved, _ = align_frames(frames, Align("auto"), len(frames) // 2)
+        seconds = time.process_time() - start
+        both = [[agreement(*(field(at640(f)) for f in two)) for two in pairwise(some)] for some in (frames, moved)]
+        means = " | ".join(f"{sum(one) / len(one):.3f}" for one in both)
+        print(f"| {name} | {len(frames)} | {means} | {min(both[1]):.3f} | {seconds:.1f} |", flush=True)
+
+
+def at640(frame: Frame) -> Tensor:
+    """Luma with a longer side of 640 pixels at most."""
+    return scene_of(frame, 640).luma
+
+
+def tagged(folder: Path) -> None:
+    """Thermal images with the tags of their camera, in the photographs of the same camera."""
+    print("\n| thermal in photograph | agreement by tags | refined | |\n|---|---:|---:|---|", flush=True)
+    for path in sorted(folder.glob("*.json")):
+        said = json.loads(path.read_text())
+        inset = Inset(said["Real2IR"], said["OffsetX"], said["OffsetY"], said["EmbeddedImageWidth"])
+        photo = read_image(next(folder.glob(f"{path.stem}_vis*")))
+        thermal = replace(read_image(next(folder.glob(f"{path.stem}_ir*"))), metadata=Metadata(inset=inset))
+        scores, kind = [], ""
+        for mode in ("tags", "auto"):
+            (one, two), steps = align_frames([thermal, photo], Align(mode))
+            scores.append(agreement(field(at640(one)), field(at640(two))))
+            kind = steps[1].kind
+        print(f"| {path.stem} | {scores[0]:.3f} | {scores[1]:.3f} | {kind} |", flush=True)
+
+
+def large(path: Path, count: int = 4) -> None:
+    """Frames of 12 megapixels under known motions and exposures."""
+    planes = read_image(path).read()
+    planes = torch.nn.functional.interpolate(planes[None], (3000, 4000), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    gen, arrays, true = torch.Generator().manual_seed(0), [], []
+    for k in range(count):
+        true.append(motion(3000, 4000, gen) if k else torch.eye(3, dtype=torch.float64))
+        seen = warp(planes, torch.linalg.inv(true[k]), 3000, 4000, "bicubic")[0].clamp(0, 1) * (1.0, 0.5, 0.25)[k % 3]
+        arrays.append(seen.mul(255).round().byte().permute(1, 2, 0).numpy())
+    start = time.process_time()
+    _, steps = align_frames(from_arrays(arrays), Align("auto"))
+    seconds = (time.process_time() - start) / (count - 1)
+    errors = [distance(torch.tensor(s.matrix).double(), m, 3000, 4000) for s, m in zip(steps, true, strict=True)]
+    print(f"\n12 megapixels: {seconds:.1f} s an image, largest error {max(errors):.2f} px", flush=True)
+
+
+def opencv(data: Path, count: int) -> None:
+    """SIFT with MAGSAC, and ECC, on the known motions."""
+    try:
+        import cv2
+        import numpy as np
+    except ImportError:
+        return
+    eye = torch.eye(3, dtype=torch.float64)
+
+    def sift(a: Any, b: Any) -> Any:
+        found = [cv2.SIFT_create(4000).detectAndCompute(image, None) for image in (a, b)]
+        two = [m for m in cv2.BFMatcher().knnMatch(found[0][1], found[1][1], k=2) if len(m) == 2]
+        good = [m for m, n in two if m.distance < 0.8 * n.distance]
+        points = [np.float32([f[0][i].pt for i in ids]) for f, ids in zip(found, _ends(good), strict=True)]
+        return cv2.findHomography(*points, cv2.USAC_MAGSAC, 3.0)[0]
+
+    def ecc(a: Any, b: Any) -> Any:
+        criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-5)
+        return cv2.findTransformECC(a, b, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, None, 5)[1]
+
+    def by(method: Any) -> Any:
+        def answer(a: Tensor, b: Tensor, valid: Tensor | None) -> Alignment:
+            images = [(x.clamp(0, 1) * 255).round().byte().numpy() for x in (a, b)]
+            try:
+                matrix = method(*images)
+            except cv2.error:
+                matrix = None
+            found = eye if matrix is None else torch.from_numpy(np.asarray(matrix, np.float64))
+            return Alignment(found, "none" if matrix is None else "homography", 0.0, 0.0, 0.0, 0.0, True)
+
+        return answer
+
+    for label, method in (("SIFT + MAGSAC", sift), ("ECC homography", ecc)):
+        print(f"\n{label} of OpenCV\n{HEAD}\n{LINE}", flush=True)
+        for name, (first, second) in KNOWN.items():
+            print(row(name, known(data / first, data / second, count, by(method))), flush=True)
+
+
+def _ends(matches: list[Any]) -> tuple[list[int], list[int]]:
+    return [m.queryIdx for m in matches], [m.trainIdx for m in matches]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--count", type=int, default=12, help="pairs of each set with a known motion")
+    parser.add_argument("--count", type=int, default=12, help="pairs of each set")
+    parser.add_argument("--opencv", action="store_true", help="measure OpenCV too")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{HEAD}\n{LINE}", flush=True)
@@ -128,6 +287,13 @@ def main() -> None:
         print(row(name, known(args.data / first, args.data / second, args.count)), flush=True)
     for name in TRUTH:
         print(row(f"{name}, landmarks", landmarks(args.data / "align" / name)), flush=True)
+    untouched(args.data, 2 * args.count)
+    strangers(args.data, args.count)
+    stacks(args.data)
+    tagged(args.data / "align" / "flir")
+    large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
+    if args.opencv:
+        opencv(args.data, args.count)
 
 
 if __name__ == "__main__":

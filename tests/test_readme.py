@@ -13,6 +13,7 @@ from conftest import scene, to8, to16
 from anyfuse.cli import main
 from anyfuse.io.write import write_image
 from anyfuse.models.registry import MODELS
+from tests.align.test_align import picture
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -35,6 +36,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     names += ["brackets_folder/s_1.tif", "brackets_folder/s_2.tif", "drone_folder/1_T.png", "drone_folder/1_V.png"]
     for index, name in enumerate(names):
         write_image(tmp_path / name, to8(scene(60, 70, index)))
+    photo = picture(1)
+    write_image(tmp_path / "photo.jpg", to8(photo.numpy()))
+    write_image(tmp_path / "small_thermal.png", to8(1 - photo[60:180, 80:240].numpy()))
     write_image(tmp_path / "fused.png", to8(scene(432, 640)))
     monkeypatch.chdir(tmp_path)
     return tmp_path

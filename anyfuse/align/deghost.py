@@ -325,7 +325,7 @@ def _dull(frame: Tensor) -> Tensor:
 def _edges_differ(source: Tensor, target: Tensor) -> Tensor:
     """(h, w) bool: around here one frame has edges that the other lacks."""
     a, b = (field(_equalised(to_luma(frame)[0])) for frame in (source, target))
-    products = torch.stack([(a * b.conj()).real, a.abs().square(), b.abs().square()])
+    products = torch.stack([(a * b).sum(0), a.square().sum(0), b.square().sum(0)])
     common, own, its = box(products[None], AROUND)[0]
     more = torch.maximum(own, its)
     return (common < EDGES * more) & (more > 0.1 * more.mean())

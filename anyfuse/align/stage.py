@@ -5,10 +5,9 @@ A moved frame is transparent where it shows nothing, and so has no say there.
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -16,14 +15,21 @@ import torch
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.colour import to_luma
-from ..image.stack import FULL, HALF, Frame
-from ..io.exif import upright_exif
-from .estimate import Alignment, estimate
-from .transform import Kind, warp
+from ..image.stack import Frame
+from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
+from .files import read_points, read_transforms
+from .full import at_full_size, scene_of
+from .resample import cut, moved_frame
+from .tags import tag_matrix
+from .transform import KINDS, Kind, resized
+from .views import estimate_views
 
-MODES = ("none", "auto", *get_args(Kind))
-BRACKET = 1.25  # brightest over darkest mean from which frames are chained by brightness
+MODES = ("none", "auto", "tags", *get_args(Kind))
+QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
+SLICE = 1024  # longer side in pixels of the largest slices
+SMALL, BLACK, ALIKE = 320, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
+DRIFT = 1.0  # pixels to which small movements along a stack must sum up
+BRACKET = 1.1  # mean brightness of an image over that of the next darker one from which frames are chained by it
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,30 @@ class Align:
     Raises FusionError for an unknown mode.
     """
 
-    mode: str = "none"  # none, shift, similarity, affine, homography: the richest transform to try; auto: any
-    transforms: str | None = None  # JSON file with a report, whose matrices are used in place of an estimate
+    mode: str = "none"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras
+    transforms: str | None = None  # JSON file whose matrices are used in place of an estimate
     keep_frame: bool = False  # keeps the size of the reference; else all are cut to what all frames show
+    points: str | None = None  # CSV file with points picked by hand, in place of an estimate
+    save_transforms: str | None = None  # JSON file that the commands write the transforms to
+    aligned_out: str | None = None  # folder that the commands write the aligned images to
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise FusionError(f"align '{self.mode}' is not known; give one of {', '.join(MODES)}")
+        if self.transforms is not None and self.points is not None:
+            raise FusionError("--use-transforms and --points both say how images lie; give one of them")
+        if (self.save_transforms is not None or self.aligned_out is not None) and not self.is_on:
+            raise FusionError("--save-transforms and --aligned-out need images that are aligned; add --align auto")
+
+    @property
+    def most(self) -> Kind:
+        """The richest transform to try."""
+        return self.mode if self.mode in KINDS else "homography"
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is to be aligned."""
+        return self.mode != "none" or self.transforms is not None or self.points is not None
 
 
 NO_ALIGNMENT = Align()
@@ -55,11 +78,13 @@ class Step:
     """What was done to one frame, for the report."""
 
     name: str  # of the frame
-    kind: str  # reference, none, shift, similarity, affine, homography, given
+    kind: str  # reference, none, tags, shift, similarity, affine, homography, given
     matrix: list[list[float]]  # pixels of the reference -> pixels of the frame
     shift: float  # largest movement of a corner in pixels
     agreement: float | None  # of the edges, 0 to 1, with the transform
     before: float | None  # of the edges, without
+    confidence: float | None  # share of the edges that the transform lays within 1.5 pixels at 320, 0 to 1
+    residual: float | None  # of hand-picked points, root mean square in pixels
     kept: float  # share of the reference's pixels that the frame shows
     trusted: bool  # False: no sure answer, left as it was
 
@@ -72,91 +97,52 @@ def align_frames(frames: Sequence[Frame], settings: Align, reference: int = 0) -
     """The frames laid over frames[reference], and what was done.
 
     Args:
-        frames: of one scene and one size.
+        frames: of one scene. A frame of another size is brought to the reference's size where its place is sure.
         settings: what to try, and what to keep.
         reference: index of the frame that stays.
 
     Raises:
-        FusionError: frames of several sizes, or a file without a matrix for each frame.
+        FusionError: a file without a matrix for each frame.
     """
-    transforms, mode = settings.transforms, settings.mode
-    if (mode == "none" and transforms is None) or len(frames) < 2:
+    if not settings.is_on or len(frames) < 2:
         return list(frames), []
     reference %= len(frames)
     first = frames[reference]
-    for frame in frames:
-        if (frame.height, frame.width) != (first.height, first.width):
-            raise FusionError(
-                f"{frame.name} is {frame.width}x{frame.height} but {first.name} is {first.width}x{first.height}; "
-                "images to align have one size: add --resize reference"
-            )
-    if transforms is not None:
-        found = [_given(matrix) for matrix in read_transforms(transforms, len(frames))]
+    size = (first.height, first.width)
+    if settings.transforms is not None:
+        found = [_given(matrix, size) for matrix in read_transforms(settings.transforms, len(frames))]
+    elif settings.points is not None:
+        found = _of_points(frames, settings, reference)
     else:
-        found = _chain(frames, reference, "homography" if mode == "auto" else mode)  # type: ignore[arg-type]
+        found = _found(frames, reference, settings)
     out, steps = [], []
-    common = np.ones((first.height, first.width), bool)
+    common = np.ones(size, bool)
     for k, (frame, answer) in enumerate(zip(frames, found, strict=True)):
         moved, kept = frame, 1.0
         if k != reference and answer.kind != "none":
-            moved, inside = moved_frame(frame, answer.matrix)
-            common &= inside > 0.999
+            moved, inside = moved_frame(frame, answer.matrix, size)
+            if answer.kind != "tags" and (frame.height, frame.width) == size:
+                common &= inside > 0.999
             kept = float(inside.mean())
-        known = k != reference and transforms is None
-        steps.append(
-            Step(
-                frame.name,
-                "reference" if k == reference else answer.kind,
-                answer.matrix.tolist(),
-                answer.shift,
-                answer.agreement if known else None,
-                answer.before if known else None,
-                kept,
-                answer.trusted,
-            )
-        )
+        steps.append(_step(frame, answer, kept, k == reference, settings))
         out.append(moved)
     return out if settings.keep_frame or common.all() else cut(out, frames, common), steps
 
 
-def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray) -> list[Frame]:
-    """The moved frames within the largest rectangle of `common` (H, W), if it has a third of the picture."""
-    rows, columns = rectangle(common)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    if 3 * height * width < common.size:
-        return list(moved)
-    note = f"cut to {width}x{height} at ({columns.start}, {rows.start}), which all images show"
-    out = []
-    for frame, before in zip(moved, frames, strict=True):
-        alpha = None if before.opacity is None or frame.opacity is None else frame.opacity[rows, columns]
-        notes = (*frame.warnings, note) if before is frames[0] else frame.warnings
-        pixels = np.ascontiguousarray(frame.pixels[rows, columns])
-        exif = frame.exif and upright_exif(frame.exif, width, height)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif, warnings=notes))
-    return out
-
-
-def rectangle(common: np.ndarray) -> tuple[slice, slice]:
-    """A large rectangle in which `common` (H, W) holds: of the whole, the side that misses most goes in, again and
-    again.
-    """
-    missing = np.pad((~common).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-
-    def count(top: int, bottom: int, left: int, right: int) -> int:
-        return int(missing[bottom, right] - missing[top, right] - missing[bottom, left] + missing[top, left])
-
-    top, left, (bottom, right) = 0, 0, common.shape
-    while bottom - top > 1 and right - left > 1 and count(top, bottom, left, right):
-        shares = (
-            count(top, top + 1, left, right) / (right - left),
-            count(bottom - 1, bottom, left, right) / (right - left),
-            count(top, bottom, left, left + 1) / (bottom - top),
-            count(top, bottom, right - 1, right) / (bottom - top),
-        )
-        worst = int(np.argmax(shares))
-        top, bottom = top + (worst == 0), bottom - (worst == 1)
-        left, right = left + (worst == 2), right - (worst == 3)
-    return slice(top, bottom), slice(left, right)
+def _step(frame: Frame, answer: Alignment, kept: float, is_reference: bool, settings: Align) -> Step:
+    known = not is_reference and settings.transforms is None and settings.points is None
+    return Step(
+        frame.name,
+        "reference" if is_reference else answer.kind,
+        answer.matrix.tolist(),
+        answer.shift,
+        answer.agreement if known else None,
+        answer.before if known else None,
+        answer.confidence if known else None,
+        answer.residual,
+        kept,
+        answer.trusted,
+    )
 
 
 def notes(steps: Sequence[Step]) -> list[str]:
@@ -168,50 +154,174 @@ def notes(steps: Sequence[Step]) -> list[str]:
     ]
 
 
-def _luma(frame: Frame) -> tuple[Tensor, Tensor | None]:
-    """Luma (H, W) and where the frame is opaque."""
-    return to_luma(frame.read())[0], None if frame.is_opaque else frame.cover()[0]
+class _Views:
+    """The frames as scenes of at most 1600 pixels, made when they are asked for; the last two and one more stay."""
+
+    def __init__(self, frames: Sequence[Frame], kept: int) -> None:
+        self.frames, self.kept = frames, kept
+        self.scenes: dict[int, Scene] = {}
+        self.quick: dict[int, Scene] = {}
+
+    def are_still(self, one: int, two: int) -> Alignment | None:
+        """An answer at once, for two large frames of one size that lie over each other already."""
+        first, other = self.frames[one], self.frames[two]
+        if (first.height, first.width) != (other.height, other.width) or max(first.height, first.width) < 2 * QUICK:
+            return None
+        scenes = [self.quick.get(k) or scene_of(self.frames[k], QUICK, quick=True) for k in (one, two)]
+        self.quick = dict(zip((one, two), scenes, strict=True))
+        answer = still(scenes[0], scenes[1], max(first.height, first.width))
+        return None if answer is None else replace(answer, error=0.0)
+
+    def __getitem__(self, k: int) -> Scene:
+        if k not in self.scenes:
+            old = [one for one in self.scenes if one != self.kept]
+            if len(old) > 1:
+                self.scenes.pop(old[0])
+            self.scenes[k] = scene_of(self.frames[k])
+        return self.scenes[k]
 
 
-def _chain(frames: Sequence[Frame], reference: int, most: Kind) -> list[Alignment]:
-    """The alignment of each frame to the reference, over its neighbours: by brightness in a bracket, else as given.
-
-    Where a link is not sure, the frame is tried against the reference itself.
-    """
-    lit = [frame.brightness for frame in frames]
-    bracket = len(frames) > 2 and max(lit) > BRACKET * max(min(lit), 1e-3)
-    order = sorted(range(len(frames)), key=lambda k: (lit[k], k)) if bracket else list(range(len(frames)))
-    middle = order.index(reference)
+def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Alignment]:
+    """The alignment of each frame: by tags, by a search for its view, or along a chain of frames of one size."""
+    first, views = frames[reference], _Views(frames, reference)
     done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
-    planes = {reference: _luma(frames[reference])}
-    for path in (order[middle + 1 :], order[:middle][::-1]):
-        last = reference
-        for k in path:
-            planes[k] = _luma(frames[k])
-            link = _estimate(planes[last], planes[k], most)
-            if last != reference:
-                if link.trusted and done[last].trusted:
-                    link = _joined(done[last], link, frames[k])
-                else:
-                    link = _estimate(planes[reference], planes[k], most)
-                    if last != reference:
-                        planes.pop(last)
-            done[k] = link
-            last = k
+    leave = Alignment(torch.eye(3).double(), "none", 0.0, 0.0, 0.0, math.nan, True)
+    for k, frame in enumerate(frames):
+        start = None if k == reference else tag_matrix(first, frame)
+        other = (frame.height, frame.width) != (first.height, first.width)
+        if k == reference:
+            continue
+        if settings.mode == "tags" and start is not None:
+            done[k] = replace(leave, matrix=start, kind="tags", shift=_given(start, (first.height, first.width)).shift)
+        elif settings.mode == "tags" or (settings.mode == "auto" and is_medical(frame)):
+            done[k] = leave
+        elif start is not None or other:
+            done[k] = _across(views, reference, k, settings, start)
+        elif settings.mode == "auto" and is_slice_pair(views, reference, k):
+            done[k] = leave
+    rest = [k for k in range(len(frames)) if k not in done or k == reference]
+    if len(rest) > 1:
+        done |= _chain(views, rest, reference, settings.most)
     return [done[k] for k in range(len(frames))]
 
 
-def _estimate(a: tuple[Tensor, Tensor | None], b: tuple[Tensor, Tensor | None], most: Kind) -> Alignment:
-    return estimate(a[0], b[0], most, (a[1], b[1]))
+def is_medical(frame: Frame) -> bool:
+    """Whether the frame is a slice of a DICOM or NIfTI file, whose place in the scanner is known."""
+    return frame.metadata.header is not None
 
 
-def _joined(first: Alignment, link: Alignment, frame: Frame) -> Alignment:
-    """Reference -> neighbour -> frame."""
-    matrix = link.matrix @ first.matrix
-    matrix = matrix / matrix[2, 2]
-    answer = replace(_given(matrix, (frame.height, frame.width)), agreement=link.agreement, before=link.before)
-    kind = link.kind if link.kind != "none" else first.kind
-    return replace(answer, kind=kind, error=link.error)
+def is_slice_pair(views: _Views, reference: int, k: int) -> bool:
+    """Whether two frames alone, and no large ones, look like slices of different scanners."""
+    sides = [max(frame.height, frame.width) for frame in views.frames]
+    return len(sides) == 2 and max(sides) < SLICE and are_slices(views[reference], views[k])
+
+
+def are_slices(a: Scene, b: Scene) -> bool:
+    """Whether two scenes look like slices of different scanners: black all around, and not alike within.
+
+    Their edges are those of different tissues, so they say little about how the slices lie.
+    """
+    small = [scene.at(SMALL) for scene in (a, b)]
+    for luma in small:
+        ring = torch.cat([luma[:2].flatten(), luma[-2:].flatten(), luma[:, :2].flatten(), luma[:, -2:].flatten()])
+        if float((ring > BLACK).float().mean()) > 0.2 or float((luma < BLACK).float().mean()) < 0.3:
+            return False
+    if small[0].shape != small[1].shape:
+        return False
+    return float(torch.corrcoef(torch.stack([luma.flatten() for luma in small]))[0, 1]) < ALIKE
+
+
+def _across(views: _Views, reference: int, k: int, settings: Align, start: Tensor | None) -> Alignment:
+    """The alignment of a frame of another size."""
+    a, b, one, two = views[reference], views[k], views.frames[reference], views.frames[k]
+    sizes = ((one.height, one.width), a.shape), ((two.height, two.width), b.shape)
+    begin = None if start is None else resized(start, *sizes)
+    most = settings.most if settings.mode in KINDS else "similarity"
+    answer = estimate_views(a, b, most, begin)
+    matrix = resized(answer.matrix, (sizes[0][1], sizes[0][0]), (sizes[1][1], sizes[1][0]))
+    if answer.kind == "none":
+        return answer
+    return replace(answer, matrix=matrix, shift=_given(matrix, (one.height, one.width)).shift)
+
+
+def _chain(views: _Views, members: list[int], reference: int, most: Kind) -> dict[int, Alignment]:
+    """The alignment of each member to the reference, over its neighbours: by brightness in a bracket, else as given.
+
+    Where a link is not sure, the frame is tried against the reference itself.
+    """
+    lit = {k: views.frames[k].brightness for k in members} if len(members) > 2 else dict.fromkeys(members, 1.0)
+    spread = max(lit.values()) / max(min(lit.values()), 1e-3)
+    bracket = spread > BRACKET ** (len(members) - 1) and len(members) > 2  # a stack that flickers stays in its order
+    order = sorted(members, key=lambda k: (lit[k], k)) if bracket else members
+    middle = order.index(reference)
+    done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
+    for path in (order[middle + 1 :], order[:middle][::-1]):
+        done |= _along(views, reference, path, most)
+    return done
+
+
+def _along(views: _Views, reference: int, path: list[int], most: Kind) -> dict[int, Alignment]:
+    """The alignment of each frame on one side of the reference.
+
+    Movements too small to matter between neighbours sum up, and count where the last frame has clearly moved by them.
+    """
+    done: dict[int, Alignment] = {}
+    total, last, sure, any_moves = torch.eye(3, dtype=torch.float64), reference, True, False
+    for k in path:
+        link = _link(views, last, k, most)
+        if last != reference and not (link.trusted and sure):
+            link, total = _link(views, reference, k, most), torch.eye(3, dtype=torch.float64)
+        step = link.matrix if link.kind != "none" or link.found is None else link.found
+        total = step @ total / (step @ total)[2, 2]
+        any_moves |= link.kind != "none"
+        done[k] = _moved(link, total, views.frames[k])
+        last, sure = k, link.trusted
+    if not path or any_moves:
+        return done
+    drifts = done[last].shift > DRIFT and sure and clearer(views[reference], views[last], _reduced(views, last, total))
+    return done if drifts else {k: _left(answer) for k, answer in done.items()}
+
+
+def _reduced(views: _Views, k: int, matrix: Tensor) -> Tensor:
+    """A matrix of whole frames for their scenes."""
+    scene, frame = views[k], views.frames[k]
+    sizes = (frame.height, frame.width), scene.shape
+    return resized(matrix, sizes, sizes)
+
+
+def _left(answer: Alignment) -> Alignment:
+    return replace(answer, matrix=torch.eye(3).double(), kind="none", shift=0.0)
+
+
+def _moved(link: Alignment, total: Tensor, frame: Frame) -> Alignment:
+    """A link, as part of the way from the reference."""
+    if not link.trusted:
+        return link
+    shift = _given(total, (frame.height, frame.width)).shift
+    if shift < STILL:
+        return _left(link)
+    return replace(link, matrix=total, shift=shift, kind="similarity" if link.kind == "none" else link.kind)
+
+
+def _link(views: _Views, last: int, k: int, most: Kind) -> Alignment:
+    """The alignment of a frame to another of its size, at full size."""
+    frame = views.frames[k]
+    size = (frame.height, frame.width)
+    same = views.are_still(last, k)
+    if same is not None:
+        quick = views.quick[k].shape
+        found = None if same.found is None else resized(same.found, (quick, size), (quick, size))
+        return replace(same, found=found)
+    a, b = views[last], views[k]
+    answer = estimate_scenes(a, b, most)
+    if size == a.shape:
+        return answer
+    if answer.kind == "none":
+        found = None if answer.found is None else resized(answer.found, (a.shape, size), (b.shape, size))
+        return replace(answer, found=found)
+    matrix = resized(answer.matrix, (a.shape, size), (b.shape, size))
+    matrix = at_full_size(views.frames[last], frame, matrix, answer.kind)
+    return replace(answer, matrix=matrix, shift=_given(matrix, size).shift)
 
 
 def _given(matrix: Tensor, size: tuple[int, int] | None = None) -> Alignment:
@@ -225,37 +335,16 @@ def _given(matrix: Tensor, size: tuple[int, int] | None = None) -> Alignment:
     return Alignment(matrix, "none" if still else "given", shift, 1.0, 1.0, 0.0, True)
 
 
-def moved_frame(frame: Frame, matrix: Tensor) -> tuple[Frame, np.ndarray]:
-    """The frame as the reference sees it, by bicubic interpolation in its own depth; and where it shows it, (H, W)."""
-    planes, inside = warp(frame.read(), matrix, frame.height, frame.width, "bicubic")
-    values = planes.clamp_(0.0, 1.0).mul_(frame.white)
-    if frame.pixels.dtype.kind == "u":
-        values.add_(HALF).floor_()
-    pixels = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, 2)).astype(frame.pixels.dtype)
-    cover = inside
-    if frame.opacity is not None:
-        cover = inside * warp(frame.cover(), matrix, frame.height, frame.width)[0][0]
-    alpha = (cover * FULL[frame.pixels.dtype.name]).round().numpy().astype(frame.pixels.dtype)
-    return replace(frame, pixels=pixels, alpha=alpha, valid=None), inside.numpy()
-
-
-def read_transforms(path: str | Path, count: int) -> list[Tensor]:
-    """The matrices of a report's `aligned`, one for each of `count` frames.
-
-    Args:
-        path: JSON file: the report of one set, or a list of {"matrix": 3 rows of 3 numbers}.
-        count: of frames.
-    """
-    try:
-        data = json.loads(Path(path).read_text())
-        rows = data["aligned"] if isinstance(data, dict) else data
-        matrices = [torch.tensor(row["matrix"], dtype=torch.float64) for row in rows]
-    except OSError as error:
-        raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
-        raise FusionError(f"{path}: has no transforms; the report of `fuse --align auto` has") from None
-    if len(matrices) != count or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
-        raise FusionError(f"{path}: has {len(matrices)} transforms for {count} images")
-    if any(abs(float(torch.linalg.det(m))) < 1e-6 for m in matrices):
-        raise FusionError(f"{path}: a transform has no inverse")
-    return matrices
+def _of_points(frames: Sequence[Frame], settings: Align, reference: int) -> list[Alignment]:
+    """Transforms from hand-picked points; frames without points stay."""
+    assert settings.points is not None
+    names = [frame.name for frame in frames]
+    out = []
+    for answer in read_points(settings.points, names, reference, settings.most):
+        if answer is None:
+            out.append(_given(torch.eye(3, dtype=torch.float64)))
+            continue
+        matrix, kind, error = answer
+        size = (frames[reference].height, frames[reference].width)
+        out.append(replace(_given(matrix, size), kind=kind, residual=error))
+    return out

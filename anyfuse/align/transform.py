@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,51 +30,98 @@ def scaled(matrix: Tensor, factor: float) -> Tensor:
     return up @ matrix @ torch.linalg.inv(up)
 
 
+Size = tuple[int, int]  # height, width
+
+
+def resized(matrix: Tensor, first: tuple[Size, Size], other: tuple[Size, Size]) -> Tensor:
+    """The same transform after a resize of the reference and of the image, each from one size to another."""
+    into, out = _grid(first[1], first[0]).to(matrix), _grid(*other).to(matrix)
+    moved = out @ matrix @ into
+    return moved / moved[2, 2]
+
+
+def _grid(before: Size, after: Size) -> Tensor:
+    """Pixels of an image -> pixels of the same image in another size."""
+    y, x = after[0] / before[0], after[1] / before[1]
+    return torch.tensor([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
 def fit(kind: Kind, source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The matrix of a kind that takes source (K, 2) nearest to target (K, 2), by weighted least squares, float64."""
-    source, target, weights = source.double(), target.double(), weights.double().clamp_min(1e-9)
+    points = (x.double().numpy() for x in (source, target, weights))
+    return torch.from_numpy(_fit(kind, *points))
+
+
+def robust_fit(
+    kind: Kind, source: Tensor, target: Tensor, weights: Tensor, spread: float, start: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """`fit` with Cauchy weights of scale `spread` pixels; also the mean robust residual, in pixels.
+
+    start: a matrix near the answer; None: the mean shift.
+    """
+    p, q, w = (x.double().numpy() for x in (source, target, weights))
+    matrix = _fit("shift", p, q, w) if start is None else start.numpy()
+    for _ in range(12 if start is None else 8):
+        wrong = _squares(matrix, p, q)
+        last, matrix = matrix, _fit(kind, p, q, w / (1 + wrong / spread**2))
+        if np.abs(matrix - last).max() < 1e-6:
+            break
+    loss = spread * np.sqrt(np.log1p(_squares(matrix, p, q) / spread**2))
+    return torch.from_numpy(matrix), float((w * loss).sum() / max(w.sum(), 1e-9))
+
+
+def _squares(matrix: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Squared distances of the moved points p (K, 2) to q (K, 2)."""
+    moved = p @ matrix[:, :2].T + matrix[:, 2]
+    wrong = moved[:, :2] / moved[:, 2:] - q
+    return np.asarray((wrong * wrong).sum(1))
+
+
+def _fit(kind: Kind, source: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    weights = np.maximum(weights, 1e-9)
     total = weights.sum()
-    centre = (weights[:, None] * source).sum(0) / total
-    other = (weights[:, None] * target).sum(0) / total
-    matrix = torch.eye(3, dtype=torch.float64)
+    centre, other = weights @ source / total, weights @ target / total
+    matrix = np.eye(3)
     if kind == "shift":
         matrix[:2, 2] = other - centre
         return matrix
-    scale = (weights * (source - centre).square().sum(1)).sum().div(total).sqrt().clamp_min(1e-6)
+    scale = max(float(np.sqrt(weights @ ((source - centre) ** 2).sum(1) / total)), 1e-6)
     p, q = (source - centre) / scale, (target - other) / scale
-    root = weights.sqrt()[:, None]
+    wp = weights[:, None] * p
     if kind == "similarity":
-        a = (weights[:, None] * p * q).sum() / (weights * p.square().sum(1)).sum()
-        b = (weights * (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0])).sum() / (weights * p.square().sum(1)).sum()
-        matrix[:2, :2] = torch.stack([torch.stack([a, -b]), torch.stack([b, a])])
+        size = max(float((wp * p).sum()), 1e-12)
+        a, b = (wp * q).sum() / size, (wp[:, 0] * q[:, 1] - wp[:, 1] * q[:, 0]).sum() / size
+        matrix[:2, :2] = [[a, -b], [b, a]]
     elif kind == "affine":
-        left = torch.cat([p, torch.ones_like(p[:, :1])], 1) * root
-        matrix[:2] = torch.linalg.lstsq(left, q * root).solution.T
+        left = np.column_stack([p, np.ones(len(p))])
+        matrix[:2] = np.linalg.lstsq(left.T @ (weights[:, None] * left), left.T @ (weights[:, None] * q), 1e-12)[0].T
     else:
-        zero, one = torch.zeros_like(p), torch.ones_like(p[:, :1])
-        rows_x = torch.cat([p, one, zero, zero[:, :1], -q[:, :1] * p], 1)
-        rows_y = torch.cat([zero, zero[:, :1], p, one, -q[:, 1:] * p], 1)
-        left, right = torch.cat([rows_x * root, rows_y * root]), torch.cat([q[:, :1] * root, q[:, 1:] * root])
-        matrix = torch.cat([torch.linalg.lstsq(left, right).solution[:, 0], torch.ones(1, dtype=p.dtype)]).view(3, 3)
-    into, out = torch.eye(3, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
-    into[:2] = torch.cat([torch.eye(2, dtype=torch.float64), -centre[:, None]], 1) / scale
+        zero, one = np.zeros((len(p), 3)), np.ones(len(p))
+        plain = np.column_stack([p, one])
+        left = np.concatenate([np.hstack([plain, zero, -q[:, :1] * p]), np.hstack([zero, plain, -q[:, 1:] * p])])
+        twice = np.concatenate([weights, weights])
+        normal = left.T @ (twice[:, None] * left)
+        matrix = np.append(np.linalg.lstsq(normal, left.T @ (twice * q.T.ravel()), 1e-12)[0], 1.0).reshape(3, 3)
+    into, out = np.eye(3), np.eye(3)
+    into[:2] = np.column_stack([np.eye(2), -centre]) / scale
     out[0, 0] = out[1, 1] = scale
     out[:2, 2] = other
     matrix = out @ matrix @ into
-    return matrix / matrix[2, 2]
+    return np.asarray(matrix / matrix[2, 2])
 
 
-def robust_fit(kind: Kind, source: Tensor, target: Tensor, weights: Tensor, spread: float) -> tuple[Tensor, float]:
-    """`fit` with Cauchy weights of scale `spread` pixels, twelve rounds; also the mean robust residual, in pixels."""
-    matrix = fit("shift", source, target, weights)
-    cauchy = weights
-    for _ in range(12):
-        wrong = (apply(matrix, source.double()) - target).norm(dim=1)
-        cauchy = weights / (1 + (wrong / spread).square())
-        matrix = fit(kind, source, target, cauchy)
-    wrong = (apply(matrix, source.double()) - target).norm(dim=1)
-    loss = spread * torch.log1p((wrong / spread).square()).sqrt()
-    return matrix, float((weights * loss).sum() / weights.sum().clamp_min(1e-9))
+def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0) -> Tensor:
+    """Where the pixels of a window of the reference lie in the other image: (height, width, 2), float32."""
+    ys = torch.arange(top, top + height, dtype=torch.float64)[:, None]
+    xs = torch.arange(left, left + width, dtype=torch.float64)
+    m = matrix.tolist()
+    x, y = (((row[1] * ys + row[2]).float() + (row[0] * xs).float()) for row in m[:2])
+    if m[2][:2] != [0.0, 0.0]:
+        depth = (m[2][1] * ys + m[2][2]).float() + (m[2][0] * xs).float()
+        x, y = x / depth, y / depth
+    elif m[2][2] != 1.0:
+        x, y = x / m[2][2], y / m[2][2]
+    return torch.stack([x, y], 2)
 
 
 def warp(planes: Tensor, matrix: Tensor, height: int, width: int, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
@@ -82,17 +130,16 @@ def warp(planes: Tensor, matrix: Tensor, height: int, width: int, mode: str = "b
     Row by row in blocks, so that a large image needs no grid of its own size.
     """
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
+    limit = torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99])
     out = torch.empty(planes.shape[0], height, width)
     valid = torch.empty(height, width)
-    step = max(1, (1 << 20) // max(1, width))
-    xs = torch.arange(width, dtype=torch.float64)
+    step = max(1, (1 << 18) // max(1, width))
     for top in range(0, height, step):
-        ys = torch.arange(top, min(top + step, height), dtype=torch.float64)
-        grid_y, grid_x = torch.meshgrid(ys, xs, indexing="ij")
-        places = apply(matrix, torch.stack([grid_x.flatten(), grid_y.flatten()], 1)).float()
-        grid = ((places + 0.5) * inverse_size - 1).view(1, len(ys), width, 2)
-        part = F.grid_sample(planes[None], grid, mode=mode, padding_mode="border", align_corners=False)
-        out[:, top : top + len(ys)] = part[0]
-        inside = (places >= -0.01) & (places <= torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99]))
-        valid[top : top + len(ys)] = inside.all(1).view(len(ys), width).float()
+        rows = min(step, height - top)
+        where = places(matrix, rows, width, top)
+        valid[top : top + rows] = ((where >= -0.01) & (where <= limit)).all(2).float()
+        grid = ((where + 0.5) * inverse_size - 1)[None]
+        out[:, top : top + rows] = F.grid_sample(
+            planes[None], grid, mode=mode, padding_mode="border", align_corners=False
+        )[0]
     return out, valid

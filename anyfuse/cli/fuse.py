@@ -11,15 +11,21 @@ import typer
 
 from ..errors import FusionError
 from .options import (
+    AlignedOut,
+    AlignMode,
     Blacks,
     Device,
     Group,
+    KeepFrame,
     ListFile,
     Overwrite,
     PageChoice,
     Pairs,
     Plan,
+    Points,
     Quiet,
+    SaveTransforms,
+    UseTransforms,
     ValueRange,
     Whites,
     complete_model,
@@ -82,21 +88,6 @@ Masks = Annotated[
         "for each input, in their order; '-' where all counts. In folders the masks are for every set.",
     ),
 ]
-Align = Annotated[
-    str,
-    typer.Option(
-        help="Lay the images over the reference first: auto (any motion of the camera), shift, similarity, affine or "
-        "homography (the richest transform to try), or none.",
-    ),
-]
-Transforms = Annotated[
-    str | None,
-    typer.Option("--use-transforms", help="JSON file of an earlier --report: its transforms are used again."),
-]
-KeepFrame = Annotated[
-    bool,
-    typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
-]
 Deghost = Annotated[
     str,
     typer.Option(
@@ -138,8 +129,11 @@ def fuse(
     keep_order: KeepOrder = False,
     say: Say = None,
     mask: Masks = None,
-    align: Align = "none",
-    use_transforms: Transforms = None,
+    align: AlignMode = "none",
+    use_transforms: UseTransforms = None,
+    points: Points = None,
+    save_transforms: SaveTransforms = None,
+    aligned_out: AlignedOut = None,
     keep_frame: KeepFrame = False,
     deghost: Deghost = "auto",
     ghost_mask: GhostMask = None,
@@ -164,7 +158,7 @@ def fuse(
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
-    from ..align.stage import Align as Alignment
+    from ..align.stage import Align
     from ..io.folders import list_files
     from ..io.groups import Pairing
     from ..io.pages import split_name
@@ -192,7 +186,7 @@ def fuse(
         keep_order=keep_order,
         say=say[0] if say else None,
         masks=tuple(mask or ()),
-        align=Alignment(align, use_transforms, keep_frame),
+        align=Align(align, use_transforms, keep_frame, points, save_transforms, aligned_out),
         deghost=deghost,
     )
     inputs, pairing = inputs or [], Pairing(group, pairs, table)

@@ -15,6 +15,7 @@ from ..errors import FusionError, options_named
 from ..io.atomic import one_line
 from ..runtime import keep_memory
 from ..version import __version__
+from .align import align
 from .bench import bench
 from .data import app as data
 from .datasets import datasets
@@ -37,7 +38,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, say, estimate, models, train, score, bench, datasets, degrade):
+for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         raise
 
 
-READERS = ("fuse", "score", "degrade", "estimate", "bench")
+READERS = ("fuse", "align", "score", "degrade", "estimate", "bench")
 """Commands that read images of others."""
 
 

@@ -98,3 +98,27 @@ Task = Annotated[
     str,
     typer.Option(help="ivf (infrared + visible), mef (multi-exposure), mff (multi-focus) or mif (medical)."),
 ]
+AlignMode = Annotated[
+    str,
+    typer.Option(
+        "--align",
+        help="Lay the images over the reference first: auto (any motion of the camera, any modality), tags (as the "
+        "cameras say), shift, similarity, affine or homography (the richest transform to try), or none.",
+    ),
+]
+UseTransforms = Annotated[
+    str | None,
+    typer.Option(help="JSON file of --save-transforms or of an earlier --report: its transforms are used again."),
+]
+Points = Annotated[
+    str | None,
+    typer.Option(
+        help="CSV file with pairs of points picked by hand: image,x,y,reference_x,reference_y. They say how images lie."
+    ),
+]
+SaveTransforms = Annotated[str | None, typer.Option(help="JSON file for the transform of each image.")]
+AlignedOut = Annotated[str | None, typer.Option(help="Folder for the aligned images, with alpha.")]
+KeepFrame = Annotated[
+    bool,
+    typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
+]

@@ -9,6 +9,16 @@ TiffTag = tuple[int, int, int, bytes]  # number, type, count, value in little-en
 
 
 @dataclass(frozen=True)
+class Inset:
+    """How a thermal image lies in the photograph of its camera."""
+
+    ratio: float  # width of the photograph over that of the thermal image, as both see the scene
+    x: float  # from the centre of the photograph to that of the thermal image, in pixels of the photograph
+    y: float
+    width: int = 0  # of the photograph in which x and y are counted; 0: as the photograph is
+
+
+@dataclass(frozen=True)
 class Metadata:
     """Blocks that are carried from the reference to the result where its format can hold them.
 
@@ -21,6 +31,7 @@ class Metadata:
     geo: tuple[TiffTag, ...] = ()  # GeoTIFF tags
     pixel_um: tuple[float, float] | None = None  # width and height of a pixel in micrometres, of ImageJ and OME
     header: Any = field(default=None, compare=False)  # of the library that read the file: NIfTI, DICOM
+    inset: Inset | None = None  # of thermal images
 
 
 NOTHING = Metadata()

@@ -26,6 +26,7 @@ from ..io.write import WRITES
 from ..language.instruction import read_say
 from ..result import FusionResult, Outputs, check_report, write_json
 from ..runtime import check_regular
+from .align import check_files, write_files
 from .progress import progress_bar
 from .volumes import fuse_volume, is_volume
 
@@ -98,6 +99,7 @@ def fuse_files(
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
+    check_files(choices.align, inputs, choices.overwrite)
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out)
     if is_volume(inputs, output):
@@ -141,6 +143,8 @@ def fuse_folders(
         mask_out: folder of the masks.
     """
     check_folders(folders, output)
+    if choices.align.save_transforms is not None or choices.align.aligned_out is not None:
+        raise FusionError("--save-transforms and --aligned-out are for one set of images; see `anyfuse align`")
     found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
     files = Inputs(path for paths in found.sets.values() for path in paths)
     spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
@@ -348,6 +352,8 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
     start = time.perf_counter()
     result = run_set(fuser, inputs, choices, weights=outputs.weights is not None, explain=outputs.explain is not None)
     report = outputs.write(result)
+    if report.get("aligned"):
+        write_files(result.stack.frames, report["aligned"], choices.align, inputs, choices.overwrite)
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
 
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import io
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ...errors import FusionError
-from ...image.metadata import Metadata
+from ...image.metadata import Inset, Metadata
 from ..exif import exif_orientation
 from ..pillow import check_size, clear_errors, raster_from_pil
 from ..raster import Pages, Raster
 
-_RAW, _CAMERA, _PHOTO = 0x01, 0x20, 0x0E
+_RAW, _CAMERA, _PHOTO, _INSET = 0x01, 0x20, 0x0E, 0x2A
 _DJI_SIZES = ((640, 512), (1280, 1024), (336, 256), (320, 256), (160, 120))
 
 
@@ -80,7 +80,7 @@ def _described(thermal: Raster, image: JpegImagePlugin.JpegImageFile) -> Raster:
         thermal.exif = exif.removeprefix(b"Exif\0\0")
         thermal.orientation = exif_orientation(thermal.exif)
     if isinstance(xmp, bytes):
-        thermal.metadata = Metadata(xmp=xmp)
+        thermal.metadata = replace(thermal.metadata, xmp=xmp)
     return thermal
 
 
@@ -142,7 +142,19 @@ def _flir(name: str, fff: bytes) -> tuple[Raster, Image.Image | None]:
     with suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         if _PHOTO in records and records[_PHOTO][32:34] in (b"\xff\xd8", b"\x89P"):
             photo = Image.open(io.BytesIO(records[_PHOTO][32:]), formats=("JPEG", "PNG"))
+    thermal.metadata = Metadata(inset=_inset(records.get(_INSET, b""), 0 if photo is None else photo.width))
     return thermal, photo
+
+
+def _inset(record: bytes, width: int) -> Inset | None:
+    """How the thermal image lies in the photograph, where a record says it: Real2IR, OffsetX, OffsetY."""
+    if len(record) < 8:
+        return None
+    for order in "<>":
+        ratio, x, y = struct.unpack_from(order + "fhh", record)
+        if 0.5 < ratio < 20 and max(abs(x), abs(y)) < 4000:
+            return Inset(ratio, x, y, width)
+    return None
 
 
 def _records(fff: bytes) -> dict[int, bytes]:

@@ -1,0 +1,121 @@
+"""Aligned images and their transforms in files: what `anyfuse align` does, and `fuse` beside its result."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..align.stage import Align, align_frames, notes
+from ..errors import FusionError
+from ..image.stack import Frame, place
+from ..io.atomic import Protected, target_of
+from ..io.frames import read_frames
+from ..io.profiles import to_one_profile
+from ..io.write import write_image
+from ..result import write_json
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the images are read."""
+
+    reference: int = 0  # index of the image that stays
+    white: str | float | None = None  # white level of 16-bit and float images: one, or one for each
+    black: str | float | None = None  # black level
+    range: str | None = None  # auto, none or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
+
+
+def align_files(
+    inputs: Sequence[str],
+    settings: Align,
+    reading: Reading,
+    *,
+    report: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Lays images over one of them and writes them to `settings.aligned_out`.
+
+    Raises FusionError where a file could not be written, before the work where its name is known.
+    """
+    check_files(settings, inputs, overwrite, report)
+    frames = read_frames(inputs, reading.white, reading.black, reading.range, reading.pages)
+    if len(frames) < 2:
+        raise FusionError(f"alignment needs at least two images of one scene, and got {len(frames)}")
+    if not -len(frames) <= reading.reference < len(frames):
+        raise FusionError(f"--reference {reading.reference + 1} is not one of the {len(frames)} images; count from 1")
+    frames = place(to_one_profile(frames, reading.reference))
+    aligned, steps = align_frames(frames, settings, reading.reference)
+    sizes = {(frame.height, frame.width) for frame in aligned}
+    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps):
+        print(f"anyfuse: note: {warning}", file=sys.stderr)
+    if len(sizes) > 1:
+        raise FusionError("images of different sizes, and no sure place of one in the other; give --points")
+    rows = [step.as_dict() for step in steps]
+    files = write_files(aligned, rows, settings, inputs, overwrite)
+    if report is not None:
+        write_json(report, {"aligned": rows, "files": files}, inputs, overwrite=overwrite)
+    if not quiet:
+        for row in rows:
+            print(f"{row['name']}: {row['kind']}, {row['shift']:.1f} pixels, {100 * row['kept']:.0f} % of the field")
+
+
+def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str | None = None) -> None:
+    """Raises FusionError, before any work is done, where transforms or aligned images could not be written."""
+    for option, path in (("--save-transforms", settings.save_transforms), ("--report", report)):
+        if path is not None:
+            if not path.lower().endswith(".json"):
+                raise FusionError(f"{option} {path}: give a name that ends in .json")
+            target_of(path, overwrite, inputs)
+    folder = settings.aligned_out
+    if folder is None:
+        return
+    if os.path.lexists(folder) and not Path(folder).is_dir():
+        raise FusionError(f"{folder}: is a file; name a folder for the aligned images")
+    if not isinstance(inputs, Sequence):
+        return
+    for target in aligned_paths(folder, [(str(name), False) for name in inputs]):
+        target_of(str(target), overwrite, inputs)
+
+
+def aligned_paths(folder: str | Path, names: Sequence[tuple[str, bool]]) -> list[Path]:
+    """Where aligned images go: FOLDER/01-STEM.png ..., or .tif where the image is float (name, is float)."""
+    stems = [(re.sub(r"[^\w.-]+", "_", Path(name).stem), ".tif" if is_float else ".png") for name, is_float in names]
+    return [Path(folder) / f"{index:02d}-{stem}{suffix}" for index, (stem, suffix) in enumerate(stems, 1)]
+
+
+def write_files(
+    frames: Sequence[Frame], steps: Sequence[dict[str, Any]], settings: Align, inputs: Protected, overwrite: bool
+) -> list[str]:
+    """Writes what `settings` asks for: transforms, and the aligned frames with their alpha. Returns the files."""
+    files: list[str] = []
+    if settings.save_transforms is not None:
+        keys = ("name", "kind", "matrix", "shift", "confidence", "kept", "trusted")
+        rows = [{key: step[key] for key in keys} for step in steps]
+        content = {"about": "matrix: pixels (x, y, 1) of the reference to those of the image", "transforms": rows}
+        write_json(settings.save_transforms, content, inputs, overwrite=overwrite)
+        files.append(settings.save_transforms)
+    if settings.aligned_out is None:
+        return files
+    paths = aligned_paths(settings.aligned_out, [(f.name, f.pixels.dtype.kind == "f") for f in frames])
+    for path, frame in zip(paths, frames, strict=True):
+        write_image(
+            path,
+            frame.pixels,
+            alpha=frame.opacity,
+            exif=frame.exif,
+            icc=frame.icc,
+            dpi=frame.dpi,
+            white=frame.white,
+            overwrite=overwrite,
+            inputs=inputs,
+            metadata=replace(frame.metadata, header=None),
+        )
+        files.append(str(path))
+    return files
