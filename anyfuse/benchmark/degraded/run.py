@@ -197,7 +197,7 @@ def _run_case(
     instructions: dict[str, str] = {}
     for method, fuser, frames, control in jobs:
         start = time.perf_counter()
-        fused = fuser.run(frames, keep_order=True, say=control)
+        fused = fuser.run(frames, keep_order=True, say=control, deghost="off")
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
         if fuser.model.restores:
             instructions[method] = assumed.get(method, fused.report["understood"])
