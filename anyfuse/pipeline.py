@@ -139,7 +139,7 @@ def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[l
         jobs=engine.jobs,
         reference=options.reference,
         pages=options.pages,
-        aligned=options.align != NO_ALIGNMENT,
+        aligned=options.align.is_on,
     )
     keep = in_memory if scratch is None else scratch.keep
     frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
@@ -182,10 +182,10 @@ def make_stack(
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
     frames = place(frames, keep)
     frames = resize_to_reference(frames, reference, keep) if options.resize else frames
-    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference)
-    frames = [frame.kept(keep) if moves else frame for frame in frames]
+    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference, keep)
+    stack = Stack(tuple(frames), reference)  # of one size, or an error that says what to do
     still = Deghosted(frames, []) if single else deghost(frames, options.deghost, keep)
-    return Stack(tuple(still.frames), reference), moves, still
+    return replace(stack, frames=tuple(still.frames)), moves, still
 
 
 def complete(
