@@ -22,14 +22,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from anyfuse import Fuser
 from anyfuse.align.estimate import Alignment, estimate
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp
+from anyfuse.data.synthetic import focus_scene
 from anyfuse.image.colour import to_luma
 from anyfuse.image.metadata import Inset, Metadata
 from anyfuse.image.random import uniform
@@ -37,6 +40,7 @@ from anyfuse.image.stack import Frame
 from anyfuse.io.folders import pair_by_stem
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
+from anyfuse.metrics.saliency import sharp_share
 
 KNOWN = {
     "exposures": ("train/mef/under", "train/mef/over"),
@@ -194,6 +198,42 @@ def stacks(data: Path) -> None:
         both = [[agreement(*(field(at640(f)) for f in two)) for two in pairwise(some)] for some in (frames, moved)]
         means = " | ".join(f"{sum(one) / len(one):.3f}" for one in both)
         print(f"| {name} | {len(frames)} | {means} | {min(both[1]):.3f} | {seconds:.1f} |", flush=True)
+
+
+def changing_light(data: Path, count: int) -> None:
+    """Made focus stacks whose light changes: share of the pixels taken from the sharper frame, and distance in levels
+    from what the frames in steady light give.
+    """
+    heads = "| light of the frames | stacks | steady | changing | evened | off, changing | off, evened |"
+    print(f"\n{heads}\n|---|---:|---:|---:|---:|---:|---:|", flush=True)
+    fuser = Fuser()
+    paths = sorted((data / "train" / "natural").iterdir())[9::10]
+    for name, n, kind in (("gains", 2, "gain"), ("vignettes", 2, "bowl"), ("both", 2, "both"), ("both, 5 frames", 5, "both")):
+        gen, rows = torch.Generator().manual_seed(4), []
+        for path in paths[:count]:
+            steady, layer = focus_scene(luma(path)[:320, :320], n, gen)
+            frames = [levels(x) for x in steady]
+            dim = [frames[0], *(levels(x * light(kind, *x.shape, gen)) for x in steady[1:])]
+            fused = [fuser.run(frames, deghost="off"), fuser.run(dim, deghost="off"), fuser.run(dim)]
+            found = torch.stack([torch.from_numpy(one.pixels.astype(float)) for one in fused]).squeeze(-1)
+            sources = torch.from_numpy(np.stack(frames).astype(float))
+            shares = [float(sharp_share(one[None], sources[None], layer[None])) for one in found]
+            rows.append([*shares, *((one - found[0]).abs().mean().item() for one in found[1:])])
+        means = [f"{v:.3f}" for v in torch.tensor(rows).nanmean(0).tolist()]
+        print(f"| {name} | {len(rows)} | {' | '.join(means)} |", flush=True)
+
+
+def light(kind: str, height: int, width: int, gen: torch.Generator) -> Tensor:
+    """(H, W) factors: 0.7 to 1.2 for a frame, or 1 in the middle and 0.7 to 1.2 in the corners, or both."""
+    ys, xs = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    gain, rim = uniform(0.7, 1.2, gen), uniform(0.7, 1.2, gen)
+    bowl = 1 + (rim - 1) * (ys**2 + xs**2) / 2
+    return {"gain": torch.full_like(bowl, gain), "bowl": bowl, "both": (1 + gain) / 2 * bowl}[kind]
+
+
+def levels(x: Tensor) -> np.ndarray:
+    """(H, W) in [0, 1] as 8 bits."""
+    return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
 
 
 def at640(frame: Frame) -> Tensor:
