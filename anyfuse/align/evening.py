@@ -32,12 +32,13 @@ LEAST = 64  # cells that must be known in both frames
 DARK, CLIPPED = 0.02, 0.97  # values beyond which a cell's mean says nothing of the gain
 SAME = 0.01  # of a gain that is not worth a change
 LIMITS = 0.55, 1.8  # of gains within a focus stack
-RANKS = 0.9  # rank correlation of the means of frames of one kind
-STEP, RICHER = 0.06, 0.15  # shares of the residual that one factor, and a richer field, must save
+RANKS = 0.9  # rank correlation of the means of frames of one kind, evened
+STEP, RICHER = 0.06, 0.1  # shares of the residual that one factor, and a richer field, must save
 SPREAD = 0.02  # of the logarithm of a cell's gain, scale of the Cauchy weights
 TEXTURE = 0.01  # deviation, as a share of the mean, from which a cell tells how sharp it is
 SHARPER, FINER = 0.35, 0.1  # logarithms of deviations, and of fine ones over middle ones, from blurred to sharp
 SHARE = 0.05  # of telling cells that must be sharper in one frame, and as many in the other
+BEYOND = 0.1  # share of a field's range by which it may go on where the frames do not tell
 COMPARED = 9  # frames of a stack that are compared in pairs
 FLOOR = 1e-4  # of deviations that are compared
 STRIP = 1 << 20  # values evened together
@@ -135,8 +136,6 @@ def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
     if int(use.sum()) < LEAST:
         return None
     mean, other = reference.mean[use], cells.mean[use]
-    if float(torch.corrcoef(torch.stack([_ranks(mean), _ranks(other)]))[0, 1]) < RANKS:
-        return None
     ratio = (other / mean).log().double().numpy()
     rough = torch.maximum(reference.middle[use] / mean, cells.middle[use] / other).double().numpy()
     trust = 1 / (SPREAD**2 + rough**2)
@@ -145,11 +144,14 @@ def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
     for terms in (1, 4, 7):
         basis = _terms(x, y)[:terms].T
         weights = _robust(basis, ratio, trust)
-        left = _residual(ratio - basis @ weights, trust)
-        if left < (1 - (STEP if terms == 1 else RICHER)) * residual:
+        wrong = ratio - basis @ weights
+        left, plain = _residual(wrong, trust), np.abs(wrong).mean() < np.abs(ratio - field).mean()
+        if plain and left < (1 - (STEP if terms == 1 else RICHER)) * residual:
             best, field, residual = weights, basis @ weights, left
     gain = _Gain(best, math.exp(field.min()), math.exp(field.max()))
-    return gain if LIMITS[0] < gain.least and gain.most < LIMITS[1] else None
+    evened = other / torch.from_numpy(np.exp(field)).float()
+    alike = float(torch.corrcoef(torch.stack([_ranks(mean), _ranks(evened)]))[0, 1]) >= RANKS
+    return gain if alike and LIMITS[0] < gain.least and gain.most < LIMITS[1] else None
 
 
 def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -212,6 +214,7 @@ def _evened(frame: Frame, reference: Frame, gain: _Gain) -> Frame:
     x = ((np.arange(frame.width) + 0.5 - frame.width / 2) * scale)[None, :]
     rows = max(1, STRIP // frame.width)
     low, high = math.log(gain.least), math.log(gain.most)
+    low, high = low - BEYOND * (high - low), high + BEYOND * (high - low)
     for top in range(0, frame.height, rows):
         window = (slice(top, min(top + rows, frame.height)), slice(0, frame.width))
         y = ((np.arange(top, window[0].stop) + 0.5 - frame.height / 2) * scale)[:, None]
