@@ -28,6 +28,7 @@ from torch import Tensor
 
 from anyfuse import Fuser
 from anyfuse.align.estimate import Alignment, estimate
+from anyfuse.align.evening import even
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
 from anyfuse.align.stage import Align, align_frames
@@ -208,7 +209,8 @@ def changing_light(data: Path, count: int) -> None:
     print(f"\n{heads}\n|---|---:|---:|---:|---:|---:|---:|", flush=True)
     fuser = Fuser()
     paths = sorted((data / "train" / "natural").iterdir())[9::10]
-    for name, n, kind in (("gains", 2, "gain"), ("vignettes", 2, "bowl"), ("both", 2, "both"), ("both, 5 frames", 5, "both")):
+    kinds = (("gains", 2, "gain"), ("vignettes", 2, "bowl"), ("both", 2, "both"), ("both, 5 frames", 5, "both"))
+    for name, n, kind in kinds:
         gen, rows = torch.Generator().manual_seed(4), []
         for path in paths[:count]:
             steady, layer = focus_scene(luma(path)[:320, :320], n, gen)
@@ -221,6 +223,41 @@ def changing_light(data: Path, count: int) -> None:
             rows.append([*shares, *((one - found[0]).abs().mean().item() for one in found[1:])])
         means = [f"{v:.3f}" for v in torch.tensor(rows).nanmean(0).tolist()]
         print(f"| {name} | {len(rows)} | {' | '.join(means)} |", flush=True)
+
+
+def other_light(data: Path, count: int) -> None:
+    """Brackets and pairs of different sensors: none may be evened; and stacks whose light changes."""
+    tried = wrong = 0
+    for name in ("mef-hdrps", "mef-empa", "mef-sice", "mef-iccv17", "mef-merianos"):
+        for folder in sorted(p for p in (data / "train" / name).iterdir() if p.is_dir())[: 5 * count]:
+            frames = [read_image(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in {".jpg", ".png"}]
+            for some in (frames, *(frames[k : k + n] for n in (2, 3) for k in range(len(frames) - n + 1))):
+                tried += 1
+                wrong += bool(even(some)[1])
+    for folders in UNTOUCHED.values():
+        if folders != UNTOUCHED["focus"]:
+            for _, *files in pairs_of(data, folders, 2 * count):
+                grey = from_arrays([levels(luma(path)) for path in files])
+                tried += 2
+                wrong += bool(even([read_image(path) for path in files])[1]) + bool(even(grey)[1])
+    print(f"\nBrackets and other sensors: {wrong} of {tried} evened\n", flush=True)
+    print("| stack | frames | evened | levels off | evened | seconds |\n|---|---:|---:|---:|---:|---:|", flush=True)
+    stacks = {f"focus, {name}": (one, two) for name, one, two in pairs_of(data, UNTOUCHED["focus"], 9999)}
+    stacks |= {name: tuple(sorted((data / "align" / STACKS[name]).iterdir())) for name in ("flies", "noah28")}
+    for name, files in stacks.items():
+        frames = [read_image(path) for path in files]
+        start = time.process_time()
+        out, done = even(frames)
+        seconds = time.process_time() - start
+        if done:
+            off = [sum(brightness_off(some[0], f) for f in some[1:]) / (len(some) - 1) for some in (frames, out)]
+            print(f"| {name} | {len(frames)} | {len(done)} | {off[0]:.2f} | {off[1]:.2f} | {seconds:.2f} |", flush=True)
+
+
+def brightness_off(a: Frame, b: Frame) -> float:
+    """Mean distance in levels of means over 16x16 pixels at 320 to 640."""
+    one, other = (torch.nn.functional.avg_pool2d(scene_of(f, 320).luma[None, None], 16) for f in (a, b))
+    return 255 * float((one - other).abs().mean())
 
 
 def light(kind: str, height: int, width: int, gen: torch.Generator) -> Tensor:
@@ -330,6 +367,8 @@ def main() -> None:
     untouched(args.data, 2 * args.count)
     strangers(args.data, args.count)
     stacks(args.data)
+    changing_light(args.data, args.count)
+    other_light(args.data, args.count)
     tagged(args.data / "align" / "flir")
     large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
     if args.opencv:

@@ -24,6 +24,7 @@ from torch import Tensor
 from ..image.colour import to_luma
 from ..image.filters import gaussian_blur
 from ..image.stack import HALF, Frame, Keep, in_memory
+from .estimate import Scene
 from .full import scene_of
 
 SIDE = 640  # longer side in pixels, or up to twice as much, at which frames are compared
@@ -40,6 +41,7 @@ SHARPER, FINER = 0.35, 0.1  # logarithms of deviations, and of fine ones over mi
 SHARE = 0.05  # of telling cells that must be sharper in one frame, and as many in the other
 BEYOND = 0.1  # share of a field's range by which it may go on where the frames do not tell
 COMPARED = 9  # frames of a stack that are compared in pairs
+BAD = 0.02  # share of a cell's pixels that may be dark, clipped or transparent
 FLOOR = 1e-4  # of deviations that are compared
 STRIP = 1 << 20  # values evened together
 
@@ -69,7 +71,9 @@ def even(frames: Sequence[Frame], reference: int = 0, keep: Keep = in_memory) ->
         return list(frames), []
     cells = [_cells(frame) for frame in frames]
     gains = [_gain(cells[reference], one) for one in cells]
-    if not any(gain is not None and gain.matters for gain in gains) or not _is_focus_stack(cells, gains):
+    if any(gain is None for gain in gains) or not any(gain.matters for gain in gains if gain is not None):
+        return list(frames), []
+    if not _is_focus_stack(frames):
         return list(frames), []
     out, done = list(frames), []
     for k, gain in enumerate(gains):
@@ -83,10 +87,18 @@ class _Cells(NamedTuple):
     """A frame as a grid of cells, each (h, w)."""
 
     mean: Tensor  # of luma, 0 to 1
+    deviation: Tensor  # of luma
+    known: Tensor  # bool: opaque, neither clipped nor dark
+    where: Tensor  # (h, w, 2) x and y of the centres, -1 to 1 along the longer side
+
+
+class _Details(NamedTuple):
+    """How sharp a frame is, as a grid of cells, each (h, w)."""
+
+    mean: Tensor  # of luma, 0 to 1
     fine: Tensor  # deviation of details of about 2 pixels
     middle: Tensor  # deviation of details of about 5 pixels
     known: Tensor  # bool: opaque, neither clipped nor dark
-    where: Tensor  # (h, w, 2) x and y of the centres, -1 to 1 along the longer side
 
 
 class _Gain(NamedTuple):
@@ -114,20 +126,41 @@ def _may_be_stack(frames: Sequence[Frame]) -> bool:
 def _cells(frame: Frame) -> _Cells:
     """The cells of a frame at `SIDE` pixels."""
     scene = scene_of(frame, SIDE, quick=True)
-    luma = scene.luma[None, None]
     height, width = scene.shape
-    size = max(4, math.ceil(max(height, width) / CELLS))
-    one = gaussian_blur(luma, 1.0, 3)
-    fine, middle = luma - one, one - gaussian_blur(one, 2.5, 7)
-    bad = ((luma > CLIPPED) | (luma < DARK)).float()
-    if scene.valid is not None:
-        bad = torch.maximum(bad, (scene.valid < 0.99).float())
-    planes = torch.cat([luma, fine.square(), middle.square(), bad], 1)
-    mean, power, coarser, bad = F.avg_pool2d(planes, size)[0]
+    luma = scene.luma[None]
+    mean, power, bad = _averaged(torch.stack([luma, luma.square(), _bad(scene)], 1))
+    size = _size(height, width)
     rows = (torch.arange(mean.shape[0]) + 0.5) * size - height / 2
     columns = (torch.arange(mean.shape[1]) + 0.5) * size - width / 2
     where = torch.stack(torch.meshgrid(rows, columns, indexing="ij")[::-1], 2) * (2 / max(height, width))
-    return _Cells(mean, power.sqrt(), coarser.sqrt(), bad < 0.02, where)
+    return _Cells(mean, (power - mean.square()).clamp_min(0.0).sqrt(), bad < BAD, where)
+
+
+def _details(frame: Frame) -> _Details:
+    """The details of a frame at `SIDE` pixels."""
+    scene = scene_of(frame, SIDE, quick=True)
+    luma = scene.luma[None, None]
+    one = gaussian_blur(luma, 1.0, 3)
+    fine, middle = luma - one, one - gaussian_blur(one, 2.5, 7)
+    planes = torch.cat([luma, fine.square(), middle.square(), _bad(scene)[None]], 1)
+    mean, power, coarser, bad = _averaged(planes)
+    return _Details(mean, power.sqrt(), coarser.sqrt(), bad < BAD)
+
+
+def _bad(scene: Scene) -> Tensor:
+    """(1, h, w): 1 where luma is dark, clipped or not opaque, else 0."""
+    bad = ((scene.luma > CLIPPED) | (scene.luma < DARK)).float()
+    return (bad if scene.valid is None else torch.maximum(bad, (scene.valid < 0.99).float()))[None]
+
+
+def _averaged(planes: Tensor) -> Tensor:
+    """Planes (1, C, h, w) as means of cells (C, rows, columns)."""
+    return F.avg_pool2d(planes, _size(planes.shape[2], planes.shape[3]))[0]
+
+
+def _size(height: int, width: int) -> int:
+    """Side of a cell in pixels."""
+    return max(4, math.ceil(max(height, width) / CELLS))
 
 
 def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
@@ -137,7 +170,7 @@ def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
         return None
     mean, other = reference.mean[use], cells.mean[use]
     ratio = (other / mean).log().double().numpy()
-    rough = torch.maximum(reference.middle[use] / mean, cells.middle[use] / other).double().numpy()
+    rough = torch.maximum(reference.deviation[use] / mean, cells.deviation[use] / other).double().numpy()
     trust = 1 / (SPREAD**2 + rough**2)
     x, y = reference.where[use].double().numpy().T
     best, field, residual = np.zeros(1), np.zeros(len(ratio)), _residual(ratio, trust)
@@ -180,16 +213,14 @@ def _ranks(values: Tensor) -> Tensor:
     return values.argsort().argsort().float()
 
 
-def _is_focus_stack(cells: Sequence[_Cells], gains: Sequence[_Gain | None]) -> bool:
-    """Whether all frames are of one kind, and two of them are each sharper than the other in some place."""
-    if any(gain is None for gain in gains):
-        return False
-    step = max(1.0, (len(cells) - 1) / (COMPARED - 1))
-    chosen = [cells[round(k * step)] for k in range(min(len(cells), COMPARED))]
+def _is_focus_stack(frames: Sequence[Frame]) -> bool:
+    """Whether two of the frames are each sharper than the other in some place."""
+    step = max(1.0, (len(frames) - 1) / (COMPARED - 1))
+    chosen = [_details(frames[round(k * step)]) for k in range(min(len(frames), COMPARED))]
     return any(_sharp_in_turn(a, b) >= SHARE for a, b in itertools.combinations(chosen, 2))
 
 
-def _sharp_in_turn(a: _Cells, b: _Cells) -> float:
+def _sharp_in_turn(a: _Details, b: _Details) -> float:
     """Share of the telling cells that are sharper in one frame, or in the other: of both the smaller.
 
     Sharper: all details are stronger against the light there, and fine ones more than others. A curve of the camera
