@@ -53,7 +53,7 @@ class Report:
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
     deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
     evened: list[dict[str, Any]] | None = (
-        None  # factors that made each frame of a focus stack as bright (align.evening)
+        None  # the light of frames of a focus stack (align.evening.Evened)
     )
 
     def as_dict(self) -> dict[str, Any]:
