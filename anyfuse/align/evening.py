@@ -240,7 +240,7 @@ def _evened(frame: Frame, reference: Frame, gain: _Gain) -> Frame:
     """The frame over the field, strip by strip, rounded to its depth; clipped values become what the reference shows,
     if that is more.
     """
-    pixels = np.empty_like(frame.pixels)
+    pixels = np.empty(frame.pixels.shape, frame.pixels.dtype)
     scale = 2 / max(frame.height, frame.width)
     x = ((np.arange(frame.width) + 0.5 - frame.width / 2) * scale)[None, :]
     rows = max(1, STRIP // frame.width)
