@@ -17,6 +17,7 @@ from torch import Tensor
 from . import tiling
 from .align.deghost import Deghosted, deghost
 from .align.deghost import notes as differing
+from .align.evening import even
 from .align.stage import NO_ALIGNMENT, Align, Step, align_frames
 from .align.stage import notes as unsure
 from .budget import scratch_for
@@ -126,6 +127,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
         aligned=[move.as_dict() for move in moves] or None,
         deghosted=[ghost.as_dict() for ghost in still.ghosts] or None,
+        evened=[one.as_dict() for one in still.evened] or None,
     )
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask)
 
@@ -170,8 +172,8 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
 def make_stack(
     frames: list[Frame], options: Options, model: FusionModel, single: bool, keep: Keep = in_memory
 ) -> tuple[Stack, list[Step], Deghosted]:
-    """The stack of two frames or more, placed, resized to the reference, aligned and deghosted as the options say; what
-    is made of them goes where `keep` puts it.
+    """The stack of two frames or more, placed, resized to the reference, aligned, evened and deghosted as the options
+    say; what is made of them goes where `keep` puts it.
     """
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
@@ -184,7 +186,10 @@ def make_stack(
     frames = resize_to_reference(frames, reference, keep) if options.resize else frames
     frames, moves = (frames, []) if single else align_frames(frames, options.align, reference, keep)
     stack = Stack(tuple(frames), reference)  # of one size, or an error that says what to do
-    still = Deghosted(frames, []) if single else deghost(frames, options.deghost, keep)
+    if single or options.deghost == "off":
+        return stack, moves, Deghosted(frames, [])
+    frames, evened = even(frames, reference, keep)
+    still = replace(deghost(frames, options.deghost, keep), evened=evened)
     return replace(stack, frames=tuple(still.frames)), moves, still
 
 

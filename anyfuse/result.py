@@ -52,6 +52,7 @@ class Report:
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
     deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
+    evened: list[dict[str, Any]] | None = None  # changed light of frames (align.evening.Evened)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""

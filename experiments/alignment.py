@@ -22,14 +22,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from anyfuse import Fuser
 from anyfuse.align.estimate import Alignment, estimate
+from anyfuse.align.evening import even
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp
+from anyfuse.data.synthetic import focus_scene
 from anyfuse.image.colour import to_luma
 from anyfuse.image.metadata import Inset, Metadata
 from anyfuse.image.random import uniform
@@ -37,6 +41,7 @@ from anyfuse.image.stack import Frame
 from anyfuse.io.folders import pair_by_stem
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
+from anyfuse.metrics.saliency import sharp_share
 
 KNOWN = {
     "exposures": ("train/mef/under", "train/mef/over"),
@@ -196,6 +201,78 @@ def stacks(data: Path) -> None:
         print(f"| {name} | {len(frames)} | {means} | {min(both[1]):.3f} | {seconds:.1f} |", flush=True)
 
 
+def changing_light(data: Path, count: int) -> None:
+    """Made focus stacks whose light changes: share of the pixels taken from the sharper frame, and distance in levels
+    from what the frames in steady light give.
+    """
+    heads = "| light of the frames | stacks | steady | changing | evened | off, changing | off, evened |"
+    print(f"\n{heads}\n|---|---:|---:|---:|---:|---:|---:|", flush=True)
+    fuser = Fuser()
+    paths = sorted((data / "train" / "natural").iterdir())[9::10]
+    kinds = (("gains", 2, "gain"), ("vignettes", 2, "bowl"), ("both", 2, "both"), ("both, 5 frames", 5, "both"))
+    for name, n, kind in kinds:
+        gen, rows = torch.Generator().manual_seed(4), []
+        for path in paths[:count]:
+            steady, layer = focus_scene(luma(path)[:320, :320], n, gen)
+            frames = [levels(x) for x in steady]
+            dim = [frames[0], *(levels(x * light(kind, *x.shape, gen)) for x in steady[1:])]
+            fused = [fuser.run(frames, deghost="off"), fuser.run(dim, deghost="off"), fuser.run(dim)]
+            found = torch.stack([torch.from_numpy(one.pixels.astype(float)) for one in fused]).squeeze(-1)
+            sources = torch.from_numpy(np.stack(frames).astype(float))
+            shares = [float(sharp_share(one[None], sources[None], layer[None])) for one in found]
+            rows.append([*shares, *((one - found[0]).abs().mean().item() for one in found[1:])])
+        means = [f"{v:.3f}" for v in torch.tensor(rows).nanmean(0).tolist()]
+        print(f"| {name} | {len(rows)} | {' | '.join(means)} |", flush=True)
+
+
+def other_light(data: Path, count: int) -> None:
+    """Brackets and pairs of different sensors: none may be evened; and stacks whose light changes."""
+    tried = wrong = 0
+    for name in ("mef-hdrps", "mef-empa", "mef-sice", "mef-iccv17", "mef-merianos"):
+        for folder in sorted(p for p in (data / "train" / name).iterdir() if p.is_dir())[: 5 * count]:
+            frames = [read_image(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in {".jpg", ".png"}]
+            for some in (frames, *(frames[k : k + n] for n in (2, 3) for k in range(len(frames) - n + 1))):
+                tried += 1
+                wrong += bool(even(some)[1])
+    for folders in UNTOUCHED.values():
+        if folders != UNTOUCHED["focus"]:
+            for _, *files in pairs_of(data, folders, 2 * count):
+                grey = from_arrays([levels(luma(path)) for path in files])
+                tried += 2
+                wrong += bool(even([read_image(path) for path in files])[1]) + bool(even(grey)[1])
+    print(f"\nBrackets and other sensors: {wrong} of {tried} evened\n", flush=True)
+    print("| stack | frames | evened | levels off | evened | seconds |\n|---|---:|---:|---:|---:|---:|", flush=True)
+    stacks = {f"focus, {name}": (one, two) for name, one, two in pairs_of(data, UNTOUCHED["focus"], 9999)}
+    stacks |= {name: tuple(sorted((data / "align" / STACKS[name]).iterdir())) for name in ("flies", "noah28")}
+    for name, files in stacks.items():
+        frames = [read_image(path) for path in files]
+        start = time.process_time()
+        out, done = even(frames)
+        seconds = time.process_time() - start
+        if done:
+            off = [sum(brightness_off(some[0], f) for f in some[1:]) / (len(some) - 1) for some in (frames, out)]
+            print(f"| {name} | {len(frames)} | {len(done)} | {off[0]:.2f} | {off[1]:.2f} | {seconds:.2f} |", flush=True)
+
+
+def brightness_off(a: Frame, b: Frame) -> float:
+    """Mean distance in levels of means over 16x16 pixels at 320 to 640."""
+    one, other = (torch.nn.functional.avg_pool2d(scene_of(f, 320).luma[None, None], 16) for f in (a, b))
+    return 255 * float((one - other).abs().mean())
+
+
+def light(kind: str, height: int, width: int, gen: torch.Generator) -> Tensor:
+    """(H, W) factors: 0.7 to 1.2 for a frame, or 1 in the middle and 0.7 to 1.2 in the corners, or both."""
+    ys, xs = torch.linspace(-1, 1, height)[:, None], torch.linspace(-1, 1, width)
+    gain, rim = uniform(0.7, 1.2, gen), uniform(0.7, 1.2, gen)
+    bowl = 1 + (rim - 1) * (ys**2 + xs**2) / 2
+    return {"gain": torch.full_like(bowl, gain), "bowl": bowl, "both": (1 + gain) / 2 * bowl}[kind]
+
+
+def levels(x: Tensor) -> np.ndarray:
+    """(H, W) in [0, 1] as 8 bits."""
+    return np.asarray((x.clamp(0, 1) * 255).round().byte().numpy())
+
+
 def at640(frame: Frame) -> Tensor:
     """Luma with a longer side of 640 pixels at most."""
     return scene_of(frame, 640).luma
@@ -290,6 +367,8 @@ def main() -> None:
     untouched(args.data, 2 * args.count)
     strangers(args.data, args.count)
     stacks(args.data)
+    changing_light(args.data, args.count)
+    other_light(args.data, args.count)
     tagged(args.data / "align" / "flir")
     large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
     if args.opencv:

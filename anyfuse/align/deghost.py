@@ -27,6 +27,7 @@ from ..image.colour import to_luma
 from ..image.cover import Window, dilate
 from ..image.filters import box, extreme3, gaussian_blur
 from ..image.stack import HALF, Frame, Keep, in_memory
+from .evening import Evened
 from .field import field
 
 DEGHOST_MODES = ("off", "auto", "on")
@@ -77,11 +78,13 @@ class Deghosted:
     """Frames in which each thing is at one place.
 
     mask: (H, W) bool, where some frame was replaced; None: nowhere.
+    evened: what was done before to the light of a focus stack.
     """
 
     frames: list[Frame]
     ghosts: list[Ghosts]
     mask: np.ndarray | None = None
+    evened: Sequence[Evened] = ()
 
 
 def check_mode(mode: str) -> None:
