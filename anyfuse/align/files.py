@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,23 +18,28 @@ HEADER = ("image", "x", "y", "reference_x", "reference_y")
 NEEDED: dict[Kind, int] = {"shift": 1, "similarity": 2, "affine": 3, "homography": 4}  # points of each kind
 
 
-def read_transforms(path: str | Path, count: int) -> list[Tensor]:
-    """The matrices of a file, one for each of `count` frames: pixels of the reference -> pixels of the frame.
+def read_transforms(path: str | Path, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """The matrices of a file, one for each frame: pixels of the reference -> pixels of the frame.
 
     Args:
         path: JSON file: of `--save-transforms`, the report of one set, or a list of {"matrix": 3 rows of 3 numbers}.
-        count: of frames.
+        sizes: width and height of each frame; those of the file, if it has them, must be the same.
     """
     try:
         data = json.loads(Path(path).read_text())
         rows = data if isinstance(data, list) else data["transforms"] if "transforms" in data else data["aligned"]
         matrices = [torch.tensor(row["matrix"], dtype=torch.float64) for row in rows]
+        made_for = [tuple(int(side) for side in row["size"]) if "size" in row else None for row in rows]
     except OSError as error:
         raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError):
         raise FusionError(f"{path}: has no transforms; give a file of --save-transforms, or a report") from None
-    if len(matrices) != count or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
-        raise FusionError(f"{path}: has {len(matrices)} transforms for {count} images")
+    if len(matrices) != len(sizes) or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
+        raise FusionError(f"{path}: has {len(matrices)} transforms for {len(sizes)} images")
+    for number, (made, size) in enumerate(zip(made_for, sizes, strict=True), 1):
+        if made is not None and made != size:
+            was, now = ("x".join(map(str, pair)) for pair in (made, size))
+            raise FusionError(f"{path}: its transform {number} is for an image of {was}, and this one has {now}")
     if any(abs(float(torch.linalg.det(m))) < 1e-6 for m in matrices):
         raise FusionError(f"{path}: a transform has no inverse")
     return matrices
@@ -55,6 +61,7 @@ def read_points(
         For each image its matrix, the kind and the root mean square error in pixels; None where it has no points.
     """
     pairs: dict[int, list[list[float]]] = {}
+    rows: csv.DictReader[str] | None = None
     try:
         with open(path, newline="") as file:
             rows = csv.DictReader(file)
@@ -62,13 +69,17 @@ def read_points(
                 raise FusionError(f"{path}: the first line must be {','.join(HEADER)}")
             for line in rows:
                 index = _index(str(line["image"]), names, path)
-                pairs.setdefault(index, []).append([float(line[k]) for k in HEADER[1:]])
+                values = [float(line[k]) for k in HEADER[1:]]
+                if not all(map(math.isfinite, values)):
+                    raise ValueError("not finite")
+                pairs.setdefault(index, []).append(values)
     except OSError as error:
         raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
     except FusionError:
         raise
     except (ValueError, TypeError):
-        raise FusionError(f"{path}: a line has something else than four numbers after the image") from None
+        place = f"line {rows.line_num}" if rows is not None else "a line"
+        raise FusionError(f"{path}: {place} has something else than four numbers after the image") from None
     return [_of_points(pairs[k], most) if k in pairs and k != reference else None for k in range(len(names))]
 
 

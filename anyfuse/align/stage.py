@@ -80,6 +80,7 @@ class Step:
 
     name: str  # of the frame
     kind: str  # reference, none, tags, shift, similarity, affine, homography, given
+    size: list[int]  # width and height of the frame before
     matrix: list[list[float]]  # pixels of the reference -> pixels of the frame
     shift: float  # largest movement of a corner in pixels
     agreement: float | None  # of the edges, 0 to 1, with the transform
@@ -114,7 +115,10 @@ def align_frames(
     first = frames[reference]
     size = (first.height, first.width)
     if settings.transforms is not None:
-        found = [_given(matrix, size) for matrix in read_transforms(settings.transforms, len(frames))]
+        found = [
+            _given(matrix, size)
+            for matrix in read_transforms(settings.transforms, [(frame.width, frame.height) for frame in frames])
+        ]
     elif settings.points is not None:
         found = _of_points(frames, settings, reference)
     else:
@@ -128,6 +132,10 @@ def align_frames(
             if answer.kind != "tags" and (frame.height, frame.width) == size:
                 common &= inside > 0.999
             kept = float(inside.mean())
+            if kept == 0.0:
+                raise FusionError(
+                    f"{frame.name}: by its transform it shows nothing of {first.name}; check the transform"
+                )
             moved = moved.kept(keep)
         steps.append(_step(frame, answer, kept, k == reference, settings))
         out.append(moved)
@@ -139,6 +147,7 @@ def _step(frame: Frame, answer: Alignment, kept: float, is_reference: bool, sett
     return Step(
         frame.name,
         "reference" if is_reference else answer.kind,
+        [frame.width, frame.height],
         answer.matrix.tolist(),
         answer.shift,
         answer.agreement if known else None,

@@ -419,7 +419,8 @@ def _scale(pixels: np.ndarray, scaling: Scaling, raster: Raster) -> tuple[np.nda
         block = pixels[top : top + step].astype(np.float64)
         release(pixels)
         lost += block.size - int(np.isfinite(block).sum())
-        block = (block - scaling.black) / (scaling.white - scaling.black)
+        with np.errstate(invalid="ignore"):  # infinite values are counted above
+            block = (block - scaling.black) / (scaling.white - scaling.black)
         beyond += int(((block < -_OVERSHOOT) | (block > 1 + _OVERSHOOT)).sum())
         block = np.clip(block, 0.0, 1.0)
         block = encode_srgb(block) if raster.linear else block

@@ -98,7 +98,7 @@ def _dicom(
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
     out = Dataset()
-    has_source = source is not None and hasattr(source, "StudyInstanceUID")
+    has_source = source is not None
     for key in (*_OF_THE_PATIENT, *(_OF_THE_PLACE if not is_volume else _OF_THE_PLACE[:1])):
         if has_source and key in source and source[key].value not in (None, ""):
             setattr(out, key, source[key].value)
@@ -107,7 +107,10 @@ def _dicom(
         if key not in out:
             setattr(out, key, "")
     if "StudyInstanceUID" not in out:
-        notes.append("the reference is no DICOM file, so patient and study are empty")
+        if source is None:
+            notes.append("the reference is no DICOM file, so patient and study are empty")
+        else:
+            notes.append("the reference has no StudyInstanceUID, so the result has a new one")
         out.StudyInstanceUID = generate_uid(entropy_srcs=[content, "study"])
     count, height, width, channels = volume.shape
     kind = ("colour" if channels == 3 else "grey", volume.itemsize)

@@ -96,7 +96,7 @@ def write_files(
     """Writes what `settings` asks for: transforms, and the aligned frames with their alpha. Returns the files."""
     files: list[str] = []
     if settings.save_transforms is not None:
-        keys = ("name", "kind", "matrix", "shift", "confidence", "kept", "trusted")
+        keys = ("name", "kind", "size", "matrix", "shift", "confidence", "kept", "trusted")
         rows = [{key: step[key] for key in keys} for step in steps]
         content = {"about": "matrix: pixels (x, y, 1) of the reference to those of the image", "transforms": rows}
         write_json(settings.save_transforms, content, inputs, overwrite=overwrite)

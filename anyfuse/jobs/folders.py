@@ -95,6 +95,8 @@ def fuse_files(
     if plan:
         print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
         return
+    if ghost_mask is not None and choices.deghost == "off":
+        raise FusionError("--ghost-mask needs --deghost auto or on; leave one of them out")
     outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality)
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
