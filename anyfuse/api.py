@@ -35,13 +35,13 @@ def fuse(
     keep_order: bool = False,
     say: str | Control | None = None,
     masks: Sequence[Any] | None = None,
-    align: str | Align = "none",
+    align: str | Align = "auto",
     black: float | str | Sequence[float | None] | None = None,
     range: str | tuple[float, float] | None = None,
     pages: str | None = None,
     deghost: str = "auto",
 ) -> Any:
-    """Fuses two or more aligned images of one scene into one image.
+    """Fuses two or more images of one scene into one image.
 
     Args:
         images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) in RGB as uint8, uint16 or float in [0, 1], or

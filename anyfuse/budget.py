@@ -71,7 +71,7 @@ def scratch_for(
         jobs: sets that are fused at a time.
         reference: the image that gives the result its size.
         pages: choice of pages for files without one.
-        aligned: the images are aligned, which holds all of them in memory.
+        aligned: the images are aligned, which takes one of them at a time as float32, before and after.
 
     Returns:
         None where all fits, or where there is no limit.
@@ -92,8 +92,8 @@ def scratch_for(
     result = height * width * each * 2
     frames = sum(sizes.to_read)
     needed = tiling.min_bytes(model, n, model.channels, height, width, spill=True) + result * 3 // 4  # alpha aside
-    held = frames if aligned else 0
-    least = max(held + needed, max(sizes.to_read, default=0))
+    moving = 32 * height * width if aligned else 0
+    least = max(needed, moving, max(sizes.to_read, default=0))
     if used + least > limit:
         what = "aligning and fusing them" if aligned else "fusing them"
         raise MemoryLimitError(

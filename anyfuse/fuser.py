@@ -80,7 +80,7 @@ class Fuser:
         explain: bool = False,
         say: str | Control | None = None,
         masks: Sequence[Any] | None = None,
-        align: str | Align = "none",
+        align: str | Align = "auto",
         black: float | str | Sequence[float | None] | None = None,
         range: str | tuple[float, float] | None = None,
         pages: str | None = None,

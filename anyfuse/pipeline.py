@@ -141,7 +141,7 @@ def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[l
         jobs=engine.jobs,
         reference=options.reference,
         pages=options.pages,
-        aligned=options.align != NO_ALIGNMENT,
+        aligned=options.align.is_on,
     )
     keep = in_memory if scratch is None else scratch.keep
     frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
@@ -184,13 +184,13 @@ def make_stack(
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
     frames = place(frames, keep)
     frames = resize_to_reference(frames, reference, keep) if options.resize else frames
-    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference)
-    frames = [frame.kept(keep) if moves else frame for frame in frames]
+    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference, keep)
+    stack = Stack(tuple(frames), reference)  # of one size, or an error that says what to do
     if single or options.deghost == "off":
-        return Stack(tuple(frames), reference), moves, Deghosted(frames, [])
+        return stack, moves, Deghosted(frames, [])
     frames, evened = even(frames, reference, keep)
     still = replace(deghost(frames, options.deghost, keep), evened=evened)
-    return Stack(tuple(still.frames), reference), moves, still
+    return replace(stack, frames=tuple(still.frames)), moves, still
 
 
 def complete(

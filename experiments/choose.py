@@ -212,7 +212,7 @@ def measure_colour(fuser: Fuser, paths: Sequence[Path]) -> dict[str, float]:
     """How much of the colour and contrast of exposures a result keeps."""
     frames = [read_image(path) for path in paths]
     colours = torch.stack([(frame.read() * 255).round().expand(3, -1, -1) for frame in frames])[None]
-    pixels = torch.from_numpy(fuser.run(frames).pixels.copy())
+    pixels = torch.from_numpy(fuser.run(frames, align="none", deghost="off").pixels.copy())
     fused = pixels.permute(2, 0, 1).expand(3, -1, -1)[None]
     return {"chroma_kept": float(chroma_kept(fused, colours)), "contrast_kept": float(contrast_kept(fused, colours))}
 

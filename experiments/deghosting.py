@@ -65,7 +65,9 @@ def run_pasted(fuser: Fuser, data: Path, out: Path | None) -> None:
         images = sorted((np.asarray(Image.open(f).convert("RGB")) for f in folder.iterdir()), key=np.mean)
         images = [images[k] for k in np.linspace(0, len(images) - 1, min(5, len(images))).round().astype(int)]
         moved, true, where = pasted(images, COLOURS[index % 3])
-        before, after, truth = fuser(moved, deghost="off"), fuser(moved), fuser(true, deghost="off")
+        before, after, truth = (
+            fuser(shown, align="none", deghost=mode) for shown, mode in ((moved, "off"), (moved, "auto"), (true, "off"))
+        )
         table.append((psnr(before, truth, where), psnr(after, truth, where)))
         print(f"pasted {folder.name}: {table[-1][0]:.1f} -> {table[-1][1]:.1f} dB", flush=True)
         if out is not None:
@@ -94,7 +96,10 @@ def run_still(fuser: Fuser, data: Path) -> None:
 
 
 def score(fuser: Fuser, images: list[str], mode: str, sources: Tensor) -> dict[str, float]:
-    fused = torch.from_numpy(np.atleast_3d(fuser(images, deghost=mode)).astype(np.float32)).permute(2, 0, 1) / 255
+    fused = (
+        torch.from_numpy(np.atleast_3d(fuser(images, align="none", deghost=mode)).astype(np.float32)).permute(2, 0, 1)
+        / 255
+    )
     values = score_batch(to_luma(fused) * 255, sources, METRICS)
     return {name: float(value) for name, value in values.items()}
 

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .field import agreement, best_shifts, field, field_under
+from .information import shared
 from .match import Blocks, Points
-from .transform import KINDS, Kind, apply, resized, robust_fit, scaled
+from .transform import KINDS, Kind, apply, resized, robust_fit, scaled, warp
 
 LOW, MIDDLE, LARGEST = 160, 320, 1600  # longer sides in pixels of the searches after the first
 BLOCK, STRIDE = 48, 24
@@ -141,7 +142,20 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
         return left
     if shift < STILL:
         return replace(left, trusted=True, found=matrix)
+    if left.kind == "none" and not _shares_more(a, b, matrix):
+        return left
     return Alignment(matrix, kind, shift, after, left.before, error, True, share)
+
+
+def _shares_more(a: Scene, b: Scene, matrix: Tensor) -> bool:
+    """Whether the images have no less mutual information at 320 pixels under the matrix than without it."""
+    side = min(MIDDLE, a.side)
+    one, other = a.at(side), b.at(side)
+    if one.shape != other.shape:
+        return True
+    seen, inside = warp(other[None], scaled(matrix, side / a.side), one.shape[0], one.shape[1])
+    where = inside > 0.99
+    return shared(one, seen[0], where) >= shared(one, other, where)
 
 
 def _steady(a: Scene, b: Scene, matrix: Tensor) -> tuple[float, int, int]:

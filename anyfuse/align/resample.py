@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image.stack import FULL, HALF, Frame
+from ..image.stack import FULL, HALF, Frame, Keep, in_memory
 from ..io.exif import upright_exif
 from .transform import resized, warp
 
@@ -57,8 +57,11 @@ def _smaller(planes: Tensor, matrix: Tensor, height: int, width: int) -> tuple[T
     return small.clamp_(0.0, 1.0), resized(matrix, ((height, width), (height, width)), (before, after))
 
 
-def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray) -> list[Frame]:
-    """The moved frames within the largest rectangle of `common` (H, W), if it has a third of the picture."""
+def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray, keep: Keep = in_memory) -> list[Frame]:
+    """The moved frames within the largest rectangle of `common` (H, W), if it has a third of the picture.
+
+    keep: where their pixels go.
+    """
     rows, columns = rectangle(common)
     height, width = rows.stop - rows.start, columns.stop - columns.start
     if 3 * height * width < common.size:
@@ -70,7 +73,8 @@ def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray) -> 
         notes = (*frame.warnings, note) if before is frames[0] else frame.warnings
         pixels = np.ascontiguousarray(frame.pixels[rows, columns])
         exif = frame.exif and upright_exif(frame.exif, width, height)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif, warnings=notes))
+        part = replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif, warnings=notes)
+        out.append(part.kept(keep))
     return out
 
 

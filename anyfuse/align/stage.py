@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import Frame
+from ..image.stack import Frame, Keep, in_memory
 from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
 from .files import read_points, read_transforms
 from .full import at_full_size, scene_of
@@ -26,6 +26,7 @@ from .views import estimate_views
 
 MODES = ("none", "auto", "tags", *get_args(Kind))
 QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
+TINY = 96  # shorter side in pixels of an image that is searched without being asked for
 SLICE = 1024  # longer side in pixels of the largest slices
 SMALL, BLACK, ALIKE = 320, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
 DRIFT = 1.0  # pixels to which small movements along a stack must sum up
@@ -65,7 +66,7 @@ class Align:
         return self.mode != "none" or self.transforms is not None or self.points is not None
 
 
-NO_ALIGNMENT = Align()
+NO_ALIGNMENT, AUTOMATIC = Align(), Align("auto")
 
 
 def as_align(value: str | Align) -> Align:
@@ -93,13 +94,16 @@ class Step:
         return {k: round(v, 4) if isinstance(v, float) else v for k, v in self.__dict__.items()}
 
 
-def align_frames(frames: Sequence[Frame], settings: Align, reference: int = 0) -> tuple[list[Frame], list[Step]]:
+def align_frames(
+    frames: Sequence[Frame], settings: Align, reference: int = 0, keep: Keep = in_memory
+) -> tuple[list[Frame], list[Step]]:
     """The frames laid over frames[reference], and what was done.
 
     Args:
         frames: of one scene. A frame of another size is brought to the reference's size where its place is sure.
         settings: what to try, and what to keep.
         reference: index of the frame that stays.
+        keep: where the pixels of moved frames go.
 
     Raises:
         FusionError: a file without a matrix for each frame.
@@ -124,9 +128,10 @@ def align_frames(frames: Sequence[Frame], settings: Align, reference: int = 0) -
             if answer.kind != "tags" and (frame.height, frame.width) == size:
                 common &= inside > 0.999
             kept = float(inside.mean())
+            moved = moved.kept(keep)
         steps.append(_step(frame, answer, kept, k == reference, settings))
         out.append(moved)
-    return out if settings.keep_frame or common.all() else cut(out, frames, common), steps
+    return out if settings.keep_frame or common.all() else cut(out, frames, common, keep), steps
 
 
 def _step(frame: Frame, answer: Alignment, kept: float, is_reference: bool, settings: Align) -> Step:
@@ -193,7 +198,9 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
             continue
         if settings.mode == "tags" and start is not None:
             done[k] = replace(leave, matrix=start, kind="tags", shift=_given(start, (first.height, first.width)).shift)
-        elif settings.mode == "tags" or (settings.mode == "auto" and is_medical(frame)):
+        elif settings.mode == "tags" or (
+            settings.mode == "auto" and (is_placed(frame) or (start is None and is_tiny(frame)))
+        ):
             done[k] = leave
         elif start is not None or other:
             done[k] = _across(views, reference, k, settings, start)
@@ -205,9 +212,14 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
     return [done[k] for k in range(len(frames))]
 
 
-def is_medical(frame: Frame) -> bool:
-    """Whether the frame is a slice of a DICOM or NIfTI file, whose place in the scanner is known."""
-    return frame.metadata.header is not None
+def is_placed(frame: Frame) -> bool:
+    """Whether the place of the frame is known: of a slice in the scanner (DICOM, NIfTI), of a map on the ground."""
+    return frame.metadata.header is not None or bool(frame.metadata.geo)
+
+
+def is_tiny(frame: Frame) -> bool:
+    """Whether the frame has too few edges for a sure answer."""
+    return min(frame.height, frame.width) < TINY
 
 
 def is_slice_pair(views: _Views, reference: int, k: int) -> bool:

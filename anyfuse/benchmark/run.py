@@ -307,9 +307,9 @@ def _fuse(fuser: Fuser, stack: Stack, roles: list[int], target: Path, grey: str,
     """Fuses, times and saves; returns the grey levels of the saved image."""
     frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
     if not seconds:  # the first call warms caches up
-        fuser.run(frames, keep_order=True)
+        fuser.run(frames, keep_order=True, align="none", deghost="off")
     start = time.perf_counter()
-    fused = fuser.run(frames, keep_order=True).fused
+    fused = fuser.run(frames, keep_order=True, align="none", deghost="off").fused
     seconds.append(time.perf_counter() - start)
     if fused.pixels.dtype != np.uint8:
         raise FusionError(

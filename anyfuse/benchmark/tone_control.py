@@ -87,7 +87,7 @@ def load(name: str, device: str, steps: int = 0, branches: int = 0) -> Fuser:
 def fuse(fuser: Fuser, images: Sequence[np.ndarray], task: str | None, tone: str) -> Tensor:
     """Luma (1, H, W) in [0, 1] of the result, as a user gets it: 8 bits."""
     control = Control(task, tone=(tone,) if tone else ())
-    pixels = fuser.run(list(images), say=control).pixels
+    pixels = fuser.run(list(images), say=control, align="none", deghost="off").pixels
     return to_luma(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
 
 

@@ -129,7 +129,7 @@ def fuse(
     keep_order: KeepOrder = False,
     say: Say = None,
     mask: Masks = None,
-    align: AlignMode = "none",
+    align: AlignMode = "auto",
     use_transforms: UseTransforms = None,
     points: Points = None,
     save_transforms: SaveTransforms = None,

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
 
-from ..align.stage import NO_ALIGNMENT, Align
+from ..align.stage import AUTOMATIC, NO_ALIGNMENT, Align
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
 from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
@@ -50,7 +50,7 @@ class Choices:
     keep_order: bool = False  # do not sort inputs by role
     say: str | None = None  # instruction
     masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
-    align: Align = NO_ALIGNMENT  # what lays the images over the reference
+    align: Align = AUTOMATIC  # what lays the images over the reference
     black: str | float | None = None  # black level of 16-bit and float images
     range: str | None = None  # auto, none or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'
@@ -106,7 +106,8 @@ def fuse_files(
         if weights_out or explain or mask_out or ghost_mask:
             maps = "--weights-out, --explain, --mask-out and --ghost-mask"
             raise FusionError(f"a volume is fused without {maps}; leave them out")
-        done = fuse_volume(lambda images: run_set(fuser, images, choices), inputs, output, overwrite=choices.overwrite)
+        slices = replace(choices, align=NO_ALIGNMENT, deghost="off")
+        done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
     else:
         done = fuse_set(fuser, inputs, outputs, choices)
     for warning in done["warnings"]:

@@ -158,7 +158,7 @@ def _run_case(
     order = [0, 1] if case.task == "ivf" else order_of_roles(bad)  # the folders of ivf say which one is infrared
     lumas, goals = ([_luma(frame) for frame in frames] for frames in (bad, clean))
     base = fusers[DEFAULT]
-    goal = base.run(goals, keep_order=True, say=Control()).pixels
+    goal = base.run(goals, keep_order=True, say=Control(), align="none", deghost="off").pixels
     write_image(out / "cases" / f"{case.name}-goal.png", goal, overwrite=True)
     for k, frame in enumerate(lumas):
         write_image(out / "cases" / f"{case.name}-{k + 1}.png", frame.pixels, overwrite=True)
@@ -197,7 +197,7 @@ def _run_case(
     instructions: dict[str, str] = {}
     for method, fuser, frames, control in jobs:
         start = time.perf_counter()
-        fused = fuser.run(frames, keep_order=True, say=control)
+        fused = fuser.run(frames, keep_order=True, say=control, align="none", deghost="off")
         seconds = time.perf_counter() - start + spent.get(method, 0.0)
         if fuser.model.restores:
             instructions[method] = assumed.get(method, fused.report["understood"])

@@ -1,0 +1,25 @@
+"""Mutual information: a second, independent witness of whether a transform lays two images over each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+LEVELS = 32  # of each image
+
+
+def shared(a: Tensor, b: Tensor, where: Tensor) -> float:
+    """Normalised mutual information (Studholme, Hill, Hawkes 1999) of two planes (H, W) in [0, 1], from 1 to 2.
+
+    where: (H, W) bool, the pixels that count; 1.0 where there are none.
+    """
+    x, y = ((plane[where] * (LEVELS - 1)).round().long().clamp_(0, LEVELS - 1) for plane in (a, b))
+    if not len(x):
+        return 1.0
+    joint = torch.bincount(x * LEVELS + y, minlength=LEVELS * LEVELS).double().view(LEVELS, LEVELS) / len(x)
+    both = _entropy(joint.flatten())
+    return 1.0 if both == 0 else (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / both
+
+
+def _entropy(shares: Tensor) -> float:
+    return -float((shares * shares.clamp_min(1e-12).log()).sum())
