@@ -46,7 +46,10 @@ def test_align_writes_each_image_and_its_transform(files: list[str], tmp_path: P
     assert 0 in second.alpha
     shown = second.alpha == 255
     assert np.corrcoef(first.pixels[shown].ravel(), second.pixels[shown].ravel())[0, 1] > 0.98
-    assert error(read_transforms(saved, [(first.width, first.height), (second.width, second.height)])[1], motion("shift")) < 0.3
+    assert (
+        error(read_transforms(saved, [(first.width, first.height), (second.width, second.height)])[1], motion("shift"))
+        < 0.3
+    )
     assert run(*argv) == 2
     assert run(*argv, "--overwrite") == 0
     again = tmp_path / "again"
