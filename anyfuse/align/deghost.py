@@ -43,7 +43,7 @@ STRONG, FOCUS_STRONG, WEAK = (
 EDGES = 0.5  # agreement of the edges from which nothing has moved
 BACK = 3.0  # how much more a difference counts in the other frame's values
 AROUND = 7  # pixels at `SIDE` within which edges are compared
-NEAR = 24  # pixels at `SIDE` around different values within which different edges count
+NEAR = 16  # pixels at `SIDE` around different values within which different edges count
 CLOSE = 8  # pixels at `SIDE`: gaps of up to twice this within a moved thing belong to it
 NOISE, HUES = 0.03, 0.10  # of luma and of channels, what the interval is wider by
 PLAY = 0.02  # of the values that are mapped
@@ -207,11 +207,24 @@ def _curve(source: Tensor, target: Tensor) -> _Curve:
     )
     knots = np.arange(BINS + 1)
     spread = np.interp(knots, known, SPREAD * (high - low) / 2)
+    middle = _rising(middle, counts[known])
     most = min(1.0, middle[-1] * BINS / max(known[-1], 1))
     middle = np.interp(knots, [-1, *known, BINS + 1], [0.0, *middle, max(most, middle[-1])])
-    rising = np.maximum.accumulate(middle) + np.minimum.accumulate(middle[::-1])[::-1]
-    smooth = np.convolve(np.pad(rising / 2, 2, mode="reflect", reflect_type="odd"), SMOOTH, mode="valid")
+    smooth = np.convolve(np.pad(middle, 2, mode="reflect", reflect_type="odd"), SMOOTH, mode="valid")
     return _Curve(np.maximum.accumulate(smooth.clip(0.0, 1.0)), np.minimum(spread, 0.5))
+
+
+def _rising(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The rising values nearest to the given ones by weighted squares: neighbours that fall are pooled."""
+    pools: list[tuple[float, float, int]] = []  # value, weight, how many
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        pool = (value, weight, 1)
+        while pools and pools[-1][0] > pool[0]:
+            before = pools.pop()
+            total = before[1] + pool[1]
+            pool = ((before[0] * before[1] + pool[0] * pool[1]) / total, total, before[2] + pool[2])
+        pools.append(pool)
+    return np.repeat([value for value, _, _ in pools], [count for _, _, count in pools])
 
 
 def _through(curve: np.ndarray, plane: Tensor) -> Tensor:
@@ -418,7 +431,9 @@ def _in_bracket(small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[f
             moved = _moved_in_bracket(source, target, both) & both
             last = target
             if bool(moved.any()):  # again, by maps to which the moved things add nothing
-                moved |= _moved_in_bracket(source, target, both & ~moved) & both
+                moved = _moved_in_bracket(source, target, both & ~moved) & both
+                if not bool(moved.any()):
+                    continue
                 curves, soft = _curves(source, target, both & ~moved), _soft(moved) * both
                 patches.append(_Patch(k, near, curves, soft))
                 last = torch.lerp(target, _mapped(source, curves), soft)
