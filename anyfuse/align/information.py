@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-LEVELS = 32  # of each image
 
-
-def shared(a: Tensor, b: Tensor, where: Tensor) -> float:
+def shared(a: Tensor, b: Tensor, where: Tensor, levels: int = 32) -> float:
     """Normalised mutual information (Studholme, Hill, Hawkes 1999) of two planes (H, W) in [0, 1], from 1 to 2.
 
-    where: (H, W) bool, the pixels that count; 1.0 where there are none.
+    where: (H, W) bool, the pixels that count; 1.0 where there are none.  levels: of each image.
     """
-    x, y = ((plane[where] * (LEVELS - 1)).round().long().clamp_(0, LEVELS - 1) for plane in (a, b))
+    x, y = ((plane[where] * (levels - 1)).round().long().clamp_(0, levels - 1) for plane in (a, b))
     if not len(x):
         return 1.0
-    joint = torch.bincount(x * LEVELS + y, minlength=LEVELS * LEVELS).double().view(LEVELS, LEVELS) / len(x)
+    joint = torch.bincount(x * levels + y, minlength=levels * levels).double().view(levels, levels) / len(x)
     both = _entropy(joint.flatten())
     return 1.0 if both == 0 else (_entropy(joint.sum(0)) + _entropy(joint.sum(1))) / both
 
