@@ -94,6 +94,15 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         assert "save or download" not in done.stderr
 
 
+@pytest.mark.parametrize("tag", [254, 274])
+@pytest.mark.parametrize("value", ["abcd", "9"])
+def test_numbers_of_a_tiff_that_are_words(tag: int, value: str, tmp_path: Path) -> None:
+    """Found by the fuzzer: an orientation in letters was a traceback. Without a number it counts as missing."""
+    image = to8(scene(20, 30))
+    tifffile.imwrite(tmp_path / "a.tif", image, extratags=[(tag, "s", 0, value, True)])
+    assert np.array_equal(read_image(tmp_path / "a.tif").pixels[:, :, 0], image)
+
+
 def test_libraries_add_no_lines(tmp_path: Path) -> None:
     data = bytearray(hostile.png(64, 64))
     at = data.index(b"IDAT")

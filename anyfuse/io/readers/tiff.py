@@ -33,7 +33,7 @@ def open_tiff(file: BinaryIO, name: str) -> Pages:
     directories = tiff_directories(file, size)
     if _is_raw(file, directories):
         return open_raw(file, name)
-    pages = [k for k, (_, tags) in enumerate(directories) if k == 0 or not int(tags.get(254, 0)) & 5]
+    pages = [k for k, (_, tags) in enumerate(directories) if k == 0 or not _number(tags, 254, 0) & 5]
 
     def read(page: int) -> Raster:
         with clear_errors(name), open(name, "rb") as again:
@@ -47,7 +47,7 @@ def _size(tags: Any) -> Size | None:
         return None
     bits = tags.get(258, (1,))
     widest = max(bits) if isinstance(bits, tuple) else int(bits)
-    channels = 3 if tags.get(262) == 3 else int(tags.get(277, 1))
+    channels = 3 if tags.get(262) == 3 else _number(tags, 277, 1)
     return int(tags[257]), int(tags[256]), channels * max(1, widest // 8)
 
 
@@ -83,19 +83,26 @@ def _read_page(file: BinaryIO, name: str, size: int, index: int, offset: int, ta
     if tags.get(262) == 0 and pixels.dtype != np.uint8:  # white is zero
         pixels = _inverted(pixels)
     metadata, dpi, more = _metadata(file, name, offset, tags)
+    turn = _number(tags, 274, 1)
     return Raster(
         pixels,
         alpha,
         name,
-        tags.get(274, 1),
+        turn,
         tiff_exif(file, offset),
         icc,
         dpi,
         notes + more,
         metadata,
         nodata=_nodata(tags),
-        offset=_offset(tags) if tags.get(274, 1) == 1 else None,
+        offset=_offset(tags) if turn == 1 else None,
     )
+
+
+def _number(tags: Any, tag: int, default: int) -> int:
+    """A tag that is one whole number, or the default where it is missing or something else."""
+    value = tags.get(tag, default)
+    return value if isinstance(value, int) else default
 
 
 def _offset(tags: Any) -> tuple[int, int] | None:
