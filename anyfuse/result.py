@@ -73,7 +73,7 @@ class Permission:
 class FusionResult:
     """The result of `Fuser.run`."""
 
-    stack: Stack  # the images that were read
+    stack: Stack  # the images as they were fused: aligned, evened, deghosted
     pixels: np.ndarray  # (H, W, C) in the stack's depth
     summary: Report  # what was done
     weights: np.ndarray | None = None  # (N, H, W) uint8, 255: all of the pixel; None if not requested

@@ -56,6 +56,7 @@ LENS = 10  # pixels at `SIDE`: frames of a focus stack are compared with details
 LEAST = 24  # pixels at `SIDE` that a moved thing has
 HOLE = 0.05  # share of the picture that may be enclosed by a moved thing and belong to it
 MOST = 0.4  # share of a frame beyond which the frames are not of one scene
+STRIP = 1 << 20  # pixels that are replaced together
 SEAM = 3  # pixels at `SIDE` over which the replacement fades
 
 
@@ -517,16 +518,20 @@ def _at_full_size(mask: Tensor, frame: Frame) -> tuple[Window, Tensor]:
 
 def _patched(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Window, soft: Tensor) -> Frame:
     """The frame with the source's values, mapped, where `soft` says so within the window; rounded to its depth."""
-    own, other = _alike(frame.read(window), source.read(window))
-    mixed = torch.lerp(own, _mapped(other, curves), soft)
-    if len(mixed) > frame.channels:
-        mixed = mixed.mean(0, keepdim=True)
-    values = mixed.clamp_(0.0, 1.0).mul_(frame.white)
-    if frame.pixels.dtype.kind == "u":
-        values.add_(HALF).floor_()
     pixels = frame.pixels.copy()
-    changed = (soft > 1e-3).numpy()
-    pixels[window][changed] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)[changed]
+    top, step = window[0].start, max(1, STRIP // max(1, soft.shape[1]))
+    for start in range(0, soft.shape[0], step):
+        share = soft[start : start + step]
+        part = (slice(top + start, top + start + len(share)), window[1])
+        own, other = _alike(frame.read(part), source.read(part))
+        mixed = torch.lerp(own, _mapped(other, curves), share)
+        if len(mixed) > frame.channels:
+            mixed = mixed.mean(0, keepdim=True)
+        values = mixed.clamp_(0.0, 1.0).mul_(frame.white)
+        if pixels.dtype.kind == "u":
+            values.add_(HALF).floor_()
+        changed = (share > 1e-3).numpy()
+        pixels[part][changed] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)[changed]
     return replace(frame, pixels=pixels)
 
 
