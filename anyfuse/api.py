@@ -69,8 +69,8 @@ def fuse(
             cameras, at full scale. None: files with such values are scaled, and the report says how.
         pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
             and a single file stands for all of its pages.
-        deghost: 'auto' takes what moved between exposures, or between the frames of a focus stack, from one of them;
-            'off' leaves the images as they are.
+        deghost: 'auto' evens the light of a focus stack, and takes what moved between exposures or within a focus stack
+            from one image; 'on' does so however much differs; 'off' does neither.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array

@@ -1,6 +1,7 @@
 """What moved between the frames of a bracket or a focus stack is taken from one frame.
 
-kind       frames of one kind are told by their brightness order: those of other sensors are left alone
+kind       frames of one kind are recognised by the order of their brightness; those of other sensors are left
+           alone
 map        each frame is predicted from its neighbour by a rising map of intensities, with its spread (a bracket), or
            by a gain (a focus stack, compared where lens blur cannot tell them apart)
 mask       what differs from the prediction by more than the spread and the values around can explain; by hysteresis
@@ -29,24 +30,23 @@ from ..image.filters import box, extreme3, gaussian_blur
 from ..image.stack import HALF, Frame, Keep, in_memory
 from .evening import Evened
 from .field import field
+from .regions import grown, regions
 
 DEGHOST_MODES = ("off", "auto", "on")
 SIDE = 640  # longer side in pixels at which frames are compared
 BRACKET = 1.15  # brightest over darkest mean from which frames are exposures, not a focus stack
 SAME, LEAST_SAME = 0.78, 0.4  # rank correlation, or share of EQUAL values, of neighbours of one kind: mean, least
 EQUAL = 0.08  # difference of values that are equal, in frames that are equally bright
-STRONG, FOCUS_STRONG, WEAK = (
-    0.10,
-    0.12,
-    0.03,
-)  # beyond the expected interval: a moved thing has STRONG, and reaches as far as WEAK
+STRONG = 0.10  # how far beyond the expected interval some of a moved thing lies, in a bracket
+FOCUS_STRONG = 0.12  # the same in a focus stack
+WEAK = 0.03  # how far beyond it all of a moved thing lies
 EDGES = 0.5  # agreement of the edges from which nothing has moved
 BACK = 3.0  # how much more a difference counts in the other frame's values
 AROUND = 7  # pixels at `SIDE` within which edges are compared
 NEAR = 16  # pixels at `SIDE` around different values within which different edges count
 CLOSE = 8  # pixels at `SIDE`: gaps of up to twice this within a moved thing belong to it
-NOISE, HUES = 0.03, 0.10  # of luma and of channels, what the interval is wider by
-PLAY = 0.02  # of the values that are mapped
+NOISE, HUES = 0.03, 0.10  # by which the expected interval of luma, and of channels, is widened
+PLAY = 0.02  # tolerance of the source's values before they are mapped
 FAIR, BLIND = 0.92, 0.99  # values of the source up to which channels are mapped alone, and from which by luma
 CLIPPED, CRUSHED = 0.94, 0.04  # values of the source beyond which the target may have any
 BINS, LEVELS = 64, 256  # steps of the values that are mapped, and of those that they become
@@ -118,8 +118,9 @@ def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory)
     if mode == "auto" and not _of_one_kind(small, lit, bracket):
         return alone
     seen = [_seen(frame) for frame in frames]
-    patches = _in_bracket(small, seen, lit) if bracket else _in_focus(small, seen)
-    return _apply(frames, patches, MOST if mode == "auto" else 1.0, keep)
+    most = MOST if mode == "auto" else 1.0
+    patches = _in_bracket(small, seen, lit, most) if bracket else _in_focus(small, seen)
+    return _apply(frames, patches, most, keep)
 
 
 @dataclass(frozen=True)
@@ -308,9 +309,9 @@ def _moved_in_bracket(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
     if not bool(seeds.any()):
         return seeds
     differ = _edges_differ(source, target)
-    sure = _grown(seeds & differ, torch.maximum(there, back) > WEAK)
+    sure = grown(seeds & differ, torch.maximum(there, back) > WEAK)
     near = dilate(sure.float()[None], NEAR)[0] > 0
-    return _whole(_grown(sure, sure | (near & differ & ~_dull(source) & ~_dull(target))), LEAST)
+    return _whole(grown(sure, sure | (near & differ & ~_dull(source) & ~_dull(target))), LEAST)
 
 
 def _moved_in_focus(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
@@ -320,7 +321,7 @@ def _moved_in_focus(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
     worst = torch.maximum(there, back)
     seeds = torch.zeros_like(worst, dtype=torch.bool)
     seeds[LENS:-LENS, LENS:-LENS] = worst[LENS:-LENS, LENS:-LENS] > FOCUS_STRONG  # what lies outside blurs in
-    return _whole(_grown(seeds, worst > WEAK), LENS**2)
+    return _whole(grown(seeds, worst > WEAK), LENS**2)
 
 
 def _whole(mask: Tensor, least: int) -> Tensor:
@@ -355,52 +356,6 @@ def _equalised(plane: Tensor) -> Tensor:
     return ((counts.cumsum(0) - counts / 2) / counts.sum())[places]
 
 
-def _grown(seeds: Tensor, parts: Tensor) -> Tensor:
-    """The connected parts that have a seed; both (h, w) bool, as the result."""
-    pieces, sizes = regions(parts)
-    hit = np.zeros(len(sizes) + 1, bool)
-    hit[np.unique(pieces.numpy()[(seeds & parts).numpy()])] = True
-    hit[0] = False
-    return torch.from_numpy(hit)[pieces]
-
-
-def regions(mask: Tensor) -> tuple[Tensor, np.ndarray]:
-    """Connected parts of a mask (h, w), neighbours by side and corner: numbers from 1 on (h, w), 0 outside; sizes.
-
-    Runs of each row are joined with those of the row above.
-    """
-    rows = np.pad(mask.numpy().astype(np.int8), ((0, 0), (1, 1)))
-    steps = np.diff(rows, axis=1)
-    row, start = np.nonzero(steps == 1)
-    end = np.nonzero(steps == -1)[1]
-    parent = list(range(len(row)))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            parent[k] = parent[parent[k]]
-            k = parent[k]
-        return k
-
-    first = np.searchsorted(row, np.arange(mask.shape[0] + 1)).tolist()
-    for y in range(1, mask.shape[0]):
-        above, here = first[y - 1], first[y]
-        while above < first[y] and here < first[y + 1]:
-            if start[above] <= end[here] and start[here] <= end[above]:
-                parent[root(above)] = root(here)
-            if end[above] < end[here]:
-                above += 1
-            else:
-                here += 1
-    roots = np.array([root(k) for k in range(len(row))], np.int64)
-    numbers = np.unique(roots, return_inverse=True)[1] + 1
-    out = np.zeros(mask.shape, np.int64)
-    for k, number in enumerate(numbers.tolist()):
-        out[row[k], start[k] : end[k]] = number
-    lengths = np.asarray(end) - np.asarray(start)
-    sizes: np.ndarray = np.bincount(numbers, weights=lengths, minlength=1)[1:]
-    return torch.from_numpy(out), sizes
-
-
 def _soft(mask: Tensor) -> Tensor:
     """1 on the mask, falling to 0 within `SEAM` pixels outside it."""
     wide = dilate(mask.float()[None], SEAM)
@@ -419,25 +374,29 @@ def best_exposed(small: Sequence[Tensor], lit: Sequence[float]) -> int:
     return max(inner, key=lambda k: (quality(k), -k))
 
 
-def _in_bracket(small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[float]) -> list[_Patch]:
-    """From the best exposed frame on, each frame against the neighbour nearer to it."""
+def _in_bracket(small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[float], most: float) -> list[_Patch]:
+    """From the best exposed frame on, each frame against the neighbour nearer to it.
+
+    A frame that differs in a share of more than `most` stays as it is, and the next one is compared past it.
+    """
     order = sorted(range(len(small)), key=lambda k: (lit[k], k))
     middle = order.index(best_exposed(small, lit))
     patches = []
     for path in (order[middle:], order[middle::-1]):
-        last = small[path[0]]
-        for near, k in itertools.pairwise(path):
+        near, last = path[0], small[path[0]]
+        for k in path[1:]:
             source, target = _alike(last, small[k])
             both = seen[near] & seen[k]
             moved = _moved_in_bracket(source, target, both) & both
-            last = target
             if bool(moved.any()):  # again, by maps to which the moved things add nothing
                 moved = _moved_in_bracket(source, target, both & ~moved) & both
-                if not bool(moved.any()):
-                    continue
+            if bool(moved.any()):
                 curves, soft = _curves(source, target, both & ~moved), _soft(moved) * both
                 patches.append(_Patch(k, near, curves, soft))
-                last = torch.lerp(target, _mapped(source, curves), soft)
+                if float(soft.mean()) > most:
+                    continue
+                target = torch.lerp(target, _mapped(source, curves), soft)
+            near, last = k, target
     return patches
 
 
@@ -538,8 +497,9 @@ def _patched(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Wind
 def notes(ghosts: Sequence[Ghosts]) -> list[str]:
     """A warning for each frame that differs too much from the others."""
     return [
-        f"{ghost.name}: {ghost.replaced:.0%} of it differs from {ghost.source}; it was left as it is, and things may "
-        "show twice: align the images, or leave it out"
+        f"{ghost.name}: {ghost.replaced:.0%} of this image differs from "
+        f"{'the other images' if ghost.source == 'several' else ghost.source}, so it was not deghosted and things may "
+        "show twice; align the images, or leave this one out"
         for ghost in ghosts
         if not ghost.trusted
     ]

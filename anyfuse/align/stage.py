@@ -40,7 +40,7 @@ class Align:
     Raises FusionError for an unknown mode.
     """
 
-    mode: str = "none"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras
+    mode: str = "auto"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras
     transforms: str | None = None  # JSON file whose matrices are used in place of an estimate
     keep_frame: bool = False  # keeps the size of the reference; else all are cut to what all frames show
     points: str | None = None  # CSV file with points picked by hand, in place of an estimate
@@ -57,7 +57,7 @@ class Align:
 
     @property
     def most(self) -> Kind:
-        """The richest transform to try."""
+        """The richest transform to try; homography where the mode names none."""
         return self.mode if self.mode in KINDS else "homography"
 
     @property
@@ -66,7 +66,7 @@ class Align:
         return self.mode != "none" or self.transforms is not None or self.points is not None
 
 
-NO_ALIGNMENT, AUTOMATIC = Align(), Align("auto")
+NO_ALIGNMENT, AUTOMATIC = Align("none"), Align()
 
 
 def as_align(value: str | Align) -> Align:
@@ -150,13 +150,17 @@ def _step(frame: Frame, answer: Alignment, kept: float, is_reference: bool, sett
         [frame.width, frame.height],
         answer.matrix.tolist(),
         answer.shift,
-        answer.agreement if known else None,
-        answer.before if known else None,
-        answer.confidence if known else None,
+        _measured(answer.agreement) if known else None,
+        _measured(answer.before) if known else None,
+        _measured(answer.confidence) if known else None,
         answer.residual,
         kept,
         answer.trusted,
     )
+
+
+def _measured(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def notes(steps: Sequence[Step]) -> list[str]:
@@ -199,7 +203,7 @@ def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Ali
     """The alignment of each frame: by tags, by a search for its view, or along a chain of frames of one size."""
     first, views = frames[reference], _Views(frames, reference)
     done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
-    leave = Alignment(torch.eye(3).double(), "none", 0.0, 0.0, 0.0, math.nan, True)
+    leave = Alignment(torch.eye(3).double(), "none", 0.0, math.nan, math.nan, math.nan, True, math.nan)
     for k, frame in enumerate(frames):
         start = None if k == reference else tag_matrix(first, frame)
         other = (frame.height, frame.width) != (first.height, first.width)

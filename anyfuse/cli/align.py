@@ -25,7 +25,7 @@ Folder = Annotated[
     str,
     typer.Option("-o", "--output", help="Folder for the aligned images, with alpha: PNG, TIFF if float."),
 ]
-Reference = Annotated[int, typer.Option(help="Which image stays, counted from 1.")]
+Reference = Annotated[int, typer.Option(min=1, help="Which image stays, counted from 1.")]
 ReportFile = Annotated[str | None, typer.Option(help="JSON file for what was done to each image.")]
 
 

@@ -92,7 +92,7 @@ Deghost = Annotated[
     str,
     typer.Option(
         help="auto: what moved between exposures or within a focus stack is taken from one image. on: so too where "
-        "much differs. off: never."
+        "much differs. off: never, and the light of a focus stack is not evened either."
     ),
 ]
 GhostMask = Annotated[

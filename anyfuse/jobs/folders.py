@@ -105,8 +105,9 @@ def fuse_files(
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out)
     if is_volume(inputs, output):
-        if weights_out or explain or mask_out or ghost_mask:
-            maps = "--weights-out, --explain, --mask-out and --ghost-mask"
+        aligned = choices.align.save_transforms or choices.align.aligned_out
+        if weights_out or explain or mask_out or ghost_mask or aligned:
+            maps = "--weights-out, --explain, --mask-out, --ghost-mask, --save-transforms and --aligned-out"
             raise FusionError(f"a volume is fused without {maps}; leave them out")
         slices = replace(choices, align=NO_ALIGNMENT, deghost="off")
         done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
@@ -357,6 +358,8 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
     report = outputs.write(result)
     if report.get("aligned"):
         write_files(result.stack.frames, report["aligned"], choices.align, inputs, choices.overwrite)
+    elif choices.align.save_transforms is not None or choices.align.aligned_out is not None:
+        report["warnings"].append("one image alone is not aligned: no --save-transforms, no --aligned-out")
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
 
 

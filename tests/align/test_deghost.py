@@ -12,7 +12,8 @@ from conftest import scene, to8
 from typer.testing import CliRunner
 
 import anyfuse
-from anyfuse.align.deghost import Deghosted, deghost, regions
+from anyfuse.align.deghost import Deghosted, deghost
+from anyfuse.align.regions import regions
 from anyfuse.cli.main import app
 from anyfuse.errors import FusionError
 from anyfuse.image.stack import Frame, make_frame
@@ -116,6 +117,19 @@ def test_too_much_is_left_alone_and_said(tmp_path: Path) -> None:
     frames = [make_frame(to8(one), name="one"), make_frame(to8(other), name="other")]
     done = deghost(frames)
     assert all(a is b for a, b in zip(done.frames, frames, strict=True))
+
+
+def test_a_frame_that_is_left_alone_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Much moved in the second frame, so it stays; the darkest is compared past it, with the third."""
+    monkeypatch.setattr("anyfuse.align.deghost.MOST", 0.15)
+    frames = exposures([(80, 50), None, (80, 112), (80, 112)], gammas=(3.0, 2.2, 1.0, 0.45))
+    strange = frames[1].pixels.copy()
+    strange[disc((80, 170), 40)] = (110, 10, 90)
+    frames[1] = make_frame(strange, name="2.2")
+    done = deghost(frames)
+    said = {ghost.name: (ghost.source, ghost.trusted) for ghost in done.ghosts}
+    assert said == {"3.0": ("1.0", True), "2.2": ("1.0", False)}
+    assert done.frames[1] is frames[1]
 
 
 def test_focus_stack_takes_a_moved_thing_from_one_frame() -> None:

@@ -132,7 +132,7 @@ def test_wrong_tables_of_points(text: str, message: str, tmp_path: Path) -> None
 
 def test_files_need_an_alignment() -> None:
     with pytest.raises(FusionError, match="add --align auto"):
-        Align(aligned_out="folder")
+        Align("none", aligned_out="folder")
 
 
 def test_points_and_transforms_are_not_given_together() -> None:
