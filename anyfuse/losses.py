@@ -212,6 +212,14 @@ def lit(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
     return _level_error(wrong, masks) + 0.4 * _lost_contrast(wrong, masks)
 
 
+def unsteadiness(fused: Tensor, other: Tensor) -> Tensor:
+    """L1 distance of two results of one scene, which differ by sensor noise alone, on Gaussian levels 2 to 4: what is
+    seen as flicker in a video. Ours.
+    """
+    levels = gaussian_pyramid((fused - other)[:, None], 4)
+    return torch.stack([level.abs().mean() for level in levels[2:]]).mean()
+
+
 # ---------------------------------------------------------------------- losses of the published unified networks
 
 

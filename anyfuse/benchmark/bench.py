@@ -80,10 +80,7 @@ def run_bench(
             step=(lambda text: None) if quiet else status.update,
             check=check,
         )
-    rows = list(result.rows)
-    for path, (_, more) in zip(compare, others, strict=True):
-        file = Path(path).resolve()
-        rows += beside(rows, more, file.parent.name if file.stem == "scores" else file.stem)
+    rows = with_others(result.rows, compare, others)
     if peers is not None:
         rows += beside(rows, check_peers(Path(peers), listed, rows), "peers")
     table = write_report(Path(out) / "report.html", result, rows, images)
@@ -92,6 +89,15 @@ def run_bench(
     for name, reason in result.skipped.items():
         print(f"anyfuse: {name}: skipped, {reason}", file=sys.stderr)
     return _print_failures(result.failures)
+
+
+def with_others(rows: Sequence[Row], files: Sequence[str], others: Sequence[tuple[Protocol, list[Row]]]) -> list[Row]:
+    """Rows, and those of other runs by the names of their folders, or of their files where those say more."""
+    out = list(rows)
+    for path, (_, more) in zip(files, others, strict=True):
+        file = Path(path).resolve()
+        out += beside(out, more, file.parent.name if file.stem == "scores" else file.stem)
+    return out
 
 
 def print_plan(data: str, task: str, pairing: Pairing | None) -> int:

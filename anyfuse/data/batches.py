@@ -20,6 +20,8 @@ from ..io.folders import list_images, pair_by_stem
 from .synthetic import exposure_stack, focus_scene
 from .thermal import augment_pair, dead_pixels, pseudo_thermal
 
+LARGEST_BLUR = 16.0  # radius in pixels of what is out of focus, in recipes with `lens`
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -59,11 +61,17 @@ class TrainingData:
     """
 
     def __init__(
-        self, root: str | Path, sets: Sequence[DataSet], holdout: int = 10, ordered: bool = False, varied: bool = False
+        self,
+        root: str | Path,
+        sets: Sequence[DataSet],
+        holdout: int = 10,
+        ordered: bool = False,
+        varied: bool = False,
+        lens: bool = False,
     ) -> None:
         from ..io import read_image  # here, so that packed data need no reader of images
 
-        self.root, self.ordered, self.varied = Path(root), ordered, varied
+        self.root, self.ordered, self.varied, self.lens = Path(root), ordered, varied, lens
         self.set_shares: dict[str, list[float]] = {}
         self.train: dict[str, list[list[np.ndarray]]] = {}  # task -> per set: groups stacked (N, H, W) uint8
         self.kinds: dict[str, list[str]] = {}  # task -> kind per set
@@ -193,7 +201,7 @@ class TrainingData:
                 continue
             if task == "mff":
                 sharp = self._cut("natural", self._natural(gen), size, gen)[0]
-                observed, clean, truth = uneven_focus(sharp, n, gen)
+                observed, clean, truth = uneven_focus(sharp, n, gen, self.lens)
             elif task == "mef" and (index % 4 == 3 or not real):
                 observed, clean = exposure_stack(self._cut("natural", self._natural(gen), size, gen)[0], n, gen)
             else:
@@ -255,19 +263,22 @@ def whole_statistics(stack: Tensor) -> Tensor:
     return torch.stack([small.mean((1, 2)), small.std((1, 2), correction=0)], 1)
 
 
-def uneven_focus(sharp: Tensor, n: int, gen: Generator) -> tuple[Tensor, Tensor, Tensor]:
+def uneven_focus(sharp: Tensor, n: int, gen: Generator, lens: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Sharp image (H, W) -> focus stack observed and clean (n, H, W) and its truth: in a third of the cases the light
-    changes much from frame to frame, and the truth has the mean light.
+    changes much from frame to frame, and the truth has the mean light. lens: blur is large in half of the cases, the
+    light changes little, as align/evening.py leaves it, and the truth has the
+    light of the frame that is sharp.
     """
-    stack, _ = focus_scene(sharp, n, gen)
-    if uniform(0, 1, gen) < 0.33:
+    stack, depth = focus_scene(sharp, n, gen, LARGEST_BLUR if lens else 0.0)
+    if uniform(0, 1, gen) < 0.33 and not lens:
         gains = 0.75 + 0.45 * torch.rand(n, generator=gen)
     else:
         gains = 1 + uniform(0, 0.03, gen) * torch.randn(n, generator=gen)
     room = 1 / max(1.0, float(gains.max()))  # nothing is clipped by the gain
     clean = stack * (gains * room)[:, None, None]
     noise = uniform(0, 0.006, gen) * torch.randn(stack.shape, generator=gen)
-    return (clean + noise).clamp(0, 1), clean, sharp * float(gains.mean()) * room
+    light = gains[depth] if lens else gains.mean()
+    return (clean + noise).clamp(0, 1), clean, sharp * light * room
 
 
 def darkness(stack: Tensor) -> Tensor:

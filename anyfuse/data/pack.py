@@ -79,8 +79,15 @@ def pack(
 class PackedData(TrainingData):
     """The chosen sets of a packed file, in place of their folders."""
 
-    def __init__(self, path: str | Path, sets: Sequence[DataSet], threads: int = 8, varied: bool = False) -> None:
-        self.root, self.ordered, self.varied = Path(path), True, varied
+    def __init__(
+        self,
+        path: str | Path,
+        sets: Sequence[DataSet],
+        threads: int = 8,
+        varied: bool = False,
+        lens: bool = False,
+    ) -> None:
+        self.root, self.ordered, self.varied, self.lens = Path(path), True, varied, lens
         self.train, self.validation, self.set_shares, self.kinds, self.files = {}, {}, {}, {}, 0
         with self.root.open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

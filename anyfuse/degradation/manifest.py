@@ -188,16 +188,12 @@ def degrade_folder(
     _check_depth(settings.depth)
     inputs = list_images(folder)
     target = Path(output) / MANIFEST
-    done = Manifest(settings, {})
-    if os.path.lexists(target) and not overwrite:
-        done = read_manifest(target)
-        if done.settings != settings:
-            raise FusionError(f"{target}: is of a run with other settings; give another output or add --overwrite")
+    done = _started(target, settings, overwrite)
     spare = Inputs(inputs)
     target_of(str(target), True, spare)
     Path(output).mkdir(parents=True, exist_ok=True)
     clean_temporaries(output)
-    failed = skipped = degraded = 0
+    count = {"degraded": 0, "already there": 0, "failed": 0}
     claimed: dict[str, str] = {}
 
     def record(name: str, entry: dict[str, Any]) -> None:
@@ -212,31 +208,48 @@ def degrade_folder(
             try:
                 names = _claim(path, _names(path, settings, replay, suffix), claimed)
                 targets = [str(Path(output) / name) for name in names]
-                there = [os.path.lexists(one) for one in targets]
-                if not overwrite and any(there) and done.files.get(path.name, {}).get("outputs") != names:
-                    raise FusionError(
-                        f"{targets[there.index(True)]}: exists already, and {target} says nothing of it; "
-                        "give another output or add --overwrite"
-                    )
-                if not overwrite and all(there):
-                    skipped += 1
+                if not overwrite and _are_there(targets, done.files.get(path.name, {}).get("outputs") == names, target):
+                    count["already there"] += 1
                 else:
-                    _degrade(
-                        path, targets, settings, replay, overwrite, spare, functools.partial(record, path.name), names
-                    )
-                    degraded += 1
-            except FusionError as error:
-                failed += 1
-                text = one_line(f"anyfuse: {path.name}: {error}")
-                bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+                    keep = functools.partial(record, path.name)
+                    _degrade(path, targets, settings, replay, overwrite, spare, keep, names)
+                    count["degraded"] += 1
             except Exception as error:  # one file never stops the others, whatever is wrong with it
-                failed += 1
-                text = f"anyfuse: {path.name}: {unforeseen(error)}"
+                count["failed"] += 1
+                reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
+                text = one_line(f"anyfuse: {path.name}: {reason}")
                 bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
             bar.advance(task)
     if not quiet:
-        print(f"{output}: {degraded} degraded, {skipped} already there, {failed} failed; {target}")
-    return failed
+        print(f"{output}: {', '.join(f'{number} {what}' for what, number in count.items())}; {target}")
+    return count["failed"]
+
+
+def _started(target: Path, settings: Settings, overwrite: bool) -> Manifest:
+    """The manifest of an earlier run with these settings, or an empty one.
+
+    Raises FusionError where the earlier run had other settings.
+    """
+    if overwrite or not os.path.lexists(target):
+        return Manifest(settings, {})
+    done = read_manifest(target)
+    if done.settings != settings:
+        raise FusionError(f"{target}: is of a run with other settings; give another output or add --overwrite")
+    return done
+
+
+def _are_there(targets: list[str], known: bool, manifest: Path) -> bool:
+    """Whether all results of a file exist.
+
+    known: the manifest lists them. Raises FusionError where one exists that it does not list.
+    """
+    there = [os.path.lexists(one) for one in targets]
+    if any(there) and not known:
+        raise FusionError(
+            f"{targets[there.index(True)]}: exists already, and {manifest} says nothing of it; give another output or "
+            "add --overwrite"
+        )
+    return all(there)
 
 
 def _check_depth(depth: str | None) -> None:

@@ -239,14 +239,7 @@ def train_for(
     if budget.compiled and place.type == "cuda":
         compile_blocks(model)
     strategy = build_strategy(model, recipe)
-    facts: dict[str, Any] = {"steps": 0, "seconds": 0.0}
-    ema = Ema(model, recipe.ema)
-    if resume:
-        facts |= load_state(resume, model, strategy)
-        ema = Ema(model, recipe.ema)
-        averaged = load_file(resume / WEIGHTS_NAME)
-        ema.shadow = {k: averaged[k].to(v) if k in averaged else v for k, v in ema.shadow.items()}
-        log(f"goes on from step {facts['steps']}, {facts['seconds']:.0f} s spent")
+    facts, ema = resumed(resume, model, strategy, recipe, log)
     progress = Progress(facts["steps"], facts["seconds"], log)
     stepper = Stepper(strategy, recipe, place, budget.graph)
     while not progress.over(budget, began):
@@ -264,6 +257,23 @@ def train_for(
     with torch.compiler.set_stance("force_eager"):  # whole images have shapes of their own: no compilation for each
         sample(model, data, out / "sample.png")
     return facts
+
+
+def resumed(
+    folder: Path | None, model: FusionModel, strategy: Strategy, recipe: Recipe, log: Callable[[str], None]
+) -> tuple[dict[str, Any], Ema]:
+    """The facts and the averaged weights of the run in a folder, whose state model and strategy take; of a fresh run
+    where there is none.
+    """
+    facts: dict[str, Any] = {"steps": 0, "seconds": 0.0}
+    if folder is None:
+        return facts, Ema(model, recipe.ema)
+    facts |= load_state(folder, model, strategy)
+    ema = Ema(model, recipe.ema)
+    averaged = load_file(folder / WEIGHTS_NAME)
+    ema.shadow = {k: averaged[k].to(v) if k in averaged else v for k, v in ema.shadow.items()}
+    log(f"resumes at step {facts['steps']}, {facts['seconds']:.0f} s spent")
+    return facts, ema
 
 
 class Progress:

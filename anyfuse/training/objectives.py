@@ -78,11 +78,18 @@ def task_losses(
     Raises:
         FusionError: as `task_loss`.
     """
+    return split_losses(fused_of(model, batches), batches, weights)
+
+
+def fused_of(model: nn.Module, batches: list[Batch]) -> Tensor:
+    """What the model makes of all batches in one pass, (B, C, H, W); with their statistics where every batch has
+    them.
+    """
     sources = torch.cat([b.sources for b in batches])
     whole = [b.statistics for b in batches if b.statistics is not None]
     known = len(whole) == len(batches) and getattr(model, "takes_statistics", False)
-    fused = model(sources, statistics=torch.cat(whole)) if known else model(sources)
-    return split_losses(fused, batches, weights)
+    fused: Tensor = model(sources, statistics=torch.cat(whole)) if known else model(sources)
+    return fused
 
 
 def split_losses(

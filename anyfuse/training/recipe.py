@@ -55,6 +55,7 @@ class Recipe:
     autocast: bool = False  # steps run in bfloat16; weights and optimiser stay float32
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)  # where the crops come from
     varied: bool = False  # data as other cameras would give them, with statistics of whole images
+    lens: bool = False  # of varied data: focus stacks with the large blur and the even light of real ones
 
     def __post_init__(self) -> None:
         if not self.lr > 0:

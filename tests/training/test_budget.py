@@ -122,7 +122,7 @@ def test_three_steps_then_two_more(model: str, packed: Path, tmp_path: Path, mon
         train_for(recipe, packed, tmp_path / out, plan, device="cpu", resume=before, log=said.append)
     assert read_facts(tmp_path / "two")["steps"] == 5
     assert len(list((tmp_path / "two").glob("state.*"))) > 1
-    assert any("goes on from step 3" in line for line in said)
+    assert any("resumes at step 3" in line for line in said)
     assert (tmp_path / "two" / "sample.png").exists()
     assert f"steps 5, crop {recipe.crop}" in (tmp_path / "two" / "README.md").read_text()
     fused = load_model(tmp_path / "two")(torch.rand(1, 2, 1, 32, 32))

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -240,26 +241,11 @@ def distil(
     ema = Ema(student, recipe.ema)
     key = {"recipe": json.dumps([asdict(recipe), pool.key], sort_keys=True)}
     parts: dict[str, Stateful] = {"model": student, "optimiser": optimiser}
-    loop = Loop(
-        out,
-        key,
-        parts,
-        ema,
-        gen,
-        steps=recipe.steps,
-        device=device,
-        resume=resume,
-        save_every=save_every,
-        log_every=100,
-        log=log,
-    )
+    settings: dict[str, Any] = {"steps": recipe.steps, "device": device, "resume": resume, "save_every": save_every}
+    loop = Loop(out, key, parts, ema, gen, log_every=100, log=log, **settings)
     for step in loop.steps():
         set_rate(optimiser, warm_cosine(recipe.lr, recipe.warmup, step, recipe.steps))
-        crops, maps = pool.get(torch.randint(0, recipe.pool, (recipe.batch,), generator=gen).numpy())
-        views = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
-        maps = maps.to(device)
-        _, predicted = student(views)
-        loss = distance(predicted, maps, spread)
+        loss = distance(*_views(student, pool, recipe, gen, device), spread)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         clip_gradients(student.parameters(), recipe.clip)
@@ -273,6 +259,16 @@ def distil(
     _card(out, recipe, scores_at_end, loop.seconds)
     log(f"wrote {out / 'model.safetensors'}  {json.dumps(scores_at_end)}")
     return out
+
+
+def _views(
+    student: Student, pool: CropCache, recipe: Distillation, gen: torch.Generator, device: str
+) -> tuple[Tensor, Tensor]:
+    """The student's maps of a batch of crops, some with altered tones, and the teacher's."""
+    crops, maps = pool.get(torch.randint(0, recipe.pool, (recipe.batch,), generator=gen).numpy())
+    views = torch.stack([tone(c, gen) if uniform(0, 1, gen) < recipe.altered else c for c in crops]).to(device)
+    _, predicted = student(views)
+    return predicted, maps.to(device)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from .bilevel import Bilevel, BilevelSettings
 from .famo import Famo, FamoSettings
 from .instruct import Instruct, InstructSettings, Reflow, ReflowSettings
 from .latent import Latent, LatentSettings
-from .weighting import Plain, Strategy, Uncertainty, UncertaintySettings
+from .weighting import Plain, PlainSettings, Strategy, Uncertainty, UncertaintySettings
 
 
 class Entry(NamedTuple):
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 STRATEGIES: dict[str, Entry] = {
-    "plain": Entry(Plain),
+    "plain": Entry(Plain, PlainSettings),
     "uncertainty": Entry(Uncertainty, UncertaintySettings),
     "famo": Entry(Famo, FamoSettings),
     "bilevel": Entry(Bilevel, BilevelSettings),
@@ -142,5 +142,5 @@ def build_data(
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
     if Path(root).is_file():
-        return PackedData(root, recipe.sets, varied=recipe.varied)
-    return TrainingData(root, recipe.sets, ordered=model.ordered, varied=recipe.varied)
+        return PackedData(root, recipe.sets, varied=recipe.varied, lens=recipe.lens)
+    return TrainingData(root, recipe.sets, ordered=model.ordered, varied=recipe.varied, lens=recipe.lens)

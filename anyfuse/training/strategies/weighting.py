@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ... import losses
 from ...data.batches import Batch
 from ...models.base import FusionModel
-from ..objectives import SingleLossStrategy, clipped_step, make_optimiser, set_rate, task_losses
+from ..objectives import SingleLossStrategy, clipped_step, fused_of, make_optimiser, set_rate, split_losses, task_losses
 from ..recipe import Recipe, StrategySettings
+
+SENSOR_NOISE = 0.02  # largest deviation of the noise that a result should not follow
 
 
 class Strategy(Protocol):
@@ -29,17 +33,42 @@ class Strategy(Protocol):
         """Takes what `state_dict` gave."""
 
 
+@dataclass(frozen=True)
+class PlainSettings(StrategySettings):
+    """Settings of strategy 'plain'."""
+
+    steady: float = 0.0  # weight of `unsteadiness`, which one crop of each task is tried for; 0: none is
+
+
 class Plain(SingleLossStrategy):
     """The sum of the tasks' losses, all with the same weight."""
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
+        self.steady = recipe.settings(PlainSettings).steady
         self.optimiser = make_optimiser(model.parameters(), recipe)
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """The sum of all losses, and each for the log."""
-        each, log = task_losses(self.model, batches, self.recipe.losses)
-        return each.sum(), log
+        fused = fused_of(self.model, batches)
+        each, log = split_losses(fused, batches, self.recipe.losses)
+        if not self.steady:
+            return each.sum(), log
+        firsts = [Batch(b.task, b.sources[:1], b.clean[:1], statistics=_first(b.statistics)) for b in batches]
+        noisy = [replace(b, sources=with_sensor_noise(b.sources)) for b in firsts]
+        places = list(accumulate([len(b.sources) for b in batches[:-1]], initial=0))
+        value = losses.unsteadiness(fused_of(self.model, noisy)[:, 0], fused[places, 0])
+        return each.sum() + self.steady * value, log | {"steady": value.detach()}
+
+
+def _first(statistics: Tensor | None) -> Tensor | None:
+    return None if statistics is None else statistics[:1]
+
+
+def with_sensor_noise(sources: Tensor) -> Tensor:
+    """Sources (B, N, C, H, W) with Gaussian noise of a deviation of up to 5 levels, drawn for each image."""
+    spread = SENSOR_NOISE * torch.rand(*sources.shape[:2], 1, 1, 1, device=sources.device)
+    return (sources + spread * torch.randn_like(sources)).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True)
