@@ -113,3 +113,12 @@ def test_self_reconstruction_is_the_mean_over_sources() -> None:
     assert losses.self_reconstruction(sources, sources) == 0
     moved = sources + torch.tensor([0.1, 0.3]).view(1, 2, 1, 1, 1)
     assert losses.self_reconstruction(moved, sources) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_unsteadiness_counts_slow_differences_alone() -> None:
+    gen = torch.Generator().manual_seed(0)
+    one = torch.rand(2, 64, 64, generator=gen)
+    assert float(losses.unsteadiness(one, one)) == 0
+    assert float(losses.unsteadiness(one, one + 0.01)) == pytest.approx(0.01, rel=1e-4)
+    fine = 0.01 * (torch.arange(64) % 2 * 2 - 1.0).expand(2, 64, 64)
+    assert float(losses.unsteadiness(one, one + fine)) < 0.001

@@ -73,6 +73,22 @@ def test_uneven_light_has_the_mean_as_its_truth() -> None:
     assert sorted(ratios)[10] < 1.15
 
 
+def test_lens_stacks_have_the_light_of_the_sharp_frame_and_larger_blur() -> None:
+    sharp = torch.from_numpy(scene(96, 96, 3)).float()
+    lost: dict[bool, list[float]] = {False: [], True: []}
+    shown = []
+    for seed in range(30):
+        for lens in (False, True):
+            _, clean, truth = uneven_focus(sharp, 2, generator(seed), lens)
+            means = clean.mean((1, 2))
+            lost[lens].append(float((clean - truth).abs().amax(0).mean()))
+            assert not lens or float(means.max() / means.min()) < 1.2
+        nearest = (clean - truth).abs().amin(0)  # nearly everywhere one frame shows the truth, in its own light
+        shown.append(float((nearest < 0.02).float().mean()))
+    assert sum(shown) / len(shown) > 0.9
+    assert sum(lost[True]) > 1.05 * sum(lost[False])
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("varied")

@@ -13,7 +13,7 @@ from anyfuse.errors import FusionError
 from anyfuse.models.base import Context, FusionModel
 from anyfuse.training.recipes import RECIPES, Recipe
 from anyfuse.training.strategies.table import STRATEGIES, build_strategy
-from anyfuse.training.strategies.weighting import Plain, Uncertainty, UncertaintySettings
+from anyfuse.training.strategies.weighting import Plain, PlainSettings, Uncertainty, UncertaintySettings
 
 
 class Mix(FusionModel):
@@ -125,3 +125,29 @@ def test_state_comes_back(name: str) -> None:
     for _ in range(2):
         second.step(batches(), 0.01)
     assert torch.equal(whole.share, parts.share)
+
+
+class Nervous(Mix):
+    """The brighter the first source is than the second, by a hair, the more it takes of it."""
+
+    def forward(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
+        first, second = sources.unbind(1)
+        share = torch.sigmoid(50 * self.share * (first - second).mean((-2, -1), keepdim=True))
+        return share * first + (1 - share) * (1 - first)
+
+
+def test_steady_holds_what_noise_would_change() -> None:
+    gen = torch.Generator().manual_seed(1)
+    pair = (0.6 + 0.02 * torch.rand(2, 1, 1, 32, 32, generator=gen)).repeat(1, 2, 1, 1, 1)
+    given = [Batch(task, pair, pair[:, :, 0]) for task in ("ivf", "mef")]
+    ends = {}
+    for weight in (0.0, 500.0):
+        torch.manual_seed(0)
+        model = Nervous()
+        strategy = build_strategy(
+            model, recipe(losses={t: {"ssim": 0.01} for t in ("ivf", "mef")}, options=PlainSettings(weight))
+        )
+        logged = [strategy.step(given, 0.005) for _ in range(40)]
+        assert ("steady" in logged[0]) == bool(weight)
+        ends[weight] = abs(float(model.share.detach()))
+    assert ends[500.0] < 0.7 * ends[0.0]
