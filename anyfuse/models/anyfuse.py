@@ -9,11 +9,12 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a
                band may leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
+    decisive   coarse logits grow where the sources' smooth images agree: there they differ in detail, and one is sharp
     regions    coarse weights also see the smooth image, and how many deviations it is from the mean of the whole image:
                what is hot or lit is decided by regions, not by grain
     specks     single pixels that one image alone has, as hot pixels of a sensor, are taken out first
     bound      a pixel of the result lies between the sources' darkest and brightest there, or in the 3x3 pixels around
-               it: no halo where all are black
+               it where their smooth images differ: no halo where all are black
 
 Weights sum to 1 in every band, so equal inputs give that input back. Bands 0 to 2 (full, half, quarter size) are
 computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (`context`).
@@ -38,6 +39,7 @@ COARSE_LEVELS = 2
 LOGIT_BOUND = 6.0
 NEUTRAL = 0.02  # chroma below this counts little when colours are merged
 FLAT = 0.02  # deviation of an image below which its regions hardly differ
+AGREE, APART = 0.05, 0.20  # differences of the smooth images up to which, and from which, the bound is strict or near
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
@@ -56,6 +58,8 @@ class AnyfuseConfig:
     regions: bool = False  # coarse weights see the smooth image and its distance from the image's mean
     normalised: bool = False  # heads see features of unit size, so that low precision does no harm
     near: bool = False  # the bound takes the sources' 3x3 neighbourhood
+    strict: bool = False  # with near: not where the sources differ in detail alone, as in a focus stack
+    decisive: float = 0.0  # by how much of themselves coarse logits grow where the sources differ in detail alone
 
 
 REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True)
@@ -153,6 +157,18 @@ class Head(nn.Module):
         y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
         logit, residual = unflatten_set(y, x.shape[1]).chunk(2, 2)
         return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
+
+
+def _range(sources: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest and the smallest of N sources, (B, N, C, h, w) -> two of (B, C, h, w)."""
+    parts = sources.unbind(1)
+    return functools.reduce(torch.maximum, parts), functools.reduce(torch.minimum, parts)
+
+
+def _apart(smooth: Tensor) -> Tensor:
+    """0 where smooth luma (B, N, 1, h, w) agrees, so that sources differ in detail alone; 1 where it does not."""
+    top, bottom = _range(smooth)
+    return ((top - bottom - AGREE) / (APART - AGREE)).clamp(0.0, 1.0)
 
 
 def set_expand(x: Tensor) -> Tensor:
@@ -325,6 +341,10 @@ class Anyfuse(FusionModel):
             e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
+        if self.config.decisive:
+            smooth = [unflatten_set(level[:, :1], planes.shape[1]) for level in gauss]
+            factors = [1 + self.config.decisive * (1 - _apart(level))[:, None] for level in smooth]
+            heads = [(logit * factor, rest) for (logit, rest), factor in zip(heads, factors, strict=True)]
         bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
         weights = [self._weights(*head) for head in heads]
         share = set_expand(set_expand(weights[2]) + weights[1]) + weights[0]
@@ -344,34 +364,42 @@ class Anyfuse(FusionModel):
             None: those of the sources themselves.
         """
         sources = self._clean(sources)
-        fused, _, _ = self._fuse(sources, context, statistics)
-        luma = self._bound(fused[:, :1], sources[:, :, :1])
+        fused, _, _, smooth = self._fuse(sources, context, statistics)
+        luma = self._bound(fused[:, :1], sources[:, :, :1], smooth)
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
     def _clean(self, sources: Tensor) -> Tensor:
         """Without specks, in use: training shows them to the network."""
         return without_specks(sources) if self.config.regions and not self.training else sources
 
-    def _bound(self, fused: Tensor, sources: Tensor) -> Tensor:
+    def _bound(self, fused: Tensor, sources: Tensor, smooth: Tensor) -> Tensor:
         """Keeps luma (B, 1, H, W) between the smallest and the largest of the sources (B, N, 1, H, W) at or near each
         pixel.
+
+        smooth: their third Gaussian level (B, N, 1, H/8, W/8).
         """
-        parts = sources.unbind(1)
-        high, low = functools.reduce(torch.maximum, parts), functools.reduce(torch.minimum, parts)
+        high, low = _range(sources)
         if self.config.near:
-            high, low = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
+            highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
+            if self.config.strict:
+                share = _apart(smooth)
+                for _ in range(FINE_LEVELS):
+                    share = expand(share)
+                high, low = torch.lerp(high, highest, share), torch.lerp(low, lowest, share)
+            else:
+                high, low = highest, lowest
         return torch.maximum(torch.minimum(fused, high), low)
 
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
-        _, weights, share = self._fuse(self._clean(sources), context)
+        _, weights, share, _ = self._fuse(self._clean(sources), context)
         for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):
             share = (set_expand(share) * level + w) / (level + 1)
         return share[:, :, 0]
 
     def _fuse(
         self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
-    ) -> tuple[Tensor, list[Tensor], Tensor]:
+    ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
         bands = [fine - expand(low) for fine, low in pairwise(gauss)]
         q, e = self._encode(gauss[0][:, :1], bands[0][:, :1], sources.shape[1])
@@ -379,6 +407,7 @@ class Anyfuse(FusionModel):
             context = self.context(self.with_statistics(self._pack(e, gauss[-1]), statistics))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
+        smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])
         if not self.config.pyramid:
-            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share
-        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share
+            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share, smooth
+        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share, smooth
