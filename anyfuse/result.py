@@ -316,6 +316,8 @@ class Outputs:
                 report["masks"] = [str(p) for p in result._save_masks(self.masks, may)]
             if self.ghost_mask is not None:
                 report["ghost_mask"] = str(result._save_ghost_mask(self.ghost_mask, may))
+                if result.ghosts is None:
+                    report["warnings"].append("--ghost-mask is black: nothing moved, or the images are of other kinds")
         except FusionError as error:
             failed = error
         report["warnings"] += result._save(self.image, may, self.quality)

@@ -79,7 +79,7 @@ def score_one(
     """
     frames = read_scored(fused, sources, truth, values_of)
     for frame in frames[1 : len(sources) + 1]:
-        if frame.scaling is not None:
+        if frame.scaling is not None or values_of != Values():
             for warning in frame.warnings:
                 print(f"anyfuse: note: {warning}", file=sys.stderr)
     for frame in frames[1:]:

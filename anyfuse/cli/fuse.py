@@ -107,7 +107,7 @@ MaskOut = Annotated[
 ]
 Reference = Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")]
 ResizeTo = Annotated[Resize, typer.Option(help="'reference' brings all images to the size of the reference.")]
-Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="JPEG and WebP quality.  [default: 95]")]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as the reference's file)."),
@@ -144,7 +144,7 @@ def fuse(
     black: Blacks = None,
     range: ValueRange = None,
     pages: PageChoice = None,
-    quality: Quality = 95,
+    quality: Quality = None,
     suffix: Format = None,
     jobs: Jobs = 1,
     group: Group = None,

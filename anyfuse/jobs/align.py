@@ -18,6 +18,7 @@ from ..io.frames import read_frames
 from ..io.profiles import to_one_profile
 from ..io.write import write_image
 from ..result import write_json
+from ..unused import align_notes
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def align_files(
     frames = place(to_one_profile(frames, reading.reference))
     aligned, steps = align_frames(frames, settings, reading.reference)
     sizes = {(frame.height, frame.width) for frame in aligned}
-    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps):
+    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps) + align_notes(settings, steps):
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if len(sizes) > 1:
         raise FusionError("images of different sizes, and no sure place of one in the other; give --points")

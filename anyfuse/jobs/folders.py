@@ -42,7 +42,7 @@ class Choices:
     reference: int = 0  # which input gives size, metadata and alpha
     resize: bool = False  # bring all images to the size of the reference
     white: str | float | None = None  # white level of 16-bit and float images: one, or one for each
-    quality: int = 95  # of JPEG and WebP
+    quality: int | None = None  # of JPEG and WebP; None: 95
     overwrite: bool = False  # replace files
     quiet: bool = False  # print nothing but errors
     jobs: int = 1  # sets at a time
@@ -97,7 +97,7 @@ def fuse_files(
         return
     if ghost_mask is not None and choices.deghost == "off":
         raise FusionError("--ghost-mask needs --deghost auto or on; leave one of them out")
-    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality)
+    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality or 95)
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
@@ -111,8 +111,10 @@ def fuse_files(
             raise FusionError(f"a volume is fused without {maps}; leave them out")
         slices = replace(choices, align=NO_ALIGNMENT, deghost="off")
         done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
+        done["warnings"] += volume_notes(choices)
     else:
         done = fuse_set(fuser, inputs, outputs, choices)
+    done["warnings"] += file_notes([output], choices)
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
@@ -152,7 +154,10 @@ def fuse_folders(
     found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
     files = Inputs(path for paths in found.sets.values() for path in paths)
     spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
-    for note in [*found.notes, *suffix_notes(found.sets.values(), choices)]:
+    notes = [*found.notes, *suffix_notes(found.sets.values(), choices)]
+    first = [paths[choices.reference] for paths in found.sets.values() if choices.reference < len(paths)]
+    notes += file_notes([suffix_of(path, choices.suffix) for path in first], choices, folders=True)
+    for note in notes:
         print(one_line(f"anyfuse: note: {note}"), file=sys.stderr)
     for name, reason in found.lacking.items():
         print(one_line(f"anyfuse: {name}: skipped, {reason}"), file=sys.stderr)
@@ -186,6 +191,7 @@ def fuse_folders(
         new = {one.get("output") for one in tally.reports}
         kept = [one for one in earlier if one.get("output") not in new and os.path.exists(str(one.get("output")))]
         summary = {**count, "failed": tally.failures, "seconds": round(seconds, 3), "sets": kept + tally.reports}
+        summary |= {"warnings": notes} if notes else {}
         write_json(report, summary, spare)
     if not choices.quiet:
         print(
@@ -277,7 +283,9 @@ def plan_sets(
             tally.failures[name] = f"{image} is the result of {taken[image]} too"
             continue
         maps = below(weights_out, name), below(explain, name), below(mask_out, f"{name}.png")
-        outputs = Outputs(image, *maps, overwrite=choices.overwrite, quality=choices.quality, spare=spare, resume=True)
+        outputs = Outputs(
+            image, *maps, overwrite=choices.overwrite, quality=choices.quality or 95, spare=spare, resume=True
+        )
         sets.append(FusionSet(name, paths, outputs))
     return sets
 
@@ -400,6 +408,34 @@ def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
     if os.path.realpath(folder) in map(os.path.realpath, (output, *inputs)):
         raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
 
+
+def file_notes(outputs: Sequence[str], choices: Choices, folders: bool = False) -> list[str]:
+    """A line for each option about files that was given and does nothing for these results."""
+    notes = []
+    if choices.quality is not None and outputs and not any(o.lower().endswith(LOSSY) for o in outputs):
+        notes.append(f"--quality does nothing: it is for {', '.join(LOSSY)}")
+    if not folders and choices.suffix is not None:
+        notes.append(f"--format {choices.suffix} does nothing: the name of the output decides; it is for folders")
+    if not folders and choices.jobs > 1:
+        notes.append(f"--jobs {choices.jobs} does nothing: there is one set of images; it is for folders")
+    return notes
+
+
+def volume_notes(choices: Choices) -> list[str]:
+    """A line for each option that was given and does nothing for volumes."""
+    given = {
+        f"--align {choices.align.mode}": choices.align.mode not in ("auto", "none"),
+        "--use-transforms": choices.align.transforms is not None,
+        "--points": choices.align.points is not None,
+        "--keep-frame": choices.align.keep_frame,
+        "--deghost on": choices.deghost == "on",
+    }
+    why = "volumes are fused slice by slice, as they lie"
+    return [f"{option} does nothing: {why}" for option, is_given in given.items() if is_given]
+
+
+LOSSY = (".jpg", ".jpeg", ".webp")
+"""Formats that have a quality."""
 
 FLOATS = (".exr", ".hdr", ".pfm")
 """Formats of floats, whose results keep them in TIFF."""
