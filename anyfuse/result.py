@@ -26,6 +26,8 @@ from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
 
+NO_WEIGHTS = "model {} has no weights per image; use --model anyfuse for --weights-out"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -212,9 +214,7 @@ class FusionResult:
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
         if self.weights is None:
-            raise FusionError(
-                f"model {self.summary.model} has no weights per image; use --model anyfuse for --weights-out"
-            )
+            raise FusionError(NO_WEIGHTS.format(self.summary.model))
         paths = weight_paths(folder, self.names)
         for path, weights in zip(paths, self.weights, strict=True):
             write_image(path, weights, overwrite=may.overwrite, inputs=may.spare, same=may.same)

@@ -13,7 +13,7 @@ from typing import Any
 from ..align.stage import Align, align_frames, notes
 from ..errors import FusionError
 from ..image.stack import Frame, place
-from ..io.atomic import Protected, target_of
+from ..io.atomic import Protected, check_folder, target_of
 from ..io.frames import read_frames
 from ..io.profiles import to_one_profile
 from ..io.write import write_image
@@ -74,11 +74,13 @@ def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str
             if not path.lower().endswith(".json"):
                 raise FusionError(f"{option} {path}: give a name that ends in .json")
             target_of(path, overwrite, inputs)
+    both = [os.path.realpath(path) for path in (settings.save_transforms, report) if path is not None]
+    if len(both) > len(set(both)):
+        raise FusionError(f"--report and --save-transforms would both write {report}; give another name to one")
     folder = settings.aligned_out
     if folder is None:
         return
-    if os.path.lexists(folder) and not Path(folder).is_dir():
-        raise FusionError(f"{folder}: is a file; name a folder for the aligned images")
+    check_folder(folder)
     if not isinstance(inputs, Sequence):
         return
     for target in aligned_paths(folder, [(str(name), False) for name in inputs]):

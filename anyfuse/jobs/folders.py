@@ -17,16 +17,18 @@ import torch
 from rich.progress import Progress
 
 from ..align.stage import AUTOMATIC, NO_ALIGNMENT, Align
+from ..control import Control
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
-from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
+from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
 from ..io.folders import list_files
 from ..io.groups import Found, Pairing, find_sets
 from ..io.write import WRITES
 from ..language.instruction import read_say
-from ..result import FusionResult, Outputs, check_report, write_json
+from ..models.base import FusionModel
+from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths, weight_paths, write_json
 from ..runtime import check_regular
-from .align import check_files, write_files
+from .align import aligned_paths, check_files, write_files
 from .progress import progress_bar
 from .volumes import fuse_volume, is_volume
 
@@ -102,8 +104,9 @@ def fuse_files(
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
     check_files(choices.align, inputs, choices.overwrite)
+    check_distinct(outputs, choices.align, report, inputs, read_say(choices.say))
     fuser = choices.load()
-    check_maps(fuser, choices, explain, mask_out)
+    check_maps(fuser, choices, explain, mask_out, weights_out)
     if is_volume(inputs, output):
         aligned = choices.align.save_transforms or choices.align.aligned_out
         if weights_out or explain or mask_out or ghost_mask or aligned:
@@ -170,6 +173,9 @@ def fuse_folders(
     if plan:
         print_plan(sets, todo)
         return len(tally.failures)
+    for folder in (weights_out, explain, mask_out):
+        if folder is not None:
+            check_folder(folder)
     earlier = [] if report is None else earlier_sets(report, output, files, choices.overwrite)
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -178,7 +184,7 @@ def fuse_folders(
     clean_temporaries(output)
     fuser = choices.load()
     fuser.jobs = choices.jobs
-    check_maps(fuser, choices, explain, mask_out)
+    check_maps(fuser, choices, explain, mask_out, weights_out)
     if mask_out is not None:
         check_mask_folder(mask_out, output, folders)
     tally.skipped = len(sets) - len(todo)
@@ -203,8 +209,7 @@ def fuse_folders(
 
 def check_folders(folders: Sequence[str], output: str) -> None:
     """Raises FusionError where results cannot go to `output`, or a folder is given twice."""
-    if os.path.lexists(output) and not Path(output).is_dir():
-        raise FusionError(f"{output}: is a file; name a folder for the results")
+    check_folder(output)
     for folder in folders:
         if Path(output).exists() and Path(output).samefile(folder):
             raise FusionError(f"{output}: is an input folder too; name another one for the results")
@@ -393,8 +398,31 @@ def run_set(
     )
 
 
-def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None) -> None:
+def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: Sequence[str], control: Control) -> None:
+    """Raises FusionError, before any work is done, where two options would write one file."""
+    files = {"-o": [outputs.image]}
+    files |= {option: [path] for option, path in (("--report", report), ("--ghost-mask", outputs.ghost_mask)) if path}
+    files |= {"--save-transforms": [align.save_transforms]} if align.save_transforms else {}
+    files |= {"--explain": [str(Path(outputs.explain) / "explain.json")]} if outputs.explain else {}
+    files |= {"--mask-out": list(map(str, mask_paths(outputs.masks, control.segment)))} if outputs.masks else {}
+    if outputs.weights:
+        files["--weights-out"] = list(map(str, weight_paths(outputs.weights, inputs)))
+    if align.aligned_out:
+        files["--aligned-out"] = list(map(str, aligned_paths(align.aligned_out, [(name, False) for name in inputs])))
+    taken: dict[str, str] = {}
+    for option, paths in files.items():
+        for path in paths:
+            other = taken.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise FusionError(f"{option} and {other} would both write {path}; give another name or folder to one")
+
+
+def check_maps(
+    fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None, weights_out: str | None = None
+) -> None:
     """Raises FusionError where the model has no such maps."""
+    if weights_out is not None and type(fuser.model).weights is FusionModel.weights:
+        raise FusionError(NO_WEIGHTS.format(fuser.name))
     if explain is not None:
         fuser.check_explains(choices.say or "")
     if mask_out is not None:
@@ -403,8 +431,6 @@ def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: st
 
 def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
     """Raises FusionError where masks cannot go to `folder`."""
-    if os.path.lexists(folder) and not Path(folder).is_dir():
-        raise FusionError(f"{folder}: is a file; name a folder for the masks")
     if os.path.realpath(folder) in map(os.path.realpath, (output, *inputs)):
         raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
 
