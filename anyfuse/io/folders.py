@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
 from .sniff import HEAD, other_title, title_of
+from .xmp import OWN
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -65,35 +68,87 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     files = sorted(_listed(folder, IMAGE_SUFFIXES))
     if not files:
-        raise FusionError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        looked = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise FusionError(f"{folder}: no image in this folder (looked for {looked}); {contents(folder)}")
     return files
 
 
 def list_files(folder: str | Path) -> list[Path]:
     """Images of one folder in natural order, also of formats that are named as such and may not be read.
 
-    Of a camera's two files with one stem, as IMG_1.JPG and IMG_1.CR3, the common format counts.
+    Of a camera's two files with one stem, as IMG_1.JPG and IMG_1.CR3, the common format counts. Results of an earlier
+    run over images of this folder are left out.
     """
     files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
     stems = {path.stem for path in files}
     files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if path.stem not in stems]
     files += [p for p in _listed(Path(folder), None) if p.stem not in stems and title_of(read_head(p)) is not None]
+    results = results_among(files, {path.name for path in files})
+    files = [path for path in files if path not in results]
     if not files:
         others = "".join(f"; {line}" for line in left_out(folder)[:1])
-        raise FusionError(f"{folder}: no image in this folder, by names or by content{others}")
+        raise FusionError(f"{folder}: no image in this folder, by names or by content; {contents(folder)}{others}")
     return sorted(files, key=natural)
 
 
+def contents(folder: str | Path) -> str:
+    """What lies in a folder, for messages: 'it holds 3 .txt and 1 folder'."""
+    counts = Counter[str]()
+    for path in Path(folder).iterdir():
+        if not path.name.startswith("."):
+            counts["folder" if path.is_dir() else path.suffix.lower() or "without suffix"] += 1
+    folders = counts.pop("folder", 0)
+    parts = [f"{count} {suffix}" for suffix, count in counts.most_common(4)]
+    parts += [f"{sum(counts.values()) - sum(n for _, n in counts.most_common(4))} more"] if len(counts) > 4 else []
+    parts += [f"{folders} folder{'s' * (folders > 1)} (--group folder takes each as a set)"] if folders else []
+    return f"it holds {', '.join(parts)}" if parts else "it is empty"
+
+
+_EDGE = 1 << 19  # bytes at the start and at the end of a file among which its record is
+
+
+def results_among(files: Sequence[Path], names: Collection[str]) -> set[Path]:
+    """Files that anyfuse has made of files called `names`, by the record in them."""
+    found = set()
+    for path in files:
+        sources = set(record_sources(path)) - {path.name}
+        if sources and sources <= set(names):
+            found.add(path)
+    return found
+
+
+def record_sources(path: Path) -> list[str]:
+    """The names of the sources in a result's own record; none where a file has no record."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_EDGE)
+            size = file.seek(0, os.SEEK_END)
+            if OWN.encode() not in data and size > _EDGE:
+                file.seek(max(_EDGE, size - _EDGE))
+                data = file.read(_EDGE)
+    except OSError:
+        return []
+    start = data.find(OWN.encode())
+    found = re.search(rb":Sources>(.*?)</[^<>]*:Sources>", data[start:], re.DOTALL) if start >= 0 else None
+    items = re.findall(rb"<[^<>/]*:li>(.*?)</", found[1], re.DOTALL) if found else []
+    return [html.unescape(item.decode("utf-8", "replace")) for item in items]
+
+
 def left_out(folder: str | Path) -> list[str]:
-    """A line for each kind of file in a folder that is known and is no image that can be read, as a video."""
+    """A line for each kind of file in a folder that is no image to fuse: a video, a result of an earlier run."""
     kinds: dict[str, list[Path]] = {}
+    images = [p for known in (IMAGE_SUFFIXES, OTHER_SUFFIXES) for p in _listed(Path(folder), known)]
+    results = results_among(images, {path.name for path in images})
+    if results:
+        kinds["a result of images beside it"] = sorted(results, key=natural)
     for path in sorted(_listed(Path(folder), None), key=natural):
         head = read_head(path)
         kind = None if title_of(head) else other_title(head)
         if kind is not None and kind not in _NO_PICTURES:
             kinds.setdefault(kind, []).append(path)
     return [
-        f"{paths[0]} is {kind}, not an image that can be read{f', as {len(paths) - 1} more are' * (len(paths) > 1)}"
+        f"{paths[0]} is {kind}{'' if 'result' in kind else ', not an image that can be read'}"
+        f"{f', as {len(paths) - 1} more are' * (len(paths) > 1)}"
         for kind, paths in kinds.items()
     ]
 

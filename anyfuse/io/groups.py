@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from PIL import ExifTags, Image
 
 from ..errors import FusionError
 from ..runtime import check_regular
-from .folders import left_out, list_files, natural, pair_folders, read_head
+from .folders import left_out, list_files, natural, pair_folders, read_head, results_among
 from .sniff import title_of
 
 GAP = 3.0
@@ -65,12 +66,13 @@ class Found:
         self.sets[unique] = tuple(files)
 
 
-def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
+def find_sets(inputs: Sequence[str | Path], pairing: Pairing, apart: Sequence[str | Path] = ()) -> Found:
     """The sets of images in a table, in one folder, or in several folders.
 
     Args:
         inputs: folders; none with a table.
         pairing: how files are put together.
+        apart: folders of results, which are no sets though they may lie within an input.
 
     Raises:
         FusionError: no set at all, or what does not belong together.
@@ -82,7 +84,7 @@ def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
             raise FusionError(f"--list {pairing.table} names all images; leave {inputs[0]} out")
         return read_table(pairing.table)
     if len(inputs) == 1:
-        found = _in_one_folder(Path(inputs[0]), pairing)
+        found = _in_one_folder(Path(inputs[0]), pairing, apart)
         found.notes += _others(inputs)
         return found
     if pairing.group is not None:
@@ -101,7 +103,7 @@ def _others(folders: Sequence[str | Path]) -> list[str]:
     return [f"{line}; left out" for folder in folders for line in left_out(folder)]
 
 
-def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
+def _in_one_folder(folder: Path, pairing: Pairing, apart: Sequence[str | Path] = ()) -> Found:
     endings, how = pairing.endings, pairing.group or "auto"
     if how.isdecimal():
         if int(how) < 2:
@@ -112,7 +114,7 @@ def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
     if endings is not None:
         found = _by_endings(list_files(folder), endings)
     elif how == "folder" or (how == "auto" and _only_folders(folder)):
-        found = _by_folder(folder)
+        found = _by_folder(folder, apart)
     elif how == "name":
         found = _by_name(list_files(folder))
     else:
@@ -148,14 +150,20 @@ def _only_folders(folder: Path) -> bool:
     return False
 
 
-def _by_folder(folder: Path) -> Found:
-    """A set for each folder in the folder."""
+def _by_folder(folder: Path, apart: Sequence[str | Path] = ()) -> Found:
+    """A set for each folder in the folder, but for folders of results."""
     found = Found()
-    for below in sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural):
+    results = {os.path.realpath(path) for path in apart}
+    places = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    names = {path.name for place in places for path in place.iterdir()}
+    for below in sorted((p for p in places if os.path.realpath(p) not in results), key=natural):
         try:
             files = list_files(below)
         except FusionError as error:
             found.lacking[below.name] = str(error)
+            continue
+        if len(results_among(files, names)) == len(files):
+            found.notes.append(f"{below} holds results of the other folders; left out")
             continue
         if len(files) > 1:
             found.add(below.name, files)

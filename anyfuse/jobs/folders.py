@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from ..control import Control
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
-from ..io.folders import list_files
+from ..io.folders import left_out, list_files
 from ..io.groups import Found, Pairing, find_sets
 from ..io.write import WRITES
 from ..language.instruction import read_say
@@ -92,8 +92,12 @@ def fuse_files(
     explain: str | None = None,
     mask_out: str | None = None,
     ghost_mask: str | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
+    """Fuses images into one image file; raises FusionError before the work where a file could not be written.
+
+    notes: what the choice of the images had to decide, for the report and the terminal.
+    """
     if plan:
         print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
         return
@@ -117,7 +121,7 @@ def fuse_files(
         done["warnings"] += volume_notes(choices)
     else:
         done = fuse_set(fuser, inputs, outputs, choices)
-    done["warnings"] += file_notes([output], choices)
+    done["warnings"] += [*notes, *file_notes([output], choices)]
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
@@ -154,7 +158,8 @@ def fuse_folders(
     check_folders(folders, output)
     if choices.align.save_transforms is not None or choices.align.aligned_out is not None:
         raise FusionError("--save-transforms and --aligned-out are for one set of images; see `anyfuse align`")
-    found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
+    apart = [place for place in (output, weights_out, explain, mask_out) if place is not None]
+    found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment), apart=apart)
     files = Inputs(path for paths in found.sets.values() for path in paths)
     spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
     notes = [*found.notes, *suffix_notes(found.sets.values(), choices)]
@@ -173,9 +178,8 @@ def fuse_folders(
     if plan:
         print_plan(sets, todo)
         return len(tally.failures)
-    for folder in (weights_out, explain, mask_out):
-        if folder is not None:
-            check_folder(folder)
+    for folder in apart:
+        check_folder(folder)
     earlier = [] if report is None else earlier_sets(report, output, files, choices.overwrite)
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -217,10 +221,10 @@ def check_folders(folders: Sequence[str], output: str) -> None:
             raise FusionError(f"{folder}: is given twice; give each folder once")
 
 
-def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool) -> Found:
+def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool, apart: Sequence[str] = ()) -> Found:
     """The sets in folders or in a table.
 
-    single: of one folder without a pairing, each image is a set of its own.
+    single: of one folder without a pairing, each image is a set of its own. apart: folders of results.
     """
     if len(folders) == 1 and not pairing.chosen:
         if not single:
@@ -229,7 +233,20 @@ def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool) -> Found
                 "it, or two or more folders; file k of each shows the same scene when the stems agree"
             )
         return Found({path.stem: (path,) for path in list_files(folders[0])})
-    return find_sets(folders, pairing)
+    return find_sets(folders, pairing, apart)
+
+
+def folder_stack(folder: str, places: Mapping[str, str | None]) -> tuple[list[str], list[str]]:
+    """The images of a folder that is a stack, and notes on what is left out.
+
+    places: option -> folder of maps, or None.
+
+    Raises FusionError where there is no image, or where maps would go among them.
+    """
+    for option, place in places.items():
+        if place is not None and os.path.realpath(place) == os.path.realpath(folder):
+            raise FusionError(f"{option} {place}: is the folder of the images; name another one")
+    return [str(path) for path in list_files(folder)], [f"{line}; left out" for line in left_out(folder)]
 
 
 def earlier_sets(report: str, output: str, inputs: Inputs, overwrite: bool) -> list[dict[str, Any]]:
