@@ -19,6 +19,7 @@ from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
 from .image.stack import Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
+from .io.names import stem_of
 from .io.write import writable, write_image
 from .io.xmp import Record, packet
 from .runtime import release
@@ -329,7 +330,7 @@ class Outputs:
 
 def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
     """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
-    stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
+    stems = (re.sub(r"[^\w.-]+", "_", stem_of(name)) for name in names)
     return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
 
 

@@ -220,6 +220,8 @@ def fuse(
 
 def is_image_name(output: str) -> bool:
     """Whether a name is of an image to write, and no folder's."""
-    from ..io.write import WRITES
+    from ..io.names import suffix_of
+    from ..io.write import MORE_WRITES, WRITES
 
-    return Path(output).suffix.lower() in WRITES and not Path(output).is_dir()
+    suffix = suffix_of(output).lower()
+    return (suffix in {*WRITES, *MORE_WRITES, ".nii.gz"} or suffix.startswith(".ome.")) and not Path(output).is_dir()

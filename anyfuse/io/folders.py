@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
+from .names import stem_of, suffix_of
 from .sniff import HEAD, other_title, title_of
 from .xmp import OWN
 
@@ -80,9 +81,9 @@ def list_files(folder: str | Path) -> list[Path]:
     run over images of this folder are left out.
     """
     files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
-    stems = {path.stem for path in files}
-    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if path.stem not in stems]
-    files += [p for p in _listed(Path(folder), None) if p.stem not in stems and title_of(read_head(p)) is not None]
+    stems = {stem_of(path) for path in files}
+    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if stem_of(path) not in stems]
+    files += [p for p in _listed(Path(folder), None) if stem_of(p) not in stems and title_of(read_head(p)) is not None]
     results = results_among(files, {path.name for path in files})
     files = [path for path in files if path not in results]
     if not files:
@@ -96,7 +97,7 @@ def contents(folder: str | Path) -> str:
     counts = Counter[str]()
     for path in Path(folder).iterdir():
         if not path.name.startswith("."):
-            counts["folder" if path.is_dir() else path.suffix.lower() or "without suffix"] += 1
+            counts["folder" if path.is_dir() else suffix_of(path).lower() or "without suffix"] += 1
     folders = counts.pop("folder", 0)
     parts = [f"{count} {suffix}" for suffix, count in counts.most_common(4)]
     parts += [f"{sum(counts.values()) - sum(n for _, n in counts.most_common(4))} more"] if len(counts) > 4 else []
@@ -194,11 +195,11 @@ def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, .
     for folder in folders:
         stems: dict[str, Path] = {}
         for path in list_images(folder):
-            if path.stem in stems:
+            if stem_of(path) in stems:
                 raise FusionError(
-                    f"{folder}: {stems[path.stem].name} and {path.name} have the same stem; keep one of them"
+                    f"{folder}: {stems[stem_of(path)].name} and {path.name} have the same stem; keep one of them"
                 )
-            stems[path.stem] = path
+            stems[stem_of(path)] = path
         by_folder.append(stems)
     every = sorted(set().union(*by_folder))
     complete = {s: tuple(f[s] for f in by_folder) for s in every if all(s in f for f in by_folder)}
@@ -234,7 +235,9 @@ def pair_folders(folders: Sequence[str | Path], endings: Sequence[str] | None = 
         choices = [_rules(own, few=len(folders) > 4) for own in files]
         rules = list(itertools.product(*choices)) if len(folders) <= 8 else [tuple(("", "") for _ in folders)]
         rules.sort(key=lambda chosen: sum(bool(part) for rule in chosen for part in rule))
-        exact = sum(path.stem in set.intersection(*({p.stem for p in own} for own in files)) for path in files[0])
+        exact = sum(
+            stem_of(path) in set.intersection(*({stem_of(p) for p in own} for own in files)) for path in files[0]
+        )
         keyed = [[_keyed(own, [rule]) for own, rule in zip(files, chosen, strict=True)] for chosen in rules]
         counts = [0 if None in some else len(set.intersection(*map(set, some))) for some in keyed]  # type: ignore[arg-type]
         best = max(range(len(rules)), key=lambda k: counts[k])
@@ -257,17 +260,17 @@ def _check_stems(folders: Sequence[str | Path], files: Sequence[Sequence[Path]])
     for folder, own in zip(folders, files, strict=True):
         seen: dict[str, Path] = {}
         for path in own:
-            if path.stem in seen:
-                names = f"{seen[path.stem].name} and {path.name}"
+            if stem_of(path) in seen:
+                names = f"{seen[stem_of(path)].name} and {path.name}"
                 raise FusionError(f"{folder}: {names} have the same stem; keep one of them")
-            seen[path.stem] = path
+            seen[stem_of(path)] = path
 
 
 def _rules(files: Sequence[Path], few: bool) -> list[Rule]:
     """What may be cut off the names of a folder: nothing, and a word that half of them or more begin or end with."""
     ends, starts = Counter[str](), Counter[str]()
     for path in files:
-        stem = path.stem.lower()
+        stem = stem_of(path).lower()
         ends.update(m[0] for m in [re.search(r"([-_. ]+|(?<=\d))[a-z][a-z0-9]*$", stem)] if m and m.start())
         starts.update(m[0] for m in [re.match(r"[a-z]+([-_. ]+|(?=\d))", stem)] if m and m.end() < len(stem))
     rules: list[Rule] = [("", "")]
@@ -281,11 +284,11 @@ def _keyed(files: Sequence[Path], rules: Sequence[Rule]) -> dict[str, tuple[str,
     """Key -> name and file, with the first rule that fits each file; None where two files get one key."""
     found: dict[str, tuple[str, Path]] = {}
     for path in files:
-        name = path.stem
+        name = stem_of(path)
         for start, end in rules:
-            low = path.stem.lower()
+            low = stem_of(path).lower()
             if low.startswith(start) and low.endswith(end) and len(low) > len(start) + len(end) > 0:
-                name = path.stem[len(start) : len(low) - len(end)]
+                name = stem_of(path)[len(start) : len(low) - len(end)]
                 break
         if name.lower() in found:
             return None
@@ -294,7 +297,7 @@ def _keyed(files: Sequence[Path], rules: Sequence[Rule]) -> dict[str, tuple[str,
 
 
 def _by_stem(folders: Sequence[str | Path], files: Sequence[Sequence[Path]]) -> Sets:
-    return _sets(folders, [{path.stem: (path.stem, path) for path in own} for own in files])
+    return _sets(folders, [{stem_of(path): (stem_of(path), path) for path in own} for own in files])
 
 
 def _sets(folders: Sequence[str | Path], found: Sequence[dict[str, tuple[str, Path]]]) -> Sets:

@@ -17,7 +17,17 @@ from PIL import ExifTags, Image
 
 from ..errors import FusionError
 from ..runtime import check_regular
-from .folders import left_out, list_files, natural, pair_folders, read_head, results_among
+from .folders import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    left_out,
+    list_files,
+    natural,
+    pair_folders,
+    read_head,
+    results_among,
+)
+from .names import stem_of, suffix_of
 from .sniff import title_of
 
 GAP = 3.0
@@ -133,9 +143,9 @@ def _cut(files: Sequence[Path], size: int) -> Found:
     for start in range(0, len(files), size):
         some = files[start : start + size]
         if len(some) == size:
-            found.add(some[0].stem, some)
+            found.add(stem_of(some[0]), some)
         else:
-            found.lacking[some[0].stem] = f"the last {len(some)} of {len(files)} files make no set of {size}"
+            found.lacking[stem_of(some[0])] = f"the last {len(some)} of {len(files)} files make no set of {size}"
     return found
 
 
@@ -185,7 +195,7 @@ def _grouped(files: Sequence[Path], key: Callable[[Path], str]) -> Found:
         if len(own) > 1:
             found.add(names[low], own)
         else:
-            found.lacking[own[0].stem] = "no other image has this name with another ending"
+            found.lacking[stem_of(own[0])] = "no other image has this name with another ending"
     return found
 
 
@@ -194,9 +204,9 @@ def _by_name(files: Sequence[Path]) -> Found:
 
     def key(path: Path) -> str:
         match = re.fullmatch(
-            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", path.stem, re.I
+            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", stem_of(path), re.I
         )
-        return match[1] if match else path.stem
+        return match[1] if match else stem_of(path)
 
     return _grouped(files, key)
 
@@ -208,7 +218,7 @@ def _by_endings(files: Sequence[Path], endings: Sequence[str]) -> Found:
     found = Found()
     order = sorted(range(len(endings)), key=lambda k: -len(endings[k]))  # the longest that fits, '' last
     for path in files:
-        stem, low = path.stem, path.stem.lower()
+        stem, low = stem_of(path), stem_of(path).lower()
         for k in order:
             end = endings[k].lower()
             if low.endswith(end) and len(low) > len(end):
@@ -321,9 +331,9 @@ def _by_shot(files: Sequence[Path], how: str) -> Found:
     for run in runs:
         for some in [run] if how == "time" or not varied else _cycles(run, exposures):
             if len(some) > 1:
-                found.add(some[0].path.stem, sorted((shot.path for shot in some), key=natural))
+                found.add(stem_of(some[0].path), sorted((shot.path for shot in some), key=natural))
             else:
-                found.lacking[some[0].path.stem] = "stands alone: no other shot of its bracket is near in time"
+                found.lacking[stem_of(some[0].path)] = "stands alone: no other shot of its bracket is near in time"
     return found
 
 
@@ -378,7 +388,10 @@ def read_table(path: str | Path) -> Found:
         cells = [cell for k, cell in enumerate(row) if cell and k != label]
         if not cells:
             continue
-        name = Path(row[label]).stem if label is not None and label < len(row) and row[label] else Path(cells[0]).stem
+        name = stem_of(cells[0])
+        if label is not None and label < len(row) and row[label]:
+            is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, ".nii.gz"}
+            name = stem_of(row[label]) if is_file else Path(row[label]).name
         places = [_place(path, cell) for cell in cells]
         if None in places:
             found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"

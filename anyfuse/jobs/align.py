@@ -15,6 +15,7 @@ from ..errors import FusionError
 from ..image.stack import Frame, place
 from ..io.atomic import Protected, check_folder, target_of
 from ..io.frames import read_frames
+from ..io.names import stem_of
 from ..io.profiles import to_one_profile
 from ..io.write import write_image
 from ..result import write_json
@@ -89,7 +90,7 @@ def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str
 
 def aligned_paths(folder: str | Path, names: Sequence[tuple[str, bool]]) -> list[Path]:
     """Where aligned images go: FOLDER/01-STEM.png ..., or .tif where the image is float (name, is float)."""
-    stems = [(re.sub(r"[^\w.-]+", "_", Path(name).stem), ".tif" if is_float else ".png") for name, is_float in names]
+    stems = [(re.sub(r"[^\w.-]+", "_", stem_of(name)), ".tif" if is_float else ".png") for name, is_float in names]
     return [Path(folder) / f"{index:02d}-{stem}{suffix}" for index, (stem, suffix) in enumerate(stems, 1)]
 
 

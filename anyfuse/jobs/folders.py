@@ -23,6 +23,8 @@ from ..fuser import Fuser
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
 from ..io.folders import left_out, list_files
 from ..io.groups import Found, Pairing, find_sets
+from ..io.names import stem_of
+from ..io.names import suffix_of as own_suffix
 from ..io.write import WRITES
 from ..language.instruction import read_say
 from ..models.base import FusionModel
@@ -232,7 +234,7 @@ def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool, apart: S
                 f"{folders[0]} is one folder: give -o IMAGE to fuse all of it into one image, --group for sets within "
                 "it, or two or more folders; file k of each shows the same scene when the stems agree"
             )
-        return Found({path.stem: (path,) for path in list_files(folders[0])})
+        return Found({stem_of(path): (path,) for path in list_files(folders[0])})
     return find_sets(folders, pairing, apart)
 
 
@@ -488,7 +490,8 @@ def suffix_of(reference: Path, wanted: str | None) -> str:
     """Suffix of a result: the requested one, or that of the reference's file; of a format that folders of results do
     not have, PNG for 8 and 16 bits, and TIFF for floats.
     """
-    suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    suffix = own_suffix(reference).lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    suffix = suffix.removeprefix(".ome") or suffix  # the result has no planes to describe
     if wanted is None and suffix not in WRITES:
         return ".tif" if suffix in FLOATS else ".png"
     if suffix not in WRITES:
@@ -501,7 +504,8 @@ def suffix_notes(sets: Iterable[Sequence[Path]], choices: Choices) -> list[str]:
     if choices.suffix is not None:
         return []
     first = [paths[choices.reference] for paths in sets if choices.reference < len(paths)]
-    other = {path.suffix.lower(): suffix_of(path, None) for path in first if path.suffix.lower() not in WRITES}
+    kinds = {own_suffix(path).lower(): suffix_of(path, None) for path in first}
+    other = {kind: new for kind, new in kinds.items() if kind.removeprefix(".ome") != new}
     return [
         f"results of {suffix or 'files without suffix'} are written as {new}; --format changes that"
         for suffix, new in other.items()

@@ -73,8 +73,8 @@ def test_hidden_and_temporary_files_are_no_images(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_images_says_what_it_holds(tmp_path: Path) -> None:
-    with pytest.raises(FusionError, match="empty: .*it is empty"):
-        (tmp_path / "empty").mkdir()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FusionError, match=r"empty: .*it is empty"):
         list_files(tmp_path / "empty")
     for name in ("a.txt", "b.txt", "c.csv", "sub/x.png"):
         (tmp_path / "texts" / name).parent.mkdir(parents=True, exist_ok=True)
