@@ -369,7 +369,9 @@ def _shared(rasters: Sequence[Raster], wanted: Sequence[Scaling | None]) -> list
 
 def _overlap(rasters: Sequence[Raster], wanted: Sequence[Scaling | None], a: int, b: int) -> bool:
     one, two = wanted[a], wanted[b]
-    if one is None or two is None or rasters[a].linear != rasters[b].linear or one.unit != two.unit:
+    if one is None or two is None or rasters[a].linear != rasters[b].linear:
+        return False
+    if one.unit != two.unit or rasters[a].scale != rasters[b].scale:
         return False
     return max(one.black, two.black) <= min(one.white, two.white)
 

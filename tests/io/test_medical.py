@@ -66,6 +66,18 @@ def test_rescale_and_window(tmp_path: Path) -> None:
     np.testing.assert_allclose(frame.read()[0], np.clip((plane.astype(float) - 524) / 1500, 0, 1), atol=1e-4)
 
 
+def test_values_without_a_unit_share_their_scale_within_a_series_alone(tmp_path: Path) -> None:
+    """PET counts up to 300 are not black beside an MRI up to 3000."""
+    plane = slices()[0]
+    by_pydicom(tmp_path / "mri", plane, Modality="MR", SeriesInstanceUID="1.2.3")
+    by_pydicom(tmp_path / "pet", plane // 10, Modality="PT", SeriesInstanceUID="1.2.4")
+    by_pydicom(tmp_path / "next", plane + 100, Modality="MR", SeriesInstanceUID="1.2.3")
+    mri, pet = read_frames([tmp_path / "mri", tmp_path / "pet"])
+    assert [float(f.read().max()) for f in (mri, pet)] == [1, 1]
+    mri, after = read_frames([tmp_path / "mri", tmp_path / "next"])
+    assert float(mri.read().max()) < float(after.read().max()) == 1
+
+
 def test_monochrome1_is_turned_round_and_slices_stay_comparable(tmp_path: Path) -> None:
     folder = series(tmp_path / "s", slices(), PhotometricInterpretation="MONOCHROME1")
     planes = [read_rasters(f"{folder}[{k}]")[0].pixels for k in range(5)]

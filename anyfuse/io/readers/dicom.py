@@ -161,6 +161,7 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
         np.ascontiguousarray(values),
         name=name,
         unit="" if plain else (unit or "stored values"),
+        scale="" if unit else f"{data.get('Modality', '')} {data.get('SeriesInstanceUID', '')}",
         window=window,
         nodata=nodata,
         metadata=found,
