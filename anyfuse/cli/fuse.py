@@ -161,7 +161,7 @@ def fuse(
     from ..align.stage import Align
     from ..io.groups import Pairing
     from ..io.pages import split_name
-    from ..io.readers.dicom import is_series
+    from ..io.read import is_series
     from ..jobs.folders import Choices, folder_stack, fuse_files, fuse_folders
 
     if say and len(say) > 1:

@@ -423,7 +423,7 @@ def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: S
     files |= {option: [path] for option, path in (("--report", report), ("--ghost-mask", outputs.ghost_mask)) if path}
     files |= {"--save-transforms": [align.save_transforms]} if align.save_transforms else {}
     files |= {"--explain": [str(Path(outputs.explain) / "explain.json")]} if outputs.explain else {}
-    files |= {"--mask-out": list(map(str, mask_paths(outputs.masks, control.segment)))} if outputs.masks else {}
+    files |= {"--mask-out": list(map(str, mask_paths(outputs.masks, list(control.segment))))} if outputs.masks else {}
     if outputs.weights:
         files["--weights-out"] = list(map(str, weight_paths(outputs.weights, inputs)))
     if align.aligned_out:

@@ -13,7 +13,8 @@ from anyfuse import Fuser
 from anyfuse.cli.main import main
 from anyfuse.errors import FusionError
 from anyfuse.io.frames import read_frames
-from anyfuse.io.read import count_pages, read_image, read_rasters
+from anyfuse.io.read import count_pages, is_series, read_image, read_rasters
+from anyfuse.io.write import write_image
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
@@ -106,6 +107,17 @@ def test_a_series_is_in_the_order_of_its_places(tmp_path: Path) -> None:
     by_pydicom(folder / "other", slices()[0], SeriesInstanceUID="9.9")
     with pytest.raises(FusionError, match="2 DICOM series"):
         read_image(f"{folder}[0]")
+
+
+def test_a_folder_of_other_images_is_no_series(tmp_path: Path) -> None:
+    """A DICOM among photographs does not take their place; a preview beside a series does not end it."""
+    folder = series(tmp_path / "s", slices(3))
+    write_image(folder / "preview.png", np.zeros((40, 50), np.uint8))
+    (folder / "notes.txt").write_text("text")
+    assert is_series(folder)
+    for k in range(4):
+        write_image(folder / f"photo{k}.png", np.full((40, 50), k, np.uint8))
+    assert not is_series(folder)
 
 
 def test_a_secondary_capture(tmp_path: Path) -> None:
