@@ -35,6 +35,7 @@ from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .result import FusionResult, Report
 from .runtime import peak_bytes
+from .unused import unused_notes
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,16 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
     before = unsure(moves) + differing(still.ghosts)
+    before += unused_notes(
+        frames,
+        moves,
+        still.ghosts,
+        align=options.align,
+        deghost=options.deghost,
+        resize=options.resize,
+        keep_order=options.keep_order,
+        has_roles=model.ordered,
+    )
     shown = 1 if single else stack.n
     report = Report(
         **engine_facts(engine),

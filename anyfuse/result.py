@@ -19,12 +19,15 @@ from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
 from .image.stack import Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
+from .io.names import stem_of
 from .io.write import writable, write_image
 from .io.xmp import Record, packet
 from .runtime import release
 from .version import __version__
 
 NO_CLASS = f"--mask-out needs a class to segment, as --say 'highlight the cars'; known are {', '.join(CLASSES)}"
+
+NO_WEIGHTS = "model {} has no weights per image; use --model anyfuse for --weights-out"
 
 
 @dataclass(frozen=True)
@@ -212,9 +215,7 @@ class FusionResult:
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
         if self.weights is None:
-            raise FusionError(
-                f"model {self.summary.model} has no weights per image; use --model anyfuse for --weights-out"
-            )
+            raise FusionError(NO_WEIGHTS.format(self.summary.model))
         paths = weight_paths(folder, self.names)
         for path, weights in zip(paths, self.weights, strict=True):
             write_image(path, weights, overwrite=may.overwrite, inputs=may.spare, same=may.same)
@@ -316,6 +317,8 @@ class Outputs:
                 report["masks"] = [str(p) for p in result._save_masks(self.masks, may)]
             if self.ghost_mask is not None:
                 report["ghost_mask"] = str(result._save_ghost_mask(self.ghost_mask, may))
+                if result.ghosts is None:
+                    report["warnings"].append("--ghost-mask is black: nothing moved, or the images are of other kinds")
         except FusionError as error:
             failed = error
         report["warnings"] += result._save(self.image, may, self.quality)
@@ -327,7 +330,7 @@ class Outputs:
 
 def weight_paths(folder: str | Path, names: Sequence[str]) -> list[Path]:
     """Where the weight maps of the inputs `names` go: FOLDER/01-STEM.png ..."""
-    stems = (re.sub(r"[^\w.-]+", "_", Path(name).stem) for name in names)
+    stems = (re.sub(r"[^\w.-]+", "_", stem_of(name)) for name in names)
     return [Path(folder) / f"{index:02d}-{stem}.png" for index, stem in enumerate(stems, 1)]
 
 

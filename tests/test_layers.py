@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("models",),
     ("filemaps",),
-    ("tiling", "canvas"),
+    ("tiling", "canvas", "unused"),
     ("budget",),
     ("result",),
     ("pipeline",),

@@ -99,6 +99,10 @@ def test_pyramid_rebuilds_and_fast_path_agrees(size: tuple[int, int]) -> None:
     assert (reduce(x).flatten(0, 1)[:, None] - direct).abs().max() < 1e-6
 
 
+BY_ATTENTION = ("unifusion", "mmaif", "ditfuse")
+"""Models whose results depend on the number of threads: by 4e-7 at most, which rounds one value of 25,000 otherwise."""
+
+
 @pytest.mark.parametrize("name", [name for name, spec in MODELS.items() if is_there(spec)])
 def test_threads_change_nothing(name: str) -> None:
     gen = torch.Generator().manual_seed(0)
@@ -113,4 +117,7 @@ def test_threads_change_nothing(name: str) -> None:
         two = fuser(images)
     finally:
         torch.set_num_threads(before)
-    assert (one - two).abs().max() <= 1e-5, "sums over the whole image go in another order"
+    if name.startswith(BY_ATTENTION):
+        assert (one - two).abs().max() <= 1e-6, "products of large matrices are summed in another order"
+    else:
+        assert torch.equal(one, two)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from ..errors import FusionError
+from ..io.atomic import check_folder
 from ..io.groups import Pairing
 from .datasets import DATASETS, find_groups
 from .degraded.cases import read_recipe
@@ -50,7 +51,7 @@ def run_bench(
         return print_plan(data, task, pairing)
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
     given = _folders(fused)
-    _check_output(out)
+    check_folder(out)
     if peers is not None and (grey != "opencv" or inputs != "luma"):
         raise FusionError(f"{peers}: those scores are on 8-bit luma by the opencv rule; leave out --grey and --inputs")
     others = [read_scores(Path(path)) for path in compare]
@@ -110,11 +111,6 @@ def print_plan(data: str, task: str, pairing: Pairing | None) -> int:
     return 0
 
 
-def _check_output(out: str) -> None:
-    if Path(out).exists() and not Path(out).is_dir():
-        raise FusionError(f"{out}: is a file; name a folder for the results")
-
-
 def _folders(fused: Sequence[str]) -> dict[str, Path]:
     """Folders of other methods' results by name, from NAME=FOLDER."""
     given: dict[str, Path] = {}
@@ -143,7 +139,7 @@ def run_bench_degraded(
     """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the
     number of failures.
     """
-    _check_output(out)
+    check_folder(out)
     ways = [way.strip() for way in say.split(",") if way.strip()]
     with Console(stderr=True).status("") as status:
         result = run_degraded(

@@ -24,6 +24,7 @@ from ..io.atomic import target_of, unforeseen, write_whole
 from ..io.folders import list_files, pair_folders
 from ..io.groups import Pairing, find_sets
 from ..io.levels import parse_levels
+from ..io.names import stem_of
 from ..io.read import read_image, read_set
 from ..metrics import METRICS, RULES, known_names
 from ..metrics import score as score_images
@@ -79,7 +80,7 @@ def score_one(
     """
     frames = read_scored(fused, sources, truth, values_of)
     for frame in frames[1 : len(sources) + 1]:
-        if frame.scaling is not None:
+        if frame.scaling is not None or values_of != Values():
             for warning in frame.warnings:
                 print(f"anyfuse: note: {warning}", file=sys.stderr)
     for frame in frames[1:]:
@@ -135,7 +136,7 @@ def run_score(
         return len(scored.failures)
     if as_json:
         folder = {"grey": grey, "images": _for_json(scored.rows), "failed": scored.failures}
-        print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[Path(fused).stem]))
+        print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[stem_of(fused)]))
     if out is not None:
         _save(Path(out), scored.rows, grey, names, overwrite)
     if not as_json:
@@ -200,7 +201,7 @@ def _score_all(
             return scored
         last = Path(truth) if truth else None
         given = [Path(s) for s in sources]
-        scored.add(Path(fused).stem, *score_one(Path(fused), given, names, grey, last, strict, values_of))
+        scored.add(stem_of(fused), *score_one(Path(fused), given, names, grey, last, strict, values_of))
         return scored
     complete = _groups(fused, sources, truths, pairing, scored)
     for stem, paths in complete.items():
@@ -231,8 +232,8 @@ def _groups(
     """The fused image of each set with its sources, and the truth last; what lacks something is a failure."""
     if pairing.table or len(sources) == 1:  # the sources of all sets are in a table, or in one folder
         within = find_sets(sources, pairing)
-        results = {path.stem.lower(): path for path in list_files(fused)}
-        ideal = [{path.stem.lower(): path for path in list_files(folder)} for folder in truths]
+        results = {stem_of(path).lower(): path for path in list_files(fused)}
+        ideal = [{stem_of(path).lower(): path for path in list_files(folder)} for folder in truths]
         complete = {}
         for name, paths in within.sets.items():
             found = [results.get(name.lower()), *paths, *(folder.get(name.lower()) for folder in ideal)]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..errors import FusionError
-from ..io.atomic import write_whole
+from ..io.atomic import check_folder, write_whole
 from ..models.ditfuse.ditfuse import DiTFuse
 from .run import labels
 from .segmentation import read, run_words
@@ -26,6 +26,7 @@ def run_section(section: str, data: str, models: str, out: str, *, device: str, 
     """
     if section not in SECTIONS:
         raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")
+    check_folder(out)
     fusers = {label: load(name, device) for label, name in labels([m.strip() for m in models.split(",")]).items()}
     root, folder = Path(data), Path(out)
     streets = root / "camvid" if (root / "camvid").is_dir() else root

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
+
 app = typer.Typer(no_args_is_help=True, help="Prepare training data.", rich_markup_mode=None)
 
 
@@ -20,6 +22,7 @@ def pack(
     out: Annotated[str, typer.Option(help="File to write, for `anyfuse train --data FILE`.")],
     quality: Annotated[int, typer.Option(min=0, max=100, help="Quality of WebP; 0 keeps the pixels as they are.")] = 0,
     side: Annotated[int, typer.Option(min=0, help="Longest side of an image in pixels; 0 leaves all as they are.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Put luma of the image sets into one file, which training maps into memory."""
     from ..data.pack import pack as write
@@ -27,4 +30,4 @@ def pack(
 
     known = {s.folders for s in WIDE}
     sets = (*WIDE, *(s for s in VARIED if s.folders not in known))
-    print(f"wrote {write(data, sets, out, quality=quality, side=side)}")
+    print(f"wrote {write(data, sets, out, quality=quality, side=side, overwrite=overwrite)}")

@@ -107,7 +107,7 @@ MaskOut = Annotated[
 ]
 Reference = Annotated[int, typer.Option(help="Which input gives size, metadata and alpha, counted from 1.")]
 ResizeTo = Annotated[Resize, typer.Option(help="'reference' brings all images to the size of the reference.")]
-Quality = Annotated[int, typer.Option(min=1, max=100, help="JPEG and WebP quality.")]
+Quality = Annotated[int | None, typer.Option(min=1, max=100, help="JPEG and WebP quality.  [default: 95]")]
 Format = Annotated[
     str | None,
     typer.Option("--format", help="Folders: png, tif, jpg or webp (default: as the reference's file)."),
@@ -144,7 +144,7 @@ def fuse(
     black: Blacks = None,
     range: ValueRange = None,
     pages: PageChoice = None,
-    quality: Quality = 95,
+    quality: Quality = None,
     suffix: Format = None,
     jobs: Jobs = 1,
     group: Group = None,
@@ -159,11 +159,10 @@ def fuse(
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
     from ..align.stage import Align
-    from ..io.folders import list_files
     from ..io.groups import Pairing
     from ..io.pages import split_name
-    from ..io.readers.dicom import is_series
-    from ..jobs.folders import Choices, fuse_files, fuse_folders
+    from ..io.read import is_series
+    from ..jobs.folders import Choices, folder_stack, fuse_files, fuse_folders
 
     if say and len(say) > 1:
         raise FusionError("--say and --prompt are one option; put all wishes into one instruction")
@@ -201,8 +200,11 @@ def fuse(
         folder, file = inputs[folders.index(True)], inputs[folders.index(False)]
         raise FusionError(f"{folder} is a folder and {file} is not; give images only or folders only")
     maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
+    notes: list[str] = []
     if folders == [True] and not pairing.chosen and is_image_name(output):
-        inputs, folders = [str(path) for path in list_files(inputs[0])], [False]
+        places = {"--weights-out": weights_out, "--explain": explain, "--aligned-out": aligned_out}
+        inputs, notes = folder_stack(inputs[0], places)
+        folders = [False]
         files = list(inputs)
     many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
     if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
@@ -213,11 +215,13 @@ def fuse(
         raise typer.Exit(1 if fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps) else 0)
     if pairing.chosen:
         raise FusionError("--group and --pairs are for folders, and images are given; leave them out")
-    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, **maps)
+    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, notes=notes, **maps)
 
 
 def is_image_name(output: str) -> bool:
     """Whether a name is of an image to write, and no folder's."""
-    from ..io.write import WRITES
+    from ..io.names import suffix_of
+    from ..io.write import MORE_WRITES, WRITES
 
-    return Path(output).suffix.lower() in WRITES and not Path(output).is_dir()
+    suffix = suffix_of(output).lower()
+    return (suffix in {*WRITES, *MORE_WRITES, ".nii.gz"} or suffix.startswith(".ome.")) and not Path(output).is_dir()

@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> None:
     except Exception as error:  # errors of the parser have no class that all versions of typer share; others go on
         usage = getattr(error, "format_message", None)  # of the command line's parser
         if usage is not None:
-            fail(f"{usage()} See --help.", 2)
+            text = usage().replace("Value error, ", "").rstrip(".")
+            fail(f"{text}. See --help.", 2)
         if isinstance(error, RuntimeError) and "memory" in str(error).lower():
             fail("out of memory: give --max-memory, or --device cpu", 2)
         raise

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ..errors import FusionError
+from ..io.atomic import target_of, write_whole
 from .batches import DataSet, TrainingData, set_name
 
 MAGIC = b"anyfuse packed data 1\n"
@@ -38,13 +39,16 @@ def pack(
     *,
     quality: int = 0,
     side: int = 0,
+    overwrite: bool = False,
     log: Callable[[str], None] = print,
 ) -> Path:
     """Writes the sets below `root` into the file `out`.
 
-    quality: of WebP, 0 keeps pixels as they are. side: longest side of an image, 0 any.
+    quality: of WebP, 0 keeps pixels as they are. side: longest side of an image, 0 any. overwrite: replaces a file.
+    Raises FusionError where `out` cannot be written, before the work.
     """
     out, place = Path(out), 0
+    target_of(str(out), overwrite, ())
     header: dict[str, Any] = {"quality": quality, "side": side, "sets": []}
     images: list[bytes] = []
 
@@ -69,10 +73,7 @@ def pack(
         name = ", ".join(data_set.folders)
         log(f"{name}: {len(row['train'])} to train on, {len(held)} held out, {place / 1e6:.1f} MB")
     text = json.dumps(header, separators=(",", ":")).encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("wb") as file:
-        file.write(MAGIC + len(text).to_bytes(8, "little") + text)
-        file.writelines(images)
+    write_whole(out, [MAGIC + len(text).to_bytes(8, "little") + text, *images], overwrite=overwrite)
     return out
 
 

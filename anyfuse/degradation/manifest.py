@@ -24,7 +24,7 @@ from torch import Tensor
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Frame, Stack
-from ..io.atomic import Inputs, clean_temporaries, one_line, target_of, unforeseen, write_whole
+from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, target_of, unforeseen, write_whole
 from ..io.folders import list_images
 from ..io.read import read_image
 from ..io.write import WRITES, writable, write_image
@@ -258,8 +258,7 @@ def _check_depth(depth: str | None) -> None:
 
 
 def _check_folder(folder: str, output: str, suffix: str | None) -> None:
-    if os.path.lexists(output) and not Path(output).is_dir():
-        raise FusionError(f"{output}: is a file; name a folder for the results")
+    check_folder(output)
     if Path(output).exists() and Path(output).samefile(folder):
         raise FusionError(f"{output}: is the input folder too; name another one for the results")
     if suffix is not None and f".{suffix.lower().lstrip('.')}" not in WRITES:

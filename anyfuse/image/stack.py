@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import FusionError
 from ..runtime import release
-from .colour import KB, KG, KR
+from .colour import KB, KG, KR, to_luma
 from .cover import FADE, SEAM, STROKE, Window, dilate, fill_transparent, ramp, widened
+from .levelling import CELLS, Levelling, field_of, levelling
 from .metadata import NOTHING, Metadata, Scaling
 
 FULL: dict[str, float] = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}  # the value that counts as 1.0
@@ -298,8 +300,10 @@ class Stack:
         frames agree on. Where all are transparent, all show one colour.
         """
         out = []
-        for frame in self.frames:
+        for frame, level in zip(self.frames, self._levels, strict=True):
             planes = frame.read(window)
+            if level is not None:
+                planes = level.apply(planes, self._bounds(window))
             if planes.shape[0] != self.channels:
                 planes = planes.expand(3, -1, -1) if self.channels == 3 else planes.mean(dim=0, keepdim=True)
             out.append(planes)
@@ -321,6 +325,17 @@ class Stack:
     def is_opaque(self) -> bool:
         """Whether no frame is transparent anywhere, or there is but one frame."""
         return len(set(map(id, self.frames))) == 1 or all(frame.is_opaque for frame in self.frames)
+
+    def _bounds(self, window: Window | None) -> Window:
+        """The window as plain starts and stops."""
+        rows, columns = window or (slice(None), slice(None))
+        return slice(*rows.indices(self.height)[:2]), slice(*columns.indices(self.width)[:2])
+
+    @cached_property
+    def _levels(self) -> list[Levelling | None]:
+        """For each frame, how it is brought to the level around it; None for all but small grey ones in a large one."""
+        whole = [] if self.is_opaque else [frame for frame in self.frames if frame.is_opaque]
+        return [None if not whole or frame.is_opaque else _level(frame, whole) for frame in self.frames]
 
     @cached_property
     def _mean(self) -> Tensor:
@@ -372,6 +387,34 @@ def convert_depth(
         block = block.clip(0.0, white_out)
         out[top : top + step] = block if target.kind == "f" else np.floor(block + HALF)
     return out
+
+
+def _level(frame: Frame, whole: Sequence[Frame]) -> Levelling | None:
+    """How a frame is brought to the level of those that show the whole picture; None: it is no field within it."""
+    if not frame.is_grey:
+        return None
+    step = max(1, max(frame.height, frame.width) // 512)
+    box = field_of(_cells(frame, step, True), step)
+    if box is None:
+        return None
+    cell = max(1, max(part.stop - part.start for part in box) // CELLS)
+    place, _ = widened(box, 2 * cell, frame.height, frame.width)
+    own, cover = _cells(frame, cell, False, place), _cells(frame, cell, True, place)
+    around = torch.stack([_cells(other, cell, False, place) for other in whole]).mean(0)
+    return levelling(own, around, cover, box)
+
+
+def _cells(frame: Frame, step: int, is_cover: bool, window: Window | None = None) -> Tensor:
+    """(h, w) in [0, 1]: means over squares of `step` pixels of the window, of the frame's luma or of its cover."""
+    rows, columns = window or (slice(0, frame.height), slice(0, frame.width))
+    strip = max(step, (1 << 20) // frame.width // step * step)
+    parts = []
+    for top in range(rows.start, rows.stop, strip):
+        part = slice(top, min(top + strip, rows.stop)), columns
+        plane = frame.cover(part) if is_cover else to_luma(frame.read(part)[None])[0]
+        padding = (0, -plane.shape[2] % step, 0, -plane.shape[1] % step)
+        parts.append(F.avg_pool2d(F.pad(plane[None], padding, mode="replicate"), step)[0, 0])
+    return torch.cat(parts)
 
 
 def make_frame(

@@ -170,6 +170,7 @@ def target_of(name: str, overwrite: bool, inputs: Protected, same: bool = False)
         target = Path(os.path.realpath(name))
         if target.is_dir():
             raise FusionError(f"{name}: is a folder; name a file in it")
+        _check_place(name, target.parent, target.name)
         if not os.path.lexists(target):
             if os.path.lexists(name) and not overwrite:  # a link to a file that is not there
                 raise FusionError(_exists(name))
@@ -186,6 +187,42 @@ def target_of(name: str, overwrite: bool, inputs: Protected, same: bool = False)
     if not (overwrite or same):
         raise FusionError(_exists(name))
     return target
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raises FusionError, before any work is done, where no file can be written into a folder that may be missing."""
+    name = os.fspath(folder)
+    if not name:
+        raise FusionError("the name of the output folder is empty; name a folder for the results")
+    if os.path.lexists(name) and not os.path.isdir(name):
+        raise FusionError(f"{name}: is a file; name a folder for the results")
+    _check_place(name, Path(os.path.realpath(name)))
+
+
+def _check_place(name: str, folder: Path, file: str = "") -> None:
+    """Raises FusionError where `file` cannot be made in a folder, or a folder of its path cannot be made."""
+    missing = [file] if file else []
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        missing.append(place.name)
+        place = place.parent
+    why = None
+    if not place.is_dir():
+        why = errno.ENOTDIR
+    elif not os.access(place, os.W_OK | os.X_OK):
+        why = errno.EACCES
+    if why is not None:
+        raise FusionError(f"{name}: cannot be written ({place}: {os.strerror(why)}); choose another folder")
+    if hasattr(os, "pathconf") and max((len(os.fsencode(part)) for part in missing), default=0) > _longest(place):
+        raise FusionError(f"{name}: cannot be written ({os.strerror(errno.ENAMETOOLONG)}); choose another name")
+
+
+def _longest(folder: Path) -> int:
+    """Bytes that a name in a folder may have."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return 255
 
 
 def _exists(name: str) -> str:

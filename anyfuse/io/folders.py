@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import FusionError
+from .names import stem_of, suffix_of
 from .sniff import HEAD, other_title, title_of
+from .xmp import OWN
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
 
@@ -65,35 +69,87 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     files = sorted(_listed(folder, IMAGE_SUFFIXES))
     if not files:
-        raise FusionError(f"{folder}: no image in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        looked = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise FusionError(f"{folder}: no image in this folder (looked for {looked}); {contents(folder)}")
     return files
 
 
 def list_files(folder: str | Path) -> list[Path]:
     """Images of one folder in natural order, also of formats that are named as such and may not be read.
 
-    Of a camera's two files with one stem, as IMG_1.JPG and IMG_1.CR3, the common format counts.
+    Of a camera's two files with one stem, as IMG_1.JPG and IMG_1.CR3, the common format counts. Results of an earlier
+    run over images of this folder are left out.
     """
     files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
-    stems = {path.stem for path in files}
-    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if path.stem not in stems]
-    files += [p for p in _listed(Path(folder), None) if p.stem not in stems and title_of(read_head(p)) is not None]
+    stems = {stem_of(path) for path in files}
+    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if stem_of(path) not in stems]
+    files += [p for p in _listed(Path(folder), None) if stem_of(p) not in stems and title_of(read_head(p)) is not None]
+    results = results_among(files, {path.name for path in files})
+    files = [path for path in files if path not in results]
     if not files:
         others = "".join(f"; {line}" for line in left_out(folder)[:1])
-        raise FusionError(f"{folder}: no image in this folder, by names or by content{others}")
+        raise FusionError(f"{folder}: no image in this folder, by names or by content; {contents(folder)}{others}")
     return sorted(files, key=natural)
 
 
+def contents(folder: str | Path) -> str:
+    """What lies in a folder, for messages: 'it holds 3 .txt and 1 folder'."""
+    counts = Counter[str]()
+    for path in Path(folder).iterdir():
+        if not path.name.startswith("."):
+            counts["folder" if path.is_dir() else suffix_of(path).lower() or "without suffix"] += 1
+    folders = counts.pop("folder", 0)
+    parts = [f"{count} {suffix}" for suffix, count in counts.most_common(4)]
+    parts += [f"{sum(counts.values()) - sum(n for _, n in counts.most_common(4))} more"] if len(counts) > 4 else []
+    parts += [f"{folders} folder{'s' * (folders > 1)} (--group folder takes each as a set)"] if folders else []
+    return f"it holds {', '.join(parts)}" if parts else "it is empty"
+
+
+_EDGE = 1 << 19  # bytes at the start and at the end of a file among which its record is
+
+
+def results_among(files: Sequence[Path], names: Collection[str]) -> set[Path]:
+    """Files that anyfuse has made of files called `names`, by the record in them."""
+    found = set()
+    for path in files:
+        sources = set(record_sources(path)) - {path.name}
+        if sources and sources <= set(names):
+            found.add(path)
+    return found
+
+
+def record_sources(path: Path) -> list[str]:
+    """The names of the sources in a result's own record; none where a file has no record."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_EDGE)
+            size = file.seek(0, os.SEEK_END)
+            if OWN.encode() not in data and size > _EDGE:
+                file.seek(max(_EDGE, size - _EDGE))
+                data = file.read(_EDGE)
+    except OSError:
+        return []
+    start = data.find(OWN.encode())
+    found = re.search(rb":Sources>(.*?)</[^<>]*:Sources>", data[start:], re.DOTALL) if start >= 0 else None
+    items = re.findall(rb"<[^<>/]*:li>(.*?)</", found[1], re.DOTALL) if found else []
+    return [html.unescape(item.decode("utf-8", "replace")) for item in items]
+
+
 def left_out(folder: str | Path) -> list[str]:
-    """A line for each kind of file in a folder that is known and is no image that can be read, as a video."""
+    """A line for each kind of file in a folder that is no image to fuse: a video, a result of an earlier run."""
     kinds: dict[str, list[Path]] = {}
+    images = [p for known in (IMAGE_SUFFIXES, OTHER_SUFFIXES) for p in _listed(Path(folder), known)]
+    results = results_among(images, {path.name for path in images})
+    if results:
+        kinds["a result of images beside it"] = sorted(results, key=natural)
     for path in sorted(_listed(Path(folder), None), key=natural):
         head = read_head(path)
         kind = None if title_of(head) else other_title(head)
         if kind is not None and kind not in _NO_PICTURES:
             kinds.setdefault(kind, []).append(path)
     return [
-        f"{paths[0]} is {kind}, not an image that can be read{f', as {len(paths) - 1} more are' * (len(paths) > 1)}"
+        f"{paths[0]} is {kind}{'' if 'result' in kind else ', not an image that can be read'}"
+        f"{f', as {len(paths) - 1} more are' * (len(paths) > 1)}"
         for kind, paths in kinds.items()
     ]
 
@@ -139,11 +195,11 @@ def pair_by_stem(folders: Sequence[str | Path]) -> tuple[dict[str, tuple[Path, .
     for folder in folders:
         stems: dict[str, Path] = {}
         for path in list_images(folder):
-            if path.stem in stems:
+            if stem_of(path) in stems:
                 raise FusionError(
-                    f"{folder}: {stems[path.stem].name} and {path.name} have the same stem; keep one of them"
+                    f"{folder}: {stems[stem_of(path)].name} and {path.name} have the same stem; keep one of them"
                 )
-            stems[path.stem] = path
+            stems[stem_of(path)] = path
         by_folder.append(stems)
     every = sorted(set().union(*by_folder))
     complete = {s: tuple(f[s] for f in by_folder) for s in every if all(s in f for f in by_folder)}
@@ -179,7 +235,9 @@ def pair_folders(folders: Sequence[str | Path], endings: Sequence[str] | None = 
         choices = [_rules(own, few=len(folders) > 4) for own in files]
         rules = list(itertools.product(*choices)) if len(folders) <= 8 else [tuple(("", "") for _ in folders)]
         rules.sort(key=lambda chosen: sum(bool(part) for rule in chosen for part in rule))
-        exact = sum(path.stem in set.intersection(*({p.stem for p in own} for own in files)) for path in files[0])
+        exact = sum(
+            stem_of(path) in set.intersection(*({stem_of(p) for p in own} for own in files)) for path in files[0]
+        )
         keyed = [[_keyed(own, [rule]) for own, rule in zip(files, chosen, strict=True)] for chosen in rules]
         counts = [0 if None in some else len(set.intersection(*map(set, some))) for some in keyed]  # type: ignore[arg-type]
         best = max(range(len(rules)), key=lambda k: counts[k])
@@ -202,17 +260,17 @@ def _check_stems(folders: Sequence[str | Path], files: Sequence[Sequence[Path]])
     for folder, own in zip(folders, files, strict=True):
         seen: dict[str, Path] = {}
         for path in own:
-            if path.stem in seen:
-                names = f"{seen[path.stem].name} and {path.name}"
+            if stem_of(path) in seen:
+                names = f"{seen[stem_of(path)].name} and {path.name}"
                 raise FusionError(f"{folder}: {names} have the same stem; keep one of them")
-            seen[path.stem] = path
+            seen[stem_of(path)] = path
 
 
 def _rules(files: Sequence[Path], few: bool) -> list[Rule]:
     """What may be cut off the names of a folder: nothing, and a word that half of them or more begin or end with."""
     ends, starts = Counter[str](), Counter[str]()
     for path in files:
-        stem = path.stem.lower()
+        stem = stem_of(path).lower()
         ends.update(m[0] for m in [re.search(r"([-_. ]+|(?<=\d))[a-z][a-z0-9]*$", stem)] if m and m.start())
         starts.update(m[0] for m in [re.match(r"[a-z]+([-_. ]+|(?=\d))", stem)] if m and m.end() < len(stem))
     rules: list[Rule] = [("", "")]
@@ -226,11 +284,11 @@ def _keyed(files: Sequence[Path], rules: Sequence[Rule]) -> dict[str, tuple[str,
     """Key -> name and file, with the first rule that fits each file; None where two files get one key."""
     found: dict[str, tuple[str, Path]] = {}
     for path in files:
-        name = path.stem
+        name = stem_of(path)
         for start, end in rules:
-            low = path.stem.lower()
+            low = stem_of(path).lower()
             if low.startswith(start) and low.endswith(end) and len(low) > len(start) + len(end) > 0:
-                name = path.stem[len(start) : len(low) - len(end)]
+                name = stem_of(path)[len(start) : len(low) - len(end)]
                 break
         if name.lower() in found:
             return None
@@ -239,7 +297,7 @@ def _keyed(files: Sequence[Path], rules: Sequence[Rule]) -> dict[str, tuple[str,
 
 
 def _by_stem(folders: Sequence[str | Path], files: Sequence[Sequence[Path]]) -> Sets:
-    return _sets(folders, [{path.stem: (path.stem, path) for path in own} for own in files])
+    return _sets(folders, [{stem_of(path): (stem_of(path), path) for path in own} for own in files])
 
 
 def _sets(folders: Sequence[str | Path], found: Sequence[dict[str, tuple[str, Path]]]) -> Sets:

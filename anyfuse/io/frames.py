@@ -17,6 +17,7 @@ from ..errors import FusionError
 from ..image.stack import FULL, Frame, Keep, convert_depth, icc_channels, in_memory
 from .geo import check_places
 from .levels import Levels, parse_levels, to_frames
+from .pages import split_name
 from .raster import Raster, Size
 from .read import read_rasters
 
@@ -66,9 +67,19 @@ def read_frames(
         rasters += found
         levels += [level] * len(found)
     ready = [r for r in rasters if isinstance(r, Raster)]
+    if pages is not None:
+        _note_pages(images, ready)
     own = [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]
     frames = iter(to_frames(ready, own, keep))
     return check_places([next(frames) if isinstance(r, Raster) else r for r in rasters])
+
+
+def _note_pages(images: Sequence[Any], rasters: Sequence[Raster]) -> None:
+    """Notes a choice of pages for all files that does nothing: they have one page each, or name their own."""
+    files = {split_name(i)[0] for i in images if isinstance(i, str | os.PathLike) and split_name(i)[1] is None}
+    if rasters and not any(r.file in files and r.name != r.file for r in rasters):
+        why = "every file has one page" if files else "every file names its own pages"
+        rasters[0].warnings = (*rasters[0].warnings, f"--pages does nothing: {why}")
 
 
 def _check_new(raster: Raster, seen: dict[tuple[Any, ...], str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,7 +17,17 @@ from PIL import ExifTags, Image
 
 from ..errors import FusionError
 from ..runtime import check_regular
-from .folders import left_out, list_files, natural, pair_folders, read_head
+from .folders import (
+    IMAGE_SUFFIXES,
+    OTHER_SUFFIXES,
+    left_out,
+    list_files,
+    natural,
+    pair_folders,
+    read_head,
+    results_among,
+)
+from .names import stem_of, suffix_of
 from .sniff import title_of
 
 GAP = 3.0
@@ -65,12 +76,13 @@ class Found:
         self.sets[unique] = tuple(files)
 
 
-def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
+def find_sets(inputs: Sequence[str | Path], pairing: Pairing, apart: Sequence[str | Path] = ()) -> Found:
     """The sets of images in a table, in one folder, or in several folders.
 
     Args:
         inputs: folders; none with a table.
         pairing: how files are put together.
+        apart: folders of results, which are no sets though they may lie within an input.
 
     Raises:
         FusionError: no set at all, or what does not belong together.
@@ -82,7 +94,7 @@ def find_sets(inputs: Sequence[str | Path], pairing: Pairing) -> Found:
             raise FusionError(f"--list {pairing.table} names all images; leave {inputs[0]} out")
         return read_table(pairing.table)
     if len(inputs) == 1:
-        found = _in_one_folder(Path(inputs[0]), pairing)
+        found = _in_one_folder(Path(inputs[0]), pairing, apart)
         found.notes += _others(inputs)
         return found
     if pairing.group is not None:
@@ -101,7 +113,7 @@ def _others(folders: Sequence[str | Path]) -> list[str]:
     return [f"{line}; left out" for folder in folders for line in left_out(folder)]
 
 
-def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
+def _in_one_folder(folder: Path, pairing: Pairing, apart: Sequence[str | Path] = ()) -> Found:
     endings, how = pairing.endings, pairing.group or "auto"
     if how.isdecimal():
         if int(how) < 2:
@@ -112,7 +124,7 @@ def _in_one_folder(folder: Path, pairing: Pairing) -> Found:
     if endings is not None:
         found = _by_endings(list_files(folder), endings)
     elif how == "folder" or (how == "auto" and _only_folders(folder)):
-        found = _by_folder(folder)
+        found = _by_folder(folder, apart)
     elif how == "name":
         found = _by_name(list_files(folder))
     else:
@@ -131,9 +143,9 @@ def _cut(files: Sequence[Path], size: int) -> Found:
     for start in range(0, len(files), size):
         some = files[start : start + size]
         if len(some) == size:
-            found.add(some[0].stem, some)
+            found.add(stem_of(some[0]), some)
         else:
-            found.lacking[some[0].stem] = f"the last {len(some)} of {len(files)} files make no set of {size}"
+            found.lacking[stem_of(some[0])] = f"the last {len(some)} of {len(files)} files make no set of {size}"
     return found
 
 
@@ -148,14 +160,20 @@ def _only_folders(folder: Path) -> bool:
     return False
 
 
-def _by_folder(folder: Path) -> Found:
-    """A set for each folder in the folder."""
+def _by_folder(folder: Path, apart: Sequence[str | Path] = ()) -> Found:
+    """A set for each folder in the folder, but for folders of results."""
     found = Found()
-    for below in sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=natural):
+    results = {os.path.realpath(path) for path in apart}
+    places = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    names = {path.name for place in places for path in place.iterdir()}
+    for below in sorted((p for p in places if os.path.realpath(p) not in results), key=natural):
         try:
             files = list_files(below)
         except FusionError as error:
             found.lacking[below.name] = str(error)
+            continue
+        if len(results_among(files, names)) == len(files):
+            found.notes.append(f"{below} holds results of the other folders; left out")
             continue
         if len(files) > 1:
             found.add(below.name, files)
@@ -177,7 +195,7 @@ def _grouped(files: Sequence[Path], key: Callable[[Path], str]) -> Found:
         if len(own) > 1:
             found.add(names[low], own)
         else:
-            found.lacking[own[0].stem] = "no other image has this name with another ending"
+            found.lacking[stem_of(own[0])] = "no other image has this name with another ending"
     return found
 
 
@@ -186,9 +204,9 @@ def _by_name(files: Sequence[Path]) -> Found:
 
     def key(path: Path) -> str:
         match = re.fullmatch(
-            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", path.stem, re.I
+            r"(.*?\w)(?:[-_. ]+[A-Za-z]*[-+]?\d{0,2}(?:\.\d+)?(?:ev)?|(?<=\d)[A-Za-z]{1,8})", stem_of(path), re.I
         )
-        return match[1] if match else path.stem
+        return match[1] if match else stem_of(path)
 
     return _grouped(files, key)
 
@@ -200,7 +218,7 @@ def _by_endings(files: Sequence[Path], endings: Sequence[str]) -> Found:
     found = Found()
     order = sorted(range(len(endings)), key=lambda k: -len(endings[k]))  # the longest that fits, '' last
     for path in files:
-        stem, low = path.stem, path.stem.lower()
+        stem, low = stem_of(path), stem_of(path).lower()
         for k in order:
             end = endings[k].lower()
             if low.endswith(end) and len(low) > len(end):
@@ -313,9 +331,9 @@ def _by_shot(files: Sequence[Path], how: str) -> Found:
     for run in runs:
         for some in [run] if how == "time" or not varied else _cycles(run, exposures):
             if len(some) > 1:
-                found.add(some[0].path.stem, sorted((shot.path for shot in some), key=natural))
+                found.add(stem_of(some[0].path), sorted((shot.path for shot in some), key=natural))
             else:
-                found.lacking[some[0].path.stem] = "stands alone: no other shot of its bracket is near in time"
+                found.lacking[stem_of(some[0].path)] = "stands alone: no other shot of its bracket is near in time"
     return found
 
 
@@ -370,7 +388,10 @@ def read_table(path: str | Path) -> Found:
         cells = [cell for k, cell in enumerate(row) if cell and k != label]
         if not cells:
             continue
-        name = Path(row[label]).stem if label is not None and label < len(row) and row[label] else Path(cells[0]).stem
+        name = stem_of(cells[0])
+        if label is not None and label < len(row) and row[label]:
+            is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, ".nii.gz"}
+            name = stem_of(row[label]) if is_file else Path(row[label]).name
         places = [_place(path, cell) for cell in cells]
         if None in places:
             found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"

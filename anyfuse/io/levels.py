@@ -129,7 +129,25 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], keep: Keep = 
     limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
     wanted = _shared(rasters, wanted)
+    _note_unused(rasters, levels)
     return [_frame(r, w, s, v).kept(keep) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
+
+
+def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:
+    """Notes black, white and percentiles that were given for images of 8 bits: they do nothing there.
+
+    One value for all images needs no note where it counts for some.
+    """
+    plain = [not _is_scaled(raster) for raster in rasters]
+    if all(level == levels[0] for level in levels) and not all(plain):
+        return
+    for raster, level, is_plain in zip(rasters, levels, plain, strict=True):
+        given = {"--black": level.black, "--white": level.white}
+        options = [option for option, value in given.items() if value is not None]
+        options += ["--range"] if isinstance(level.range, tuple) else []
+        if options and is_plain and raster.pixels.size:
+            what = f"{' and '.join(options)} {'do' if len(options) > 1 else 'does'} nothing"
+            raster.warnings = (*raster.warnings, f"{raster.name}: {what}: its 8 bits are always 0 to 255")
 
 
 # What the values are
@@ -351,7 +369,9 @@ def _shared(rasters: Sequence[Raster], wanted: Sequence[Scaling | None]) -> list
 
 def _overlap(rasters: Sequence[Raster], wanted: Sequence[Scaling | None], a: int, b: int) -> bool:
     one, two = wanted[a], wanted[b]
-    if one is None or two is None or rasters[a].linear != rasters[b].linear or one.unit != two.unit:
+    if one is None or two is None or rasters[a].linear != rasters[b].linear:
+        return False
+    if one.unit != two.unit or rasters[a].scale != rasters[b].scale:
         return False
     return max(one.black, two.black) <= min(one.white, two.white)
 

@@ -37,7 +37,19 @@ def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, keep: Keep 
     if single or len(masks) != len(frames):
         count = 1 if single else len(masks)
         raise FusionError(f"{count} masks for {len(frames)} images; give one for each image, '-' where all counts")
-    return [f if is_none(mask) else _masked(f, mask).kept(keep) for f, mask in zip(frames, masks, strict=True)]
+    out = [f if is_none(mask) else _masked(f, mask).kept(keep) for f, mask in zip(frames, masks, strict=True)]
+    notes = []
+    if out and all(map(is_none, masks)):
+        notes.append("--mask does nothing: no image has a mask")
+    elif out and all(_shows_nothing(frame) for frame in out):
+        notes.append("--mask takes out every pixel of every image: nothing is left, and the result is transparent")
+    return [replace(f, warnings=(*f.warnings, *notes)).kept(keep) if k == 0 and notes else f for k, f in enumerate(out)]
+
+
+def _shows_nothing(frame: Frame) -> bool:
+    empty = frame.opacity is not None and not frame.opacity.any()
+    release(frame.opacity)
+    return empty
 
 
 def is_none(mask: Any) -> bool:
@@ -56,8 +68,11 @@ def _masked(frame: Frame, mask: Any) -> Frame:
             "give a mask of the image's size"
         )
     counts = image.pixels.max(axis=2) > image.white / 2
+    note = f"{frame.name}: its mask {image.name} is all {'white and takes nothing out' if counts.all() else 'black'}"
+    note += "" if counts.any() else ", so the image has no say (white counts, black does not)"
+    notes = () if counts.any() and not counts.all() else (note,)
     full = FULL[frame.pixels.dtype.name]
     alpha = np.full(counts.shape, full, frame.pixels.dtype) if frame.opacity is None else frame.opacity
     alpha = np.where(counts, alpha, 0).astype(frame.pixels.dtype)
     release(frame.opacity)
-    return replace(frame, alpha=alpha, valid=None)
+    return replace(frame, alpha=alpha, valid=None, warnings=(*frame.warnings, *notes))

@@ -33,6 +33,7 @@ class Raster:
     warnings: tuple[str, ...] = ()  # what the reader had to decide
     metadata: Metadata = field(default_factory=Metadata)
     unit: str = ""  # of the values, as 'HU' or '°C'; given, they are measured and need a black and a white
+    scale: str = ""  # of values without a unit: those of two images compare only where it is the same
     window: tuple[float, float, str] | None = None  # black and white that the file asks for, and how it does so
     white: float | None = None  # the largest value that the format can hold, if it is not that of the dtype
     linear: bool = False  # linear light: values are encoded as sRGB

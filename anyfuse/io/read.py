@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
@@ -24,8 +25,10 @@ from .limits import check_regular
 from .pages import choose, split_name
 from .pillow import clear_errors
 from .raster import Pages, Raster, Size
-from .readers.dicom import is_series, open_series
-from .sniff import open_pages
+from .readers.dicom import is_dicom, open_series
+from .sniff import HEAD, open_pages, title_of
+
+_LOOKED_AT = 64  # files of a folder by which it is told whether it is a series
 
 
 def read_image(
@@ -91,6 +94,22 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Pages]:
     check_regular(name)
     with open(name, "rb") as file:
         yield open_pages(file, name)
+
+
+def is_series(folder: str | Path) -> bool:
+    """Whether a folder holds DICOM files, and not as many other images or more."""
+    balance = found = 0
+    try:
+        for path in sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))[
+            :_LOOKED_AT
+        ]:
+            with open(path, "rb") as file:
+                head = file.read(HEAD)
+            found += is_dicom(head)
+            balance += 1 if is_dicom(head) else -(title_of(head) is not None)
+    except OSError:
+        return False
+    return found > 0 and balance > 0
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:

@@ -13,11 +13,13 @@ from typing import Any
 from ..align.stage import Align, align_frames, notes
 from ..errors import FusionError
 from ..image.stack import Frame, place
-from ..io.atomic import Protected, target_of
+from ..io.atomic import Protected, check_folder, target_of
 from ..io.frames import read_frames
+from ..io.names import stem_of
 from ..io.profiles import to_one_profile
 from ..io.write import write_image
 from ..result import write_json
+from ..unused import align_notes
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def align_files(
     frames = place(to_one_profile(frames, reading.reference))
     aligned, steps = align_frames(frames, settings, reading.reference)
     sizes = {(frame.height, frame.width) for frame in aligned}
-    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps):
+    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps) + align_notes(settings, steps):
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if len(sizes) > 1:
         raise FusionError("images of different sizes, and no sure place of one in the other; give --points")
@@ -73,11 +75,13 @@ def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str
             if not path.lower().endswith(".json"):
                 raise FusionError(f"{option} {path}: give a name that ends in .json")
             target_of(path, overwrite, inputs)
+    both = [os.path.realpath(path) for path in (settings.save_transforms, report) if path is not None]
+    if len(both) > len(set(both)):
+        raise FusionError(f"--report and --save-transforms would both write {report}; give another name to one")
     folder = settings.aligned_out
     if folder is None:
         return
-    if os.path.lexists(folder) and not Path(folder).is_dir():
-        raise FusionError(f"{folder}: is a file; name a folder for the aligned images")
+    check_folder(folder)
     if not isinstance(inputs, Sequence):
         return
     for target in aligned_paths(folder, [(str(name), False) for name in inputs]):
@@ -86,7 +90,7 @@ def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str
 
 def aligned_paths(folder: str | Path, names: Sequence[tuple[str, bool]]) -> list[Path]:
     """Where aligned images go: FOLDER/01-STEM.png ..., or .tif where the image is float (name, is float)."""
-    stems = [(re.sub(r"[^\w.-]+", "_", Path(name).stem), ".tif" if is_float else ".png") for name, is_float in names]
+    stems = [(re.sub(r"[^\w.-]+", "_", stem_of(name)), ".tif" if is_float else ".png") for name, is_float in names]
     return [Path(folder) / f"{index:02d}-{stem}{suffix}" for index, (stem, suffix) in enumerate(stems, 1)]
 
 

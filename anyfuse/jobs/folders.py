@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,16 +17,20 @@ import torch
 from rich.progress import Progress
 
 from ..align.stage import AUTOMATIC, NO_ALIGNMENT, Align
+from ..control import Control
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
-from ..io.atomic import Inputs, clean_temporaries, one_line, unforeseen
-from ..io.folders import list_files
+from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
+from ..io.folders import left_out, list_files
 from ..io.groups import Found, Pairing, find_sets
+from ..io.names import stem_of
+from ..io.names import suffix_of as own_suffix
 from ..io.write import WRITES
 from ..language.instruction import read_say
-from ..result import FusionResult, Outputs, check_report, write_json
+from ..models.base import FusionModel
+from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths, weight_paths, write_json
 from ..runtime import check_regular
-from .align import check_files, write_files
+from .align import aligned_paths, check_files, write_files
 from .progress import progress_bar
 from .volumes import fuse_volume, is_volume
 
@@ -42,7 +46,7 @@ class Choices:
     reference: int = 0  # which input gives size, metadata and alpha
     resize: bool = False  # bring all images to the size of the reference
     white: str | float | None = None  # white level of 16-bit and float images: one, or one for each
-    quality: int = 95  # of JPEG and WebP
+    quality: int | None = None  # of JPEG and WebP; None: 95
     overwrite: bool = False  # replace files
     quiet: bool = False  # print nothing but errors
     jobs: int = 1  # sets at a time
@@ -90,20 +94,25 @@ def fuse_files(
     explain: str | None = None,
     mask_out: str | None = None,
     ghost_mask: str | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Fuses images into one image file; raises FusionError before the work where a file could not be written."""
+    """Fuses images into one image file; raises FusionError before the work where a file could not be written.
+
+    notes: what the choice of the images had to decide, for the report and the terminal.
+    """
     if plan:
         print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
         return
     if ghost_mask is not None and choices.deghost == "off":
         raise FusionError("--ghost-mask needs --deghost auto or on; leave one of them out")
-    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality)
+    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality or 95)
     if report is not None:
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
     check_files(choices.align, inputs, choices.overwrite)
+    check_distinct(outputs, choices.align, report, inputs, read_say(choices.say))
     fuser = choices.load()
-    check_maps(fuser, choices, explain, mask_out)
+    check_maps(fuser, choices, explain, mask_out, weights_out)
     if is_volume(inputs, output):
         aligned = choices.align.save_transforms or choices.align.aligned_out
         if weights_out or explain or mask_out or ghost_mask or aligned:
@@ -111,8 +120,10 @@ def fuse_files(
             raise FusionError(f"a volume is fused without {maps}; leave them out")
         slices = replace(choices, align=NO_ALIGNMENT, deghost="off")
         done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
+        done["warnings"] += volume_notes(choices)
     else:
         done = fuse_set(fuser, inputs, outputs, choices)
+    done["warnings"] += [*notes, *file_notes([output], choices)]
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
@@ -149,10 +160,14 @@ def fuse_folders(
     check_folders(folders, output)
     if choices.align.save_transforms is not None or choices.align.aligned_out is not None:
         raise FusionError("--save-transforms and --aligned-out are for one set of images; see `anyfuse align`")
-    found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment))
+    apart = [place for place in (output, weights_out, explain, mask_out) if place is not None]
+    found = folder_sets(folders, pairing or Pairing(), single=bool(read_say(choices.say).segment), apart=apart)
     files = Inputs(path for paths in found.sets.values() for path in paths)
     spare = Inputs([*(path for folder in folders for path in Path(folder).iterdir()), *sum(found.sets.values(), ())])
-    for note in [*found.notes, *suffix_notes(found.sets.values(), choices)]:
+    notes = [*found.notes, *suffix_notes(found.sets.values(), choices)]
+    first = [paths[choices.reference] for paths in found.sets.values() if choices.reference < len(paths)]
+    notes += file_notes([suffix_of(path, choices.suffix) for path in first], choices, folders=True)
+    for note in notes:
         print(one_line(f"anyfuse: note: {note}"), file=sys.stderr)
     for name, reason in found.lacking.items():
         print(one_line(f"anyfuse: {name}: skipped, {reason}"), file=sys.stderr)
@@ -165,6 +180,8 @@ def fuse_folders(
     if plan:
         print_plan(sets, todo)
         return len(tally.failures)
+    for folder in apart:
+        check_folder(folder)
     earlier = [] if report is None else earlier_sets(report, output, files, choices.overwrite)
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
@@ -173,7 +190,7 @@ def fuse_folders(
     clean_temporaries(output)
     fuser = choices.load()
     fuser.jobs = choices.jobs
-    check_maps(fuser, choices, explain, mask_out)
+    check_maps(fuser, choices, explain, mask_out, weights_out)
     if mask_out is not None:
         check_mask_folder(mask_out, output, folders)
     tally.skipped = len(sets) - len(todo)
@@ -186,6 +203,7 @@ def fuse_folders(
         new = {one.get("output") for one in tally.reports}
         kept = [one for one in earlier if one.get("output") not in new and os.path.exists(str(one.get("output")))]
         summary = {**count, "failed": tally.failures, "seconds": round(seconds, 3), "sets": kept + tally.reports}
+        summary |= {"warnings": notes} if notes else {}
         write_json(report, summary, spare)
     if not choices.quiet:
         print(
@@ -197,8 +215,7 @@ def fuse_folders(
 
 def check_folders(folders: Sequence[str], output: str) -> None:
     """Raises FusionError where results cannot go to `output`, or a folder is given twice."""
-    if os.path.lexists(output) and not Path(output).is_dir():
-        raise FusionError(f"{output}: is a file; name a folder for the results")
+    check_folder(output)
     for folder in folders:
         if Path(output).exists() and Path(output).samefile(folder):
             raise FusionError(f"{output}: is an input folder too; name another one for the results")
@@ -206,10 +223,10 @@ def check_folders(folders: Sequence[str], output: str) -> None:
             raise FusionError(f"{folder}: is given twice; give each folder once")
 
 
-def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool) -> Found:
+def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool, apart: Sequence[str] = ()) -> Found:
     """The sets in folders or in a table.
 
-    single: of one folder without a pairing, each image is a set of its own.
+    single: of one folder without a pairing, each image is a set of its own. apart: folders of results.
     """
     if len(folders) == 1 and not pairing.chosen:
         if not single:
@@ -217,8 +234,21 @@ def folder_sets(folders: Sequence[str], pairing: Pairing, single: bool) -> Found
                 f"{folders[0]} is one folder: give -o IMAGE to fuse all of it into one image, --group for sets within "
                 "it, or two or more folders; file k of each shows the same scene when the stems agree"
             )
-        return Found({path.stem: (path,) for path in list_files(folders[0])})
-    return find_sets(folders, pairing)
+        return Found({stem_of(path): (path,) for path in list_files(folders[0])})
+    return find_sets(folders, pairing, apart)
+
+
+def folder_stack(folder: str, places: Mapping[str, str | None]) -> tuple[list[str], list[str]]:
+    """The images of a folder that is a stack, and notes on what is left out.
+
+    places: option -> folder of maps, or None.
+
+    Raises FusionError where there is no image, or where maps would go among them.
+    """
+    for option, place in places.items():
+        if place is not None and os.path.realpath(place) == os.path.realpath(folder):
+            raise FusionError(f"{option} {place}: is the folder of the images; name another one")
+    return [str(path) for path in list_files(folder)], [f"{line}; left out" for line in left_out(folder)]
 
 
 def earlier_sets(report: str, output: str, inputs: Inputs, overwrite: bool) -> list[dict[str, Any]]:
@@ -277,7 +307,9 @@ def plan_sets(
             tally.failures[name] = f"{image} is the result of {taken[image]} too"
             continue
         maps = below(weights_out, name), below(explain, name), below(mask_out, f"{name}.png")
-        outputs = Outputs(image, *maps, overwrite=choices.overwrite, quality=choices.quality, spare=spare, resume=True)
+        outputs = Outputs(
+            image, *maps, overwrite=choices.overwrite, quality=choices.quality or 95, spare=spare, resume=True
+        )
         sets.append(FusionSet(name, paths, outputs))
     return sets
 
@@ -385,8 +417,31 @@ def run_set(
     )
 
 
-def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None) -> None:
+def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: Sequence[str], control: Control) -> None:
+    """Raises FusionError, before any work is done, where two options would write one file."""
+    files = {"-o": [outputs.image]}
+    files |= {option: [path] for option, path in (("--report", report), ("--ghost-mask", outputs.ghost_mask)) if path}
+    files |= {"--save-transforms": [align.save_transforms]} if align.save_transforms else {}
+    files |= {"--explain": [str(Path(outputs.explain) / "explain.json")]} if outputs.explain else {}
+    files |= {"--mask-out": list(map(str, mask_paths(outputs.masks, list(control.segment))))} if outputs.masks else {}
+    if outputs.weights:
+        files["--weights-out"] = list(map(str, weight_paths(outputs.weights, inputs)))
+    if align.aligned_out:
+        files["--aligned-out"] = list(map(str, aligned_paths(align.aligned_out, [(name, False) for name in inputs])))
+    taken: dict[str, str] = {}
+    for option, paths in files.items():
+        for path in paths:
+            other = taken.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise FusionError(f"{option} and {other} would both write {path}; give another name or folder to one")
+
+
+def check_maps(
+    fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None, weights_out: str | None = None
+) -> None:
     """Raises FusionError where the model has no such maps."""
+    if weights_out is not None and type(fuser.model).weights is FusionModel.weights:
+        raise FusionError(NO_WEIGHTS.format(fuser.name))
     if explain is not None:
         fuser.check_explains(choices.say or "")
     if mask_out is not None:
@@ -395,11 +450,37 @@ def check_maps(fuser: Fuser, choices: Choices, explain: str | None, mask_out: st
 
 def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
     """Raises FusionError where masks cannot go to `folder`."""
-    if os.path.lexists(folder) and not Path(folder).is_dir():
-        raise FusionError(f"{folder}: is a file; name a folder for the masks")
     if os.path.realpath(folder) in map(os.path.realpath, (output, *inputs)):
         raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
 
+
+def file_notes(outputs: Sequence[str], choices: Choices, folders: bool = False) -> list[str]:
+    """A line for each option about files that was given and does nothing for these results."""
+    notes = []
+    if choices.quality is not None and outputs and not any(o.lower().endswith(LOSSY) for o in outputs):
+        notes.append(f"--quality does nothing: it is for {', '.join(LOSSY)}")
+    if not folders and choices.suffix is not None:
+        notes.append(f"--format {choices.suffix} does nothing: the name of the output decides; it is for folders")
+    if not folders and choices.jobs > 1:
+        notes.append(f"--jobs {choices.jobs} does nothing: there is one set of images; it is for folders")
+    return notes
+
+
+def volume_notes(choices: Choices) -> list[str]:
+    """A line for each option that was given and does nothing for volumes."""
+    given = {
+        f"--align {choices.align.mode}": choices.align.mode not in ("auto", "none"),
+        "--use-transforms": choices.align.transforms is not None,
+        "--points": choices.align.points is not None,
+        "--keep-frame": choices.align.keep_frame,
+        "--deghost on": choices.deghost == "on",
+    }
+    why = "volumes are fused slice by slice, as they lie"
+    return [f"{option} does nothing: {why}" for option, is_given in given.items() if is_given]
+
+
+LOSSY = (".jpg", ".jpeg", ".webp")
+"""Formats that have a quality."""
 
 FLOATS = (".exr", ".hdr", ".pfm")
 """Formats of floats, whose results keep them in TIFF."""
@@ -409,7 +490,8 @@ def suffix_of(reference: Path, wanted: str | None) -> str:
     """Suffix of a result: the requested one, or that of the reference's file; of a format that folders of results do
     not have, PNG for 8 and 16 bits, and TIFF for floats.
     """
-    suffix = reference.suffix.lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    suffix = own_suffix(reference).lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
+    suffix = suffix.removeprefix(".ome") or suffix  # the result has no planes to describe
     if wanted is None and suffix not in WRITES:
         return ".tif" if suffix in FLOATS else ".png"
     if suffix not in WRITES:
@@ -422,7 +504,8 @@ def suffix_notes(sets: Iterable[Sequence[Path]], choices: Choices) -> list[str]:
     if choices.suffix is not None:
         return []
     first = [paths[choices.reference] for paths in sets if choices.reference < len(paths)]
-    other = {path.suffix.lower(): suffix_of(path, None) for path in first if path.suffix.lower() not in WRITES}
+    kinds = {own_suffix(path).lower(): suffix_of(path, None) for path in first}
+    other = {kind: new for kind, new in kinds.items() if kind.removeprefix(".ome") != new}
     return [
         f"results of {suffix or 'files without suffix'} are written as {new}; --format changes that"
         for suffix, new in other.items()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import FusionError
+from ..io.atomic import check_folder
 from ..runtime import pick_device
 from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
@@ -67,6 +68,7 @@ def run(
     plan = replace(plan, steps=steps or plan.steps, seed=plan.seed if seed is None else seed)
     plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
     folder = Path("runs") / name if out is None else Path(out)
+    check_folder(folder)
     if name in LANGUAGES:
         return train_language(plan, folder, resume=resume, log=log)
     if name in ESTIMATES:

@@ -13,7 +13,8 @@ from anyfuse import Fuser
 from anyfuse.cli.main import main
 from anyfuse.errors import FusionError
 from anyfuse.io.frames import read_frames
-from anyfuse.io.read import count_pages, read_image, read_rasters
+from anyfuse.io.read import count_pages, is_series, read_image, read_rasters
+from anyfuse.io.write import write_image
 
 nibabel = pytest.importorskip("nibabel")
 pydicom = pytest.importorskip("pydicom")
@@ -66,6 +67,18 @@ def test_rescale_and_window(tmp_path: Path) -> None:
     np.testing.assert_allclose(frame.read()[0], np.clip((plane.astype(float) - 524) / 1500, 0, 1), atol=1e-4)
 
 
+def test_values_without_a_unit_share_their_scale_within_a_series_alone(tmp_path: Path) -> None:
+    """PET counts up to 300 are not black beside an MRI up to 3000."""
+    plane = slices()[0]
+    by_pydicom(tmp_path / "mri", plane, Modality="MR", SeriesInstanceUID="1.2.3")
+    by_pydicom(tmp_path / "pet", plane // 10, Modality="PT", SeriesInstanceUID="1.2.4")
+    by_pydicom(tmp_path / "next", plane + 100, Modality="MR", SeriesInstanceUID="1.2.3")
+    mri, pet = read_frames([tmp_path / "mri", tmp_path / "pet"])
+    assert [float(f.read().max()) for f in (mri, pet)] == [1, 1]
+    mri, after = read_frames([tmp_path / "mri", tmp_path / "next"])
+    assert float(mri.read().max()) < float(after.read().max()) == 1
+
+
 def test_monochrome1_is_turned_round_and_slices_stay_comparable(tmp_path: Path) -> None:
     folder = series(tmp_path / "s", slices(), PhotometricInterpretation="MONOCHROME1")
     planes = [read_rasters(f"{folder}[{k}]")[0].pixels for k in range(5)]
@@ -94,6 +107,17 @@ def test_a_series_is_in_the_order_of_its_places(tmp_path: Path) -> None:
     by_pydicom(folder / "other", slices()[0], SeriesInstanceUID="9.9")
     with pytest.raises(FusionError, match="2 DICOM series"):
         read_image(f"{folder}[0]")
+
+
+def test_a_folder_of_other_images_is_no_series(tmp_path: Path) -> None:
+    """A DICOM among photographs does not take their place; a preview beside a series does not end it."""
+    folder = series(tmp_path / "s", slices(3))
+    write_image(folder / "preview.png", np.zeros((40, 50), np.uint8))
+    (folder / "notes.txt").write_text("text")
+    assert is_series(folder)
+    for k in range(4):
+        write_image(folder / f"photo{k}.png", np.full((40, 50), k, np.uint8))
+    assert not is_series(folder)
 
 
 def test_a_secondary_capture(tmp_path: Path) -> None:

@@ -42,19 +42,6 @@ def is_dicom(head: bytes) -> bool:
     )
 
 
-def is_series(folder: str | Path) -> bool:
-    """Whether the first files of a folder are DICOM."""
-    try:
-        files = sorted(p for p in Path(folder).iterdir() if p.is_file() and not p.name.startswith("."))[:3]
-        heads = []
-        for path in files:
-            with open(path, "rb") as file:
-                heads.append(file.read(132))
-    except OSError:
-        return False
-    return any(is_dicom(head) for head in heads)
-
-
 def open_series(folder: str) -> Pages:
     """The slices of the series in a folder, in the order of their places in space."""
     pydicom = needed("pydicom", "medical", folder, "a folder of DICOM files")
@@ -161,6 +148,7 @@ def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
         np.ascontiguousarray(values),
         name=name,
         unit="" if plain else (unit or "stored values"),
+        scale="" if unit else f"{data.get('Modality', '')} {data.get('SeriesInstanceUID', '')}",
         window=window,
         nodata=nodata,
         metadata=found,
