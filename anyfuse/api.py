@@ -62,8 +62,9 @@ def fuse(
         masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
             Where an image is transparent or masked out it has no say. Where all are, the result is transparent.
         align: lays the images over images[reference] first: 'auto' for any camera motion, 'tags' as cameras say,
-            'shift', 'similarity', 'affine' or 'homography' for the richest transform, 'none' for aligned images. The
-            result is cut to what all show; `align.stage.Align` can keep the size, and take transforms or points.
+            'shift', 'similarity', 'affine' or 'homography' for the richest transform, 'local' for smooth local
+            displacements on top, 'none' for aligned images. The result is cut to what all show; `align.stage.Align`
+            can keep the size, and take transforms or points.
         black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
         range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of thermal
             cameras, at full scale. None: files with such values are scaled, and the report says how.

@@ -44,9 +44,7 @@ def _binomial(x: Tensor) -> Tensor:
     return (two[:, 1:] + two[:, :-1]).mul_(1 / 16)
 
 
-def field_under(
-    planes: Tensor, matrices: Tensor, height: int, width: int, bend: Tensor | None = None
-) -> Tensor:
+def field_under(planes: Tensor, matrices: Tensor, height: int, width: int, bend: Tensor | None = None) -> Tensor:
     """Fields (2, H, W) as the reference sees them through K matrices (K, 3, 3) -> (K, 2, height, width).
 
     A rotation of the camera turns the edges too. bend: displacements before the matrices, as in `bent_places`.

@@ -9,7 +9,7 @@ gate      it counts where two halves of the blocks agree on it and where the edg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,21 +19,19 @@ from torch import Tensor
 
 from .estimate import Scene
 from .field import agreement, field_under
-from .information import shared
 from .match import Blocks
-from .transform import Size, bent_places, resized, warp
+from .transform import Size, resized
 
 LEVELS = (320, 640, 1600)  # longer sides in pixels at which blocks are matched
 BLOCK, FINE_BLOCK, FINE = 40, 64, 800  # side of a block in pixels, and from a longer side of FINE pixels on
 REACH = 5  # pixels that a block may move in a round
 ROUNDS = 2  # of each level
-STIFF, HOLD = 1.5, 0.01  # penalties on the slope and on the size of the displacement, against matches of weight 1
+STIFF, HOLD = 0.2, 0.01  # penalties on the slope and on the size of the displacement, against matches of weight 1
 SPREAD = 0.75  # pixels: scale of the Cauchy weights of the matches
 MISS = 1.0  # pixels by which the match there and back may differ
 SLOPE = 0.35  # largest difference of displacements over their distance; more would tear
 PLAY = 0.15  # pixels of a displacement that are noise
-GAIN, LOCAL_GAIN = 0.005, 0.01  # by which the edges must agree better: as a whole, and around a node
-NEAR = 24  # pixels around a node in which edges are compared
+GAIN, SHARE, LOCAL_GAIN = 0.01, 0.02, 0.01  # by which, and by which share, edges must agree better; and around a node
 STILL = 0.25  # pixels of the estimate: a largest displacement that is not worth it
 DIGITS = 1000  # parts of a pixel that are kept
 
@@ -87,16 +85,54 @@ def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
         other: its bend is where the search starts.
     """
     side = max(reference)
-    levels = [level for level in LEVELS if level < 0.75 * side]
-    bend, found = other.bend, None
-    for level in [*levels, min(side, LEVELS[-1])]:
+    bend = torch.zeros(2, 2, 2) if other.bend is None else other.bend
+    for level in [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]:
         pair = _Pair(reference, near, other, level / side)
-        bend = torch.zeros(2, *pair.cells) if bend is None else _regrid(bend, pair.cells)
+        bend = _regrid(bend, pair.cells)
         for _ in range(ROUNDS):
             found = pair.matched(bend)
             bend = smooth(found, pair)
-    assert found is not None and bend is not None
     return _gated(pair, bend, found)
+
+
+def local_along(
+    scene: Callable[[int], Scene],
+    sizes: Sequence[Size],
+    matrices: Sequence[Tensor | None],
+    reference: int,
+    path: Sequence[int],
+) -> dict[int, Local]:
+    """The displacements of the frames of a path that begins beside the reference, each against its neighbour.
+
+    Args:
+        scene: gives the frame of an index as a scene.
+        sizes: height and width of each frame.
+        matrices: pixels of the reference -> pixels of each frame; None: a frame whose place is not known.
+        reference: index of the frame that stays.
+        path: indices.
+
+    Returns:
+        A displacement for each frame that has one.
+    """
+    own = scene(reference)
+    near = Seen(own, torch.eye(3, dtype=torch.float64))
+    done: dict[int, Local] = {}
+    for k in path:
+        matrix = matrices[k]
+        if matrix is None:
+            continue
+        other = scene(k)
+        small = resized(matrix, (sizes[reference], own.shape), (sizes[k], other.shape))
+        bend = estimate_local(own.shape, near, Seen(other, small, near.bend))
+        near = Seen(other, small, bend)
+        if bend is not None:
+            done[k] = _at_full_size(bend, own.shape, sizes[reference])
+    return done
+
+
+def _at_full_size(bend: Tensor, small: Size, size: Size) -> Local:
+    factors = torch.tensor([size[1] / small[1], size[0] / small[0]])[:, None, None]
+    return Local((bend * factors).mul(DIGITS).round().div(DIGITS), size)
 
 
 def _regrid(bend: Tensor, cells: Size) -> Tensor:
@@ -155,7 +191,7 @@ class _Pair:
         miss = there.place + back.place
         wrong = _length(miss, there.weight / there.sure.clamp_min(1e-6))
         weight = weight * (wrong < MISS)
-        return Matches(_regrid(bend, self.cells) + step / self.factor, weight)
+        return Matches(bend + step / self.factor, weight)
 
 
 class _Peaks(NamedTuple):
@@ -172,9 +208,7 @@ def _peaks(score: Tensor, blocks: Blocks) -> _Peaks:
     row, col = index // span, index % span
     inner = (row > 0) & (row < span - 1) & (col > 0) & (col < span - 1)
     row, col = row.clamp(1, span - 2), col.clamp(1, span - 2)
-    at = [
-        [flat.gather(2, ((row + y) * span + col + x)[..., None])[..., 0] for x in (-1, 0, 1)] for y in (-1, 0, 1)
-    ]
+    at = [[flat.gather(2, ((row + y) * span + col + x)[..., None])[..., 0] for x in (-1, 0, 1)] for y in (-1, 0, 1)]
     xx, yy = (2 * at[1][1] - at[1][0] - at[1][2]).clamp_min(1e-6), (2 * at[1][1] - at[0][1] - at[2][1]).clamp_min(1e-6)
     xy = -(at[2][2] - at[2][0] - at[0][2] + at[0][0]) / 4
     limit = 0.95 * (xx * yy).sqrt()
@@ -258,7 +292,7 @@ def _gated(pair: _Pair, bend: Tensor, found: Matches) -> Tensor | None:
     length = bend.square().sum(0)
     bend = bend * (length / (length + doubt))
     plain = pair.seen(pair.other, None)
-    better = _local_agreement(pair, bend) - _around(pair, pair.own, plain)
+    better = _around(pair, pair.own, pair.seen(pair.other, bend)) - _around(pair, pair.own, plain)
     gate = ((better - LOCAL_GAIN / 2) / LOCAL_GAIN).clamp(0, 1)
     bend = bend * _blurred(torch.minimum(gate, -F.max_pool2d(-gate[None], 3, 1, 1)[0] + 0.5))
     while steepest(bend) >= SLOPE * pair.spacing:
@@ -266,12 +300,8 @@ def _gated(pair: _Pair, bend: Tensor, found: Matches) -> Tensor | None:
     seen = pair.seen(pair.other, bend)
     if float(bend.norm(dim=0).max()) * pair.factor < STILL:
         return None
-    gain = agreement(pair.own, seen) - agreement(pair.own, plain)
-    return bend if gain > GAIN else None
-
-
-def _local_agreement(pair: _Pair, bend: Tensor) -> Tensor:
-    return _around(pair, pair.own, pair.seen(pair.other, bend))
+    before, after = agreement(pair.own, plain), agreement(pair.own, seen)
+    return bend if after - before > max(GAIN, SHARE * before) else None
 
 
 def _around(pair: _Pair, a: Tensor, b: Tensor) -> Tensor:

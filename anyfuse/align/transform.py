@@ -125,7 +125,7 @@ def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0)
 
 
 def bent_places(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
-    """As `places`, of whole rows of a reference of `size`, each pixel displaced before the matrix: (rows, W, 2), float32.
+    """As `places`, of whole rows of a reference of `size`; each pixel is displaced before the matrix: (rows, W, 2).
 
     bend: (2, R, C) displacements in x and y, pixels of the reference, at the centres of R x C cells that cover it.
     """
