@@ -23,15 +23,17 @@ from .match import Blocks
 from .transform import Size, resized
 
 LEVELS = (320, 640, 1600)  # longer sides in pixels at which blocks are matched
-BLOCK, FINE_BLOCK, FINE = 40, 64, 800  # side of a block in pixels, and from a longer side of FINE pixels on
+BLOCK, STRIDE = 32, 16  # side and distance of the blocks in pixels
+FINE, FINE_BLOCK, FINE_STRIDE = 800, 64, 40  # the same from a longer side of so many pixels on
 REACH = 5  # pixels that a block may move in a round
-ROUNDS = 2  # of each level
-STIFF, HOLD = 0.2, 0.01  # penalties on the slope and on the size of the displacement, against matches of weight 1
+ROUNDS = 2  # of each level; one of those from FINE on
+STIFF, HOLD = 0.15, 0.01  # penalties on the slope and on the size of the displacement, against matches of weight 1
 SPREAD = 0.75  # pixels: scale of the Cauchy weights of the matches
 MISS = 1.0  # pixels by which the match there and back may differ
 SLOPE = 0.35  # largest difference of displacements over their distance; more would tear
 PLAY = 0.15  # pixels of a displacement that are noise
-GAIN, SHARE, LOCAL_GAIN = 0.01, 0.02, 0.01  # by which, and by which share, edges must agree better; and around a node
+GAIN, SHARE = 0.004, 0.03  # by which the edges must agree better, and share of what is missing to 1
+LOCAL_GAIN = 0.01  # the same around a node
 STILL = 0.25  # pixels of the estimate: a largest displacement that is not worth it
 DIGITS = 1000  # parts of a pixel that are kept
 
@@ -86,10 +88,13 @@ def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
     """
     side = max(reference)
     bend = torch.zeros(2, 2, 2) if other.bend is None else other.bend
+    pair: _Pair | None = None
     for level in [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]:
+        if pair is not None and level > FINE and not pair.clearer(bend):
+            return None
         pair = _Pair(reference, near, other, level / side)
         bend = _regrid(bend, pair.cells)
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if level < FINE else 1):
             found = pair.matched(bend)
             bend = smooth(found, pair)
     return _gated(pair, bend, found)
@@ -154,8 +159,7 @@ class _Pair:
     def __init__(self, reference: Size, near: Seen, other: Seen, factor: float) -> None:
         self.factor, self.reference = factor, reference
         self.size = (max(8, round(reference[0] * factor)), max(8, round(reference[1] * factor)))
-        self.block = FINE_BLOCK if max(self.size) > FINE else BLOCK
-        stride = self.block // 2
+        self.block, stride = (FINE_BLOCK, FINE_STRIDE) if max(self.size) > FINE else (BLOCK, STRIDE)
         self.cells = (max(2, round(self.size[0] / stride)), max(2, round(self.size[1] / stride)))
         self.spacing = self.size[1] / self.cells[1] / factor  # of the nodes, in pixels of the reference's scene
         self.near, self.other = near, other
@@ -192,6 +196,11 @@ class _Pair:
         wrong = _length(miss, there.weight / there.sure.clamp_min(1e-6))
         weight = weight * (wrong < MISS)
         return Matches(bend + step / self.factor, weight)
+
+    def clearer(self, bend: Tensor) -> bool:
+        """Whether the edges agree better under a displacement than without."""
+        before, after = (agreement(self.own, self.seen(self.other, one)) for one in (None, bend))
+        return after - before > max(GAIN, SHARE * (1 - before))
 
 
 class _Peaks(NamedTuple):
@@ -297,11 +306,8 @@ def _gated(pair: _Pair, bend: Tensor, found: Matches) -> Tensor | None:
     bend = bend * _blurred(torch.minimum(gate, -F.max_pool2d(-gate[None], 3, 1, 1)[0] + 0.5))
     while steepest(bend) >= SLOPE * pair.spacing:
         bend = torch.stack([_blurred(plane) for plane in bend])
-    seen = pair.seen(pair.other, bend)
-    if float(bend.norm(dim=0).max()) * pair.factor < STILL:
-        return None
-    before, after = agreement(pair.own, plain), agreement(pair.own, seen)
-    return bend if after - before > max(GAIN, SHARE * before) else None
+    moves = float(bend.norm(dim=0).max()) * pair.factor > STILL
+    return bend if moves and pair.clearer(bend) else None
 
 
 def _around(pair: _Pair, a: Tensor, b: Tensor) -> Tensor:
