@@ -88,9 +88,9 @@ def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
     """
     side = max(reference)
     bend = torch.zeros(2, 2, 2) if other.bend is None else other.bend
-    pair: _Pair | None = None
-    for level in [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]:
-        if pair is not None and level > FINE and not pair.clearer(bend):
+    levels = [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]
+    for level in levels:
+        if level > FINE and level != levels[0] and not pair.clearer(bend):
             return None
         pair = _Pair(reference, near, other, level / side)
         bend = _regrid(bend, pair.cells)
