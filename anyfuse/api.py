@@ -40,6 +40,7 @@ def fuse(
     range: str | tuple[float, float] | None = None,
     pages: str | None = None,
     deghost: str = "auto",
+    deghost_reference: int | None = None,
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
@@ -72,6 +73,8 @@ def fuse(
             and a single file stands for all of its pages.
         deghost: 'auto' evens the light of a focus stack, and takes what moved between exposures or within a focus stack
             from one image; 'on' does so however much differs; 'off' does neither.
+        deghost_reference: index of the image that shows what moved, from 0. None: the best exposed one, or the sharpest
+            one at each place of a focus stack.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -86,6 +89,7 @@ def fuse(
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
+    options.update(deghost_reference=deghost_reference)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

@@ -88,15 +88,14 @@ def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
     """
     side = max(reference)
     bend = torch.zeros(2, 2, 2) if other.bend is None else other.bend
-    levels = [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]
-    for level in levels:
-        if level > FINE and level != levels[0] and not pair.clearer(bend):
+    first, *finer = [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]
+    pair = _Pair(reference, near, other, first / side)
+    bend, found = pair.bent(bend)
+    for level in finer:
+        if level > FINE and not pair.clearer(bend):
             return None
         pair = _Pair(reference, near, other, level / side)
-        bend = _regrid(bend, pair.cells)
-        for _ in range(ROUNDS if level < FINE else 1):
-            found = pair.matched(bend)
-            bend = smooth(found, pair)
+        bend, found = pair.bent(bend)
     return _gated(pair, bend, found)
 
 
@@ -182,6 +181,14 @@ class _Pair:
     def _blocks(self, planes: Tensor) -> Blocks:
         half = self.block // 2
         return Blocks(F.pad(planes, (half,) * 4), self.block, 0, REACH, (self.starts[0], self.starts[1]))
+
+    def bent(self, bend: Tensor) -> tuple[Tensor, Matches]:
+        """A displacement, mended by matches at this size, and the last of them."""
+        bend = _regrid(bend, self.cells)
+        for _ in range(ROUNDS if max(self.size) < FINE else 1):
+            found = self.matched(bend)
+            bend = smooth(found, self)
+        return bend, found
 
     def matched(self, bend: Tensor) -> Matches:
         """The matches under a displacement, there and back."""
