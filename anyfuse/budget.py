@@ -18,7 +18,7 @@ from .models.base import FusionModel
 from .runtime import resident_bytes, return_memory, trim_memory
 
 _TILE = 512  # side of the tiles for which there should be room beside the images
-_MOVED, _SOUGHT = 36, 210  # bytes for a pixel that is moved, and for one of those that transforms are found by
+_MOVED, _SOUGHT = 32, 190  # bytes beside its own for a pixel that is moved, and for one by which transforms are found
 _REPLACED, _STRIP = 14, 80  # bytes beside its own for a pixel of a frame that is deghosted, and for one of its strips
 _SOUGHT_PIXELS, _STRIP_PIXELS = 1600 * 1200, 1 << 21  # at most
 
@@ -119,6 +119,6 @@ def _stages_bytes(pixels: int, each: int, aligned: bool, deghosted: bool) -> int
     """Peak bytes of the stages before the model, of which one is at work at a time; pixels of an image, and bytes of
     each. Measured by `experiments/memory.py --stages`.
     """
-    moving = max(_MOVED * pixels, _SOUGHT * min(pixels, _SOUGHT_PIXELS)) if aligned else 0
+    moving = max((each + _MOVED) * pixels, _SOUGHT * min(pixels, _SOUGHT_PIXELS)) if aligned else 0
     replacing = (each + _REPLACED) * pixels + _STRIP * min(pixels, _STRIP_PIXELS) if deghosted else 0
     return max(moving, replacing)

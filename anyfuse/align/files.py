@@ -31,6 +31,8 @@ def read_transforms(path: str | Path, sizes: Sequence[tuple[int, int]]) -> list[
         rows = _rows(path)
         matrices = [torch.tensor(row["matrix"], dtype=torch.float64) for row in rows]
         made_for = [tuple(int(side) for side in row["size"]) if "size" in row else None for row in rows]
+    except FusionError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise FusionError(f"{path}: has no transforms; give a file of --save-transforms, or a report") from None
     if len(matrices) != len(sizes) or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
@@ -53,6 +55,8 @@ def read_locals(path: str | Path, reference: Size) -> list[Local | None]:
     """
     try:
         found = [local_of(row["local"]) if row.get("local") is not None else None for row in _rows(path)]
+    except FusionError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError):
         raise FusionError(f"{path}: its local displacements cannot be read; save the transforms again") from None
     for one in found:
