@@ -270,7 +270,7 @@ def test_the_limit_counts_alignment_and_deghosting(tmp_path: Path) -> None:
     for k in range(2):
         paths.append(str(tmp_path / f"{k}.png"))
         write_image(paths[-1], np.zeros((1200, 1600, 3), np.uint8))
-    model, named = build_model("average"), []
+    model, named = load_model("average"), []
     for stages in ({}, {"deghosted": True}, {"aligned": True, "deghosted": True}):
         with pytest.raises(FusionError, match="too little for 2 images of 1600x1200") as error:
             budget.scratch_for(paths, model, 1 << 20, **stages)
