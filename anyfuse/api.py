@@ -40,6 +40,7 @@ def fuse(
     range: str | tuple[float, float] | None = None,
     pages: str | None = None,
     deghost: str = "auto",
+    deghost_reference: int | None = None,
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
@@ -62,8 +63,9 @@ def fuse(
         masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
             Where an image is transparent or masked out it has no say. Where all are, the result is transparent.
         align: lays the images over images[reference] first: 'auto' for any camera motion, 'tags' as cameras say,
-            'shift', 'similarity', 'affine' or 'homography' for the richest transform, 'none' for aligned images. The
-            result is cut to what all show; `align.stage.Align` can keep the size, and take transforms or points.
+            'shift', 'similarity', 'affine' or 'homography' for the richest transform, 'local' for smooth local
+            displacements on top, 'none' for aligned images. The result is cut to what all show; `align.stage.Align`
+            can keep the size, and take transforms or points.
         black: value that counts as 0.0 in 16-bit and float images; or one for each image. Values beyond are cut off.
         range: 'p1,p99' takes these percentiles as black and white; 'none' leaves measured values, as counts of thermal
             cameras, at full scale. None: files with such values are scaled, and the report says how.
@@ -71,6 +73,8 @@ def fuse(
             and a single file stands for all of its pages.
         deghost: 'auto' evens the light of a focus stack, and takes what moved between exposures or within a focus stack
             from one image; 'on' does so however much differs; 'off' does neither.
+        deghost_reference: index of the image that shows what moved, from 0. None: the best exposed one, or the sharpest
+            one at each place of a focus stack.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -85,6 +89,7 @@ def fuse(
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
+    options.update(deghost_reference=deghost_reference)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

@@ -18,6 +18,9 @@ from .models.base import FusionModel
 from .runtime import resident_bytes, return_memory, trim_memory
 
 _TILE = 512  # side of the tiles for which there should be room beside the images
+_MOVED, _SOUGHT = 32, 190  # bytes beside its own for a pixel that is moved, and for one by which transforms are found
+_REPLACED, _STRIP = 14, 80  # bytes beside its own for a pixel of a frame that is deghosted, and for one of its strips
+_SOUGHT_PIXELS, _STRIP_PIXELS = 1600 * 1200, 1 << 21  # at most
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def scratch_for(
     reference: int = 0,
     pages: str | None = None,
     aligned: bool = False,
+    deghosted: bool = False,
 ) -> Scratch | None:
     """Where the images go that do not fit into memory.
 
@@ -72,6 +76,7 @@ def scratch_for(
         reference: the image that gives the result its size.
         pages: choice of pages for files without one.
         aligned: the images are aligned, which takes one of them at a time as float32, before and after.
+        deghosted: what moved is replaced, and changing light evened, which takes a copy of one image at a time.
 
     Returns:
         None where all fits, or where there is no limit.
@@ -92,7 +97,7 @@ def scratch_for(
     result = height * width * each * 2
     frames = sum(sizes.to_read)
     needed = tiling.min_bytes(model, n, model.channels, height, width, spill=True) + result * 3 // 4  # alpha aside
-    moving = 32 * height * width if aligned else 0
+    moving = _stages_bytes(height * width, each, aligned, deghosted)
     least = max(needed, moving, max(sizes.to_read, default=0))
     if used + least > limit:
         what = "aligning and fusing them" if aligned else "fusing them"
@@ -102,8 +107,18 @@ def scratch_for(
             f"{(used + least) / 2**20 + 1:.0f}M or more"
         )
     planes = 3 if model.carries_chroma or model.channels == 3 else 1
-    wanted = frames + result + tiling.comfortable_bytes(model, n, planes, height, width, _TILE)
+    copies = frames * (aligned + deghosted) * 4 // 3  # changed images beside those that were read, with alpha
+    wanted = frames + max(copies, moving) + result + tiling.comfortable_bytes(model, n, planes, height, width, _TILE)
     if sizes.known and wanted <= (limit - used) // jobs:
         return None
     return_memory()
     return Scratch()
+
+
+def _stages_bytes(pixels: int, each: int, aligned: bool, deghosted: bool) -> int:
+    """Peak bytes of the stages before the model, of which one is at work at a time; pixels of an image, and bytes of
+    each. Measured by `experiments/memory.py --stages`.
+    """
+    moving = max((each + _MOVED) * pixels, _SOUGHT * min(pixels, _SOUGHT_PIXELS)) if aligned else 0
+    replacing = (each + _REPLACED) * pixels + _STRIP * min(pixels, _STRIP_PIXELS) if deghosted else 0
+    return max(moving, replacing)

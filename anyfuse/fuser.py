@@ -85,6 +85,7 @@ class Fuser:
         range: str | tuple[float, float] | None = None,
         pages: str | None = None,
         deghost: str = "auto",
+        deghost_reference: int | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -100,7 +101,7 @@ class Fuser:
             black: as in `fuse`.
             range: as in `fuse`.
             pages: as in `fuse`.
-            deghost: as in `fuse`.
+            deghost, deghost_reference: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
@@ -113,10 +114,13 @@ class Fuser:
         if isinstance(white, bool) or (isinstance(white, int | float) and not 0 < white < math.inf):
             raise FusionError(f"--white {white:g} cannot be; give more than 0")
         check_mode(deghost)
+        if deghost == "off" and deghost_reference is not None:
+            raise FusionError("--deghost-reference needs --deghost auto or on; leave one of them out")
         flags = {"resize": resize, "with_weights": with_weights, "keep_order": keep_order, "explain": explain}
         for name, value in flags.items():
             check_argument(name, value, bool)
         check_argument("pages", pages, str, type(None))
+        check_argument("deghost_reference", deghost_reference, int, type(None))
         images = as_list(images)
         if explain:
             self.check_explains()
@@ -134,6 +138,7 @@ class Fuser:
             range,
             pages,
             deghost,
+            deghost_reference,
         )
         engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
         return run(images, engine, options)

@@ -67,6 +67,7 @@ class Options:
     range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
+    deghost_reference: int | None = None  # which frame shows what moved, from 0; None: chosen by the frames
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -78,7 +79,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     frames, scratch = read_set(images, engine, options)
     keep = in_memory if scratch is None else scratch.keep
     single = len(frames) == 1 and bool(control.segment)
-    stack, moves, still = make_stack(frames * 2 if single else frames, options, model, single, keep)
+    stack, moves, still, aligned = make_stack(frames * 2 if single else frames, options, model, single, keep)
+    del frames  # aligned ones take their place
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -140,7 +142,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         deghosted=[ghost.as_dict() for ghost in still.ghosts] or None,
         evened=[one.as_dict() for one in still.evened] or None,
     )
-    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask)
+    files = aligned if options.align.aligned_out is not None else None
+    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask, files)
 
 
 def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:
@@ -153,6 +156,7 @@ def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[l
         reference=options.reference,
         pages=options.pages,
         aligned=options.align.is_on,
+        deghosted=options.deghost != "off",
     )
     keep = in_memory if scratch is None else scratch.keep
     frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
@@ -182,9 +186,9 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
 
 def make_stack(
     frames: list[Frame], options: Options, model: FusionModel, single: bool, keep: Keep = in_memory
-) -> tuple[Stack, list[Step], Deghosted]:
+) -> tuple[Stack, list[Step], Deghosted, Sequence[Frame]]:
     """The stack of two frames or more, placed, resized to the reference, aligned, evened and deghosted as the options
-    say; what is made of them goes where `keep` puts it.
+    say, and the frames as they were only aligned; what is made of them goes where `keep` puts it.
     """
     if len(frames) < 2:
         alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
@@ -198,10 +202,10 @@ def make_stack(
     frames, moves = (frames, []) if single else align_frames(frames, options.align, reference, keep)
     stack = Stack(tuple(frames), reference)  # of one size, or an error that says what to do
     if single or options.deghost == "off":
-        return stack, moves, Deghosted(frames, [])
-    frames, evened = even(frames, reference, keep)
-    still = replace(deghost(frames, options.deghost, keep), evened=evened)
-    return replace(stack, frames=tuple(still.frames)), moves, still
+        return stack, moves, Deghosted(frames, []), frames
+    even_frames, evened = even(frames, reference, keep)
+    still = replace(deghost(even_frames, options.deghost, keep, options.deghost_reference), evened=evened)
+    return replace(stack, frames=tuple(still.frames)), moves, still, frames
 
 
 def complete(

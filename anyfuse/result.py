@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
-from .image.stack import Stack
+from .image.stack import Frame, Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
 from .io.names import stem_of
 from .io.write import writable, write_image
@@ -83,6 +83,7 @@ class FusionResult:
     explained: dict[str, Tensor] = field(default_factory=dict)  # numbers () and maps (H, W) float32, by name
     masks: dict[str, np.ndarray] = field(default_factory=dict)  # class -> (H, W) uint8, 255 where it is
     ghosts: np.ndarray | None = None  # (H, W) bool, where something moved and one image alone counts; None: nowhere
+    aligned: Sequence[Frame] | None = None  # the images only aligned, where they are to be written; see `stack`
 
     @property
     def report(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 python experiments/memory.py [MODEL]: of a model's two stages, to set `working_bytes` and `context_bytes`.
 python experiments/memory.py --stack [CASE ...]: of whole calls with --max-memory; cases are those of CASES, or 'all'.
+python experiments/memory.py --stages: of alignment and deghosting, with frames in scratch files (Linux).
 """
 
 from __future__ import annotations
@@ -34,6 +35,46 @@ with torch.inference_mode():
 print((peak() - before) / side**2 / n)
 """
 
+STAGE = """
+import sys, threading, time
+import numpy as np, torch
+from anyfuse.align.deghost import deghost
+from anyfuse.align.stage import Align, align_frames
+from anyfuse.image.stack import make_frame
+from anyfuse.io.scratch import Scratch
+from anyfuse.runtime import return_memory
+def own(): return next(int(x.split()[1]) / 1024 for x in open("/proc/self/status") if x.startswith("RssAnon"))
+stage, width, height, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+torch.set_num_threads(1)
+gen, keep = torch.Generator().manual_seed(0), Scratch().keep
+tiles = torch.rand(1, 3, height // 40, width // 40, generator=gen)
+scene = torch.nn.functional.interpolate(tiles, (height, width))[0].permute(1, 2, 0).numpy() * 0.8 + 0.1
+frames = []
+for k, gamma in enumerate((2.0, 1.0, 0.5)[: 3 if stage == "deghost" else 2]):
+    one = scene.copy()
+    if stage == "deghost":
+        left = width // 8 + k * width // 5
+        one[height // 4 : 3 * height // 4, left : left + width // 4] = (0.7, 0.3, 0.2)
+    else:
+        gamma, one = 1.0, np.roll(one, (17 * k, 23 * k), (0, 1))
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[kind]
+    frames.append(make_frame((one**gamma * full).astype(kind), name=str(k)).kept(keep))
+del scene, one, tiles
+return_memory()
+before = most = own()
+busy = True
+def watch():
+    global most
+    while busy: most = max(most, own()); time.sleep(0.005)
+thread = threading.Thread(target=watch)
+thread.start()
+if stage == "deghost": deghost(frames, "on", keep)
+else: align_frames(frames, Align(stage, keep_frame=True), 0, keep)
+busy = False
+thread.join()
+print(f"{most - before:.0f} MiB, {(most - before) * 2**20 / width / height:.1f} bytes a pixel")
+"""
+
 CASES: dict[str, tuple[int, int, int, str, str, str]] = {
     # images, width, height, suffix, --max-memory, model
     "30x6": (30, 3000, 2000, "tif", "1G", "anyfuse"),
@@ -53,6 +94,16 @@ def stages(model: str) -> None:
             command = [sys.executable, "-c", SCRIPT, stage, model, str(n), str(planes), str(side)]
             print(stage, f"n={n} planes={planes}", "bytes per pixel and source:", end=" ", flush=True)
             print(round(float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)))
+
+
+def before_model() -> None:
+    """Peaks of alignment and deghosting."""
+    for stage in ("auto", "local", "deghost"):
+        for width, height in ((1600, 1200), (4000, 3000), (8000, 6000)):
+            for kind in ("uint8", "float32"):
+                command = [sys.executable, "-c", STAGE, stage, str(width), str(height), kind]
+                said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+                print(f"{stage}, {width}x{height}, {kind}: {said}", flush=True)
 
 
 def write_stack(folder: Path, count: int, width: int, height: int, suffix: str) -> list[str]:
@@ -108,7 +159,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="anyfuse")
     parser.add_argument("--stack", nargs="*", metavar="CASE", help=f"{', '.join(CASES)}, or all")
+    parser.add_argument("--stages", action="store_true", help="alignment and deghosting alone")
     given = parser.parse_args()
+    if given.stages:
+        before_model()
+        return
     if given.stack is None:
         stages(given.model)
         return

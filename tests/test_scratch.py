@@ -262,3 +262,18 @@ def test_reading_into_files_keeps_every_array_there(tmp_path: Path) -> None:
     np.testing.assert_array_equal(plain.pixels, kept.pixels)
     assert plain.mean.tolist() == kept.mean.tolist()
     assert os.listdir(tmp_path).count(path.name) == 1
+
+
+def test_the_limit_counts_alignment_and_deghosting(tmp_path: Path) -> None:
+    """The least that is asked for grows with the stages before the model."""
+    paths = []
+    for k in range(2):
+        paths.append(str(tmp_path / f"{k}.png"))
+        write_image(paths[-1], np.zeros((1200, 1600, 3), np.uint8))
+    model, named = load_model("average"), []
+    for stages in ({}, {"deghosted": True}, {"aligned": True, "deghosted": True}):
+        with pytest.raises(FusionError, match="too little for 2 images of 1600x1200") as error:
+            budget.scratch_for(paths, model, 1 << 20, **stages)
+        named.append(float(str(error.value).split("fusing them ")[1].split()[0]))
+    assert named[0] < named[1] < named[2]
+    assert named[1] > 100

@@ -94,7 +94,7 @@ def check_mode(mode: str) -> None:
         raise FusionError(f"--deghost {mode}: give {', '.join(DEGHOST_MODES)}")
 
 
-def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory) -> Deghosted:
+def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory, shown: int | None = None) -> Deghosted:
     """The frames with what moved taken from one of them.
 
     Args:
@@ -102,11 +102,16 @@ def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory)
         mode: 'auto' leaves frames of different sensors alone, and a frame that differs too much; 'on' takes all as
             exposures or as a focus stack; 'off' does nothing.
         keep: where the pixels of changed frames go.
+        shown: index of the frame that shows the moved things; None: the best exposed one, or of a focus stack the
+            sharpest one at each place.
 
     Raises:
-        FusionError: an unknown mode.
+        FusionError: an unknown mode, or no such frame.
     """
     check_mode(mode)
+    if shown is not None and not -len(frames) <= shown < len(frames):
+        raise FusionError(f"deghost_reference {shown} is not one of the {len(frames)} images; count from 0")
+    shown = None if shown is None else shown % len(frames)
     alone = Deghosted(list(frames), [])
     if mode == "off" or len(frames) < 2 or min(frames[0].height, frames[0].width) < 16:
         return alone
@@ -119,7 +124,7 @@ def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory)
         return alone
     seen = [_seen(frame) for frame in frames]
     most = MOST if mode == "auto" else 1.0
-    patches = _in_bracket(small, seen, lit, most) if bracket else _in_focus(small, seen)
+    patches = _in_bracket(small, seen, lit, most, shown) if bracket else _in_focus(small, seen, shown)
     return _apply(frames, patches, most, keep)
 
 
@@ -374,13 +379,15 @@ def best_exposed(small: Sequence[Tensor], lit: Sequence[float]) -> int:
     return max(inner, key=lambda k: (quality(k), -k))
 
 
-def _in_bracket(small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[float], most: float) -> list[_Patch]:
-    """From the best exposed frame on, each frame against the neighbour nearer to it.
+def _in_bracket(
+    small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[float], most: float, shown: int | None
+) -> list[_Patch]:
+    """From the frame that is shown on, or else the best exposed one, each frame against the neighbour nearer to it.
 
     A frame that differs in a share of more than `most` stays as it is, and the next one is compared past it.
     """
     order = sorted(range(len(small)), key=lambda k: (lit[k], k))
-    middle = order.index(best_exposed(small, lit))
+    middle = order.index(best_exposed(small, lit) if shown is None else shown)
     patches = []
     for path in (order[middle:], order[middle::-1]):
         near, last = path[0], small[path[0]]
@@ -406,9 +413,11 @@ def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a.expand(count, -1, -1), b.expand(count, -1, -1)
 
 
-def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor]) -> list[_Patch]:
-    """Each frame against the middle one; each moved region comes from the frame that is sharpest there."""
-    middle = len(small) // 2 if len(small) > 2 else 0
+def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor], shown: int | None) -> list[_Patch]:
+    """Each frame against the one that is shown, or else the middle one, and then each moved region comes from the frame
+    that is sharpest there.
+    """
+    middle = shown if shown is not None else len(small) // 2 if len(small) > 2 else 0
     blurred = [gaussian_blur(x[None], LENS, 3 * LENS)[0] for x in small]
     union = torch.zeros(small[0].shape[1:], dtype=torch.bool)
     for k in range(len(small)):
@@ -424,6 +433,7 @@ def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor]) -> list[_Patch]:
     for number in range(1, len(sizes) + 1):
         mask = numbers == number
         sharpest = max(range(len(small)), key=lambda k: (float(detail[k][mask].mean()), -k))
+        sharpest = sharpest if shown is None else shown
         for k in range(len(small)):
             if k != sharpest:
                 source, target = _alike(small[sharpest], small[k])
@@ -449,12 +459,17 @@ def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float, keep
         if sources:
             source = frames[sources[0]].name if len(sources) == 1 else "several"
             ghosts.append(Ghosts(frame.name, source, shares[k], shares[k] <= most))
-    for patch in patches:
-        if shares[patch.frame] <= most and bool(patch.mask.any()):
+    for k in dict.fromkeys(patch.frame for patch in patches):  # one frame at a time is copied and held
+        own = [patch for patch in patches if patch.frame == k and bool(patch.mask.any())]
+        if shares[k] > most or not own:
+            continue
+        changed = replace(out[k], pixels=out[k].pixels.copy())
+        for patch in own:
             window, soft = _at_full_size(patch.mask, frames[0])
             mask[window] |= (soft > 0.5).numpy()
-            changed = _patched(out[patch.frame], out[patch.source], patch.curves, window, soft)
-            out[patch.frame] = changed.kept(keep)
+            _patch(changed, out[patch.source], patch.curves, window, soft)
+        out[k] = changed.kept(keep)
+        del changed
     return Deghosted(out, ghosts, mask if mask.any() else None)
 
 
@@ -475,9 +490,9 @@ def _at_full_size(mask: Tensor, frame: Frame) -> tuple[Window, Tensor]:
     return window, part[0, 0, :height, :width].clamp(0.0, 1.0)
 
 
-def _patched(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Window, soft: Tensor) -> Frame:
-    """The frame with the source's values, mapped, where `soft` says so within the window; rounded to its depth."""
-    pixels = frame.pixels.copy()
+def _patch(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Window, soft: Tensor) -> None:
+    """Writes the source's values, mapped, into the frame where `soft` says so within the window, in its depth."""
+    pixels = frame.pixels
     top, step = window[0].start, max(1, STRIP // max(1, soft.shape[1]))
     for start in range(0, soft.shape[0], step):
         share = soft[start : start + step]
@@ -491,7 +506,6 @@ def _patched(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Wind
             values.add_(HALF).floor_()
         changed = (share > 1e-3).numpy()
         pixels[part][changed] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)[changed]
-    return replace(frame, pixels=pixels)
 
 
 def notes(ghosts: Sequence[Ghosts]) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .transform import places
+from .transform import bent_places, places
 
 
 def field(luma: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -44,13 +44,16 @@ def _binomial(x: Tensor) -> Tensor:
     return (two[:, 1:] + two[:, :-1]).mul_(1 / 16)
 
 
-def field_under(planes: Tensor, matrices: Tensor, height: int, width: int) -> Tensor:
+def field_under(planes: Tensor, matrices: Tensor, height: int, width: int, bend: Tensor | None = None) -> Tensor:
     """Fields (2, H, W) as the reference sees them through K matrices (K, 3, 3) -> (K, 2, height, width).
 
-    A rotation of the camera turns the edges too.
+    A rotation of the camera turns the edges too. bend: displacements before the matrices, as in `bent_places`.
     """
     count = len(matrices)
-    grid = torch.stack([places(m, height, width) for m in matrices])
+    if bend is None:
+        grid = torch.stack([places(m, height, width) for m in matrices])
+    else:
+        grid = torch.stack([bent_places(m, bend, (height, width), 0, height) for m in matrices])
     grid = (grid + 0.5) * torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]]) - 1
     seen = F.grid_sample(planes[None].expand(count, -1, -1, -1), grid, align_corners=False)
     for k, m in enumerate(matrices):

@@ -7,12 +7,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import FusionError
-from .transform import KINDS, Kind, apply, fit
+from .local import Local, local_of
+from .transform import KINDS, Kind, Size, apply, fit
 
 HEADER = ("image", "x", "y", "reference_x", "reference_y")
 NEEDED: dict[Kind, int] = {"shift": 1, "similarity": 2, "affine": 3, "homography": 4}  # points of each kind
@@ -26,12 +28,11 @@ def read_transforms(path: str | Path, sizes: Sequence[tuple[int, int]]) -> list[
         sizes: width and height of each frame; those of the file, if it has them, must be the same.
     """
     try:
-        data = json.loads(Path(path).read_text())
-        rows = data if isinstance(data, list) else data["transforms"] if "transforms" in data else data["aligned"]
+        rows = _rows(path)
         matrices = [torch.tensor(row["matrix"], dtype=torch.float64) for row in rows]
         made_for = [tuple(int(side) for side in row["size"]) if "size" in row else None for row in rows]
-    except OSError as error:
-        raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
+    except FusionError:
+        raise
     except (ValueError, KeyError, TypeError):
         raise FusionError(f"{path}: has no transforms; give a file of --save-transforms, or a report") from None
     if len(matrices) != len(sizes) or any(m.shape != (3, 3) or not bool(m.isfinite().all()) for m in matrices):
@@ -43,6 +44,35 @@ def read_transforms(path: str | Path, sizes: Sequence[tuple[int, int]]) -> list[
     if any(abs(float(torch.linalg.det(m))) < 1e-6 for m in matrices):
         raise FusionError(f"{path}: a transform has no inverse")
     return matrices
+
+
+def read_locals(path: str | Path, reference: Size) -> list[Local | None]:
+    """The local displacements of a file of `read_transforms`, one for each frame; None where a frame has none.
+
+    Args:
+        path: JSON file; a transform may have "local", as `Local.as_dict` gives it.
+        reference: height and width of the reference, for which they must have been made.
+    """
+    try:
+        found = [local_of(row["local"]) if row.get("local") is not None else None for row in _rows(path)]
+    except FusionError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise FusionError(f"{path}: its local displacements cannot be read; save the transforms again") from None
+    for one in found:
+        if one is not None and one.size != reference:
+            was, now = (f"{width}x{height}" for height, width in (one.size, reference))
+            raise FusionError(f"{path}: its local displacements are for a reference of {was}, and this one has {now}")
+    return found
+
+
+def _rows(path: str | Path) -> list[dict[str, Any]]:
+    """The entries of a file, one for each frame."""
+    try:
+        data = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise FusionError(f"{path}: cannot be read ({error.strerror})") from None
+    return list(data if isinstance(data, list) else data["transforms"] if "transforms" in data else data["aligned"])
 
 
 def read_points(

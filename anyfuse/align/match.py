@@ -37,6 +37,10 @@ class Blocks:
 
     def find(self, planes: Tensor) -> list[Points]:
         """Where the blocks are in each of J fields (J, 2, H, W) of the reference's size."""
+        return [self._points(s.flatten(0, 1)) for s in self.scores(planes)]
+
+    def scores(self, planes: Tensor) -> Tensor:
+        """How well each block agrees with each of J fields (J, 2, H, W) under each shift: (J, R, C, span, span)."""
         reach, block = self.reach, self.block
         padded = F.pad(planes, (reach,) * 4)
         parts = _cut(padded, self.rows, self.cols, block + 2 * reach)
@@ -46,8 +50,7 @@ class Blocks:
         cross = cross[..., :span, :span]  # (J, R, C, span, span)
         energy = _box_sums(padded.square().sum(1), self.rows, self.cols, block, span)
         own = self.own.view(len(self.rows), len(self.cols), 1, 1)
-        score = cross / (own * energy.clamp_min(1e-6)).sqrt().clamp_min(1e-6)
-        return [self._points(s.flatten(0, 1)) for s in score]
+        return cross / (own * energy.clamp_min(1e-6)).sqrt().clamp_min(1e-6)
 
     def _points(self, score: Tensor) -> Points:
         """Peaks of the scores (K, span, span), to a part of a pixel by parabolas."""

@@ -18,17 +18,20 @@ from .transform import resized, warp
 COARSER = 1.3  # pixels of the frame in one of the reference from which it is made smaller first
 
 
-def moved_frame(frame: Frame, matrix: Tensor, size: tuple[int, int] | None = None) -> tuple[Frame, np.ndarray]:
+def moved_frame(
+    frame: Frame, matrix: Tensor, size: tuple[int, int] | None = None, bend: Tensor | None = None
+) -> tuple[Frame, np.ndarray]:
     """The frame as the reference sees it, by bicubic interpolation in its own depth; and where it shows it, (H, W).
 
     Args:
         frame: any size.
         matrix: pixels of the reference -> pixels of the frame.
         size: height and width of the reference; None: the frame's own.
+        bend: (2, R, C) displacements in pixels of the reference, before the matrix; see `bent_places`.
     """
     height, width = size or (frame.height, frame.width)
     planes, matrix = _smaller(frame.read(), matrix, height, width)
-    planes, inside = warp(planes, matrix, height, width, "bicubic")
+    planes, inside = warp(planes, matrix, height, width, "bicubic", bend)
     values = planes.clamp_(0.0, 1.0).mul_(frame.white)
     if frame.pixels.dtype.kind == "u":
         values.add_(HALF).floor_()
@@ -36,7 +39,7 @@ def moved_frame(frame: Frame, matrix: Tensor, size: tuple[int, int] | None = Non
     cover = inside
     if frame.opacity is not None:
         planes, smaller = _smaller(frame.cover(), matrix, height, width)
-        cover = inside * warp(planes, smaller, height, width)[0][0]
+        cover = inside * warp(planes, smaller, height, width, bend=bend)[0][0]
     alpha = (cover * FULL[frame.pixels.dtype.name]).round().numpy().astype(frame.pixels.dtype)
     same = (height, width) == (frame.height, frame.width)
     exif = frame.exif if same or frame.exif is None else upright_exif(frame.exif, width, height)

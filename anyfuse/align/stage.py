@@ -17,14 +17,15 @@ from torch import Tensor
 from ..errors import FusionError
 from ..image.stack import Frame, Keep, in_memory
 from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
-from .files import read_points, read_transforms
+from .files import read_locals, read_points, read_transforms
 from .full import at_full_size, scene_of
+from .local import Local, local_along
 from .resample import cut, moved_frame
 from .tags import tag_matrix
 from .transform import KINDS, Kind, resized
 from .views import estimate_views
 
-MODES = ("none", "auto", "tags", *get_args(Kind))
+MODES = ("none", "auto", "tags", *get_args(Kind), "local")
 QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
 TINY = 96  # shorter side in pixels of an image that is searched without being asked for
 SLICE = 1024  # longer side in pixels of the largest slices
@@ -40,7 +41,8 @@ class Align:
     Raises FusionError for an unknown mode.
     """
 
-    mode: str = "auto"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras
+    mode: str = "auto"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras;
+    # local: a homography and a smooth local displacement on top of it
     transforms: str | None = None  # JSON file whose matrices are used in place of an estimate
     keep_frame: bool = False  # keeps the size of the reference; else all are cut to what all frames show
     points: str | None = None  # CSV file with points picked by hand, in place of an estimate
@@ -89,10 +91,12 @@ class Step:
     residual: float | None  # of hand-picked points, root mean square in pixels
     kept: float  # share of the reference's pixels that the frame shows
     trusted: bool  # False: no sure answer, left as it was
+    local: Local | None = None  # what it was displaced by, before the matrix
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {k: round(v, 4) if isinstance(v, float) else v for k, v in self.__dict__.items()}
+        """Plain values for JSON; `local` only where there is one."""
+        values = {k: round(v, 4) if isinstance(v, float) else v for k, v in self.__dict__.items() if k != "local"}
+        return values if self.local is None else values | {"local": self.local.as_dict()}
 
 
 def align_frames(
@@ -114,21 +118,13 @@ def align_frames(
     reference %= len(frames)
     first = frames[reference]
     size = (first.height, first.width)
-    if settings.transforms is not None:
-        found = [
-            _given(matrix, size)
-            for matrix in read_transforms(settings.transforms, [(frame.width, frame.height) for frame in frames])
-        ]
-    elif settings.points is not None:
-        found = _of_points(frames, settings, reference)
-    else:
-        found = _found(frames, reference, settings)
+    found, locals_ = _answers(frames, reference, settings)
     out, steps = [], []
     common = np.ones(size, bool)
-    for k, (frame, answer) in enumerate(zip(frames, found, strict=True)):
+    for k, (frame, answer, local) in enumerate(zip(frames, found, locals_, strict=True)):
         moved, kept = frame, 1.0
-        if k != reference and answer.kind != "none":
-            moved, inside = moved_frame(frame, answer.matrix, size)
+        if k != reference and (answer.kind != "none" or local is not None):
+            moved, inside = moved_frame(frame, answer.matrix, size, None if local is None else local.grid)
             if answer.kind != "tags" and (frame.height, frame.width) == size:
                 common &= inside > 0.999
             kept = float(inside.mean())
@@ -137,9 +133,35 @@ def align_frames(
                     f"{frame.name}: by its transform it shows nothing of {first.name}; check the transform"
                 )
             moved = moved.kept(keep)
-        steps.append(_step(frame, answer, kept, k == reference, settings))
+        steps.append(replace(_step(frame, answer, kept, k == reference, settings), local=local))
         out.append(moved)
     return out if settings.keep_frame or common.all() else cut(out, frames, common, keep), steps
+
+
+def _answers(frames: Sequence[Frame], reference: int, settings: Align) -> tuple[list[Alignment], list[Local | None]]:
+    """How each frame lies, and what it is displaced by: from a file, from points, or found."""
+    size = (frames[reference].height, frames[reference].width)
+    if settings.transforms is not None:
+        matrices = read_transforms(settings.transforms, [(frame.width, frame.height) for frame in frames])
+        return [_given(matrix, size) for matrix in matrices], read_locals(settings.transforms, size)
+    if settings.points is not None:
+        return _of_points(frames, settings, reference), [None] * len(frames)
+    views = _Views(frames, reference)
+    found = _found(views, reference, settings)
+    return found, _locals(views, found, reference) if settings.mode == "local" else [None] * len(frames)
+
+
+def _locals(views: _Views, found: Sequence[Alignment], reference: int) -> list[Local | None]:
+    """Local displacements, along the same chains as the transforms; of frames of another size, by themselves."""
+    frames = views.frames
+    sizes = [(frame.height, frame.width) for frame in frames]
+    alike = [k for k in range(len(frames)) if sizes[k] == sizes[reference]]
+    matrices = [answer.matrix if answer.trusted else None for answer in found]
+    paths = [*_paths(frames, alike, reference), *([k] for k in range(len(frames)) if k not in alike)]
+    done: dict[int, Local] = {}
+    for path in paths:
+        done |= local_along(views.__getitem__, sizes, matrices, reference, path)
+    return [done.get(k) for k in range(len(frames))]
 
 
 def _step(frame: Frame, answer: Alignment, kept: float, is_reference: bool, settings: Align) -> Step:
@@ -199,9 +221,9 @@ class _Views:
         return self.scenes[k]
 
 
-def _found(frames: Sequence[Frame], reference: int, settings: Align) -> list[Alignment]:
+def _found(views: _Views, reference: int, settings: Align) -> list[Alignment]:
     """The alignment of each frame: by tags, by a search for its view, or along a chain of frames of one size."""
-    first, views = frames[reference], _Views(frames, reference)
+    frames, first = views.frames, views.frames[reference]
     done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
     leave = Alignment(torch.eye(3).double(), "none", 0.0, math.nan, math.nan, math.nan, True, math.nan)
     for k, frame in enumerate(frames):
@@ -270,19 +292,24 @@ def _across(views: _Views, reference: int, k: int, settings: Align, start: Tenso
 
 
 def _chain(views: _Views, members: list[int], reference: int, most: Kind) -> dict[int, Alignment]:
-    """The alignment of each member to the reference, over its neighbours: by brightness in a bracket, else as given.
+    """The alignment of each member to the reference, over its neighbours.
 
     Where a link is not sure, the frame is tried against the reference itself.
     """
-    lit = {k: views.frames[k].brightness for k in members} if len(members) > 2 else dict.fromkeys(members, 1.0)
+    done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
+    for path in _paths(views.frames, members, reference):
+        done |= _along(views, reference, path, most)
+    return done
+
+
+def _paths(frames: Sequence[Frame], members: list[int], reference: int) -> tuple[list[int], list[int]]:
+    """The members to both sides of the reference, from it on: by brightness in a bracket, else as given."""
+    lit = {k: frames[k].brightness for k in members} if len(members) > 2 else dict.fromkeys(members, 1.0)
     spread = max(lit.values()) / max(min(lit.values()), 1e-3)
     bracket = spread > BRACKET ** (len(members) - 1) and len(members) > 2  # a stack that flickers stays in its order
     order = sorted(members, key=lambda k: (lit[k], k)) if bracket else members
     middle = order.index(reference)
-    done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
-    for path in (order[middle + 1 :], order[:middle][::-1]):
-        done |= _along(views, reference, path, most)
-    return done
+    return order[middle + 1 :], order[:middle][::-1]
 
 
 def _along(views: _Views, reference: int, path: list[int], most: Kind) -> dict[int, Alignment]:

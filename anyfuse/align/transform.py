@@ -124,10 +124,29 @@ def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0)
     return torch.stack([x, y], 2)
 
 
-def warp(planes: Tensor, matrix: Tensor, height: int, width: int, mode: str = "bilinear") -> tuple[Tensor, Tensor]:
+def bent_places(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
+    """As `places`, of whole rows of a reference of `size`; each pixel is displaced before the matrix: (rows, W, 2).
+
+    bend: (2, R, C) displacements in x and y, pixels of the reference, at the centres of R x C cells that cover it.
+    """
+    height, width = size
+    ys, xs = torch.arange(top, top + rows, dtype=torch.float32), torch.arange(width, dtype=torch.float32)
+    grid = torch.empty(1, rows, width, 2)
+    grid[..., 0] = (2 * xs + 1) / width - 1
+    grid[..., 1] = ((2 * ys + 1) / height - 1)[:, None]
+    moved = F.grid_sample(bend[None], grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
+    x, y = moved[0].add_(xs), moved[1].add_(ys[:, None])
+    m = matrix.tolist()
+    depth = x * m[2][0] + y * m[2][1] + m[2][2]
+    return torch.stack([(x * row[0] + y * row[1] + row[2]) / depth for row in m[:2]], 2)
+
+
+def warp(
+    planes: Tensor, matrix: Tensor, height: int, width: int, mode: str = "bilinear", bend: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Planes (C, H, W) as the reference (height, width) sees them, and where they are valid (height, width).
 
-    Row by row in blocks, so that a large image needs no grid of its own size.
+    Row by row in blocks, so that a large image needs no grid of its own size. bend: as in `bent_places`.
     """
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
     limit = torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99])
@@ -136,7 +155,10 @@ def warp(planes: Tensor, matrix: Tensor, height: int, width: int, mode: str = "b
     step = max(1, (1 << 18) // max(1, width))
     for top in range(0, height, step):
         rows = min(step, height - top)
-        where = places(matrix, rows, width, top)
+        if bend is None:
+            where = places(matrix, rows, width, top)
+        else:
+            where = bent_places(matrix, bend, (height, width), top, rows)
         valid[top : top + rows] = ((where >= -0.01) & (where <= limit)).all(2).float()
         grid = ((where + 0.5) * inverse_size - 1)[None]
         out[:, top : top + rows] = F.grid_sample(

@@ -95,6 +95,14 @@ Deghost = Annotated[
         "much differs. off: never, and the light of a focus stack is not evened either."
     ),
 ]
+DeghostReference = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Which input shows what moved, counted from 1 (default: the best exposed one, or the sharpest one at each "
+        "place of a focus stack).",
+    ),
+]
 GhostMask = Annotated[
     str | None, typer.Option(help="PNG that is white where something moved and one image alone counts.")
 ]
@@ -136,6 +144,7 @@ def fuse(
     aligned_out: AlignedOut = None,
     keep_frame: KeepFrame = False,
     deghost: Deghost = "auto",
+    deghost_reference: DeghostReference = None,
     ghost_mask: GhostMask = None,
     mask_out: MaskOut = None,
     reference: Reference = 1,
@@ -187,6 +196,7 @@ def fuse(
         masks=tuple(mask or ()),
         align=Align(align, use_transforms, keep_frame, points, save_transforms, aligned_out),
         deghost=deghost,
+        deghost_reference=None if deghost_reference is None else deghost_reference - 1,
     )
     inputs, pairing = inputs or [], Pairing(group, pairs, table)
     if not inputs and table is None:
@@ -209,6 +219,8 @@ def fuse(
     many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
     if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
         raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
+    if deghost_reference is not None and not pairing.chosen and not many and deghost_reference > len(inputs):
+        raise FusionError(f"--deghost-reference {deghost_reference} is not one of the {len(inputs)} inputs")
     if table is not None or all(folders):
         if ghost_mask is not None:
             raise FusionError("--ghost-mask is for one set of images; leave it out")

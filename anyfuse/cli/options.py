@@ -103,7 +103,8 @@ AlignMode = Annotated[
     typer.Option(
         "--align",
         help="Lay the images over the reference first: auto (any motion of the camera, any modality), tags (as the "
-        "cameras say), shift, similarity, affine or homography (the richest transform to try), or none.",
+        "cameras say), shift, similarity, affine or homography (the richest transform to try), local (a homography and "
+        "smooth local displacements on top: parallax, breathing lenses), or none.",
     ),
 ]
 UseTransforms = Annotated[

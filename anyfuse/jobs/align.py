@@ -65,7 +65,9 @@ def align_files(
         write_json(report, {"aligned": rows, "files": files}, inputs, overwrite=overwrite)
     if not quiet:
         for row in rows:
-            print(f"{row['name']}: {row['kind']}, {row['shift']:.1f} pixels, {100 * row['kept']:.0f} % of the field")
+            local = f", up to {row['local']['largest']:.1f} pixels locally" if "local" in row else ""
+            shown = f"{100 * row['kept']:.0f} % of the field"
+            print(f"{row['name']}: {row['kind']}, {row['shift']:.1f} pixels{local}, {shown}")
 
 
 def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str | None = None) -> None:
@@ -101,8 +103,11 @@ def write_files(
     files: list[str] = []
     if settings.save_transforms is not None:
         keys = ("name", "kind", "size", "matrix", "shift", "confidence", "kept", "trusted")
-        rows = [{key: step[key] for key in keys} for step in steps]
-        content = {"about": "matrix: pixels (x, y, 1) of the reference to those of the image", "transforms": rows}
+        rows = [{key: step[key] for key in (*keys, "local") if key in step} for step in steps]
+        about = "matrix: pixels (x, y, 1) of the reference to those of the image"
+        if any("local" in row for row in rows):
+            about += "; local: displacements x and y before it, in pixels of the reference, at the centres of cells"
+        content = {"about": about, "transforms": rows}
         write_json(settings.save_transforms, content, inputs, overwrite=overwrite)
         files.append(settings.save_transforms)
     if settings.aligned_out is None:

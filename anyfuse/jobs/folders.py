@@ -59,6 +59,7 @@ class Choices:
     range: str | None = None  # auto, none or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one image: auto, on or off
+    deghost_reference: int | None = None  # which image shows what moved, from 0
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
@@ -389,7 +390,8 @@ def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Cho
     result = run_set(fuser, inputs, choices, weights=outputs.weights is not None, explain=outputs.explain is not None)
     report = outputs.write(result)
     if report.get("aligned"):
-        write_files(result.stack.frames, report["aligned"], choices.align, inputs, choices.overwrite)
+        frames = result.stack.frames if result.aligned is None else result.aligned
+        write_files(frames, report["aligned"], choices.align, inputs, choices.overwrite)
     elif choices.align.save_transforms is not None or choices.align.aligned_out is not None:
         report["warnings"].append("one image alone is not aligned: no --save-transforms, no --aligned-out")
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
@@ -414,6 +416,7 @@ def run_set(
         masks=choices.masks or None,
         align=choices.align,
         deghost=choices.deghost,
+        deghost_reference=choices.deghost_reference,
     )
 
 

@@ -174,3 +174,41 @@ def test_the_whole_way(tmp_path: Path) -> None:
     assert np.abs(fused - still)[moved].mean() < 0.3 * np.abs(ghosts - still)[moved].mean()
     with pytest.raises(FusionError, match="deghost"):
         anyfuse.fuse(names, deghost="always")
+
+
+def test_the_frame_that_shows_moved_things_can_be_chosen() -> None:
+    """In a bracket, at either end of it too, and in a focus stack."""
+    places: list[tuple[int, int] | None] = [(80, 50), (80, 112), (80, 174)]
+    for shown in (0, 2, -1):
+        frames = exposures(places)
+        done = deghost(frames, shown=shown)
+        assert done.frames[shown] is frames[shown]
+        assert {ghost.name for ghost in done.ghosts} == {f.name for f in frames} - {frames[shown].name}
+        here = disc(places[shown] or (0, 0), 14)
+        truth = exposures([places[shown]] * 3)
+        for found, true in zip(values(done), truth, strict=True):
+            assert np.abs(found - true.pixels)[here].mean() < 20
+    with pytest.raises(FusionError, match="deghost_reference 3 is not one of the 3 images"):
+        deghost(exposures(places), shown=3)
+
+
+def test_each_frame_of_a_focus_stack_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two things that moved in one frame: its pixels go to their place once."""
+    frames = []
+    for columns in ((60, 60), (110, 110)):
+        image = np.repeat(0.3 + 0.3 * scene(*SIZE, 5)[:, :, None], 3, 2)
+        for row, column in zip((36, 122), columns, strict=True):
+            image[disc((row, column), 20)] = 0.02
+        frames.append(make_frame(to8(image), name=str(columns)))
+    kept: list[np.ndarray] = []
+
+    def keep(array: np.ndarray) -> np.ndarray:
+        kept.append(array)
+        return array
+
+    for shown in (0, 1):
+        kept.clear()
+        done = deghost(frames, keep=keep, shown=shown)
+        assert len(kept) == 1
+        assert done.frames[shown] is frames[shown]
+        assert np.abs(done.frames[0].pixels.astype(int) - done.frames[1].pixels)[disc((36, 60), 16)].max() <= 2

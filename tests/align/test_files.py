@@ -18,7 +18,7 @@ from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 from tests.align.test_align import SHAPE, error, motion, moved, picture
-from tests.conftest import to8
+from tests.conftest import scene, to8
 
 
 @pytest.fixture
@@ -68,6 +68,23 @@ def test_fuse_writes_them_beside_its_result(files: list[str], tmp_path: Path) ->
     assert run("fuse", *files, "-o", files[0], "--overwrite", "--aligned-out", str(tmp_path / "e")) == 2
     folder = str(tmp_path)
     assert run("fuse", folder, "--group", "2", "-o", str(tmp_path / "f"), "--aligned-out", str(tmp_path / "e")) == 2
+
+
+def test_aligned_images_are_only_aligned(tmp_path: Path) -> None:
+    """What moved is in the result from one image, and in the aligned images as it was; it can be chosen which."""
+    names = []
+    for k, gamma in enumerate((2.0, 1.0, 0.5)):
+        image = np.stack([0.15 + 0.7 * scene(160, 224, c) for c in range(3)], 2)
+        image[60:100, 30 + 60 * k : 70 + 60 * k] = (0.75, 0.3, 0.2)
+        names.append(str(tmp_path / f"{k}.png"))
+        write_image(names[-1], to8(image**gamma))
+    out, report = tmp_path / "out", tmp_path / "r.json"
+    extra = ("--aligned-out", str(out), "--report", str(report), "--model", "average", "--deghost-reference", "3", "-q")
+    assert run("fuse", *names, "-o", str(tmp_path / "c.png"), *extra) == 0
+    said = json.loads(report.read_text())["deghosted"]
+    assert {Path(entry["name"]).name for entry in said} == {"0.png", "1.png"}
+    for k, name in enumerate(names):
+        assert np.array_equal(read_image(out / f"0{k + 1}-{k}.png").pixels, read_image(name).pixels)
 
 
 def test_an_input_is_never_overwritten(files: list[str], tmp_path: Path) -> None:
