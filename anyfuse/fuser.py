@@ -18,7 +18,8 @@ from .io.frames import as_list, to_kind
 from .language.instruction import read_say
 from .models.base import FusionModel
 from .models.registry import ALIASES, MODELS, load_model
-from .pipeline import Engine, Options, run
+from .options import Engine, Options
+from .pipeline import run
 from .result import NO_CLASS, FusionResult
 from .runtime import check_argument, one_line_of, parse_bytes, pick_device, pick_dtype
 

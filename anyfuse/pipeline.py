@@ -1,4 +1,4 @@
-"""The whole job on one page: read -> condition -> plan tiles -> run them -> join colour -> report.
+"""The whole job on one page: prepare -> condition -> plan tiles -> run them -> join colour -> report.
 
 Only io/ touches files, only image/colour.py changes colour space, only tiling.py knows of tiles, only image/overlay.py
 paints. Models see tensors in [0, 1]. Files are written by `result.Outputs`.
@@ -8,66 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import tiling
-from .align.deghost import Deghosted, deghost
-from .align.deghost import notes as differing
-from .align.evening import even
-from .align.stage import NO_ALIGNMENT, Align, Step, align_frames
-from .align.stage import notes as unsure
-from .budget import scratch_for
 from .canvas import Canvas
 from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
-from .errors import FusionError
 from .image import planes
-from .image.stack import Frame, Keep, Stack, Window, in_memory, order_of_roles, place, resize_to_reference
-from .io.frames import read_frames
-from .io.masks import with_masks
-from .io.profiles import to_one_profile
-from .io.scratch import Scratch
+from .image.stack import Stack, Window, order_of_roles
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
+from .options import Engine, Options
+from .prepare import Prepared, prepare
 from .result import FusionResult, Report
 from .runtime import peak_bytes
-from .unused import unused_notes
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A loaded model and where it runs. max_memory: bytes for the whole process, None for no limit."""
-
-    model: FusionModel  # in evaluation mode, on `device`
-    name: str  # for reports
-    device: torch.device  # where the network runs
-    dtype: torch.dtype  # in which the network computes
-    max_memory: int | None = None
-    jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
-
-
-@dataclass(frozen=True)
-class Options:
-    """What may be chosen for one set of images; `Fuser.run` says what each field means."""
-
-    reference: int = 0  # which image gives size, metadata and alpha, from 0
-    resize: bool = False  # bring all to its size
-    white: Any = None  # white level of 16-bit and float images: one, or one for each
-    with_weights: bool = False  # also maps of each image's share
-    keep_order: bool = False  # do not sort by role
-    explain: bool = False  # also what the model explains
-    say: str | Control | None = None
-    masks: Sequence[Any] | None = None  # which pixels of each image count
-    align: Align = NO_ALIGNMENT  # what lays the images over the reference
-    black: Any = None  # black level of 16-bit and float images
-    range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
-    pages: str | None = None  # of each file, as '3:40'
-    deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
-    deghost_reference: int | None = None  # which frame shows what moved, from 0; None: chosen by the frames
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -76,11 +34,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     Raises FusionError, one line that says what to change.
     """
     model, control = engine.model, read_say(options.say)
-    frames, scratch = read_set(images, engine, options)
-    keep = in_memory if scratch is None else scratch.keep
-    single = len(frames) == 1 and bool(control.segment)
-    stack, moves, still, aligned = make_stack(frames * 2 if single else frames, options, model, single, keep)
-    del frames  # aligned ones take their place
+    prepared = prepare(images, engine, options, alone=bool(control.segment))
+    stack, scratch, single = prepared.stack, prepared.scratch, prepared.shown == 1
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -113,54 +68,24 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
-    before = unsure(moves) + differing(still.ghosts)
-    before += unused_notes(
-        frames,
-        moves,
-        still.ghosts,
-        align=options.align,
-        deghost=options.deghost,
-        resize=options.resize,
-        keep_order=options.keep_order,
-        has_roles=model.ordered,
-    )
-    shown = 1 if single else stack.n
+    given = stack.frames[: prepared.shown]
     report = Report(
         **engine_facts(engine),
-        **stack_facts(stack, shown),
+        **stack_facts(stack, prepared.shown),
+        **prepared_facts(prepared),
         channels=canvas.pixels.shape[2],
         colour_rule=rule,
         tiles=grid.count,
         seconds=round(seconds, 4),
-        order=[stack.frames[k].name for k in order[:shown]] if model.ordered or single else None,
+        order=[stack.frames[k].name for k in order[: len(given)]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[w for f in stack.frames[:shown] for w in f.warnings] + model.ignored(control) + notes + before,
+        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *notes, *prepared.notes],
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
-        aligned=[move.as_dict() for move in moves] or None,
-        deghosted=[ghost.as_dict() for ghost in still.ghosts] or None,
-        evened=[one.as_dict() for one in still.evened] or None,
     )
-    files = aligned if options.align.aligned_out is not None else None
-    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, still.mask, files)
-
-
-def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:
-    """The frames of one set with their masks, in one colour profile; and where they lie if not in memory."""
-    scratch = scratch_for(
-        images,
-        engine.model,
-        engine.max_memory,
-        jobs=engine.jobs,
-        reference=options.reference,
-        pages=options.pages,
-        aligned=options.align.is_on,
-        deghosted=options.deghost != "off",
-    )
-    keep = in_memory if scratch is None else scratch.keep
-    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
-    return with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep), scratch
+    moved, aligned = prepared.deghosted.mask, prepared.aligned if options.align.aligned_out is not None else None
+    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
 
 
 def engine_facts(engine: Engine) -> dict[str, Any]:
@@ -184,28 +109,14 @@ def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
     }
 
 
-def make_stack(
-    frames: list[Frame], options: Options, model: FusionModel, single: bool, keep: Keep = in_memory
-) -> tuple[Stack, list[Step], Deghosted, Sequence[Frame]]:
-    """The stack of two frames or more, placed, resized to the reference, aligned, evened and deghosted as the options
-    say, and the frames as they were only aligned; what is made of them goes where `keep` puts it.
-    """
-    if len(frames) < 2:
-        alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
-        pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
-        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}{pages}")
-    given, reference = 1 if single else len(frames), options.reference
-    if not isinstance(reference, int) or not -given <= reference < given:
-        raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
-    frames = place(frames, keep)
-    frames = resize_to_reference(frames, reference, keep) if options.resize else frames
-    frames, moves = (frames, []) if single else align_frames(frames, options.align, reference, keep)
-    stack = Stack(tuple(frames), reference)  # of one size, or an error that says what to do
-    if single or options.deghost == "off":
-        return stack, moves, Deghosted(frames, []), frames
-    even_frames, evened = even(frames, reference, keep)
-    still = replace(deghost(even_frames, options.deghost, keep, options.deghost_reference), evened=evened)
-    return replace(stack, frames=tuple(still.frames)), moves, still, frames
+def prepared_facts(prepared: Prepared) -> dict[str, Any]:
+    """The report's entries about alignment, light and what moved; None where nothing was done."""
+    deghosted = prepared.deghosted
+    return {
+        "aligned": [step.as_dict() for step in prepared.steps] or None,
+        "deghosted": [ghost.as_dict() for ghost in deghosted.ghosts] or None,
+        "evened": [one.as_dict() for one in deghosted.evened] or None,
+    }
 
 
 def complete(

@@ -7,18 +7,11 @@ from collections.abc import Sequence
 from .align.deghost import Ghosts
 from .align.stage import Align, Step
 from .image.stack import Frame
+from .options import Options
 
 
 def unused_notes(
-    frames: Sequence[Frame],
-    steps: Sequence[Step],
-    ghosts: Sequence[Ghosts],
-    *,
-    align: Align,
-    deghost: str = "auto",
-    resize: bool = False,
-    keep_order: bool = False,
-    has_roles: bool = True,
+    frames: Sequence[Frame], steps: Sequence[Step], ghosts: Sequence[Ghosts], options: Options, *, has_roles: bool
 ) -> list[str]:
     """A line for each option that was given and changed nothing in this run.
 
@@ -26,18 +19,15 @@ def unused_notes(
         frames: as they were read.
         steps: what alignment did.
         ghosts: what deghosting replaced.
-        align: what was to be tried.
-        deghost: 'auto', 'on' or 'off'.
-        resize: all frames were to get the size of the reference.
-        keep_order: frames were not to be sorted by their roles.
+        options: what was chosen.
         has_roles: the model's inputs have roles.
     """
-    notes = align_notes(align, steps)
-    if resize and len({(frame.height, frame.width) for frame in frames}) == 1:
+    notes = align_notes(options.align, steps)
+    if options.resize and len({(frame.height, frame.width) for frame in frames}) == 1:
         notes.append("--resize reference does nothing: all images have one size already")
-    if deghost == "on" and not ghosts:
+    if options.deghost == "on" and not ghosts:
         notes.append("--deghost on does nothing: nothing that moved was found")
-    if keep_order and not has_roles:
+    if options.keep_order and not has_roles:
         notes.append("--keep-order does nothing: the order of the images does not matter to this model")
     return notes
 

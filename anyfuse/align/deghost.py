@@ -508,7 +508,7 @@ def _patch(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Window
         pixels[part][changed] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)[changed]
 
 
-def notes(ghosts: Sequence[Ghosts]) -> list[str]:
+def ghost_notes(ghosts: Sequence[Ghosts]) -> list[str]:
     """A warning for each frame that differs too much from the others."""
     return [
         f"{ghost.name}: {ghost.replaced:.0%} of this image differs from "

@@ -185,7 +185,7 @@ def _measured(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def notes(steps: Sequence[Step]) -> list[str]:
+def alignment_notes(steps: Sequence[Step]) -> list[str]:
     """A warning for each frame that may not be aligned."""
     return [
         f"{step.name}: does not seem aligned, and no transform was sure; it was left as it is"

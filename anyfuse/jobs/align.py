@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..align.stage import Align, align_frames, notes
+from ..align.stage import Align, align_frames, alignment_notes
 from ..errors import FusionError
 from ..image.stack import Frame, place
 from ..io.atomic import Protected, check_folder, target_of
@@ -55,7 +55,9 @@ def align_files(
     frames = place(to_one_profile(frames, reading.reference))
     aligned, steps = align_frames(frames, settings, reading.reference)
     sizes = {(frame.height, frame.width) for frame in aligned}
-    for warning in [w for frame in aligned for w in frame.warnings] + notes(steps) + align_notes(settings, steps):
+    for warning in (
+        [w for frame in aligned for w in frame.warnings] + alignment_notes(steps) + align_notes(settings, steps)
+    ):
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if len(sizes) > 1:
         raise FusionError("images of different sizes, and no sure place of one in the other; give --points")

@@ -14,7 +14,7 @@ from torch import Tensor
 from anyfuse import Fuser, FusionError
 from anyfuse.align.estimate import estimate
 from anyfuse.align.resample import rectangle
-from anyfuse.align.stage import Align, align_frames, notes
+from anyfuse.align.stage import Align, align_frames, alignment_notes
 from anyfuse.align.transform import KINDS, apply, fit, robust_fit, scaled, warp
 from anyfuse.image.random import smooth_field
 from anyfuse.io.frames import from_arrays
@@ -91,7 +91,7 @@ def test_aligned_images_are_not_touched() -> None:
     out, steps = align_frames(frames, Align("auto"))
     assert out == frames
     assert [step.kind for step in steps] == ["reference", "none"]
-    assert notes(steps) == []
+    assert alignment_notes(steps) == []
 
 
 def test_strangers_are_left_alone_and_named() -> None:
@@ -99,7 +99,7 @@ def test_strangers_are_left_alone_and_named() -> None:
     out, steps = align_frames(frames, Align("auto"))
     assert out == frames
     assert not steps[1].trusted
-    assert "does not seem aligned" in notes(steps)[0]
+    assert "does not seem aligned" in alignment_notes(steps)[0]
 
 
 def test_flat_images_are_left_alone() -> None:

@@ -1,0 +1,45 @@
+"""What a run is made with: a loaded model and where it runs, and what may be chosen for one set of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .align.stage import NO_ALIGNMENT, Align
+from .control import Control
+from .models.base import FusionModel
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model and where it runs. max_memory: bytes for the whole process, None for no limit."""
+
+    model: FusionModel  # in evaluation mode, on `device`
+    name: str  # for reports
+    device: torch.device  # where the network runs
+    dtype: torch.dtype  # in which the network computes
+    max_memory: int | None = None
+    jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be chosen for one set of images; `Fuser.run` says what each field means."""
+
+    reference: int = 0  # which image gives size, metadata and alpha, from 0
+    resize: bool = False  # bring all to its size
+    white: Any = None  # white level of 16-bit and float images: one, or one for each
+    with_weights: bool = False  # also maps of each image's share
+    keep_order: bool = False  # do not sort by role
+    explain: bool = False  # also what the model explains
+    say: str | Control | None = None
+    masks: Sequence[Any] | None = None  # which pixels of each image count
+    align: Align = NO_ALIGNMENT  # what lays the images over the reference
+    black: Any = None  # black level of 16-bit and float images
+    range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
+    pages: str | None = None  # of each file, as '3:40'
+    deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
+    deghost_reference: int | None = None  # which frame shows what moved, from 0; None: chosen by the frames

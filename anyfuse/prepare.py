@@ -1,0 +1,99 @@
+"""From images to the stack that a model sees: read -> mask -> place -> resize -> align -> even -> deghost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .align.deghost import Deghosted, deghost, ghost_notes
+from .align.evening import even
+from .align.stage import Step, align_frames, alignment_notes
+from .budget import scratch_for
+from .errors import FusionError
+from .image.stack import Frame, Keep, Stack, in_memory, place, resize_to_reference
+from .io.frames import read_frames
+from .io.masks import with_masks
+from .io.profiles import to_one_profile
+from .io.scratch import Scratch
+from .models.base import FusionModel
+from .options import Engine, Options
+from .unused import unused_notes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A stack, and how it was made."""
+
+    stack: Stack  # two frames or more of one size
+    shown: int  # how many of its frames were given: 1 where a single image stands twice
+    steps: Sequence[Step]  # what alignment did, a frame each; none: nothing was aligned
+    deghosted: Deghosted  # its frames, and what was replaced
+    aligned: Sequence[Frame]  # the frames as they were before they were evened and deghosted
+    scratch: Scratch | None  # where the arrays lie if not in memory
+    notes: Sequence[str]  # warnings of alignment and deghosting, and of options that did nothing
+
+
+def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool = False) -> Prepared:
+    """The stack of a set of images.
+
+    Args:
+        images: paths, arrays, PIL images or tensors of one scene, as `Fuser.run` says.
+        engine: the model whose memory counts.
+        options: what is chosen for this set.
+        alone: a single image is enough; it then stands twice in the stack.
+
+    Raises:
+        FusionError: an image that cannot be read, too few of them, or sizes that differ.
+    """
+    frames, scratch = read_set(images, engine, options)
+    keep = in_memory if scratch is None else scratch.keep
+    if len(frames) == 1 and alone:
+        check_set(frames * 2, options.reference, 1, engine.model)
+        placed = place(frames * 2, keep)
+        return Prepared(Stack(tuple(placed), options.reference), 1, [], Deghosted(placed, []), placed, scratch, [])
+    check_set(frames, options.reference, len(frames), engine.model)
+    placed = place(frames, keep)
+    placed = resize_to_reference(placed, options.reference, keep) if options.resize else placed
+    aligned, steps = align_frames(placed, options.align, options.reference, keep)
+    stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
+    deghosted = still(aligned, options, keep)
+    notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
+    notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
+    stack = replace(stack, frames=tuple(deghosted.frames))
+    return Prepared(stack, len(frames), steps, deghosted, aligned, scratch, notes)
+
+
+def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:
+    """The frames of one set with their masks, in one colour profile; and where they lie if not in memory."""
+    scratch = scratch_for(
+        images,
+        engine.model,
+        engine.max_memory,
+        jobs=engine.jobs,
+        reference=options.reference,
+        pages=options.pages,
+        aligned=options.align.is_on,
+        deghosted=options.deghost != "off",
+    )
+    keep = in_memory if scratch is None else scratch.keep
+    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
+    return with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep), scratch
+
+
+def check_set(frames: Sequence[Frame], reference: int, given: int, model: FusionModel) -> None:
+    """Raises FusionError for fewer than two frames, or a reference that is none of those given."""
+    if len(frames) < 2:
+        alone = " (a single image is enough with a class to segment, as 'show the cars')" if model.has_masks else ""
+        pages = next((f"; {note}" for f in frames for note in f.warnings if "--pages" in note), "")
+        raise FusionError(f"fusion needs at least two images of one scene, and got {len(frames)}{alone}{pages}")
+    if not isinstance(reference, int) or not -given <= reference < given:
+        raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
+
+
+def still(frames: list[Frame], options: Options, keep: Keep = in_memory) -> Deghosted:
+    """Aligned frames, evened if they are a focus stack, in which each thing is at one place."""
+    if options.deghost == "off":
+        return Deghosted(frames, [])
+    even_frames, evened = even(frames, options.reference, keep)
+    return replace(deghost(even_frames, options.deghost, keep, options.deghost_reference), evened=evened)
