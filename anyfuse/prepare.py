@@ -11,7 +11,7 @@ from .align.evening import even
 from .align.stage import Step, align_frames, alignment_notes
 from .budget import scratch_for
 from .errors import FusionError
-from .image.stack import Frame, Keep, Stack, in_memory, place, resize_to_reference
+from .image.stack import Frame, Stack, Store, in_memory, place, resize_to_reference
 from .io.frames import read_frames
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
@@ -47,17 +47,17 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
         FusionError: an image that cannot be read, too few of them, or sizes that differ.
     """
     frames, scratch = read_set(images, engine, options)
-    keep = in_memory if scratch is None else scratch.keep
+    store = in_memory if scratch is None else scratch.store
     if len(frames) == 1 and alone:
         check_set(frames * 2, options.reference, 1, engine.model)
-        placed = place(frames * 2, keep)
+        placed = place(frames * 2, store)
         return Prepared(Stack(tuple(placed), options.reference), 1, [], Deghosted(placed, []), placed, scratch, [])
     check_set(frames, options.reference, len(frames), engine.model)
-    placed = place(frames, keep)
-    placed = resize_to_reference(placed, options.reference, keep) if options.resize else placed
-    aligned, steps = align_frames(placed, options.align, options.reference, keep)
+    placed = place(frames, store)
+    placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
+    aligned, steps = align_frames(placed, options.align, options.reference, store)
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
-    deghosted = still(aligned, options, keep)
+    deghosted = still(aligned, options, store)
     notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
@@ -76,9 +76,9 @@ def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[l
         aligned=options.align.is_on,
         deghosted=options.deghost != "off",
     )
-    keep = in_memory if scratch is None else scratch.keep
-    frames = read_frames(images, options.white, options.black, options.range, options.pages, keep)
-    return with_masks(to_one_profile(frames, options.reference, keep), options.masks, keep), scratch
+    store = in_memory if scratch is None else scratch.store
+    frames = read_frames(images, options.white, options.black, options.range, options.pages, store)
+    return with_masks(to_one_profile(frames, options.reference, store), options.masks, store), scratch
 
 
 def check_set(frames: Sequence[Frame], reference: int, given: int, model: FusionModel) -> None:
@@ -91,9 +91,9 @@ def check_set(frames: Sequence[Frame], reference: int, given: int, model: Fusion
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
 
 
-def still(frames: list[Frame], options: Options, keep: Keep = in_memory) -> Deghosted:
+def still(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
     """Aligned frames, evened if they are a focus stack, in which each thing is at one place."""
     if options.deghost == "off":
         return Deghosted(frames, [])
-    even_frames, evened = even(frames, options.reference, keep)
-    return replace(deghost(even_frames, options.deghost, keep, options.deghost_reference), evened=evened)
+    even_frames, evened = even(frames, options.reference, store)
+    return replace(deghost(even_frames, options.deghost, store, options.deghost_reference), evened=evened)

@@ -31,7 +31,7 @@ from anyfuse.align.estimate import Alignment, Scene, estimate, estimate_scenes
 from anyfuse.align.evening import even
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
-from anyfuse.align.information import shared
+from anyfuse.align.information import normalised_mutual_information as shared
 from anyfuse.align.local import Seen, estimate_local
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp

@@ -58,7 +58,7 @@ for k, gamma in enumerate((2.0, 1.0, 0.5)[: 3 if stage == "deghost" else 2]):
     else:
         gamma, one = 1.0, np.roll(one, (17 * k, 23 * k), (0, 1))
     full = {"uint8": 255, "uint16": 65535, "float32": 1}[kind]
-    frames.append(make_frame((one**gamma * full).astype(kind), name=str(k)).kept(keep))
+    frames.append(make_frame((one**gamma * full).astype(kind), name=str(k)).stored(store))
 del scene, one, tiles
 return_memory()
 before = most = own()
@@ -68,8 +68,8 @@ def watch():
     while busy: most = max(most, own()); time.sleep(0.005)
 thread = threading.Thread(target=watch)
 thread.start()
-if stage == "deghost": deghost(frames, "on", keep)
-else: align_frames(frames, Align(stage, keep_frame=True), 0, keep)
+if stage == "deghost": deghost(frames, "on", store)
+else: align_frames(frames, Align(stage, keep_frame=True), 0, store)
 busy = False
 thread.join()
 print(f"{most - before:.0f} MiB, {(most - before) * 2**20 / width / height:.1f} bytes a pixel")

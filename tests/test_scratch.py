@@ -237,7 +237,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_many_frames_may_be_open(tmp_path: Path) -> None:
     scratch = Scratch(str(tmp_path))
-    arrays = [scratch.keep(np.full((2, 2), k % 256, np.uint8)) for k in range(1500)]
+    arrays = [scratch.store(np.full((2, 2), k % 256, np.uint8)) for k in range(1500)]
     assert all(a[0, 0] == k % 256 for k, a in enumerate(arrays))
 
 
@@ -255,7 +255,7 @@ def test_tiles_shrink_with_the_number_of_images() -> None:
 
 def test_reading_into_files_keeps_every_array_there(tmp_path: Path) -> None:
     path = files(tmp_path, "nan")[0]
-    (plain,), (kept,) = read_frames([path], keep=in_memory), read_frames([path], keep=Scratch(str(tmp_path)).keep)
+    (plain,), (kept,) = read_frames([path], store=in_memory), read_frames([path], store=Scratch(str(tmp_path)).keep)
     assert in_file(kept.pixels)
     assert kept.valid is not None
     assert in_file(kept.valid)

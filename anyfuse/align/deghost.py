@@ -27,9 +27,10 @@ from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.cover import Window, dilate
 from ..image.filters import box, extreme3, gaussian_blur
-from ..image.stack import HALF, Frame, Keep, in_memory
+from ..image.stack import Frame, Store, in_memory
 from .evening import Evened
 from .field import field
+from .information import rank_correlation
 from .regions import grown, regions
 
 DEGHOST_MODES = ("off", "auto", "on")
@@ -94,14 +95,16 @@ def check_mode(mode: str) -> None:
         raise FusionError(f"--deghost {mode}: give {', '.join(DEGHOST_MODES)}")
 
 
-def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory, shown: int | None = None) -> Deghosted:
+def deghost(
+    frames: Sequence[Frame], mode: str = "auto", store: Store = in_memory, shown: int | None = None
+) -> Deghosted:
     """The frames with what moved taken from one of them.
 
     Args:
         frames: of one scene and one size, aligned.
         mode: 'auto' leaves frames of different sensors alone, and a frame that differs too much; 'on' takes all as
             exposures or as a focus stack; 'off' does nothing.
-        keep: where the pixels of changed frames go.
+        store: where the pixels of changed frames go.
         shown: index of the frame that shows the moved things; None: the best exposed one, or of a focus stack the
             sharpest one at each place.
 
@@ -122,10 +125,10 @@ def deghost(frames: Sequence[Frame], mode: str = "auto", keep: Keep = in_memory,
     small = [_reduced(frame) for frame in frames]
     if mode == "auto" and not _of_one_kind(small, lit, bracket):
         return alone
-    seen = [_seen(frame) for frame in frames]
+    visible = [_visible(frame) for frame in frames]
     most = MOST if mode == "auto" else 1.0
-    patches = _in_bracket(small, seen, lit, most, shown) if bracket else _in_focus(small, seen, shown)
-    return _apply(frames, patches, most, keep)
+    patches = _in_bracket(small, visible, lit, most, shown) if bracket else _in_focus(small, visible, shown)
+    return _apply(frames, patches, most, store)
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _reduced(frame: Frame) -> Tensor:
     return small.mean(0, keepdim=True) if frame.is_grey else small
 
 
-def _seen(frame: Frame) -> Tensor:
+def _visible(frame: Frame) -> Tensor:
     """(h, w) bool at the size of `_reduced`: opaque throughout."""
     step = _step(frame)
     if frame.is_opaque:
@@ -184,7 +187,7 @@ def _of_one_kind(small: Sequence[Tensor], lit: Sequence[float], bracket: bool) -
             continue  # nothing to tell by: the maps are open there too
         one, other = one[use], other[use]
         if bracket:
-            found.append(float(torch.corrcoef(torch.stack([_ranks(one), _ranks(other)]))[0, 1]))
+            found.append(rank_correlation(one, other))
         else:
             found.append(float(((one - other).abs() < EQUAL).float().mean()))
     return not found or (sum(found) / len(found) >= SAME and min(found) > LEAST_SAME)
@@ -192,10 +195,6 @@ def _of_one_kind(small: Sequence[Tensor], lit: Sequence[float], bracket: bool) -
 
 def _thumbnail(plane: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(plane[None], (min(48, plane.shape[-2]), min(64, plane.shape[-1]))).flatten()
-
-
-def _ranks(values: Tensor) -> Tensor:
-    return values.argsort().argsort().float()
 
 
 def _curve(source: Tensor, target: Tensor) -> _Curve:
@@ -380,7 +379,7 @@ def best_exposed(small: Sequence[Tensor], lit: Sequence[float]) -> int:
 
 
 def _in_bracket(
-    small: Sequence[Tensor], seen: Sequence[Tensor], lit: Sequence[float], most: float, shown: int | None
+    small: Sequence[Tensor], visible: Sequence[Tensor], lit: Sequence[float], most: float, shown: int | None
 ) -> list[_Patch]:
     """From the frame that is shown on, or else the best exposed one, each frame against the neighbour nearer to it.
 
@@ -393,7 +392,7 @@ def _in_bracket(
         near, last = path[0], small[path[0]]
         for k in path[1:]:
             source, target = _alike(last, small[k])
-            both = seen[near] & seen[k]
+            both = visible[near] & visible[k]
             moved = _moved_in_bracket(source, target, both) & both
             if bool(moved.any()):  # again, by maps to which the moved things add nothing
                 moved = _moved_in_bracket(source, target, both & ~moved) & both
@@ -413,7 +412,7 @@ def _alike(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a.expand(count, -1, -1), b.expand(count, -1, -1)
 
 
-def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor], shown: int | None) -> list[_Patch]:
+def _in_focus(small: Sequence[Tensor], visible: Sequence[Tensor], shown: int | None) -> list[_Patch]:
     """Each frame against the one that is shown, or else the middle one, and then each moved region comes from the frame
     that is sharpest there.
     """
@@ -423,7 +422,7 @@ def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor], shown: int | None
     for k in range(len(small)):
         if k != middle:
             source, target = _alike(blurred[middle], blurred[k])
-            both = seen[middle] & seen[k]
+            both = visible[middle] & visible[k]
             union |= _moved_in_focus(source, target, both) & both
     if not bool(union.any()):
         return []
@@ -437,7 +436,7 @@ def _in_focus(small: Sequence[Tensor], seen: Sequence[Tensor], shown: int | None
         for k in range(len(small)):
             if k != sharpest:
                 source, target = _alike(small[sharpest], small[k])
-                both = seen[k] & seen[sharpest]
+                both = visible[k] & visible[sharpest]
                 patches.append(_Patch(k, sharpest, _gains(source, target, both), _soft(mask) * both))
     return patches
 
@@ -446,7 +445,7 @@ def _detail(plane: Tensor) -> Tensor:
     return (plane - box(plane[None, None], 2)[0, 0]).abs()
 
 
-def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float, keep: Keep) -> Deghosted:
+def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float, store: Store) -> Deghosted:
     """The frames with the patches, in their order, at full size; a frame beyond a share of `most` stays."""
     out = list(frames)
     shares = [
@@ -468,7 +467,7 @@ def _apply(frames: Sequence[Frame], patches: Sequence[_Patch], most: float, keep
             window, soft = _at_full_size(patch.mask, frames[0])
             mask[window] |= (soft > 0.5).numpy()
             _patch(changed, out[patch.source], patch.curves, window, soft)
-        out[k] = changed.kept(keep)
+        out[k] = changed.stored(store)
         del changed
     return Deghosted(out, ghosts, mask if mask.any() else None)
 
@@ -501,11 +500,8 @@ def _patch(frame: Frame, source: Frame, curves: Sequence[_Curve], window: Window
         mixed = torch.lerp(own, _mapped(other, curves), share)
         if len(mixed) > frame.channels:
             mixed = mixed.mean(0, keepdim=True)
-        values = mixed.clamp_(0.0, 1.0).mul_(frame.white)
-        if pixels.dtype.kind == "u":
-            values.add_(HALF).floor_()
         changed = (share > 1e-3).numpy()
-        pixels[part][changed] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)[changed]
+        pixels[part][changed] = frame.stored_values(mixed)[changed]
 
 
 def ghost_notes(ghosts: Sequence[Ghosts]) -> list[str]:

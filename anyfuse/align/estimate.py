@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .field import agreement, best_shifts, field, field_under
-from .information import shared
+from .information import normalised_mutual_information
 from .match import Blocks, Points
 from .transform import KINDS, Kind, apply, resized, robust_fit, scaled, warp
 
@@ -155,7 +155,8 @@ def _shares_more(a: Scene, b: Scene, matrix: Tensor) -> bool:
         return True
     seen, inside = warp(other[None], scaled(matrix, side / a.side), one.shape[0], one.shape[1])
     where = inside > 0.99
-    return shared(one, seen[0], where) >= shared(one, other, where)
+    moved, still = (normalised_mutual_information(one, plane, where) for plane in (seen[0], other))
+    return moved >= still
 
 
 def _steady(a: Scene, b: Scene, matrix: Tensor) -> tuple[float, int, int]:
@@ -262,7 +263,7 @@ def _rough(a: Scene, b: Scene, starts: list[Tensor], most: Kind) -> Tensor:
 
 
 def _finish(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> tuple[Tensor, str]:
-    """The matrix at full size, mended at 320, 640 and at most 1600 pixels, and its kind."""
+    """The matrix at full size, refined at 320, 640 and at most 1600 pixels, and its kind."""
     kind: str = "none"
     last = a.side
     for level in sorted({min(a.side, level) for level in (MIDDLE, 640, LARGEST)}):
@@ -301,7 +302,7 @@ def _refine(
 
 
 def _laddered(matrix: Tensor, points: Points, kinds: tuple[Kind, ...], level: int) -> tuple[Tensor, str]:
-    """The matrix, mended by what blocks under it have moved."""
+    """The matrix, refined by what blocks under it have moved."""
     source, target, weights = points
     if len(source) < 6:
         return matrix, kinds[0]

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from ..image.colour import to_luma
 from ..image.filters import gaussian_blur
-from ..image.stack import HALF, Frame, Keep, in_memory
+from ..image.stack import Frame, Store, in_memory
 from .estimate import Scene
 from .full import scene_of
+from .information import rank_correlation
 
 SIDE = 640  # longer side in pixels, or up to twice as much, at which frames are compared
 CELLS = 40  # along the longer side
@@ -59,13 +60,13 @@ class Evened:
         return {"name": self.name, "least": round(self.least, 4), "most": round(self.most, 4)}
 
 
-def even(frames: Sequence[Frame], reference: int = 0, keep: Keep = in_memory) -> tuple[list[Frame], list[Evened]]:
+def even(frames: Sequence[Frame], reference: int = 0, store: Store = in_memory) -> tuple[list[Frame], list[Evened]]:
     """The frames of a focus stack as bright as frames[reference], and what was done; others as they are.
 
     Args:
         frames: of one scene and one size, aligned.
         reference: index of the frame whose light stays.
-        keep: where the pixels of changed frames go.
+        store: where the pixels of changed frames go.
     """
     if not _may_be_stack(frames):
         return list(frames), []
@@ -78,7 +79,7 @@ def even(frames: Sequence[Frame], reference: int = 0, keep: Keep = in_memory) ->
     out, done = list(frames), []
     for k, gain in enumerate(gains):
         if gain is not None and gain.matters:
-            out[k] = _evened(frames[k], frames[reference], gain).kept(keep)
+            out[k] = _evened(frames[k], frames[reference], gain).stored(store)
             done.append(Evened(frames[k].name, 1 / gain.most, 1 / gain.least))
     return out, done
 
@@ -183,7 +184,7 @@ def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
             best, field, residual = weights, basis @ weights, left
     gain = _Gain(best, math.exp(field.min()), math.exp(field.max()))
     evened = other / torch.from_numpy(np.exp(field)).float()
-    alike = float(torch.corrcoef(torch.stack([_ranks(mean), _ranks(evened)]))[0, 1]) >= RANKS
+    alike = rank_correlation(mean, evened) >= RANKS
     return gain if alike and LIMITS[0] < gain.least and gain.most < LIMITS[1] else None
 
 
@@ -207,10 +208,6 @@ def _robust(basis: np.ndarray, values: np.ndarray, trust: np.ndarray) -> np.ndar
 def _residual(wrong: np.ndarray, trust: np.ndarray) -> float:
     """Mean robust distance from 0."""
     return float((trust * np.sqrt(np.log1p((wrong / SPREAD) ** 2))).sum() / trust.sum())
-
-
-def _ranks(values: Tensor) -> Tensor:
-    return values.argsort().argsort().float()
 
 
 def _is_focus_stack(frames: Sequence[Frame]) -> bool:
@@ -258,8 +255,5 @@ def _evened(frame: Frame, reference: Frame, gain: _Gain) -> Frame:
         values *= factor
         other = reference.read(window)
         other = other if len(other) == len(values) else to_luma(other).expand_as(values)
-        values = torch.where(full, torch.maximum(values, other), values).clamp_(0.0, 1.0).mul_(frame.white)
-        if pixels.dtype.kind == "u":
-            values.add_(HALF).floor_()
-        pixels[window] = np.moveaxis(values.numpy(), 0, 2).astype(pixels.dtype)
+        pixels[window] = frame.stored_values(torch.where(full, torch.maximum(values, other), values))
     return replace(frame, pixels=pixels)

@@ -1,4 +1,4 @@
-"""Large images: read in strips for the search at 1600 pixels, and mended at full size by blocks here and there."""
+"""Large images: read in strips for the search at 1600 pixels, and refined at full size by blocks here and there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .transform import KINDS, Kind, apply, places, robust_fit
 STRIP = 1 << 22  # pixels read together
 BLOCK, REACH, EDGE = 96, 5, 3  # side of a block, how far it may move, and what the field needs around it, in pixels
 ACROSS = 12  # blocks along the longer side
-CHANGE = 4.0  # pixels by which the mended transform may differ at a corner
+CHANGE = 4.0  # pixels by which the refined transform may differ at a corner
 
 
 def scene_of(frame: Frame, largest: int = LARGEST, quick: bool = False) -> Scene:
@@ -62,7 +62,7 @@ def _shrunk(x: Tensor, size: list[int]) -> Tensor:
 
 
 def at_full_size(reference: Frame, frame: Frame, matrix: Tensor, kind: str) -> Tensor:
-    """The matrix, mended by blocks of the images at their own size; as it is where the blocks say nothing sure."""
+    """The matrix, refined by blocks of the images at their own size; as it is where the blocks say nothing sure."""
     side = max(reference.height, reference.width)
     patch = BLOCK + 2 * (REACH + EDGE)
     if kind not in KINDS or side <= LARGEST or min(reference.height, reference.width) < 2 * patch:

@@ -1,4 +1,4 @@
-"""Mutual information: a second, independent witness of whether a transform lays two images over each other."""
+"""Measures of likeness: mutual information, a second witness of whether two images lie over each other; ranks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def shared(a: Tensor, b: Tensor, where: Tensor, levels: int = 32) -> float:
+def normalised_mutual_information(a: Tensor, b: Tensor, where: Tensor, levels: int = 32) -> float:
     """Normalised mutual information (Studholme, Hill, Hawkes 1999) of two planes (H, W) in [0, 1], from 1 to 2.
 
     where: (H, W) bool, the pixels that count; 1.0 where there are none.  levels: of each image.
@@ -21,3 +21,9 @@ def shared(a: Tensor, b: Tensor, where: Tensor, levels: int = 32) -> float:
 
 def _entropy(shares: Tensor) -> float:
     return -float((shares * shares.clamp_min(1e-12).log()).sum())
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> float:
+    """Spearman's correlation of two flat tensors, -1 to 1; equal values have ranks in their order."""
+    ranks = torch.stack([values.argsort().argsort().float() for values in (a, b)])
+    return float(torch.corrcoef(ranks)[0, 1])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image.stack import FULL, HALF, Frame, Keep, in_memory
+from ..image.stack import FULL, Frame, Store, in_memory
 from ..io.exif import upright_exif
 from .transform import resized, warp
 
@@ -32,10 +32,7 @@ def moved_frame(
     height, width = size or (frame.height, frame.width)
     planes, matrix = _smaller(frame.read(), matrix, height, width)
     planes, inside = warp(planes, matrix, height, width, "bicubic", bend)
-    values = planes.clamp_(0.0, 1.0).mul_(frame.white)
-    if frame.pixels.dtype.kind == "u":
-        values.add_(HALF).floor_()
-    pixels = np.ascontiguousarray(np.moveaxis(values.numpy(), 0, 2)).astype(frame.pixels.dtype)
+    pixels = frame.stored_values(planes)
     cover = inside
     if frame.opacity is not None:
         planes, smaller = _smaller(frame.cover(), matrix, height, width)
@@ -60,10 +57,10 @@ def _smaller(planes: Tensor, matrix: Tensor, height: int, width: int) -> tuple[T
     return small.clamp_(0.0, 1.0), resized(matrix, ((height, width), (height, width)), (before, after))
 
 
-def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray, keep: Keep = in_memory) -> list[Frame]:
+def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray, store: Store = in_memory) -> list[Frame]:
     """The moved frames within the largest rectangle of `common` (H, W), if it has a third of the picture.
 
-    keep: where their pixels go.
+    store: where their pixels go.
     """
     rows, columns = rectangle(common)
     height, width = rows.stop - rows.start, columns.stop - columns.start
@@ -77,7 +74,7 @@ def cut(moved: Sequence[Frame], frames: Sequence[Frame], common: np.ndarray, kee
         pixels = np.ascontiguousarray(frame.pixels[rows, columns])
         exif = frame.exif and upright_exif(frame.exif, width, height)
         part = replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif, warnings=notes)
-        out.append(part.kept(keep))
+        out.append(part.stored(store))
     return out
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import Frame, Keep, in_memory
+from ..image.stack import Frame, Store, in_memory
 from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
 from .files import read_locals, read_points, read_transforms
 from .full import at_full_size, scene_of
@@ -100,7 +100,7 @@ class Step:
 
 
 def align_frames(
-    frames: Sequence[Frame], settings: Align, reference: int = 0, keep: Keep = in_memory
+    frames: Sequence[Frame], settings: Align, reference: int = 0, store: Store = in_memory
 ) -> tuple[list[Frame], list[Step]]:
     """The frames laid over frames[reference], and what was done.
 
@@ -108,7 +108,7 @@ def align_frames(
         frames: of one scene. A frame of another size is brought to the reference's size where its place is sure.
         settings: what to try, and what to keep.
         reference: index of the frame that stays.
-        keep: where the pixels of moved frames go.
+        store: where the pixels of moved frames go.
 
     Raises:
         FusionError: a file without a matrix for each frame.
@@ -132,10 +132,10 @@ def align_frames(
                 raise FusionError(
                     f"{frame.name}: by its transform it shows nothing of {first.name}; check the transform"
                 )
-            moved = moved.kept(keep)
+            moved = moved.stored(store)
         steps.append(replace(_step(frame, answer, kept, k == reference, settings), local=local))
         out.append(moved)
-    return out if settings.keep_frame or common.all() else cut(out, frames, common, keep), steps
+    return out if settings.keep_frame or common.all() else cut(out, frames, common, store), steps
 
 
 def _answers(frames: Sequence[Frame], reference: int, settings: Align) -> tuple[list[Alignment], list[Local | None]]:

@@ -29,7 +29,7 @@ HALF = 0.5001  # rounding half up; a tie that float32 arithmetic has moved a lit
 _BLOCK = 1 << 22  # values looked at together when a whole image is scanned
 _OVERSHOOT = 1e-5  # how far float data may leave [0, white], relative to white, before it is an error
 
-Keep = Callable[[np.ndarray], np.ndarray]
+Store = Callable[[np.ndarray], np.ndarray]
 """Where the arrays of a frame go: `in_memory`, or into scratch files (io/scratch.py)."""
 
 
@@ -91,15 +91,15 @@ class Frame:
         scaled = {} if self.scaling is None else {"values": self.scaling.as_dict()}
         return {"name": self.name, **size, "colour": not self.is_grey, **scaled}
 
-    def kept(self, keep: Keep) -> Frame:
-        """The frame with its arrays where `keep` puts them."""
-        pixels = keep(self.pixels)
-        if pixels is self.pixels and (self.opacity is None or keep(self.opacity) is self.opacity):
+    def stored(self, store: Store) -> Frame:
+        """The frame with its arrays where `store` puts them."""
+        pixels = store(self.pixels)
+        if pixels is self.pixels and (self.opacity is None or store(self.opacity) is self.opacity):
             return self
-        alpha, valid = (None if a is None else keep(a) for a in (self.alpha, self.valid))
+        alpha, valid = (None if a is None else store(a) for a in (self.alpha, self.valid))
         moved = replace(self, pixels=pixels, alpha=alpha, valid=valid)
         if moved.valid is not None:  # computed once, and as large as alpha
-            moved.__dict__["opacity"] = keep(moved.opacity)  # type: ignore[arg-type]
+            moved.__dict__["opacity"] = store(moved.opacity)  # type: ignore[arg-type]
         return moved
 
     @cached_property
@@ -189,6 +189,13 @@ class Frame:
             planes = planes.copy()
         release(self.pixels)
         return torch.from_numpy(planes).div_(self.white).clamp_(0.0, 1.0)
+
+    def stored_values(self, planes: Tensor) -> np.ndarray:
+        """Planes (C, h, w) in [0, 1] -> (h, w, C) in the frame's depth and up to its white, rounded half up."""
+        values = planes.clamp(0.0, 1.0).mul_(self.white)
+        if self.pixels.dtype.kind == "u":
+            values.add_(HALF).floor_()
+        return np.ascontiguousarray(np.moveaxis(values.numpy(), 0, 2)).astype(self.pixels.dtype)
 
     def soft_cover(self, window: Window | None = None) -> Tensor:
         """`cover`, rising from 0 at the edge of what is transparent: over `SEAM` pixels, or over `FADE` where that is
@@ -452,11 +459,11 @@ def make_frame(
     return Frame(pixels, alpha, scale, name, **metadata)
 
 
-def place(frames: Sequence[Frame], keep: Keep = in_memory) -> list[Frame]:
+def place(frames: Sequence[Frame], store: Store = in_memory) -> list[Frame]:
     """Frames that are pieces of one canvas, each at its offset, on the smallest rectangle that holds all.
 
     The rest of that rectangle is transparent. Frames without an offset, or all with the same, stay as they are. What is
-    placed goes where `keep` puts it.
+    placed goes where `store` puts it.
     """
     offsets = [frame.offset or (0, 0) for frame in frames]
     if all(frame.offset is None for frame in frames) or len(set(offsets)) == 1:
@@ -476,15 +483,15 @@ def place(frames: Sequence[Frame], keep: Keep = in_memory) -> list[Frame]:
         release(frame.pixels, frame.opacity)
         note = f"{frame.name}: placed at ({x - left}, {y - top}) of {width}x{height}, as its position tags say"
         said = (*frame.warnings, note)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=said).kept(keep))
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=None, offset=None, warnings=said).stored(store))
     return out
 
 
-def resize_to_reference(frames: Sequence[Frame], reference: int = 0, keep: Keep = in_memory) -> list[Frame]:
+def resize_to_reference(frames: Sequence[Frame], reference: int = 0, store: Store = in_memory) -> list[Frame]:
     """All frames at the size of frames[reference]: bicubic with antialiasing, clipped, same depth.
 
     A frame whose proportions differ by more than 1 % says so in its warnings, because it is stretched. What is resized
-    goes where `keep` puts it.
+    goes where `store` puts it.
     """
     height, width = frames[reference].height, frames[reference].width
     out = []
@@ -504,7 +511,7 @@ def resize_to_reference(frames: Sequence[Frame], reference: int = 0, keep: Keep 
             valid = _resize(frame.valid.astype(np.float32), height, width, 1.0) > 0.99
         said = (*frame.warnings, *notes)
         release(frame.pixels, frame.alpha, frame.valid)
-        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said).kept(keep))
+        out.append(replace(frame, pixels=pixels, alpha=alpha, valid=valid, warnings=said).stored(store))
     return out
 
 

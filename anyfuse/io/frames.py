@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, Keep, convert_depth, icc_channels, in_memory
+from ..image.stack import FULL, Frame, Store, convert_depth, icc_channels, in_memory
 from .geo import check_places
 from .levels import Levels, parse_levels, to_frames
 from .pages import split_name
@@ -38,7 +38,7 @@ def read_frames(
     black: Any = None,
     range: Any = None,
     pages: str | None = None,
-    keep: Keep = in_memory,
+    store: Store = in_memory,
 ) -> list[Frame]:
     """Frames of paths and of images in memory, as one set; the same picture given twice is a FusionError.
 
@@ -49,7 +49,7 @@ def read_frames(
         black: value that counts as 0.0, in the same way.
         range: 'auto', 'none' or 'p1,p99', see `levels`.
         pages: choice of pages for every path without one.
-        keep: where the pixels of files go, one image after the other.
+        store: where the pixels of files go, one image after the other.
     """
     given = parse_levels(len(images), white, black, range)
     rasters: list[Raster | Frame] = []
@@ -58,7 +58,7 @@ def read_frames(
     for index, image in enumerate(images):
         level = given[index]
         if isinstance(image, str | os.PathLike):
-            found: list[Any] = list(read_rasters(image, pages, len(images) == 1, keep))
+            found: list[Any] = list(read_rasters(image, pages, len(images) == 1, store))
             for raster in found:
                 _check_new(raster, seen)
         else:
@@ -70,7 +70,7 @@ def read_frames(
     if pages is not None:
         _note_pages(images, ready)
     own = [x for x, r in zip(levels, rasters, strict=True) if isinstance(r, Raster)]
-    frames = iter(to_frames(ready, own, keep))
+    frames = iter(to_frames(ready, own, store))
     return check_places([next(frames) if isinstance(r, Raster) else r for r in rasters])
 
 

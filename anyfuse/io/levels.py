@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import FusionError
 from ..image.metadata import Scaling
-from ..image.stack import FULL, Frame, Keep, in_memory, make_frame
+from ..image.stack import FULL, Frame, Store, in_memory, make_frame
 from ..runtime import one_line_of, release
 from .exif import upright_exif
 from .palettes import is_unknown_palette, recognise, scalar
@@ -109,28 +109,28 @@ def _range(value: Any) -> Range:
     return low, high
 
 
-def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], keep: Keep = in_memory) -> list[Frame]:
+def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store = in_memory) -> list[Frame]:
     """Frames of the rasters of one set.
 
     Args:
         rasters: of one scene.
         levels: one for each.
-        keep: where the arrays go, one frame after the other.
+        store: where the arrays go, one frame after the other.
 
     Raises:
         FusionError: values that have no scale.
     """
-    rasters = [_upright(_native_order(_as_sound_values(r))).kept(keep) for r in rasters]
+    rasters = [_upright(_native_order(_as_sound_values(r))).stored(store) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
         if level.range not in ("none", "plain") and raster.file is not None:
             _undo_palette(raster)
-            raster.kept(keep)
-    valid = [None if (v := _valid(r)) is None else keep(v) for r in rasters]
+            raster.stored(store)
+    valid = [None if (v := _valid(r)) is None else store(v) for r in rasters]
     limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
     wanted = _shared(rasters, wanted)
     _note_unused(rasters, levels)
-    return [_frame(r, w, s, v).kept(keep) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
+    return [_frame(r, w, s, v).stored(store) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
 
 
 def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, Keep, in_memory
+from ..image.stack import FULL, Frame, Store, in_memory
 from ..runtime import release
 from .frames import from_arrays
 from .read import read_image
@@ -19,14 +19,14 @@ NONE = "-"
 """In place of a mask: all pixels count."""
 
 
-def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, keep: Keep = in_memory) -> list[Frame]:
+def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, store: Store = in_memory) -> list[Frame]:
     """The frames, transparent where their mask is black.
 
     Args:
         frames: of one scene.
         masks: one for each frame, as a path or an image in memory of the frame's size: a pixel counts where the mask is
             over half of white. None or '-': all of the frame counts.
-        keep: where the frames' arrays go.
+        store: where the frames' arrays go.
 
     Raises:
         FusionError: another number of masks than of frames, or a mask of another size.
@@ -37,13 +37,15 @@ def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, keep: Keep 
     if single or len(masks) != len(frames):
         count = 1 if single else len(masks)
         raise FusionError(f"{count} masks for {len(frames)} images; give one for each image, '-' where all counts")
-    out = [f if is_none(mask) else _masked(f, mask).kept(keep) for f, mask in zip(frames, masks, strict=True)]
+    out = [f if is_none(mask) else _masked(f, mask).stored(store) for f, mask in zip(frames, masks, strict=True)]
     notes = []
     if out and all(map(is_none, masks)):
         notes.append("--mask does nothing: no image has a mask")
     elif out and all(_shows_nothing(frame) for frame in out):
         notes.append("--mask takes out every pixel of every image: nothing is left, and the result is transparent")
-    return [replace(f, warnings=(*f.warnings, *notes)).kept(keep) if k == 0 and notes else f for k, f in enumerate(out)]
+    return [
+        replace(f, warnings=(*f.warnings, *notes)).stored(store) if k == 0 and notes else f for k, f in enumerate(out)
+    ]
 
 
 def _shows_nothing(frame: Frame) -> bool:

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from ..image.stack import Frame, Keep, icc_channels, in_memory
+from ..image.stack import Frame, Store, icc_channels, in_memory
 from ..runtime import release
 
 _STEPS = 33  # of the table that carries 16-bit and float colours
 _SAME = 1.5  # levels of 255 by which two profiles may differ and still count as one
 
 
-def to_one_profile(frames: Sequence[Frame], reference: int, keep: Keep = in_memory) -> list[Frame]:
+def to_one_profile(frames: Sequence[Frame], reference: int, store: Store = in_memory) -> list[Frame]:
     """The coloured frames in the profile that the result gets; a colour image without a profile counts as sRGB.
 
-    A frame whose profile cannot be used stays as it is, and says so. What is converted goes where `keep` puts it.
+    A frame whose profile cannot be used stays as it is, and says so. What is converted goes where `store` puts it.
     """
     coloured = [f for f in frames if f.channels == 3]
     if not any(f.icc for f in coloured) or not -len(frames) <= reference < len(frames):
@@ -32,7 +32,7 @@ def to_one_profile(frames: Sequence[Frame], reference: int, keep: Keep = in_memo
         return list(frames)
     if target is not None and icc_channels(target) != 3:
         return list(frames)
-    return [f if f.channels == 1 or f.icc == target else _converted(f, target).kept(keep) for f in frames]
+    return [f if f.channels == 1 or f.icc == target else _converted(f, target).stored(store) for f in frames]
 
 
 def _converted(frame: Frame, target: bytes | None) -> Frame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..image.metadata import Metadata
-from ..image.stack import Keep
+from ..image.stack import Store
 
 Size = tuple[int, int, int]
 """Height and width in pixels, and bytes per pixel, alpha included, as decoded."""
@@ -43,10 +43,10 @@ class Raster:
     is_indexed: bool = False  # stored with a table of at most 256 colours
     palette: str = ""  # of false colours that were turned back into grey values
 
-    def kept(self, keep: Keep) -> Raster:
-        """The raster itself, its arrays where `keep` puts them."""
-        self.pixels = keep(self.pixels)
-        self.alpha = None if self.alpha is None else keep(self.alpha)
+    def stored(self, store: Store) -> Raster:
+        """The raster itself, its arrays where `store` puts them."""
+        self.pixels = store(self.pixels)
+        self.alpha = None if self.alpha is None else store(self.alpha)
         return self
 
 

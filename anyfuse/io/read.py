@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
-from ..image.stack import Frame, Keep, in_memory
+from ..image.stack import Frame, Store, in_memory
 from .levels import Levels, parse_levels, to_frames
 from .limits import check_regular
 from .pages import choose, split_name
@@ -59,7 +59,7 @@ def read_set(paths: Sequence[str | os.PathLike[str]], levels: Sequence[Levels]) 
 
 
 def read_rasters(
-    path: str | os.PathLike[str], pages: str | None = None, alone: bool = False, keep: Keep = in_memory
+    path: str | os.PathLike[str], pages: str | None = None, alone: bool = False, store: Store = in_memory
 ) -> list[Raster]:
     """The chosen pages of a file, as stored.
 
@@ -67,11 +67,11 @@ def read_rasters(
         path: file, or file and pages as 'stack.tif[3:40]'.
         pages: choice for a path without one.
         alone: the file is all that there is to fuse, so all of its pages are read where nobody chooses.
-        keep: where the values of a page go before the next one is read.
+        store: where the values of a page go before the next one is read.
     """
     name, chosen = split_name(path)
     with clear_errors(name), _opened(path) as found:
-        return _read(found, name, pages if chosen is None else chosen, alone, keep)
+        return _read(found, name, pages if chosen is None else chosen, alone, store)
 
 
 def page_sizes(path: str | os.PathLike[str], pages: str | None = None, alone: bool = False) -> list[Size | None]:
@@ -130,10 +130,10 @@ def _indices(pages: Pages, name: str, chosen: str | None, alone: bool) -> list[i
     return list(range(pages.count)) if alone and pages.together and pages.count > 1 else [pages.first]
 
 
-def _read(pages: Pages, name: str, chosen: str | None, alone: bool, keep: Keep) -> list[Raster]:
+def _read(pages: Pages, name: str, chosen: str | None, alone: bool, store: Store) -> list[Raster]:
     out, indices = [], _indices(pages, name, chosen, alone)
     for index in indices:
-        raster = pages.read(index).kept(keep)
+        raster = pages.read(index).stored(store)
         raster.file = name
         if pages.count > 1 and (chosen is not None or len(indices) > 1):
             raster.name = f"{name}[{index}]"

@@ -40,7 +40,7 @@ class Scratch:
         self.folder = scratch_folder() if folder is None else folder
         _allow_many_files()
 
-    def keep(self, array: np.ndarray) -> np.ndarray:
+    def store(self, array: np.ndarray) -> np.ndarray:
         """The same values in a file, read-only; an array that is in one stays as it is.
 
         Raises FusionError where the disk is full.

@@ -9,7 +9,7 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a
                band may leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
-    decisive   coarse logits grow where the sources' smooth images agree: there they differ in detail, and one is sharp
+    decisive   in use, coarse logits grow where smooth images agree: the sources differ in detail there
     regions    coarse weights also see the smooth image, and how many deviations it is from the mean of the whole image:
                what is hot or lit is decided by regions, not by grain
     specks     single pixels that one image alone has, as hot pixels of a sensor, are taken out first
@@ -58,8 +58,8 @@ class AnyfuseConfig:
     regions: bool = False  # coarse weights see the smooth image and its distance from the image's mean
     normalised: bool = False  # heads see features of unit size, so that low precision does no harm
     near: bool = False  # the bound takes the sources' 3x3 neighbourhood
-    strict: bool = False  # with near: not where the sources differ in detail alone, as in a focus stack
-    decisive: float = 0.0  # by how much of themselves coarse logits grow where the sources differ in detail alone
+    strict: bool = False  # in use, with near: not where the sources differ in detail alone, as in a focus stack
+    decisive: float = 0.0  # in use, by how much of themselves coarse logits grow where sources differ in detail alone
 
 
 REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True)
@@ -341,7 +341,7 @@ class Anyfuse(FusionModel):
             e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
-        if self.config.decisive:
+        if self.config.decisive and not self.training:
             smooth = [unflatten_set(level[:, :1], planes.shape[1]) for level in gauss]
             factors = [1 + self.config.decisive * (1 - _apart(level))[:, None] for level in smooth]
             heads = [(logit * factor, rest) for (logit, rest), factor in zip(heads, factors, strict=True)]
@@ -381,7 +381,7 @@ class Anyfuse(FusionModel):
         high, low = _range(sources)
         if self.config.near:
             highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
-            if self.config.strict:
+            if self.config.strict and not self.training:
                 share = _apart(smooth)
                 for _ in range(FINE_LEVELS):
                     share = expand(share)

@@ -202,13 +202,13 @@ def test_each_frame_of_a_focus_stack_is_copied_once(monkeypatch: pytest.MonkeyPa
         frames.append(make_frame(to8(image), name=str(columns)))
     kept: list[np.ndarray] = []
 
-    def keep(array: np.ndarray) -> np.ndarray:
+    def store(array: np.ndarray) -> np.ndarray:
         kept.append(array)
         return array
 
     for shown in (0, 1):
         kept.clear()
-        done = deghost(frames, keep=keep, shown=shown)
+        done = deghost(frames, store=store, shown=shown)
         assert len(kept) == 1
         assert done.frames[shown] is frames[shown]
         assert np.abs(done.frames[0].pixels.astype(int) - done.frames[1].pixels)[disc((36, 60), 16)].max() <= 2
