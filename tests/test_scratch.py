@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from anyfuse import Fuser, budget, pipeline, tiling
+from anyfuse import Fuser, budget, prepare, tiling
 from anyfuse.errors import FusionError, MemoryLimitError
 from anyfuse.filemaps import FileContext
 from anyfuse.image.stack import in_memory
@@ -84,7 +84,7 @@ def forced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], 
         folder = tmp_path / "scratch"
         folder.mkdir(exist_ok=True)
         made = Scratch(str(folder)) if on else None
-        monkeypatch.setattr(pipeline, "scratch_for", lambda *args, **options: made)
+        monkeypatch.setattr(prepare, "scratch_for", lambda *args, **options: made)
         return folder
 
     return turn
@@ -175,7 +175,7 @@ def test_a_set_that_cannot_fit_is_refused_before_it_is_read(tmp_path: Path, monk
 
     fuser = Fuser("anyfuse", max_memory=(1 << 30) + (1 << 20))
     monkeypatch.setattr(budget, "resident_bytes", lambda: 1 << 30)
-    monkeypatch.setattr(pipeline, "read_frames", never)
+    monkeypatch.setattr(prepare, "read_frames", never)
     with pytest.raises(MemoryLimitError, match=r"too little for 3 images of 120x90: .* give \d+M or more") as caught:
         fuser.run(paths)
     assert "\n" not in str(caught.value)
@@ -197,7 +197,7 @@ def test_a_limit_that_a_refusal_names_is_enough(tmp_path: Path, monkeypatch: pyt
 
 
 def test_memory_of_files_is_given_back(tmp_path: Path) -> None:
-    kept = Scratch(str(tmp_path)).keep(RNG.integers(0, 255, (4000, 4000, 3), np.uint8))
+    kept = Scratch(str(tmp_path)).store(RNG.integers(0, 255, (4000, 4000, 3), np.uint8))
     before = resident_bytes()
     total = int(kept.sum())
     assert resident_bytes() > before + kept.nbytes // 2
@@ -227,12 +227,12 @@ def test_arrays_of_others_are_left_alone(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=1000))
-    for action in (lambda s: s.keep(hills()), lambda s: s.empty((10, 10), np.uint8)):
+    for action in (lambda s: s.store(hills()), lambda s: s.empty((10, 10), np.uint8)):
         with pytest.raises(FusionError, match=r"no place for .* set TMPDIR") as caught:
             action(Scratch(str(tmp_path)))
         assert "\n" not in str(caught.value)
     with pytest.raises(FusionError, match="no place"):
-        Scratch(str(tmp_path / "not there")).keep(hills())
+        Scratch(str(tmp_path / "not there")).store(hills())
 
 
 def test_many_frames_may_be_open(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_tiles_shrink_with_the_number_of_images() -> None:
 
 def test_reading_into_files_keeps_every_array_there(tmp_path: Path) -> None:
     path = files(tmp_path, "nan")[0]
-    (plain,), (kept,) = read_frames([path], store=in_memory), read_frames([path], store=Scratch(str(tmp_path)).keep)
+    (plain,), (kept,) = read_frames([path], store=in_memory), read_frames([path], store=Scratch(str(tmp_path)).store)
     assert in_file(kept.pixels)
     assert kept.valid is not None
     assert in_file(kept.valid)
