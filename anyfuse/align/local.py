@@ -183,7 +183,7 @@ class _Pair:
         return Blocks(F.pad(planes, (half,) * 4), self.block, 0, REACH, (self.starts[0], self.starts[1]))
 
     def bent(self, bend: Tensor) -> tuple[Tensor, Matches]:
-        """A displacement, mended by matches at this size, and the last of them."""
+        """A displacement, refined by matches at this size, and the last of them."""
         bend = _regrid(bend, self.cells)
         for _ in range(ROUNDS if max(self.size) < FINE else 1):
             found = self.matched(bend)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -64,7 +62,7 @@ WeightsOut = Annotated[str | None, typer.Option(help="Folder for a per-input wei
 ReportFile = Annotated[str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")]
 Explain = Annotated[
     str | None,
-    typer.Option(help="Folder for the numbers and maps behind the result (explain.json, PNG); for tita models."),
+    typer.Option(help="Folder for explanation maps and values (explain.json, PNG); for tita models."),
 ]
 KeepOrder = Annotated[
     bool,
@@ -84,27 +82,27 @@ Masks = Annotated[
     list[str] | None,
     typer.Option(
         "--mask",
-        help="Image that is white where the input counts, and black where it has no say (logos, scale bars). Repeat it "
-        "for each input, in their order; '-' where all counts. In folders the masks are for every set.",
+        help="Mask of an input: white pixels are used, black pixels are ignored (logos, scale bars). Repeat it once "
+        "per input, in order; '-' means no mask. In folders the masks are for every set.",
     ),
 ]
 Deghost = Annotated[
     str,
     typer.Option(
-        help="auto: what moved between exposures or within a focus stack is taken from one image. on: so too where "
-        "much differs. off: never, and the light of a focus stack is not evened either."
+        help="auto: in brackets and focus stacks, take moving objects from one image. on: also where the images "
+        "differ a lot. off: neither deghost nor equalise the brightness of a focus stack."
     ),
 ]
 DeghostReference = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Which input shows what moved, counted from 1 (default: the best exposed one, or the sharpest one at each "
-        "place of a focus stack).",
+        help="Input whose moving objects are kept, counted from 1 (default: the best exposed; in a focus stack, the "
+        "sharpest at each place).",
     ),
 ]
 GhostMask = Annotated[
-    str | None, typer.Option(help="PNG that is white where something moved and one image alone counts.")
+    str | None, typer.Option(help="PNG mask: white where one image alone was used because something moved.")
 ]
 MaskOut = Annotated[
     str | None,
@@ -169,12 +167,11 @@ def fuse(
     """
     from ..align.stage import Align
     from ..io.groups import Pairing
-    from ..io.pages import split_name
-    from ..io.read import is_series
-    from ..jobs.folders import Choices, folder_stack, fuse_files, fuse_folders
+    from ..jobs.folders import Choices
+    from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
-        raise FusionError("--say and --prompt are one option; put all wishes into one instruction")
+        raise FusionError("--say and --prompt are one option; write all requests in one instruction")
     choices = Choices(
         model=model,
         device=device,
@@ -198,42 +195,17 @@ def fuse(
         deghost=deghost,
         deghost_reference=None if deghost_reference is None else deghost_reference - 1,
     )
-    inputs, pairing = inputs or [], Pairing(group, pairs, table)
-    if not inputs and table is None:
-        raise FusionError("give two or more images, a folder, or --list TABLE.csv; see --help")
-    files = [split_name(path)[0] for path in inputs]
-    for path in files:
-        if not os.path.exists(path):
-            raise FusionError(f"{path}: no such file or folder; check the path")
-    folders = [Path(p).is_dir() and not is_series(p) for p in files]
-    if any(folders) and not all(folders):
-        folder, file = inputs[folders.index(True)], inputs[folders.index(False)]
-        raise FusionError(f"{folder} is a folder and {file} is not; give images only or folders only")
-    maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
-    notes: list[str] = []
-    if folders == [True] and not pairing.chosen and is_image_name(output):
-        places = {"--weights-out": weights_out, "--explain": explain, "--aligned-out": aligned_out}
-        inputs, notes = folder_stack(inputs[0], places)
-        folders = [False]
-        files = list(inputs)
-    many = pages is not None or len(inputs) == 1 or files != list(inputs)  # the reference may be one of their pages
-    if reference < 1 or (inputs and not pairing.chosen and not many and reference > len(inputs)):
-        raise FusionError(f"--reference {reference} is not one of the {len(inputs)} inputs; count from 1")
-    if deghost_reference is not None and not pairing.chosen and not many and deghost_reference > len(inputs):
-        raise FusionError(f"--deghost-reference {deghost_reference} is not one of the {len(inputs)} inputs")
-    if table is not None or all(folders):
-        if ghost_mask is not None:
-            raise FusionError("--ghost-mask is for one set of images; leave it out")
-        raise typer.Exit(1 if fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps) else 0)
-    if pairing.chosen:
-        raise FusionError("--group and --pairs are for folders, and images are given; leave them out")
-    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, notes=notes, **maps)
-
-
-def is_image_name(output: str) -> bool:
-    """Whether a name is of an image to write, and no folder's."""
-    from ..io.names import suffix_of
-    from ..io.write import MORE_WRITES, WRITES
-
-    suffix = suffix_of(output).lower()
-    return (suffix in {*WRITES, *MORE_WRITES, ".nii.gz"} or suffix.startswith(".ome.")) and not Path(output).is_dir()
+    failed = fuse_inputs(
+        inputs or [],
+        output,
+        choices,
+        Pairing(group, pairs, table),
+        plan=plan,
+        ghost_mask=ghost_mask,
+        weights_out=weights_out,
+        report=report,
+        explain=explain,
+        mask_out=mask_out,
+    )
+    if failed:
+        raise typer.Exit(1)

@@ -43,7 +43,7 @@ Whites = Annotated[
     str | None,
     typer.Option(
         help="White level of 16-bit and float images, e.g. 4095 for 12-bit data. One per image: 4095,65535 "
-        "(nothing between two commas: as without --white)."
+        "(leave an entry empty for its default)."
     ),
 ]
 Blacks = Annotated[
@@ -54,15 +54,16 @@ ValueRange = Annotated[
     str | None,
     typer.Option(
         "--range",
-        help="Black and white of 16-bit and float images: percentiles as p1,p99; auto scales measured values (Celsius, "
-        "counts of thermal cameras) and turns false colours into values, and says so; none does not.  [default: auto]",
+        help="Black and white level of 16-bit and float images. p1,p99: percentiles. auto: scale measured values "
+        "(Celsius, thermal counts) and convert false colours to values; the report says so. none: no scaling.  "
+        "[default: auto]",
     ),
 ]
 PageChoice = Annotated[
     str | None,
     typer.Option(
-        help="Pages, frames or slices of each file, counted from 0: 3, 3:40 or 0,2,5. FILE[3:40] says it for one file. "
-        "A single TIFF is fused from all of its pages."
+        help="Pages, frames or slices of each file, counted from 0: 3, 3:40 or 0,2,5. FILE[3:40] selects pages of one "
+        "file. A single TIFF is fused from all of its pages."
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
@@ -102,24 +103,26 @@ AlignMode = Annotated[
     str,
     typer.Option(
         "--align",
-        help="Lay the images over the reference first: auto (any motion of the camera, any modality), tags (as the "
+        help="Align the images to the reference before fusing: auto (any camera motion, any modality), tags (as the "
         "cameras say), shift, similarity, affine or homography (the richest transform to try), local (a homography and "
-        "smooth local displacements on top: parallax, breathing lenses), or none.",
+        "smooth local displacements on top: parallax, focus breathing), or none.",
     ),
 ]
 UseTransforms = Annotated[
     str | None,
-    typer.Option(help="JSON file of --save-transforms or of an earlier --report: its transforms are used again."),
+    typer.Option(help="Reuse the transforms in this JSON file (from --save-transforms or --report)."),
 ]
 Points = Annotated[
     str | None,
     typer.Option(
-        help="CSV file with pairs of points picked by hand: image,x,y,reference_x,reference_y. They say how images lie."
+        help="CSV file with pairs of points picked by hand: image,x,y,reference_x,reference_y. They are the alignment."
     ),
 ]
 SaveTransforms = Annotated[str | None, typer.Option(help="JSON file for the transform of each image.")]
 AlignedOut = Annotated[str | None, typer.Option(help="Folder for the aligned images, with alpha.")]
 KeepFrame = Annotated[
     bool,
-    typer.Option("--keep-frame", help="Aligned images keep the reference's size; else the result is what all show."),
+    typer.Option(
+        "--keep-frame", help="Keep the reference's size. Without it the result is cropped to what all images cover."
+    ),
 ]

@@ -58,8 +58,8 @@ class AnyfuseConfig:
     regions: bool = False  # coarse weights see the smooth image and its distance from the image's mean
     normalised: bool = False  # heads see features of unit size, so that low precision does no harm
     near: bool = False  # the bound takes the sources' 3x3 neighbourhood
-    strict: bool = False  # in use, with near: not where the sources differ in detail alone, as in a focus stack
-    decisive: float = 0.0  # in use, by how much of themselves coarse logits grow where sources differ in detail alone
+    strict: bool = False  # inference only: with near, the bound ignores the neighbourhood where smooth images agree
+    decisive: float = 0.0  # inference only: share by which coarse logits grow where smooth images agree
 
 
 REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True)

@@ -87,8 +87,8 @@ def _described(thermal: Raster, image: JpegImagePlugin.JpegImageFile) -> Raster:
 def _pages(name: str, thermal: Raster, photo: Image.Image | None) -> Pages:
     count = 2 if photo is None else 3
     what = "[1] is the picture" if photo is None else "[1] is its photograph, [2] the picture"
-    wish = "; --pages 0,1 fuses the first two" if photo is not None else ""
-    said = f"{name}: radiometric JPEG, its {thermal.unit} are read and not its colours; {what}{wish}"
+    hint = "; --pages 0,1 fuses the first two" if photo is not None else ""
+    said = f"{name}: radiometric JPEG, its {thermal.unit} are read and not its colours; {what}{hint}"
     thermal.warnings = (*thermal.warnings, said)
 
     def read(page: int) -> Raster:
