@@ -46,7 +46,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
     count = planes.plane_count(rule)
     size = (stack.n, count, stack.height, stack.width)
-    spill, result = scratch is not None, result_bytes(stack, control, options, scratch is not None)
+    spill = scratch is not None
+    result = result_bytes(stack, control, options, spill)
     budget = tiling.memory_left(model, *size, engine.max_memory, result, engine.jobs, spill)
     start = time.perf_counter()
     grid = tiling.plan_tiles(model, *size, budget, spill=spill)
@@ -56,8 +57,9 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         sources = planes.split(stack.read(window), rule)
         return sources[order] if model.ordered else sources
 
+    untouched = single and not control.tone  # one image keeps its pixels below the paint
+
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
-        untouched = single and not control.tone  # one image keeps its pixels below the paint
         maps = {"fused": sources[:, 0] if untouched else model(sources, condition, context)}
         weights = model.weights(sources, condition, context) if options.with_weights else None
         maps |= {} if weights is None else {"weights": weights}
@@ -84,7 +86,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
     )
-    moved, aligned = prepared.deghosted.mask, prepared.aligned if options.align.aligned_out is not None else None
+    moved = prepared.deghosted.mask
+    aligned = None if options.align.aligned_out is None else prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
 
 

@@ -158,3 +158,15 @@ def test_one_argument_a_line_in_docstrings() -> None:
                 if re.match(rf"{indent}    \S", line) and not re.match(r" *\*{0,2}\w+(, \*{0,2}\w+)*:", line)
             ]
     assert not wrong
+
+
+def test_no_function_has_more_than_60_lines() -> None:
+    """Without its signature and docstring."""
+    long = []
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                lines = (body[-1].end_lineno or 0) - body[0].lineno + 1
+                long += [f"{module}.{node.name}: {lines}"] if lines > 60 else []
+    assert not long

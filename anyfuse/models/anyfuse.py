@@ -62,7 +62,7 @@ class AnyfuseConfig:
     decisive: float = 0.0  # inference only: share by which coarse logits grow where smooth images agree
 
 
-REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True)
+REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True, strict=True, decisive=1.0)
 
 
 class Stem(nn.Module):

@@ -12,6 +12,7 @@ from .strategies.bilevel import BilevelSettings
 from .strategies.instruct import InstructSettings, ReflowSettings
 from .strategies.latent import LatentSettings
 from .strategies.table import options_of, with_strategy
+from .strategies.weighting import PlainSettings
 
 WIDE = (
     DataSet("ivf", ("ivif/ir", "ivif/vis"), 6.0),
@@ -259,6 +260,28 @@ RECIPES: dict[str, Recipe] = {
         sets=NO_MEDICAL,
     ),
 }
+RECIPES["anyfuse-steady"] = replace(  # resumes from `anyfuse`: --set start=runs/anyfuse
+    RECIPES["anyfuse"],
+    tasks={"ivf": 3, "mef": 3, "mff": 3, "mif": 2},
+    losses={
+        "ivf": {**RECIPES["anyfuse"].losses["ivf"], "qabf": 6.0, "hot": 17.0, "mutual_information": 0.15},
+        "mef": {**RECIPES["anyfuse"].losses["mef"], "vif": 0.8},
+        "mff": {
+            **RECIPES["anyfuse"].losses["mff"],
+            "reconstruction": 20.0,
+            "mutual_information": 1.0,
+            "gradient": 14.0,
+            "halo": 5.0,
+        },
+        "mif": {**RECIPES["anyfuse"].losses["mif"], "hot": 1.5},
+    },
+    steps=1500,
+    lr=6e-4,
+    warmup=50,
+    ema=0.995,
+    options=PlainSettings(steady=250.0),
+    lens=True,
+)
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)

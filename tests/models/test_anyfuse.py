@@ -108,6 +108,45 @@ def test_the_bound_may_look_one_pixel_around() -> None:
         assert (fused > x.amax(1)[0, 0] + 1e-4).any() == near
 
 
+def random_model(**changes: object) -> Anyfuse:
+    torch.manual_seed(0)
+    model = Anyfuse(replace(REGIONS, **changes)).eval()  # type: ignore[arg-type]
+    for p in model.parameters():
+        torch.nn.init.normal_(p, 0, 0.3)
+    return model
+
+
+def focus_pair() -> torch.Tensor:
+    """One scene, sharp on the left in one image and on the right in the other: their smooth images agree."""
+    sharp = 0.5 + 0.4 * (torch.from_numpy(scene(96, 96, 3)).float() - 0.5)
+    blurred = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(sharp[None], (2, 2, 2, 2), "reflect"), 5, 1)[0]
+    left = (torch.arange(96) < 48).float()
+    return torch.stack([left * sharp + (1 - left) * blurred, (1 - left) * sharp + left * blurred])[None, :, None]
+
+
+def test_the_bound_is_strict_where_sources_differ_in_detail_alone() -> None:
+    x = focus_pair()
+    high = x.amax(1)[0, 0]
+    with torch.inference_mode():
+        assert (random_model(strict=True)(x)[0, 0] <= high + 1e-6).all()
+        assert (random_model(strict=False)(x)[0, 0] > high + 1e-4).any()
+        dark = x * torch.tensor([1.0, 0.2])[None, :, None, None, None]  # smooth images are apart: the bound is near
+        near, strict = (random_model(strict=strict)(dark) for strict in (False, True))
+        apart = (dark[0, 0, 0] - dark[0, 1, 0]) > 0.4
+        assert torch.equal(near[0, 0][apart], strict[0, 0][apart])
+        assert apart.any()
+
+
+def test_coarse_decisions_are_firmer_where_sources_differ_in_detail_alone() -> None:
+    x = focus_pair()
+    with torch.inference_mode():
+        shares = [random_model(decisive=share).weights(x)[0, 0] for share in (0.0, 1.0)]
+        soft, firm = ((one - 0.5).abs().mean() for one in shares)
+        assert firm > 1.02 * soft
+        model = random_model().train()
+        assert torch.equal(model(x), random_model(decisive=0.0, strict=False).train()(x))  # in use alone
+
+
 def test_the_first_version_still_loads() -> None:
     first = load_model("anyfuse-first")
     assert first.config == AnyfuseConfig()
