@@ -86,7 +86,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
-        sha256="f873c052090a7286e19629b3f2fa17286bad73d4e2ab2e9d58b3b8178c05e4d6",
+        sha256="e40232169f35fd41ccdcada94674c48f463d26172055f813e295bbc40f4a2236",
         trained_on=DEFAULT_DATA,
     ),
     "anyfuse-first": Spec(

@@ -260,27 +260,32 @@ RECIPES: dict[str, Recipe] = {
         sets=NO_MEDICAL,
     ),
 }
-RECIPES["anyfuse-steady"] = replace(  # resumes from `anyfuse`: --set start=runs/anyfuse
+RECIPES["anyfuse-lens"] = replace(  # resumes from `anyfuse`: --set start=runs/anyfuse
     RECIPES["anyfuse"],
     tasks={"ivf": 3, "mef": 3, "mff": 3, "mif": 2},
+    steps=900,
+    lr=6e-4,
+    warmup=50,
+    ema=0.99,
+    options=PlainSettings(steady=300.0),
+    lens=True,
+)
+RECIPES["anyfuse-steady"] = replace(  # resumes from `anyfuse-lens`: --set start=runs/anyfuse-lens
+    RECIPES["anyfuse-lens"],
+    tasks={"ivf": 3, "mef": 3, "mff": 4, "mif": 2},
     losses={
         "ivf": {**RECIPES["anyfuse"].losses["ivf"], "qabf": 6.0, "hot": 17.0, "mutual_information": 0.15},
         "mef": {**RECIPES["anyfuse"].losses["mef"], "vif": 0.8},
         "mff": {
             **RECIPES["anyfuse"].losses["mff"],
-            "reconstruction": 20.0,
-            "mutual_information": 1.0,
-            "gradient": 14.0,
-            "halo": 5.0,
+            "reconstruction": 24.0,
+            "mutual_information": 1.2,
+            "gradient": 16.0,
+            "halo": 6.0,
         },
-        "mif": {**RECIPES["anyfuse"].losses["mif"], "hot": 1.5},
+        "mif": RECIPES["anyfuse"].losses["mif"],
     },
-    steps=1500,
-    lr=6e-4,
-    warmup=50,
-    ema=0.995,
     options=PlainSettings(steady=250.0),
-    lens=True,
 )
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
