@@ -9,7 +9,7 @@ Origin: ours. Code and weights: Apache-2.0.
     residual   r in [-margin, margin] per input, band and pixel, less its mean over inputs, is added to the weight: a
                band may leave the span of the sources by that much where they differ, and nowhere else
     fusion     every band of the result is the weighted sum of the sources' bands; the base has weights alone
-    decisive   in use, coarse logits grow where smooth images agree: the sources differ in detail there
+    decisive   in use, if smooth images agree nearly everywhere, as in a focus stack, coarse logits grow there
     regions    coarse weights also see the smooth image, and how many deviations it is from the mean of the whole image:
                what is hot or lit is decided by regions, not by grain
     specks     single pixels that one image alone has, as hot pixels of a sensor, are taken out first
@@ -40,6 +40,7 @@ LOGIT_BOUND = 6.0
 NEUTRAL = 0.02  # chroma below this counts little when colours are merged
 FLAT = 0.02  # deviation of an image below which its regions hardly differ
 AGREE, APART = 0.05, 0.20  # differences of the smooth images up to which, and from which, the bound is strict or near
+MIXED, ALIKE = 0.75, 0.9  # shares of a picture that agree up to which, and from which, it is taken as a focus stack
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
@@ -59,7 +60,9 @@ class AnyfuseConfig:
     normalised: bool = False  # heads see features of unit size, so that low precision does no harm
     near: bool = False  # the bound takes the sources' 3x3 neighbourhood
     strict: bool = False  # inference only: with near, the bound ignores the neighbourhood where smooth images agree
-    decisive: float = 0.0  # inference only: share by which coarse logits grow where smooth images agree
+    decisive: float = (
+        0.0  # inference only: share by which coarse logits grow where smooth images agree, in focus stacks
+    )
 
 
 REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True, strict=True, decisive=1.0)
@@ -343,7 +346,9 @@ class Anyfuse(FusionModel):
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
         if self.config.decisive and not self.training:
             smooth = [unflatten_set(level[:, :1], planes.shape[1]) for level in gauss]
-            factors = [1 + self.config.decisive * (1 - _apart(level))[:, None] for level in smooth]
+            apart = [_apart(level)[:, None] for level in smooth]
+            alike = ((1 - apart[0]).mean((-2, -1), keepdim=True) - MIXED) / (ALIKE - MIXED)  # of the whole image
+            factors = [1 + self.config.decisive * alike.clamp(0.0, 1.0) * (1 - level) for level in apart]
             heads = [(logit * factor, rest) for (logit, rest), factor in zip(heads, factors, strict=True)]
         bands = [fine - expand(low) for fine, low in pairwise(gauss)] + gauss[-1:]
         weights = [self._weights(*head) for head in heads]
