@@ -86,8 +86,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
     )
-    moved = prepared.deghosted.mask
-    aligned = None if options.align.aligned_out is None else prepared.aligned
+    moved, aligned = prepared.deghosted.mask, prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
 
 

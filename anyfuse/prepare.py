@@ -29,7 +29,7 @@ class Prepared:
     shown: int  # how many of its frames were given: 1 where a single image stands twice
     steps: Sequence[Step]  # what alignment did, a frame each; none: nothing was aligned
     deghosted: Deghosted  # its frames, and what was replaced
-    aligned: Sequence[Frame]  # the frames as they were before they were evened and deghosted
+    aligned: Sequence[Frame] | None  # the frames before they were evened and deghosted, where they are to be written
     scratch: Scratch | None  # where the arrays lie if not in memory
     notes: Sequence[str]  # warnings of alignment and deghosting, and of options that did nothing
 
@@ -51,7 +51,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     if len(frames) == 1 and alone:
         check_set(frames * 2, options.reference, 1, engine.model)
         placed = place(frames * 2, store)
-        return Prepared(Stack(tuple(placed), options.reference), 1, [], Deghosted(placed, []), placed, scratch, [])
+        return Prepared(Stack(tuple(placed), options.reference), 1, [], Deghosted(placed, []), None, scratch, [])
     check_set(frames, options.reference, len(frames), engine.model)
     placed = place(frames, store)
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
@@ -61,7 +61,8 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
-    return Prepared(stack, len(frames), steps, deghosted, aligned, scratch, notes)
+    written = None if options.align.aligned_out is None else aligned  # else their memory is free again
+    return Prepared(stack, len(frames), steps, deghosted, written, scratch, notes)
 
 
 def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[list[Frame], Scratch | None]:

@@ -87,7 +87,9 @@ def check_kinds(inputs: Sequence[str], files: Sequence[str]) -> bool:
 def check_references(choices: Choices, count: int) -> None:
     """Raises FusionError where a reference is none of `count` inputs; 0: their number is not known yet."""
     reference, shown = choices.reference + 1, choices.deghost_reference
-    if reference < 1 or (count and reference > count):
+    if reference < 1:
+        raise FusionError(f"--reference {reference}: inputs are counted from 1")
+    if count and reference > count:
         raise FusionError(f"--reference {reference} is not one of the {count} inputs; count from 1")
     if shown is not None and count and shown + 1 > count:
         raise FusionError(f"--deghost-reference {shown + 1} is not one of the {count} inputs")

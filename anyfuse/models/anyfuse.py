@@ -387,7 +387,7 @@ class Anyfuse(FusionModel):
         if self.config.near:
             highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
             if self.config.strict and not self.training:
-                share = _apart(smooth)
+                share = extreme3(_apart(smooth), torch.maximum)  # and beside such places
                 for _ in range(FINE_LEVELS):
                     share = expand(share)
                 high, low = torch.lerp(high, highest, share), torch.lerp(low, lowest, share)
