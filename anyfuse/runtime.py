@@ -19,9 +19,14 @@ from .errors import FusionError
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory for the next tensor: fresh pages cost more than the arithmetic on them."""
+    """Tells glibc to keep freed memory for the next tensor: fresh pages cost more than the arithmetic on them.
+
+    It counts for the whole process. ANYFUSE_KEEP_MEMORY=0 in the environment leaves the allocator as it is.
+    """
     import ctypes
 
+    if os.environ.get("ANYFUSE_KEEP_MEMORY") == "0":
+        return
     mmap_max, trim_threshold = -4, -1
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL("libc.so.6")

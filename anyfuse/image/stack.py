@@ -348,11 +348,12 @@ class Stack:
         """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded half up, no stretch."""
         planes = fused.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul_(self.white)
         if self.depth.kind == "u":
-            planes.add_(HALF).floor_()
-        values = planes.numpy().astype(self.depth)
-        if len(values) < self.stored_channels:
-            values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
-        return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
+            planes.add_(HALF)  # what is left of the point is the value
+        values = planes.expand(max(len(planes), self.stored_channels), -1, -1).numpy()
+        out = np.empty((*values.shape[1:], len(values)), self.depth)  # (h, w, C)
+        for k, plane in enumerate(values):
+            np.copyto(out[:, :, k], plane, casting="unsafe")
+        return out
 
 
 def order_of_roles(frames: Sequence[Frame]) -> list[int]:

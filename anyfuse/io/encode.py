@@ -27,6 +27,7 @@ DEPTHS |= {"dicom": ("uint8", "uint16"), "nifti": ("uint8", "uint16", "float32")
 DEPTHS |= {"netpbm": ("uint8", "uint16"), "pfm": ("float32",), "exr": ("float32",), "hdr": ("float32",)}
 MAX_SIDE = {"jpeg": 65535, "webp": 16383}
 CHUNK = 1 << 22  # bytes filtered and compressed together
+LEVEL = 4  # of zlib: half the time of 6, files 4 % larger (examples)
 
 
 def encode(
@@ -71,7 +72,7 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, meta
         yield chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "replace"))
     if metadata.xmp:
         yield chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
     above = np.zeros((1, width * channels * data.itemsize), np.uint8)
     step = max(1, CHUNK // above.size)
     for top in range(0, height, step):
