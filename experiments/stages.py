@@ -19,14 +19,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from anyfuse import Fuser, canvas, pipeline, tiling
+from anyfuse import Fuser, canvas, native, pipeline, tiling
 from anyfuse.image import planes, pyramid
 from anyfuse.image.stack import Stack
 from anyfuse.models import anyfuse as default
 
 Anyfuse = default.Anyfuse
 STAGES: dict[str, list[tuple[Any, str]]] = {
-    "read": [(Stack, "read")],
+    "read": [(Stack, "read"), (Stack, "read_split"), (planes, "read")],
     "moved, lit, aligned": [(pipeline, "make_stack")],
     "luma and chroma": [(planes, "split")],
     "padding": [(tiling, "read_padded")],
@@ -36,10 +36,10 @@ STAGES: dict[str, list[tuple[Any, str]]] = {
     "deep": [(Anyfuse, "_deep")],
     "fine": [(Anyfuse, "_fine")],
     "weights": [(Anyfuse, "_weights")],
-    "blend": [(Anyfuse, "_blend")],
-    "bound": [(Anyfuse, "_bound")],
+    "blend": [(Anyfuse, "_blend"), (Anyfuse, "_fuse_fine")],
+    "bound": [(Anyfuse, "_bound"), (native, "bound")],
     "rest of the model": [(Anyfuse, "forward")],
-    "join to RGB": [(planes, "join")],
+    "join to RGB": [(planes, "join"), (planes, "write")],
     "quantise": [(Stack, "quantise")],
     "rest of the canvas": [(canvas.Canvas, "write")],
 }

@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import native
 from ..image.filters import extreme3, without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
@@ -89,7 +90,11 @@ class FoldedStem(nn.Module):
         """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/4, W/4)"""
         x, y = F.pixel_unshuffle(luma, 2) - 0.5, F.pixel_unshuffle(band, 2)
         x = torch.cat([x, y / (y.abs() + DETAIL)], 1).to(self.own.weight.dtype)
-        return F.relu(self.own(x.contiguous(memory_format=torch.channels_last)), inplace=True)
+        return self.see(x.contiguous(memory_format=torch.channels_last))
+
+    def see(self, x: Tensor) -> Tensor:
+        """Luma - 0.5 and compressed band of 2x2 pixels, (B, 8, H/2, W/2), channels last -> (B, C, H/4, W/4)"""
+        return F.relu(self.own(x), inplace=True)
 
 
 class SetConv(nn.Module):
@@ -225,9 +230,14 @@ class Anyfuse(FusionModel):
 
     # ------------------------------------------------------------------ network
 
-    def _encode(self, luma: Tensor, band: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Luma and its finest band (B*N, 1, H, W) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
-        q = unflatten_set(self.enc2(luma, band), n)
+    def _encode(self, gauss: list[Tensor], n: int) -> tuple[Tensor, Tensor]:
+        """Gaussian levels (B*N, C, ., .) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
+        found = native.takes(*gauss[:2]) if isinstance(self.enc2, FoldedStem) else None
+        if found is not None and self.enc2.own.weight.dtype == torch.float32:
+            q = self.enc2.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
+        else:
+            q = self.enc2(gauss[0][:, :1], gauss[0][:, :1] - expand(gauss[1][:, :1]))
+        q = unflatten_set(q, n)
         for block in self.enc4:
             q = block(q)
         return q, self.enc8_in(q)
@@ -258,15 +268,16 @@ class Anyfuse(FusionModel):
         return e, [(logit3, r3), (logit4, r4), (base, torch.zeros_like(base))]
 
     def _fine(self, q: Tensor, e: Tensor, logit3: Tensor) -> list[Tensor]:
-        """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0, 1, 2, (B, N, 1, ., .)"""
+        """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0 (at half size), 1 and 2,
+        (B, N, 1, ., .)
+        """
         q = self._up(e, self.to4, q, self.dec4)
         logits, residuals = (x.split([1, 4, 4], 2) for x in self.head4(q))
         logit2 = logits[0] + set_expand(logit3)
         logit1 = F.pixel_shuffle(logits[1], 2) + set_expand(logit2)
         logit0 = F.pixel_shuffle(logits[2], 2) + logit1
-        half = self._weights(logit0, F.pixel_shuffle(residuals[2], 2))
         return [
-            set_expand(half),
+            self._weights(logit0, F.pixel_shuffle(residuals[2], 2)),
             self._weights(logit1, F.pixel_shuffle(residuals[1], 2)),
             self._weights(logit2, residuals[0]),
         ]
@@ -301,8 +312,7 @@ class Anyfuse(FusionModel):
     def global_features(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
         gauss = gaussian_pyramid(flatten_set(self._clean(sources)), FINE_LEVELS)
-        luma = gauss[0][:, :1]
-        _, e = self._encode(luma, luma - expand(gauss[1][:, :1]), sources.shape[1])
+        _, e = self._encode(gauss, sources.shape[1])
         return self._pack(e, gauss[-1])
 
     @staticmethod
@@ -365,6 +375,12 @@ class Anyfuse(FusionModel):
         """
         sources = self._clean(sources)
         fused, _, _, smooth = self._fuse(sources, context, statistics)
+        found = native.takes(fused, sources)
+        if found is not None and len(fused) == 1:
+            share = self._far(smooth)
+            share = None if share is None else share[0, 0].contiguous()
+            native.bound(found, fused[0, 0], sources[0], self.config.near, share)
+            return fused
         luma = self._bound(fused[:, :1], sources[:, :, :1], smooth)
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
@@ -381,18 +397,26 @@ class Anyfuse(FusionModel):
         high, low = _range(sources)
         if self.config.near:
             highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
-            if self.config.strict:
-                share = _apart(smooth)
-                for _ in range(FINE_LEVELS):
-                    share = expand(share)
+            share = self._far(smooth)
+            if share is not None:
                 high, low = torch.lerp(high, highest, share), torch.lerp(low, lowest, share)
             else:
                 high, low = highest, lowest
         return torch.maximum(torch.minimum(fused, high), low)
 
+    def _far(self, smooth: Tensor) -> Tensor | None:
+        """Where the bound takes the neighbourhood, in [0, 1], (B, 1, H, W) of `smooth`; None: everywhere, or nowhere."""
+        if not (self.config.near and self.config.strict):
+            return None
+        share = _apart(smooth)
+        for _ in range(FINE_LEVELS):
+            share = expand(share)
+        return share
+
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
         _, weights, share, _ = self._fuse(self._clean(sources), context)
+        weights = [set_expand(weights[0]), *weights[1:]]
         for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):
             share = (set_expand(share) * level + w) / (level + 1)
         return share[:, :, 0]
@@ -401,13 +425,24 @@ class Anyfuse(FusionModel):
         self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
-        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
-        q, e = self._encode(gauss[0][:, :1], bands[0][:, :1], sources.shape[1])
+        q, e = self._encode(gauss, sources.shape[1])
         if context is None:
             context = self.context(self.with_statistics(self._pack(e, gauss[-1]), statistics))
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])
+        return self._fuse_fine(gauss, weights, coarse), weights, share, smooth
+
+    def _fuse_fine(self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor) -> Tensor:
+        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8) -> fused (B, C, H, W)"""
+        found = native.takes(*gauss, coarse)
+        if found is not None and len(coarse) == 1 and self.config.pyramid:
+            fused = coarse[0]
+            for k in reversed(range(FINE_LEVELS)):
+                fused = native.blend_level(found, gauss[k], gauss[k + 1], weights[k][0, :, 0].contiguous(), fused)
+            return fused[None]
+        weights = [set_expand(weights[0]), *weights[1:]]
         if not self.config.pyramid:
-            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share, smooth
-        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share, smooth
+            return self._blend(gauss[:1], gauss[:1], weights[:1])[0]
+        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
+        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse])

@@ -1,0 +1,386 @@
+/* Kernels of what stands around the default model's network. Origin: ours. Licence: Apache-2.0.
+
+   Planes are float32, row by row. A pyramid's level has even sides, and the next one is half as large. Each function
+   computes what the function of the same name in image/ or models/ computes with torch, up to rounding.
+   `threads` is how many share the rows, where the compiler has OpenMP. */
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _WIN32
+#define API __declspec(dllexport)
+#else
+#define API __attribute__((visibility("default")))
+#endif
+
+/* The file is compiled once for any processor (LEVEL 1) and, on x86, for two kinds of newer ones: names end in _1, _3
+   or _4, and anyfuse_level says which of them this processor takes. */
+#ifndef LEVEL
+#define LEVEL 1
+#endif
+#define JOINED(name, level) name##_##level
+#define WITH(name, level) JOINED(name, level)
+#define NAME(name) WITH(name, LEVEL)
+
+#define FULL_LINE(n) (((n) + 31) / 32 * 32)
+#define KR 0.299f
+#define KG 0.587f
+#define KB 0.114f
+#define NEUTRAL 0.02f /* as models/anyfuse.py */
+
+static inline float least(float a, float b) { return a < b ? a : b; }
+static inline float most(float a, float b) { return a > b ? a : b; }
+
+#if LEVEL == 1
+#ifndef SOURCES
+#define SOURCES "unknown"
+#endif
+
+/* The sha256 of this file at the time of the build: a library of other sources is not used. */
+API const char *anyfuse_sources(void) { return SOURCES; }
+
+API int anyfuse_threaded(void) {
+#ifdef _OPENMP
+    return 1;
+#else
+    return 0;
+#endif
+}
+
+/* The highest level up to MOST_LEVEL that this processor takes. */
+API int anyfuse_level(void) {
+#if defined(MOST_LEVEL) && MOST_LEVEL >= 4
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+        return 4;
+#endif
+#if defined(MOST_LEVEL) && MOST_LEVEL >= 3
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return 3;
+#endif
+    return 1;
+}
+#endif
+
+/* ------------------------------------------------------------------ reading */
+
+/* Pixels (h, w, 3), a row every `pitch` values, kind 0: uint8, 1: uint16, 2: float32, times `scale` and clipped to
+   [0, 1] -> Y, Cb, Cr, planes of h x w; where `rgb` is set, R, G, B. */
+API void NAME(luma_chroma)(const void *pixels, int kind, int64_t h, int64_t w, int64_t pitch, float white, int rgb,
+                          float *out, int threads) {
+    const int64_t area = h * w;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t y = 0; y < h; y++) {
+        float *restrict a = out + y * w, *restrict b = a + area, *restrict c = b + area;
+        if (kind == 0) {
+            const uint8_t *restrict p = (const uint8_t *)pixels + y * pitch;
+            for (int64_t x = 0; x < w; x++) { a[x] = p[3 * x]; b[x] = p[3 * x + 1]; c[x] = p[3 * x + 2]; }
+        } else if (kind == 1) {
+            const uint16_t *restrict p = (const uint16_t *)pixels + y * pitch;
+            for (int64_t x = 0; x < w; x++) { a[x] = p[3 * x]; b[x] = p[3 * x + 1]; c[x] = p[3 * x + 2]; }
+        } else {
+            const float *restrict p = (const float *)pixels + y * pitch;
+            for (int64_t x = 0; x < w; x++) { a[x] = p[3 * x]; b[x] = p[3 * x + 1]; c[x] = p[3 * x + 2]; }
+        }
+        for (int64_t x = 0; x < w; x++) {
+            float red = least(most(a[x] / white, 0.f), 1.f), green = least(most(b[x] / white, 0.f), 1.f);
+            float blue = least(most(c[x] / white, 0.f), 1.f);
+            float luma = KR * red + KG * green + KB * blue;
+            a[x] = rgb ? red : luma;
+            b[x] = rgb ? green : (blue - luma) * (0.5f / (1.f - KB));
+            c[x] = rgb ? blue : (red - luma) * (0.5f / (1.f - KR));
+        }
+    }
+}
+
+/* ------------------------------------------------------------------ pyramids */
+
+/* Planes (count, h, w) with even sides -> (count, h/2, w/2), by [1 3 3 1]/8 each way, borders replicated. */
+API void NAME(reduce)(const float *in, int64_t count, int64_t h, int64_t w, float *out, int threads) {
+    const int64_t hh = h / 2, ww = w / 2;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < count * hh; row++) {
+        const int64_t p = row / hh, y = row % hh;
+        const float *plane = in + p * h * w;
+        const float *restrict r1 = plane + 2 * y * w, *restrict r2 = r1 + w;
+        const float *restrict r0 = y ? r1 - w : r1, *restrict r3 = y < hh - 1 ? r2 + w : r2;
+        float *restrict o = out + row * ww;
+        float line[2 * 256 + 2];
+        for (int64_t start = 0; start < ww; start += 256) { /* in pieces that stay in the nearest cache */
+            const int64_t n = ww - start < 256 ? ww - start : 256;
+            const int64_t from = 2 * start;
+            for (int64_t x = 0; x < 2 * n; x++)
+                line[x + 1] = (r1[from + x] + r2[from + x]) * 3.f + (r0[from + x] + r3[from + x]);
+            const int64_t a = from ? from - 1 : 0, b = from + 2 * n < w ? from + 2 * n : w - 1;
+            line[0] = (r1[a] + r2[a]) * 3.f + (r0[a] + r3[a]);
+            line[2 * n + 1] = (r1[b] + r2[b]) * 3.f + (r0[b] + r3[b]);
+            for (int64_t x = 0; x < n; x++)
+                o[start + x] = ((line[2 * x + 1] + line[2 * x + 2]) * 3.f + (line[2 * x] + line[2 * x + 3])) * (1.f / 64);
+        }
+    }
+}
+
+/* One row of the expanded plane (h, w): row `y` of 2h, 2w values. line: 2w values are written; mid: w + 2 values. */
+static inline __attribute__((always_inline)) void expand_row(const float *plane, int64_t h, int64_t w, int64_t y,
+                                                             float *restrict mid, float *restrict line) {
+    const int64_t near = y / 2, far = y % 2 ? (near < h - 1 ? near + 1 : near) : (near ? near - 1 : near);
+    const float *restrict a = plane + near * w, *restrict b = plane + far * w;
+    for (int64_t x = 0; x < w; x++) mid[x + 1] = a[x] * 0.75f + b[x] * 0.25f;
+    mid[0] = mid[1];
+    mid[w + 1] = mid[w];
+    for (int64_t x = 0; x < w; x++) {
+        line[2 * x] = mid[x + 1] * 0.75f + mid[x] * 0.25f;
+        line[2 * x + 1] = mid[x + 1] * 0.75f + mid[x + 2] * 0.25f;
+    }
+}
+
+/* Planes (count, h, w) -> (count, 2h, 2w), bilinear. */
+API void NAME(expand)(const float *in, int64_t count, int64_t h, int64_t w, float *out, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        float *mid = malloc((size_t)FULL_LINE(w + 2) * sizeof(float));
+#pragma omp for
+        for (int64_t row = 0; row < count * 2 * h; row++)
+            expand_row(in + row / (2 * h) * h * w, h, w, row % (2 * h), mid, out + row * 2 * w);
+        free(mid);
+    }
+}
+
+/* ------------------------------------------------------------------ specks */
+
+/* Whether some inner pixel of a plane (h, w) stands out by more than `limit` from all eight around it and by more than
+   these differ. planes: `count` of them, a plane every `stride` values. */
+API int NAME(has_specks)(const float *planes, int64_t count, int64_t stride, int64_t h, int64_t w, float limit,
+                        int threads) {
+    int found = 0;
+#pragma omp parallel for num_threads(threads) reduction(| : found)
+    for (int64_t row = 0; row < count * (h - 2); row++) {
+        const float *restrict b = planes + row / (h - 2) * stride + (row % (h - 2) + 1) * w;
+        const float *restrict a = b - w, *restrict c = b + w;
+        int here = 0;
+        for (int64_t x = 1; x < w - 1; x++) {
+            float high = most(most(b[x - 1], b[x + 1]), most(a[x], c[x]));
+            float low = least(least(b[x - 1], b[x + 1]), least(a[x], c[x]));
+            high = most(high, most(most(a[x - 1], a[x + 1]), most(c[x - 1], c[x + 1])));
+            low = least(low, least(least(a[x - 1], a[x + 1]), least(c[x - 1], c[x + 1])));
+            const float out = most(b[x] - high, low - b[x]);
+            here |= (out > limit) & (out > high - low);
+        }
+        found |= here;
+    }
+    return found;
+}
+
+/* ------------------------------------------------------------------ what the stem sees */
+
+/* Luma (count, h, w), a plane every `stride` values, and its next level low (count, h/2, w/2), as far apart
+   -> (count, h/2, w/2, 8): luma - 0.5 of 2x2 pixels, then of the finest band x: x / (|x| + detail). */
+API void NAME(stem_input)(const float *luma, int64_t stride, const float *low, int64_t low_stride, int64_t count,
+                         int64_t h, int64_t w, float detail, float *out, int threads) {
+    const int64_t hh = h / 2, ww = w / 2;
+#pragma omp parallel num_threads(threads)
+    {
+        float *lines = malloc((size_t)(3 * FULL_LINE(w + 2)) * sizeof(float));
+        float *mid = lines, *even = mid + FULL_LINE(w + 2), *odd = even + FULL_LINE(w + 2);
+#pragma omp for
+        for (int64_t row = 0; row < count * hh; row++) {
+            const int64_t p = row / hh, y = row % hh;
+            const float *restrict a = luma + p * stride + 2 * y * w, *restrict b = a + w;
+            expand_row(low + p * low_stride, hh, ww, 2 * y, mid, even);
+            expand_row(low + p * low_stride, hh, ww, 2 * y + 1, mid, odd);
+            for (int64_t x = 0; x < w; x++) {
+                const float e = a[x] - even[x], o = b[x] - odd[x];
+                even[x] = e / (fabsf(e) + detail);
+                odd[x] = o / (fabsf(o) + detail);
+            }
+            float *restrict to = out + row * ww * 8;
+            for (int64_t x = 0; x < ww; x++) {
+                to[8 * x] = a[2 * x] - 0.5f;
+                to[8 * x + 1] = a[2 * x + 1] - 0.5f;
+                to[8 * x + 2] = b[2 * x] - 0.5f;
+                to[8 * x + 3] = b[2 * x + 1] - 0.5f;
+                to[8 * x + 4] = even[2 * x];
+                to[8 * x + 5] = even[2 * x + 1];
+                to[8 * x + 6] = odd[2 * x];
+                to[8 * x + 7] = odd[2 * x + 1];
+            }
+        }
+        free(lines);
+    }
+}
+
+/* ------------------------------------------------------------------ fused bands */
+
+/* One step of blending and collapsing. fine: the level of n sources (n, planes, h, w); low: their next level, at half
+   size; weights (n, h, w), or at half size where `half` is set (then expanded); coarse: what is fused so far
+   (planes, h/2, w/2) -> out (planes, h, w) = expand(coarse) + the weighted sum of fine - expand(low). Chroma, planes
+   1 and 2, takes the weights times the saturation of fine. */
+API void NAME(blend_level)(const float *fine, const float *low, const float *weights, const float *coarse, int64_t n,
+                          int64_t planes, int64_t h, int64_t w, int half, float *out, int threads) {
+    const int64_t hh = h / 2, ww = w / 2, area = h * w, small = hh * ww;
+    const size_t line = (size_t)FULL_LINE(w + 2);
+#pragma omp parallel num_threads(threads)
+    {
+        float *memory = malloc(line * 6 * sizeof(float));
+        float *mid = memory, *near = mid + line, *weight = near + line, *total = weight + line;
+        float *red = total + line, *blue = red + line;
+#pragma omp for
+        for (int64_t y = 0; y < h; y++) {
+            for (int64_t c = 0; c < planes; c++) expand_row(coarse + c * small, hh, ww, y, mid, out + c * area + y * w);
+            float *restrict o = out + y * w, *restrict t = total, *restrict b = blue, *restrict r = red;
+            if (planes > 1)
+                for (int64_t x = 0; x < w; x++) t[x] = b[x] = r[x] = 0.f;
+            for (int64_t k = 0; k < n; k++) {
+                const float *restrict f = fine + k * planes * area + y * w, *restrict g = weights + k * area + y * w;
+                const float *l = low + k * planes * small;
+                if (half) {
+                    expand_row(weights + k * small, hh, ww, y, mid, weight);
+                    g = weight;
+                }
+                const float *restrict e = near;
+                expand_row(l, hh, ww, y, mid, near);
+                for (int64_t x = 0; x < w; x++) o[x] += g[x] * (f[x] - e[x]);
+                if (planes == 1) continue;
+                const float *restrict cb = f + area, *restrict cr = cb + area;
+                float *restrict vivid = weight;
+                expand_row(l + small, hh, ww, y, mid, near);
+                for (int64_t x = 0; x < w; x++) {
+                    vivid[x] = most(g[x], 0.f) * (sqrtf(cb[x] * cb[x] + cr[x] * cr[x]) + NEUTRAL);
+                    t[x] += vivid[x];
+                    b[x] += vivid[x] * (cb[x] - e[x]);
+                }
+                expand_row(l + 2 * small, hh, ww, y, mid, near);
+                for (int64_t x = 0; x < w; x++) r[x] += vivid[x] * (cr[x] - e[x]);
+            }
+            if (planes == 1) continue;
+            float *restrict cb = o + area, *restrict cr = cb + area;
+            for (int64_t x = 0; x < w; x++) {
+                const float share = 1.f / t[x];
+                cb[x] += b[x] * share;
+                cr[x] += r[x] * share;
+            }
+        }
+        free(memory);
+    }
+}
+
+/* Highest and lowest of n planes, a plane every `stride` values, in row y. */
+static inline __attribute__((always_inline)) void range_row(const float *luma, int64_t n, int64_t stride, int64_t w,
+                                                            int64_t y, float *restrict high, float *restrict low) {
+    const float *restrict first = luma + y * w;
+    for (int64_t x = 0; x < w; x++) high[x] = low[x] = first[x];
+    for (int64_t k = 1; k < n; k++) {
+        const float *restrict p = first + k * stride;
+        for (int64_t x = 0; x < w; x++) {
+            high[x] = most(high[x], p[x]);
+            low[x] = least(low[x], p[x]);
+        }
+    }
+}
+
+/* Keeps fused (h, w) between the lowest and the highest of n sources' luma, a plane every `stride` values: at the
+   pixel, with `near` in the 3x3 pixels around it, and with `share` (h, w), not null, between both, by that share. */
+API void NAME(bound)(float *fused, const float *luma, int64_t n, int64_t stride, int64_t h, int64_t w, int near,
+                    const float *share, int threads) {
+    const size_t line = (size_t)FULL_LINE(w + 2);
+#pragma omp parallel num_threads(threads)
+    {
+        float *memory = malloc(line * 10 * sizeof(float)); /* high and low of three rows and of their own row */
+        float *high = memory + 6 * line + 1, *low = memory + 7 * line + 1;
+        int64_t held[3] = {-1, -1, -1};
+#pragma omp for
+        for (int64_t y = 0; y < h; y++) {
+            float *restrict o = fused + y * w;
+            const int64_t first = y && near ? y - 1 : y, last = near && y < h - 1 ? y + 1 : y;
+            for (int64_t r = first; r <= last; r++)
+                if (held[r % 3] != r) {
+                    range_row(luma, n, stride, w, r, memory + (r % 3) * 2 * line, memory + (r % 3) * 2 * line + line);
+                    held[r % 3] = r;
+                }
+            const float *restrict ah = memory + (first % 3) * 2 * line, *restrict al = ah + line;
+            const float *restrict bh = memory + (y % 3) * 2 * line, *restrict bl = bh + line;
+            const float *restrict ch = memory + (last % 3) * 2 * line, *restrict cl = ch + line;
+            if (!near) {
+                for (int64_t x = 0; x < w; x++) o[x] = most(least(o[x], bh[x]), bl[x]);
+                continue;
+            }
+            for (int64_t x = 0; x < w; x++) {
+                high[x] = most(most(ah[x], bh[x]), ch[x]);
+                low[x] = least(least(al[x], bl[x]), cl[x]);
+            }
+            high[-1] = high[0], low[-1] = low[0], high[w] = high[w - 1], low[w] = low[w - 1];
+            const float *restrict s = share ? share + y * w : NULL;
+            for (int64_t x = 0; x < w; x++) {
+                const float top = most(most(high[x - 1], high[x]), high[x + 1]);
+                const float bottom = least(least(low[x - 1], low[x]), low[x + 1]);
+                const float part = s ? s[x] : 1.f;
+                o[x] = most(least(o[x], bh[x] + part * (top - bh[x])), bl[x] + part * (bottom - bl[x]));
+            }
+        }
+        free(memory);
+    }
+}
+
+/* ------------------------------------------------------------------ joining and rounding */
+
+/* Y, Cb, Cr: planes of (h, w) with a row every `pitch` values and a plane every `stride` -> RGB that keeps luma and hue
+   (colour.join), rounded as Stack.quantise does -> pixels (h, w, 3), a row every `out_pitch` values, kind as above.
+   Gives 1 where some value is no number. planes 1: grey alone -> (h, w, 1). */
+API int NAME(join_round)(const float *fused, int64_t planes, int64_t h, int64_t w, int64_t pitch, int64_t stride,
+                        float white, int kind, void *pixels, int64_t out_pitch, int threads) {
+    int bad = 0;
+#pragma omp parallel num_threads(threads) reduction(| : bad)
+    {
+        float *memory = malloc((size_t)(planes * w) * sizeof(float));
+#pragma omp for
+        for (int64_t y = 0; y < h; y++) {
+            const float *restrict luma = fused + y * pitch;
+            const float *restrict cb = luma + stride, *restrict cr = cb + stride;
+            float *restrict a = memory, *restrict b = a + w, *restrict c = b + w;
+            const float half = kind == 2 ? 0.f : 0.5001f;
+            int here = 0;
+            if (planes == 1)
+                for (int64_t x = 0; x < w; x++) {
+                    here |= !(fabsf(luma[x]) <= 3e38f);
+                    a[x] = least(most(luma[x], 0.f), 1.f) * white + half;
+                }
+            else
+                for (int64_t x = 0; x < w; x++) {
+                    const float v = luma[x], dr = cr[x] * (2.f * (1.f - KR)), db = cb[x] * (2.f * (1.f - KB));
+                    const float dg = -(KR * dr + KB * db) / KG;
+                    here |= !(fabsf(v) <= 3e38f) | !(fabsf(dr) <= 3e38f) | !(fabsf(db) <= 3e38f);
+                    const float up = most(most(most(dr, dg), db), 1e-12f);
+                    const float down = most(-least(least(dr, dg), db), 1e-12f);
+                    const float fit = least(least((1.f - v) / up, v / down), 1.f);
+                    a[x] = least(most(v + fit * dr, 0.f), 1.f) * white + half;
+                    b[x] = least(most(v + fit * dg, 0.f), 1.f) * white + half;
+                    c[x] = least(most(v + fit * db, 0.f), 1.f) * white + half;
+                }
+            bad |= here;
+            if (here) continue;
+            for (int64_t k = 0; k < planes; k++) {
+                const float *restrict from = memory + k * w;
+                if (kind == 0) {
+                    uint8_t *restrict to = (uint8_t *)pixels + y * out_pitch + k;
+                    if (planes == 1)
+                        for (int64_t x = 0; x < w; x++) to[x] = (uint8_t)(int32_t)from[x];
+                    else if (k == 0)
+                        for (int64_t x = 0; x < w; x++) {
+                            to[3 * x] = (uint8_t)(int32_t)a[x];
+                            to[3 * x + 1] = (uint8_t)(int32_t)b[x];
+                            to[3 * x + 2] = (uint8_t)(int32_t)c[x];
+                        }
+                } else if (kind == 1) {
+                    uint16_t *restrict to = (uint16_t *)pixels + y * out_pitch + k;
+                    for (int64_t x = 0; x < w; x++) to[planes * x] = (uint16_t)(int32_t)from[x];
+                } else {
+                    float *restrict to = (float *)pixels + y * out_pitch + k;
+                    for (int64_t x = 0; x < w; x++) to[planes * x] = from[x];
+                }
+            }
+        }
+        free(memory);
+    }
+    return bad;
+}
