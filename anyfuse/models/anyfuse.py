@@ -113,6 +113,12 @@ class SetConv(nn.Module):
         if self.mix is None:
             y = F.relu(unflatten_set(self.own(flatten_set(x)), n))
             return x + y if self.residual else y
+        found = native.takes_features(flatten_set(x)) if len(x) == 1 else None
+        if found is not None and self.own.out_channels <= native.MOST_LANES:
+            own = self.own(x[0])
+            if native.takes_features(own, x[0]) is not None:
+                native.mix(found, x[0], self.mix.weight, own, self.stride, self.residual)
+                return own[None]
         parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
         mean, peak = functools.reduce(torch.add, parts) / n, functools.reduce(torch.maximum, parts)
         if self.stride == 2:
@@ -152,6 +158,14 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, C, h, w) -> logits and residuals, (B, N, K, h, w) each"""
+        logit, residual = self.maps(x).chunk(2, 2)
+        return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(B, N, C, h, w) -> logits without their bound, then residuals, (B, N, 2K, h, w)"""
+        found = native.takes_features(x[0]) if len(x) == 1 else None
+        if found is not None and self.out.weight.dtype == torch.float32:
+            return native.head(found, x[0], self.out.weight, self.normalised)[None]
         parts = x.unbind(1)
         if self.normalised:
             size = functools.reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
@@ -160,8 +174,7 @@ class Head(nn.Module):
         mean = functools.reduce(torch.add, parts) / len(parts)
         different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
         y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
-        logit, residual = unflatten_set(y, x.shape[1]).chunk(2, 2)
-        return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
+        return unflatten_set(y, x.shape[1])
 
 
 def _range(sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -245,8 +258,11 @@ class Anyfuse(FusionModel):
     @staticmethod
     def _up(low: Tensor, project: nn.Module, skip: Tensor, block: nn.Module) -> Tensor:
         """One step of the decoder: low features, projected and doubled in size, added to the skip."""
-        n = low.shape[1]
-        return block(skip + unflatten_set(expand(project(flatten_set(low))), n))
+        n, projected = low.shape[1], project(flatten_set(low))
+        found = native.takes_features(projected, flatten_set(skip))
+        if found is not None:
+            return block(unflatten_set(native.up_add(found, projected, flatten_set(skip)), n))
+        return block(skip + unflatten_set(expand(projected), n))
 
     def _deep(self, e: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """features at 1/8 -> decoded features at 1/8 and the (logit, residual) of bands 3, 4 and the base"""
@@ -259,7 +275,7 @@ class Anyfuse(FusionModel):
         for block in self.enc32:
             d = block(d)
         base, _ = self.head32(d)
-        s = self.dec16(s + set_expand(d))
+        s = self._up(d, nn.Identity(), s, self.dec16)
         logit4, r4 = self.head16(s)
         e = self._up(s, self.to8, e, self.dec8)
         logit3, r3 = self.head8(e)
@@ -272,7 +288,15 @@ class Anyfuse(FusionModel):
         (B, N, 1, ., .)
         """
         q = self._up(e, self.to4, q, self.dec4)
-        logits, residuals = (x.split([1, 4, 4], 2) for x in self.head4(q))
+        maps = self.head4.maps(q)
+        found = native.takes(maps, logit3)
+        if found is not None and len(maps) == 1:
+            coarse = logit3[0, :, 0]
+            fine = native.fine_weights(found, maps[0], coarse, LOGIT_BOUND, self.config.margin)
+            return [w[None, :, None] for w in fine]
+        logit, residual = maps.chunk(2, 2)
+        logits = (LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND)).split([1, 4, 4], 2)
+        residuals = residual.split([1, 4, 4], 2)
         logit2 = logits[0] + set_expand(logit3)
         logit1 = F.pixel_shuffle(logits[1], 2) + set_expand(logit2)
         logit0 = F.pixel_shuffle(logits[2], 2) + logit1

@@ -145,6 +145,58 @@ def bound(found: Kernels, fused: Tensor, sources: Tensor, near: bool, share: Ten
     found.run("bound", fused, sources, n, c * h * w, h, w, int(near), share)
 
 
+def takes_features(*features: Tensor) -> Kernels | None:
+    """As `takes`, for features (N, C, h, w) with the channels last."""
+    return takes(*(x.permute(0, 2, 3, 1) for x in features))
+
+
+def _lanes(weight: Tensor) -> tuple[Tensor, int]:
+    """A 1x1 convolution's (C', C, 1, 1) as (C, lanes): transposed, and filled with zeros to a multiple of 16."""
+    matrix = weight.detach().flatten(1).t()
+    lanes = -(-matrix.shape[1] // 16) * 16
+    return torch.nn.functional.pad(matrix, (0, lanes - matrix.shape[1])).contiguous(), lanes
+
+
+MOST_LANES = 48
+
+
+def mix(found: Kernels, x: Tensor, weight: Tensor, own: Tensor, stride: int, residual: bool) -> None:
+    """`models.anyfuse.SetConv` after its convolution: x (N, C, h, w), weight (C', 2C, 1, 1) of mean and maximum, C' up
+    to `MOST_LANES`; own (N, C', h/stride, w/stride) becomes relu(own + shared), with `residual` plus x."""
+    n, c, h, w = x.shape
+    matrix, lanes = _lanes(weight)
+    found.run("mix", x, matrix, own, n, h, w, c, own.shape[1], lanes, stride, int(residual))
+
+
+def head(found: Kernels, x: Tensor, weight: Tensor, normalised: bool) -> Tensor:
+    """`models.anyfuse.Head.maps`: x (N, C, h, w), weight (M, C, 1, 1), M up to `MOST_LANES` -> (N, M, h, w)"""
+    n, c, h, w = x.shape
+    matrix, lanes = _lanes(weight)
+    out = x.new_empty(n, len(weight), h, w)
+    found.run("head", x, matrix, n, h, w, c, len(weight), lanes, int(normalised), out)
+    return out
+
+
+def up_add(found: Kernels, low: Tensor, skip: Tensor) -> Tensor:
+    """low (N, C, h, w), bilinear at twice the size, plus skip (N, C, 2h, 2w)"""
+    n, c, h, w = low.shape
+    out = torch.empty_like(skip)
+    found.run("up_add", low, skip, n, h, w, c, out)
+    return out
+
+
+def fine_weights(
+    found: Kernels, maps: Tensor, coarse: Tensor, limit: float, margin: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the finest head says, maps (N, 18, h, w), and the logits above, coarse (N, h/2, w/2) -> the weights of
+    `models.anyfuse.Anyfuse._fine`: (N, 2h, 2w) of bands 0 and 1, (N, h, w) of band 2."""
+    n, _, h, w = maps.shape
+    logits, two = maps.new_empty(n, h, w), maps.new_empty(n, h, w)
+    one, zero = maps.new_empty(n, 2 * h, 2 * w), maps.new_empty(n, 2 * h, 2 * w)
+    found.run("fine_weights", maps, coarse, n, h, w, float(limit), float(margin), logits, two, one, zero)
+    return zero, one, two
+
+
 def join_round(found: Kernels, fused: Tensor, white: float, pixels: np.ndarray) -> bool:
     """fused (1 or 3, h, w), Y, Cb and Cr, rows dense -> pixels (h, w, 1 or 3): `image.colour.join` and
     `Stack.quantise`. False where a value is no number."""

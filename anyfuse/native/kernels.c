@@ -384,3 +384,263 @@ API int NAME(join_round)(const float *fused, int64_t planes, int64_t h, int64_t 
     }
     return bad;
 }
+
+/* ------------------------------------------------------------------ the network's small parts */
+
+/* Here features are (n, h, w, channels): channels last. */
+
+typedef float vec __attribute__((vector_size(64), aligned(4)));
+#define LANES 16
+#if LEVEL == 4
+#define PIXELS 8
+#elif LEVEL == 3
+#define PIXELS 2
+#else
+#define PIXELS 1
+#endif
+#define BLOCK 8 /* pixels gathered at a time, a multiple of PIXELS */
+
+/* values (PIXELS, depth) times weights (depth, lanes), lanes = 16 * vecs -> out (PIXELS, lanes) */
+static inline __attribute__((always_inline)) void product(const float *values, int64_t depth, const float *weights,
+                                                          const int vecs, float *out) {
+    vec sums[PIXELS][3];
+#pragma GCC unroll 8
+    for (int p = 0; p < PIXELS; p++)
+#pragma GCC unroll 3
+        for (int v = 0; v < vecs; v++) sums[p][v] = (vec){0};
+    for (int64_t k = 0; k < depth; k++) {
+        const float *row = weights + k * vecs * LANES;
+#pragma GCC unroll 8
+        for (int p = 0; p < PIXELS; p++)
+#pragma GCC unroll 3
+            for (int v = 0; v < vecs; v++) sums[p][v] += *(const vec *)(row + v * LANES) * values[p * depth + k];
+    }
+#pragma GCC unroll 8
+    for (int p = 0; p < PIXELS; p++)
+#pragma GCC unroll 3
+        for (int v = 0; v < vecs; v++) *(vec *)(out + (p * vecs + v) * LANES) = sums[p][v];
+}
+
+/* The same of BLOCK pixels, lanes up to 48. */
+static inline __attribute__((always_inline)) void products(const float *values, int64_t depth, const float *weights,
+                                                           int64_t lanes, float *out) {
+    for (int p = 0; p < BLOCK; p += PIXELS) {
+        const float *v = values + p * depth;
+        float *o = out + p * lanes;
+        if (lanes == LANES) product(v, depth, weights, 1, o);
+        else if (lanes == 2 * LANES) product(v, depth, weights, 2, o);
+        else product(v, depth, weights, 3, o);
+    }
+}
+
+/* Mean and largest of n inputs x, a value every `step`, c of them -> mean (c) and peak (c), times `share` and added. */
+static inline __attribute__((always_inline)) void gather(const float *x, int64_t n, int64_t step, int64_t c, float share,
+                                                         float *restrict mean, float *restrict peak) {
+    for (int64_t i = 0; i < c; i++) {
+        float sum = x[i], top = x[i];
+        for (int64_t k = 1; k < n; k++) {
+            sum += x[k * step + i];
+            top = most(top, x[k * step + i]);
+        }
+        mean[i] += sum * (share / (float)n);
+        peak[i] += top * share;
+    }
+}
+
+/* SetConv after its convolution: x (n, h, w, c), weights (2c, lanes) of mean and peak, own (n, h/stride, w/stride, cout)
+   becomes relu(own + weights applied to both), with `residual` plus x. */
+API void NAME(mix)(const float *x, const float *weights, float *own, int64_t n, int64_t h, int64_t w, int64_t c,
+                   int64_t cout, int64_t lanes, int64_t stride, int residual, int threads) {
+    const int64_t hh = h / stride, ww = w / stride, area = h * w * c;
+#pragma omp parallel num_threads(threads)
+    {
+        float *values = malloc((size_t)(BLOCK * (2 * c + lanes)) * sizeof(float)), *shared = values + BLOCK * 2 * c;
+#pragma omp for
+        for (int64_t y = 0; y < hh; y++)
+            for (int64_t start = 0; start < ww; start += BLOCK) {
+                const int64_t count = ww - start < BLOCK ? ww - start : BLOCK;
+                memset(values, 0, (size_t)(BLOCK * 2 * c) * sizeof(float));
+                for (int64_t p = 0; p < count; p++) {
+                    float *mean = values + p * 2 * c, *peak = mean + c;
+                    const float *at = x + ((y * stride) * w + (start + p) * stride) * c;
+                    for (int64_t j = 0; j < stride; j++)
+                        for (int64_t i = 0; i < stride; i++)
+                            gather(at + (j * w + i) * c, n, area, c, 1.f / (float)(stride * stride), mean, peak);
+                }
+                products(values, 2 * c, weights, lanes, shared);
+                for (int64_t k = 0; k < n; k++) {
+                    float *restrict o = own + ((k * hh + y) * ww + start) * cout;
+                    const float *restrict skip = x + ((k * h + y) * w + start) * c;
+                    for (int64_t p = 0; p < count; p++) {
+                        const float *restrict s = shared + p * lanes;
+                        if (residual)
+                            for (int64_t i = 0; i < cout; i++)
+                                o[p * cout + i] = most(o[p * cout + i] + s[i], 0.f) + skip[p * cout + i];
+                        else
+                            for (int64_t i = 0; i < cout; i++) o[p * cout + i] = most(o[p * cout + i] + s[i], 0.f);
+                    }
+                }
+            }
+        free(values);
+    }
+}
+
+/* Head: x (n, h, w, c), weights (c, lanes) of which `maps` count -> out (n, maps, h, w): how each input's features
+   differ from the mean of all, with `normalised` in features of unit size, times weights. */
+API void NAME(head)(const float *x, const float *weights, int64_t n, int64_t h, int64_t w, int64_t c, int64_t maps,
+                    int64_t lanes, int normalised, float *out, int threads) {
+    const int64_t area = h * w;
+#pragma omp parallel num_threads(threads)
+    {
+        float *values = malloc((size_t)(BLOCK * (c + n * lanes + lanes)) * sizeof(float));
+        float *sums = values + BLOCK * c, *means = sums + BLOCK * n * lanes;
+#pragma omp for
+        for (int64_t start = 0; start < area; start += BLOCK) {
+            const int64_t count = area - start < BLOCK ? area - start : BLOCK;
+            float scale[BLOCK] = {0};
+            memset(values, 0, (size_t)(BLOCK * c) * sizeof(float));
+            memset(means, 0, (size_t)(BLOCK * lanes) * sizeof(float));
+            for (int64_t k = 0; k < n; k++) { /* less the first input, so that equal inputs give 0 to the bit */
+                const float *restrict from = x + (k * area + start) * c, *restrict first = x + start * c;
+                float *restrict s = sums + k * BLOCK * lanes;
+                for (int64_t p = 0; p < count; p++)
+                    for (int64_t i = 0; i < c; i++) values[p * c + i] = from[p * c + i] - first[p * c + i];
+                products(values, c, weights, lanes, s);
+                for (int64_t i = 0; i < BLOCK * lanes; i++) means[i] += s[i] / (float)n;
+                for (int64_t p = 0; normalised && p < count; p++) {
+                    float size[LANES] = {0};
+                    for (int64_t i = 0; i < c; i += LANES)
+                        for (int64_t j = 0; j < LANES && i + j < c; j++)
+                            size[j] += from[p * c + i + j] * from[p * c + i + j];
+                    for (int j = 0; j < LANES; j++) scale[p] += size[j];
+                }
+            }
+            for (int64_t p = 0; p < count; p++)
+                scale[p] = normalised ? 1.f / sqrtf(scale[p] / (float)(n * c) + 1e-4f) : 1.f;
+            for (int64_t k = 0; k < n; k++)
+                for (int64_t m = 0; m < maps; m++) {
+                    float *restrict o = out + (k * maps + m) * area + start;
+                    const float *restrict s = sums + k * BLOCK * lanes + m;
+                    for (int64_t p = 0; p < count; p++) o[p] = (s[p * lanes] - means[p * lanes + m]) * scale[p];
+                }
+        }
+        free(values);
+    }
+}
+
+/* A step of the decoder: skip (n, 2h, 2w, c) plus low (n, h, w, c), bilinear -> out, as skip. */
+API void NAME(up_add)(const float *low, const float *skip, int64_t n, int64_t h, int64_t w, int64_t c, float *out,
+                      int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        float *mid = malloc((size_t)(w * c) * sizeof(float));
+#pragma omp for
+        for (int64_t row = 0; row < n * 2 * h; row++) {
+            const int64_t k = row / (2 * h), y = row % (2 * h), near = y / 2;
+            const int64_t far = y % 2 ? (near < h - 1 ? near + 1 : near) : (near ? near - 1 : near);
+            const float *restrict a = low + (k * h + near) * w * c, *restrict b = low + (k * h + far) * w * c;
+            for (int64_t i = 0; i < w * c; i++) mid[i] = a[i] * 0.75f + b[i] * 0.25f;
+            for (int64_t x = 0; x < w; x++) {
+                const float *restrict here = mid + x * c;
+                const float *restrict before = x ? here - c : here, *restrict after = x < w - 1 ? here + c : here;
+                const float *restrict s = skip + (row * 2 * w + 2 * x) * c;
+                float *restrict o = out + (row * 2 * w + 2 * x) * c;
+                for (int64_t i = 0; i < c; i++) {
+                    o[i] = s[i] + (here[i] * 0.75f + before[i] * 0.25f);
+                    o[c + i] = s[c + i] + (here[i] * 0.75f + after[i] * 0.25f);
+                }
+            }
+        }
+        free(mid);
+    }
+}
+
+/* exp for |x| up to 80 or so, relative error about 1e-7: 2^k times a polynomial, as Cephes has it. */
+static inline float power_of_e(float x) {
+    x = least(most(x, -87.f), 87.f);
+    const float k = floorf(x * 1.44269504f + 0.5f);
+    const float r = (x - k * 0.693359375f) + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.f;
+    union { int32_t i; float f; } two = {.i = ((int32_t)k + 127) << 23};
+    return p * two.f;
+}
+
+static inline float hyperbolic(float x) { return 1.f - 2.f / (power_of_e(2.f * x) + 1.f); }
+
+/* Logits and residuals of n inputs, rows of w values every `step` -> weights that sum to 1, rows every `to` values. */
+static inline __attribute__((always_inline)) void weigh(float *restrict logits, const float *restrict residuals,
+                                                        int64_t n, int64_t w, float margin, float *restrict sums,
+                                                        float *out, int64_t to) {
+    float *restrict top = sums, *restrict total = sums + w, *restrict mean = total + w;
+    for (int64_t x = 0; x < w; x++) top[x] = logits[x], total[x] = mean[x] = 0.f;
+    for (int64_t k = 1; k < n; k++)
+        for (int64_t x = 0; x < w; x++) top[x] = most(top[x], logits[k * w + x]);
+    for (int64_t k = 0; k < n; k++) {
+        float *restrict o = out + k * to;
+        for (int64_t x = 0; x < w; x++) {
+            logits[k * w + x] = power_of_e(logits[k * w + x] - top[x]);
+            total[x] += logits[k * w + x];
+            o[x] = margin * hyperbolic(residuals[k * w + x]);
+            mean[x] += o[x];
+        }
+    }
+    for (int64_t x = 0; x < w; x++) total[x] = 1.f / total[x], mean[x] /= (float)n;
+    for (int64_t k = 0; k < n; k++) {
+        float *restrict o = out + k * to;
+        for (int64_t x = 0; x < w; x++) o[x] += logits[k * w + x] * total[x] - mean[x];
+    }
+}
+
+/* What the finest head says, maps (n, 18, h, w): 9 logits and 9 residuals, and the logit above them, coarse
+   (n, h/2, w/2) -> weights of bands 2 (n, h, w), 1 and 0 (n, 2h, 2w each). logits: memory of (n, h, w). */
+API void NAME(fine_weights)(const float *maps, const float *coarse, int64_t n, int64_t h, int64_t w, float limit,
+                            float margin, float *logits, float *two, float *one, float *zero, int threads) {
+    const int64_t area = h * w, ww = 2 * w;
+#pragma omp parallel num_threads(threads)
+    {
+        float *memory = malloc((size_t)(2 * n * ww + 3 * ww + 2 * FULL_LINE(ww + 2)) * sizeof(float));
+        float *logit = memory, *rest = logit + n * ww, *sums = rest + n * ww, *mid = sums + 3 * ww;
+        float *line = mid + FULL_LINE(ww + 2);
+#pragma omp for
+        for (int64_t y = 0; y < h; y++) {
+            for (int64_t k = 0; k < n; k++) {
+                const float *restrict m = maps + k * 18 * area + y * w;
+                float *restrict l = logits + k * area + y * w, *restrict here = logit + k * w;
+                expand_row(coarse + k * area / 4, h / 2, w / 2, y, mid, line);
+                for (int64_t x = 0; x < w; x++) l[x] = here[x] = limit * hyperbolic(m[x] / limit) + line[x];
+                memcpy(rest + k * w, m + 9 * area, (size_t)w * sizeof(float));
+            }
+            weigh(logit, rest, n, w, margin, sums, two + y * w, area);
+        }
+#pragma omp for
+        for (int64_t y = 0; y < 2 * h; y++)
+            for (int band = 1; band >= 0; band--) {
+                for (int64_t k = 0; k < n; k++) { /* 2x2 pixels are 4 maps */
+                    const int64_t first = (band ? 1 : 5) + (y % 2) * 2;
+                    const float *restrict a = maps + (k * 18 + first) * area + y / 2 * w, *restrict b = a + area;
+                    const float *restrict ra = a + 9 * area, *restrict rb = b + 9 * area;
+                    float *restrict l = logit + k * ww, *restrict r = rest + k * ww;
+                    expand_row(logits + k * area, h, w, y, mid, line);
+                    for (int64_t x = 0; x < w; x++) {
+                        l[2 * x] = line[2 * x] + limit * hyperbolic(a[x] / limit);
+                        l[2 * x + 1] = line[2 * x + 1] + limit * hyperbolic(b[x] / limit);
+                        r[2 * x] = ra[x];
+                        r[2 * x + 1] = rb[x];
+                    }
+                    if (band) continue;
+                    for (int64_t x = 0; x < w; x++) { /* the finest logit adds to the one of band 1 */
+                        l[2 * x] += limit * hyperbolic(a[x - 4 * area] / limit);
+                        l[2 * x + 1] += limit * hyperbolic(b[x - 4 * area] / limit);
+                    }
+                }
+                weigh(logit, rest, n, ww, margin, sums, (band ? one : zero) + y * ww, 4 * area);
+            }
+        free(memory);
+    }
+}
