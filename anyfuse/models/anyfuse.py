@@ -347,7 +347,10 @@ class Anyfuse(FusionModel):
         """Mean and deviation of each source's smooth luma, (B, N, 2). See FusionModel."""
         if self.see is None:
             return None
-        luma = reduced[:, :, self.config.eighth]
+        return self._statistics_of(reduced[:, :, self.config.eighth])
+
+    @staticmethod
+    def _statistics_of(luma: Tensor) -> Tensor:
         return torch.stack([luma.mean((-2, -1)), luma.std((-2, -1), correction=0)], 2)
 
     def with_statistics(self, reduced: Tensor, statistics: Tensor | None = None) -> Tensor:
@@ -358,19 +361,30 @@ class Anyfuse(FusionModel):
         if self.see is None:
             return reduced
         luma = reduced[:, :, self.config.eighth : self.config.eighth + 1]
-        known = self.statistics(reduced) if statistics is None else statistics
-        assert known is not None
+        return torch.cat([reduced, self._away(luma, statistics)], 2)
+
+    def _away(self, luma: Tensor, statistics: Tensor | None) -> Tensor:
+        """Smooth luma (B, N, 1, h, w) less its mean over the whole image, in deviations."""
+        known = self._statistics_of(luma[:, :, 0]) if statistics is None else statistics
         mean, deviation = known[:, :, :, None, None].to(luma).split(1, 2)
-        return torch.cat([reduced, (luma - mean) / (deviation + FLAT)], 2)
+        return (luma - mean) / (deviation + FLAT)
 
     def context(self, reduced: Tensor) -> Context:
         """-> maps at 1/8: decoded features (B, N, eighth, .), logits of band 3 (B, N, 1, .), the fused image (B, C, .),
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
-        e, planes = reduced[:, :, :c].to(self.to4.weight.dtype), reduced[:, :, c:]
-        if self.see is not None:
-            planes, away = planes[:, :, :-1], torch.tanh(planes[:, :, -1:] / 2)
-            luma = planes[:, :, :1]
+        e, planes = reduced[:, :, :c], reduced[:, :, c:]
+        if self.see is None:
+            return self._decide(e, planes, None)
+        return self._decide(e, planes[:, :, :-1], planes[:, :, -1:])
+
+    def _decide(self, e: Tensor, planes: Tensor, away: Tensor | None) -> Context:
+        """features at 1/8, the sources' third Gaussian level, and its distance from the mean of the whole images, all
+        (B, N, ., H/8, W/8) -> the context
+        """
+        e = e.to(self.to4.weight.dtype)
+        if self.see is not None and away is not None:
+            luma, away = planes[:, :, :1], torch.tanh(away / 2)
             inputs = torch.cat([luma - 0.5, away, away.abs() * away], 2)
             e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
@@ -451,11 +465,19 @@ class Anyfuse(FusionModel):
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
         q, e = self._encode(gauss, sources.shape[1])
         if context is None:
-            context = self.context(self.with_statistics(self._pack(e, gauss[-1]), statistics))
+            context = self._own_context(e, unflatten_set(gauss[-1], sources.shape[1]), statistics)
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])
         return self._fuse_fine(gauss, weights, coarse), weights, share, smooth
+
+    def _own_context(self, e: Tensor, planes: Tensor, statistics: Tensor | None) -> Context:
+        """The context of sources that are the whole images, from what `_decide` takes."""
+        if native.takes_features(flatten_set(e)) is None:
+            return self.context(self.with_statistics(self._pack(e, flatten_set(planes)), statistics))
+        if self.see is None:
+            return self._decide(e, planes, None)
+        return self._decide(e, planes, self._away(planes[:, :, :1], statistics))
 
     def _fuse_fine(self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor) -> Tensor:
         """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8) -> fused (B, C, H, W)"""
