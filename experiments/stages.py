@@ -87,7 +87,7 @@ def pair(width: int, height: int, n: int = 2) -> list[np.ndarray]:
     images = []
     for k in range(n):
         exposed = (scene * 2.0 ** (k - 1)).clip(0.0, 1.0) * 255 + rng.integers(-3, 4, (height, width, 3))
-        images.append(np.rint(exposed).clip(0, 255).astype(np.uint8))
+        images.append(np.rint(exposed).clip(0, 255).astype(np.uint8, order="C"))
     return images
 
 
