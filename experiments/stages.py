@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+
 from anyfuse import Fuser, canvas, native, pipeline, tiling
 from anyfuse.image import planes, pyramid
 from anyfuse.image.stack import Stack

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("models",),
     ("filemaps",),
-    ("tiling", "canvas", "unused"),
+    ("tiling", "canvas", "unused", "doctor"),
     ("budget",),
     ("result",),
     ("pipeline",),

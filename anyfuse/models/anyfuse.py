@@ -245,11 +245,12 @@ class Anyfuse(FusionModel):
 
     def _encode(self, gauss: list[Tensor], n: int) -> tuple[Tensor, Tensor]:
         """Gaussian levels (B*N, C, ., .) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
-        found = native.takes(*gauss[:2]) if isinstance(self.enc2, FoldedStem) else None
-        if found is not None and self.enc2.own.weight.dtype == torch.float32:
-            q = self.enc2.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
+        stem, luma = self.enc2, gauss[0][:, :1]
+        found = native.takes(*gauss[:2])
+        if found is not None and isinstance(stem, FoldedStem) and stem.own.weight.dtype == torch.float32:
+            q = stem.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
         else:
-            q = self.enc2(gauss[0][:, :1], gauss[0][:, :1] - expand(gauss[1][:, :1]))
+            q = stem(luma, luma - expand(gauss[1][:, :1]))
         q = unflatten_set(q, n)
         for block in self.enc4:
             q = block(q)
@@ -443,7 +444,7 @@ class Anyfuse(FusionModel):
         return torch.maximum(torch.minimum(fused, high), low)
 
     def _far(self, smooth: Tensor) -> Tensor | None:
-        """Where the bound takes the neighbourhood, in [0, 1], (B, 1, H, W) of `smooth`; None: everywhere, or nowhere."""
+        """Share of the neighbourhood in the bound, (B, 1, H, W) in [0, 1]; None: it takes all of it, or none."""
         if not (self.config.near and self.config.strict):
             return None
         share = _apart(smooth)

@@ -1,6 +1,6 @@
 """Compiled kernels of what stands around the default model's network, used where they are there and never needed.
 
-`pip install` compiles kernels.c where it finds a C compiler, and `python -m anyfuse.native.build` does so in a clone.
+`pip install` compiles kernels.c where it finds a C compiler, and `python -m anyfuse.native` does so in a clone.
 `kernels()` gives the loaded library or None; `why_not()` says why. ANYFUSE_NATIVE=0 in the environment turns them off.
 Every function here does what a function of image/ or models/ does with torch, within rounding, for float32 tensors in
 the memory of the CPU, without gradients (`takes`).
@@ -60,13 +60,13 @@ def load(path: Path | None = None) -> tuple[Kernels | None, str]:
     """The library in a file, by default the one that was built with the package; or None and why not."""
     path = path or SOURCE.parent / library_name()
     if not path.exists():
-        return None, "not built: no C compiler at installation; python -m anyfuse.native.build makes them"
+        return None, "not built: no C compiler at installation; python -m anyfuse.native makes them"
     try:
         found = Kernels(path)
     except (OSError, AttributeError) as error:
         return None, f"cannot be loaded: {error}"
     if SOURCE.exists() and found.sources != sources_hash():
-        return None, "built from other sources; python -m anyfuse.native.build makes them anew"
+        return None, "built from other sources; python -m anyfuse.native makes them anew"
     return found, ""
 
 

@@ -1,4 +1,4 @@
-"""Compiles kernels.c: `python -m anyfuse.native.build` in a clone; a wheel's build calls `build` (hatch_build.py).
+"""Compiles kernels.c: `python -m anyfuse.native` in a clone; a wheel's build calls `build` (hatch_build.py).
 
 Plain C for the compiler that CC names, or cc, gcc or clang. Nothing of the package is imported here, so that a build
 needs neither torch nor numpy.
@@ -49,10 +49,11 @@ def compiler() -> list[str] | None:
 def _compile(command: list[str], folder: Path, extra: tuple[str, ...]) -> str:
     """Makes the library in `folder`; '' or the compiler's first words on why not."""
     levels = LEVELS if platform.machine().lower() in ("x86_64", "amd64") else LEVELS[:1]
-    objects, error = [], ""
+    objects: list[str] = []
+    error = ""
     for level, flags in reversed(levels):
         made = str(folder / f"kernels{level}.o")
-        known = (f'-DSOURCES="{sources_hash()}"', f"-DLEVEL={level}")
+        known: tuple[str, ...] = (f'-DSOURCES="{sources_hash()}"', f"-DLEVEL={level}")
         if level == 1 and objects:
             known += (f"-DMOST_LEVEL={len(objects) + 2}",)
         error = _run([*command, *FLAGS, *extra, *flags, *known, "-c", str(SOURCE), "-o", made])
@@ -100,7 +101,3 @@ def main() -> int:
     path, how = build()
     print(f"{path}: built {how}" if path else f"not built: {how}; anyfuse works without it, more slowly")
     return 0 if path else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
