@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .. import native
 from ..errors import FusionError
 from ..image.metadata import Metadata
 from .encode_plain import encode_plain
@@ -88,6 +89,9 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, meta
 
 def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each by its best filter."""
+    found = native.kernels()
+    if found is not None:
+        return native.png_filter(found, rows, above, step)
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]

@@ -101,6 +101,9 @@ def recognise(pixels: np.ndarray) -> str | None:
         return None
     best, found = _SHARE, None
     for name in _TABLES:
+        some = nearest(colours[::8], palette(name))[1]
+        if int((some >= _NEAR).sum()) > (1 - _SHARE) * len(colours):
+            continue  # too many are far off, whatever the others are
         places, distances = nearest(colours, palette(name))
         low, high = np.percentile(places, (2, 98))
         share = float((distances < _NEAR).mean())
@@ -140,5 +143,6 @@ def is_unknown_palette(pixels: np.ndarray) -> bool:
     sample = pixels.reshape(-1, 3)[:: max(1, pixels.size // 3 // _SAMPLE)]
     if float((sample.max(1).astype(np.int16) - sample.min(1)).mean()) < _CLEARLY:
         return False
-    count = len(np.unique(sample, axis=0))
+    red, green, blue = sample.astype(np.uint32).T
+    count = len(np.unique((red << 16) | (green << 8) | blue))
     return _UNKNOWN[0] <= count <= _UNKNOWN[1]

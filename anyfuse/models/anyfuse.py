@@ -243,14 +243,16 @@ class Anyfuse(FusionModel):
 
     # ------------------------------------------------------------------ network
 
-    def _encode(self, gauss: list[Tensor], n: int) -> tuple[Tensor, Tensor]:
-        """Gaussian levels (B*N, C, ., .) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
+    def _encode(self, gauss: list[Tensor], n: int, band: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Gaussian levels (B*N, C, ., .), and the finest band where it is known -> features at 1/4 and 1/8 that depend
+        on nearby pixels alone
+        """
         stem, luma = self.enc2, gauss[0][:, :1]
         found = native.takes(*gauss[:2])
         if found is not None and isinstance(stem, FoldedStem) and stem.own.weight.dtype == torch.float32:
             q = stem.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
         else:
-            q = stem(luma, luma - expand(gauss[1][:, :1]))
+            q = stem(luma, luma - expand(gauss[1][:, :1]) if band is None else band[:, :1])
         q = unflatten_set(q, n)
         for block in self.enc4:
             q = block(q)
@@ -464,13 +466,14 @@ class Anyfuse(FusionModel):
         self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
-        q, e = self._encode(gauss, sources.shape[1])
+        finest = None if native.takes(*gauss) else gauss[0] - expand(gauss[1])
+        q, e = self._encode(gauss, sources.shape[1], finest)
         if context is None:
             context = self._own_context(e, unflatten_set(gauss[-1], sources.shape[1]), statistics)
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])
-        return self._fuse_fine(gauss, weights, coarse), weights, share, smooth
+        return self._fuse_fine(gauss, weights, coarse, finest), weights, share, smooth
 
     def _own_context(self, e: Tensor, planes: Tensor, statistics: Tensor | None) -> Context:
         """The context of sources that are the whole images, from what `_decide` takes."""
@@ -480,8 +483,12 @@ class Anyfuse(FusionModel):
             return self._decide(e, planes, None)
         return self._decide(e, planes, self._away(planes[:, :, :1], statistics))
 
-    def _fuse_fine(self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor) -> Tensor:
-        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8) -> fused (B, C, H, W)"""
+    def _fuse_fine(
+        self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor, finest: Tensor | None = None
+    ) -> Tensor:
+        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8), the finest band where it
+        is known -> fused (B, C, H, W)
+        """
         found = native.takes(*gauss, coarse)
         if found is not None and len(coarse) == 1 and self.config.pyramid:
             fused = coarse[0]
@@ -491,5 +498,6 @@ class Anyfuse(FusionModel):
         weights = [set_expand(weights[0]), *weights[1:]]
         if not self.config.pyramid:
             return self._blend(gauss[:1], gauss[:1], weights[:1])[0]
-        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
+        bands = [] if finest is None else [finest]
+        bands += [fine - expand(low) for fine, low in pairwise(gauss[len(bands) :])]
         return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse])

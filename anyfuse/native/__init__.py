@@ -204,3 +204,11 @@ def join_round(found: Kernels, fused: Tensor, white: float, pixels: np.ndarray) 
     stride, pitch, _ = fused.stride()
     out_pitch, kind = pixels.strides[0] // pixels.itemsize, KINDS[pixels.dtype.name]
     return not found.run("join_round", fused, c, h, w, pitch, stride, float(white), kind, pixels, out_pitch)
+
+
+def png_filter(found: Kernels, rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
+    """`io.encode._png_filter`: rows (h, n) and the one above (1, n), uint8, bytes a pixel -> (h, 1 + n)"""
+    rows, above = np.ascontiguousarray(rows), np.ascontiguousarray(above)
+    out = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    found.run("png_filter", rows, above, len(rows), rows.shape[1], step, out)
+    return out

@@ -385,6 +385,49 @@ API int NAME(join_round)(const float *fused, int64_t planes, int64_t h, int64_t 
     return bad;
 }
 
+/* ------------------------------------------------------------------ PNG */
+
+/* Rows of n bytes, the row above the first, bytes a pixel -> rows of 1 + n: left, up or Paeth, whichever leaves the
+   smallest sum of absolute rests, and its number before it. */
+API void NAME(png_filter)(const uint8_t *rows, const uint8_t *above, int64_t h, int64_t n, int64_t step, uint8_t *out,
+                          int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        uint8_t *memory = calloc((size_t)(2 * (n + step) + 3 * n), 1); /* rows with a pixel of zeros before them */
+        uint8_t *lefts = memory + step, *corners = lefts + n + step, *rest = memory + 2 * (n + step);
+#pragma omp for
+        for (int64_t y = 0; y < h; y++) {
+            const uint8_t *restrict row = rows + y * n, *restrict up = y ? row - n : above;
+            uint8_t *restrict one = rest, *restrict two = one + n, *restrict three = two + n;
+            memcpy(lefts, row, (size_t)n);
+            memcpy(corners, up, (size_t)n);
+            int64_t cost[3] = {0, 0, 0};
+            const uint8_t *restrict left = lefts - step, *restrict corner = corners - step;
+            for (int64_t start = 0; start < n; start += 8192) { /* sums that fit into 32 bits */
+                const int64_t stop = n - start < 8192 ? n : start + 8192;
+                int32_t c1 = 0, c2 = 0, c3 = 0;
+                for (int64_t x = start; x < stop; x++) {
+                    const int16_t a = left[x], b = up[x], c = corner[x];
+                    const int16_t da = (int16_t)(b > c ? b - c : c - b), db = (int16_t)(a > c ? a - c : c - a);
+                    const int16_t both = (int16_t)(a + b - 2 * c), dc = (int16_t)(both < 0 ? -both : both);
+                    const int16_t guess = (da <= db) & (da <= dc) ? a : (db <= dc ? b : c);
+                    one[x] = (uint8_t)(row[x] - a);
+                    two[x] = (uint8_t)(row[x] - b);
+                    three[x] = (uint8_t)(row[x] - guess);
+                    c1 += one[x] < 128 ? one[x] : 256 - one[x];
+                    c2 += two[x] < 128 ? two[x] : 256 - two[x];
+                    c3 += three[x] < 128 ? three[x] : 256 - three[x];
+                }
+                cost[0] += c1, cost[1] += c2, cost[2] += c3;
+            }
+            const int best = cost[1] < cost[0] ? (cost[2] < cost[1] ? 2 : 1) : (cost[2] < cost[0] ? 2 : 0);
+            out[y * (n + 1)] = best == 2 ? 4 : (uint8_t)(best + 1);
+            memcpy(out + y * (n + 1) + 1, rest + best * n, (size_t)n);
+        }
+        free(memory);
+    }
+}
+
 /* ------------------------------------------------------------------ the network's small parts */
 
 /* Here features are (n, h, w, channels): channels last. */

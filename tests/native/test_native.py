@@ -13,6 +13,7 @@ from anyfuse import Fuser, native
 from anyfuse.doctor import as_text, examine
 from anyfuse.image import colour, filters, pyramid
 from anyfuse.image.stack import Stack, make_frame
+from anyfuse.io import encode
 from anyfuse.models.anyfuse import DETAIL, REGIONS, Anyfuse, AnyfuseConfig, FoldedStem
 from anyfuse.native import build
 
@@ -228,3 +229,13 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CC", "false")
     assert build.build(tmp_path)[0] is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 6, 8])
+def test_png_filter(found: native.Kernels, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    smooth = np.cumsum(np.random.default_rng(0).integers(-3, 4, (21, 9000 * step)), 1)
+    rows = smooth.astype(np.uint8)
+    rows[5:9] = rows[4]
+    got = encode._png_filter(rows[1:], rows[:1], step)
+    without(monkeypatch)
+    assert np.array_equal(got, encode._png_filter(rows[1:], rows[:1], step))
