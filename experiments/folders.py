@@ -19,11 +19,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import torch
+from PIL import Image
+from stages import pair
+
 from anyfuse import Fuser
 from anyfuse.align.stage import Align
 from anyfuse.jobs.folders import Choices, divided_threads, fuse_folders
-from PIL import Image
-from stages import pair
 
 
 def timed(run: Callable[[], object], pairs: int, repeats: int) -> tuple[float, float]:
