@@ -1,11 +1,11 @@
 """Seconds and memory: python experiments/speed.py [--quick]
 
 Least seconds of processor time (of all threads) and peak memory (above the interpreter with anyfuse loaded) of the
-default model, OpenCV's MergeMertens and our classical models, on colour pairs in memory of 640x480, 1920x1080 and 6000x4000, with 1 and 2 threads; then how
-time grows with the number of images. Each row is a process of its own; rows run in turn, so compare within one run.
-MergeMertens fuses three colour channels; ours fuse luma and chroma and include reading uint8 and rounding back to it.
-Alignment and deghosting are off, which MergeMertens has not. `anyfuse:torch` is the default model without compiled
-kernels. The last column is the time over that of MergeMertens beside it.
+default model, OpenCV's MergeMertens and our classical models, on colour pairs in memory of 640x480, 1920x1080 and
+6000x4000, with 1 and 2 threads; then how time grows with the number of images. Each row is a process of its own; rows
+run in turn, so compare within one run. MergeMertens fuses three colour channels; ours fuse luma and chroma and include
+reading uint8 and rounding back to it. Alignment and deghosting are off, which MergeMertens has not. `anyfuse:torch` is
+the default model without compiled kernels. The last column is the time over that of MergeMertens beside it.
 """
 
 from __future__ import annotations
