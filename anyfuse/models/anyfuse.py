@@ -486,8 +486,8 @@ class Anyfuse(FusionModel):
     def _fuse_fine(
         self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor, finest: Tensor | None = None
     ) -> Tensor:
-        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8), the finest band if it is
-        known -> fused (B, C, H, W)
+        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8), the finest band if
+        it is known -> fused (B, C, H, W)
         """
         found = native.takes(*gauss, coarse)
         if found is not None and len(coarse) == 1 and self.config.pyramid:
