@@ -53,6 +53,9 @@ class Canvas:
             else:
                 self._write_map(self.explained, name, window, value)
         fused = maps["fused"].float().cpu()
+        plain = not self.segment and (not self.keeps or self.stack.is_opaque)
+        if plain and planes.write(fused, self.stack, window, self.rule, self.pixels[window]):
+            return
         if not torch.isfinite(fused).all():
             raise FusionError("the model gave no numbers (NaN or infinite); its weights or settings are damaged")
         image = planes.join(fused, self.stack, window, self.rule, bool(self.segment))

@@ -21,7 +21,7 @@ from .models.registry import ALIASES, MODELS, load_model
 from .options import Engine, Options
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
-from .runtime import check_argument, one_line_of, parse_bytes, pick_device, pick_dtype
+from .runtime import check_argument, keep_memory, one_line_of, parse_bytes, pick_device, pick_dtype
 
 
 class Fuser:
@@ -31,7 +31,8 @@ class Fuser:
         model: name, folder, hub id or FusionModel. A given FusionModel is copied, so the caller's stays as it is.
         device: 'auto', 'cpu', 'cuda', 'cuda:1' ...
         dtype: 'auto', 'float32', 'bfloat16' or 'float16', of the network. Pixels stay float32.
-        max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit.
+        max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit. Without a limit on
+            the CPU, glibc is told to keep freed memory (up to 1 GiB of it); ANYFUSE_KEEP_MEMORY=0 prevents that.
 
     Raises:
         FusionError: the model, the device or the dtype is not available.
@@ -53,6 +54,8 @@ class Fuser:
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self.jobs = 1  # sets at a time, which share the memory
+        if self.max_memory is None and self.device.type == "cpu":
+            keep_memory()
         self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
         if self.dtype != torch.float32 and not self.model.low_precision:
             raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")

@@ -54,7 +54,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     canvas = Canvas(stack, rule, order, control, scratch)
 
     def read(window: Window) -> Tensor:
-        sources = planes.split(stack.read(window), rule)
+        sources = planes.read(stack, window, rule)
         return sources[order] if model.ordered else sources
 
     untouched = single and not control.tone  # one image keeps its pixels below the paint

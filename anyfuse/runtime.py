@@ -19,14 +19,20 @@ from .errors import FusionError
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory for the next tensor: fresh pages cost more than the arithmetic on them."""
+    """Tells glibc to keep freed memory for the next tensor: fresh pages cost more than the arithmetic on them.
+
+    It counts for the whole process. ANYFUSE_KEEP_MEMORY=0 in the environment leaves the allocator as it is.
+    """
     import ctypes
 
-    mmap_max, trim_threshold = -4, -1
+    if os.environ.get("ANYFUSE_KEEP_MEMORY") == "0":
+        return
+    mmap_max, trim_threshold, arena_max = -4, -1, -8
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(mmap_max, 0)
         libc.mallopt(trim_threshold, 1 << 30)
+        libc.mallopt(arena_max, 1)  # what one thread has freed, as that of a folder's set, the next one takes
 
 
 def return_memory() -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import FusionError, MemoryLimitError
@@ -278,10 +279,15 @@ def read_padded(read: Reader, window: Window, height: int, width: int, margin: i
     rows, cols = (slice(w.start - margin, w.stop - margin) for w in window)
     if min(rows.start, cols.start) >= 0 and rows.stop <= height and cols.stop <= width:
         return read((rows, cols))
-    row_index, col_index = reflect(rows, height), reflect(cols, width)
+    before = [max(0, -w.start) for w in (rows, cols)]
+    after = [max(0, w.stop - size) for w, size in ((rows, height), (cols, width))]
+    inside = [slice(max(0, w.start), min(w.stop, size)) for w, size in ((rows, height), (cols, width))]
+    if all(max(b, a) < w.stop - w.start for b, a, w in zip(before, after, inside, strict=True)):
+        return F.pad(read((inside[0], inside[1])), (before[1], after[1], before[0], after[0]), mode="reflect")
+    row_index, col_index = reflect(rows, height), reflect(cols, width)  # several times back and forth
     top, left = int(row_index.min()), int(col_index.min())
-    inside = read((slice(top, int(row_index.max()) + 1), slice(left, int(col_index.max()) + 1)))
-    return inside[..., row_index - top, :][..., col_index - left]
+    near = read((slice(top, int(row_index.max()) + 1), slice(left, int(col_index.max()) + 1)))
+    return near[..., row_index - top, :][..., col_index - left]
 
 
 @torch.inference_mode()

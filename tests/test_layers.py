@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "anyfuse"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("control", "runtime", "weights"),
+    ("control", "runtime", "weights", "native"),
     ("image",),
     ("io", "losses", "metrics", "align"),
     ("language",),
@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("models",),
     ("filemaps",),
-    ("tiling", "canvas", "options"),
+    ("tiling", "canvas", "options", "doctor"),
     ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline",),

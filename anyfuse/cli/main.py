@@ -20,6 +20,7 @@ from .bench import bench
 from .data import app as data
 from .datasets import datasets
 from .degrade import degrade
+from .doctor import doctor
 from .estimate import estimate
 from .fuse import fuse
 from .models import models
@@ -38,7 +39,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade):
+for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, doctor):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")

@@ -59,8 +59,7 @@ def join(luma: Tensor, chroma: Tensor) -> Tensor:
     dr = cr * (2 * (1 - KR))
     db = cb * (2 * (1 - KB))
     dg = -(KR * dr + KB * db) / KG
-    fit = torch.ones_like(y)
-    for d in (dr, dg, db):
-        room = torch.where(d > 0, 1 - y, y)
-        fit = torch.minimum(fit, room / d.abs().clamp_min(1e-12))
-    return torch.stack([y + fit * dr, y + fit * dg, y + fit * db], -3).clamp(0, 1)
+    up = torch.maximum(torch.maximum(dr, dg), db).clamp_min_(1e-12)  # some d is over 0 and some below, or all are 0
+    down = torch.minimum(torch.minimum(dr, dg), db).neg_().clamp_min_(1e-12)
+    fit = torch.minimum((1 - y).div_(up), torch.div(y, down)).clamp_max_(1.0)
+    return torch.stack([(fit * d).add_(y) for d in (dr, dg, db)], -3).clamp_(0, 1)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import native
+
 
 def gaussian_blur(x: Tensor, sigma: float, radius: int) -> Tensor:
     """(B, N, H, W), borders replicated."""
@@ -86,6 +88,9 @@ def without_specks(sources: Tensor) -> Tensor:
     """
     height, width = sources.shape[-2:]
     if min(height, width) < 3 or sources.shape[1] < 2:
+        return sources
+    found = native.takes(sources)
+    if found is not None and not native.has_specks(found, sources, SPECK):
         return sources
     planes = [sources[:, :, c] for c in range(sources.shape[2])]
     luma, chroma = planes[0], [plane for plane in planes[1:] if _may_have_specks(plane)]

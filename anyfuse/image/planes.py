@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
+from .. import native
 from . import colour
 from .stack import Stack, Window
 
@@ -40,6 +43,33 @@ def split(images: Tensor, rule: ColourRule) -> Tensor:
     return colour.to_luma(images)
 
 
+def read(stack: Stack, window: Window, rule: ColourRule) -> Tensor:
+    """The planes of a window that the model sees, (N, 1 or 3, h, w)."""
+    parts = stack.read_split(window) if rule in ("blend", "merge") else None
+    if parts is None:
+        return split(stack.read(window), rule)
+    return parts if rule == "blend" else parts[:, :1].contiguous()
+
+
+def _merged(stack: Stack, window: Window) -> Tensor:
+    """The chroma of the coloured sources, merged by saturation, (2, h, w)."""
+    parts = stack.read_split(window)
+    if parts is None:
+        return colour.merge_chroma(colour.to_chroma(stack.read(window)))
+    return colour.merge_chroma(parts[[frame.channels == 3 for frame in stack.frames], 1:])
+
+
+def write(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, pixels: np.ndarray) -> bool:
+    """Writes fused planes of a window into its pixels (h, w, C), as `join` and `Stack.quantise` do one after the other.
+
+    False, and nothing is done, where that cannot be done at once.
+    """
+    if rule == "rgb" or native.kernels() is None:
+        return False
+    whole = torch.cat([fused, _merged(stack, window)]) if rule == "merge" and fused.device.type == "cpu" else fused
+    return stack.round_joined(whole, pixels)
+
+
 def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, painted: bool = False) -> Tensor:
     """Fused planes of a window -> image (1 or 3, h, w) in [0, 1].
 
@@ -48,5 +78,5 @@ def join(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, painted:
     if rule == "blend":
         return colour.join(fused[:1], fused[1:])
     if rule == "merge":
-        return colour.join(fused, colour.merge_chroma(colour.to_chroma(stack.read(window))))
+        return colour.join(fused, _merged(stack, window))
     return colour.to_luma(fused) if stack.stored_channels == 1 and not painted else fused

@@ -13,9 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import native
+
 
 def reduce(x: Tensor) -> Tensor:
     """(B, C, H, W) with even H, W -> (B, C, H/2, W/2)"""
+    found = native.takes(x)
+    if found is not None:
+        return native.reduce(found, x)
     for dim in (2, 3):
         even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
         n = even.shape[dim]
@@ -29,6 +34,9 @@ def reduce(x: Tensor) -> Tensor:
 
 def expand(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, 2H, 2W)"""
+    found = native.takes(x)
+    if found is not None:
+        return native.expand(found, x)
     if torch.is_grad_enabled() or not x.is_contiguous():
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     b, c, h, w = x.shape  # the same numbers, several times faster on planes

@@ -17,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import native
 from ..errors import FusionError
 from ..runtime import release
+from . import colour
 from .colour import KB, KG, KR, to_luma
 from .cover import FADE, SEAM, STROKE, Window, dilate, fill_transparent, ramp, widened
 from .levelling import CELLS, Levelling, field_of, levelling
@@ -319,6 +321,27 @@ class Stack:
             return sources
         return fill_transparent(sources, torch.stack([f.soft_cover(window) for f in self.frames]), self._mean)
 
+    def read_split(self, window: Window) -> Tensor | None:
+        """The window of every frame as Y, Cb and Cr, (N, 3, h, w), see `colour.to_luma_chroma`.
+
+        None where that takes more than converting each pixel, or there is nothing that does it at once (`native`).
+        """
+        found = native.kernels()
+        if found is None or not self.is_opaque or any(level is not None for level in self._levels):
+            return None
+        rows, columns = self._bounds(window)
+        out = torch.empty(self.n, 3, rows.stop - rows.start, columns.stop - columns.start)
+        for frame, planes in zip(self.frames, out, strict=True):
+            block = frame.pixels[rows, columns]
+            if frame.channels == 1:
+                planes[:1], planes[1:] = frame.read(window), 0.0
+            elif block.strides[1:] != (3 * block.itemsize, block.itemsize):
+                planes[:] = colour.to_luma_chroma(frame.read(window))
+            else:
+                native.luma_chroma(found, block, frame.white, planes)
+                release(frame.pixels)
+        return out
+
     def alone(self, window: Window) -> Tensor:
         """(1, h, w): 1 where one frame at most is not transparent, falling to 0 over the last `SEAM` pixels there."""
         if self.is_opaque:
@@ -351,15 +374,27 @@ class Stack:
         rows = [m if len(m) == self.channels else m.mean(keepdims=True) for m in means]
         return torch.from_numpy(np.mean(rows, axis=0)).float()[:, None, None]
 
+    def round_joined(self, fused: Tensor, pixels: np.ndarray) -> bool:
+        """Writes fused planes (1 or 3, h, w), Y, Cb and Cr, into pixels (h, w, 1 or 3) of the output depth: as
+        `colour.join` and `quantise`, all at once. False, and nothing is done, where that cannot be.
+        """
+        found = native.kernels()
+        plain = fused.dtype == torch.float32 and fused.device.type == "cpu" and fused.stride(2) == 1
+        dense = pixels.strides[1:] == (pixels.shape[2] * pixels.itemsize, pixels.itemsize)
+        if found is None or not plain or not dense or len(fused) != pixels.shape[2]:
+            return False
+        return native.join_round(found, fused, self.white, pixels)
+
     def quantise(self, fused: Tensor) -> np.ndarray:
         """Fused (C, h, w) in [0, 1] -> (h, w, stored_channels) in the output depth, rounded half up, no stretch."""
         planes = fused.detach().to("cpu", torch.float32).clamp(0.0, 1.0).mul_(self.white)
         if self.depth.kind == "u":
-            planes.add_(HALF).floor_()
-        values = planes.numpy().astype(self.depth)
-        if len(values) < self.stored_channels:
-            values = np.broadcast_to(values, (self.stored_channels, *values.shape[1:]))
-        return np.ascontiguousarray(np.moveaxis(values, 0, 2))  # (C, h, w) -> (h, w, C)
+            planes.add_(HALF)  # what is left of the point is the value
+        values = planes.expand(max(len(planes), self.stored_channels), -1, -1).numpy()
+        out = np.empty((*values.shape[1:], len(values)), self.depth)  # (h, w, C)
+        for k, plane in enumerate(values):
+            np.copyto(out[:, :, k], plane, casting="unsafe")
+        return out
 
 
 def order_of_roles(frames: Sequence[Frame]) -> list[int]:

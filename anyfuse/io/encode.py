@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from .. import native
 from ..errors import FusionError
 from ..image.metadata import Metadata
 from .encode_plain import encode_plain
@@ -27,6 +28,7 @@ DEPTHS |= {"dicom": ("uint8", "uint16"), "nifti": ("uint8", "uint16", "float32")
 DEPTHS |= {"netpbm": ("uint8", "uint16"), "pfm": ("float32",), "exr": ("float32",), "hdr": ("float32",)}
 MAX_SIDE = {"jpeg": 65535, "webp": 16383}
 CHUNK = 1 << 22  # bytes filtered and compressed together
+LEVEL = 4  # of zlib: half the time of 6, files 4 % larger (examples)
 
 
 def encode(
@@ -71,7 +73,7 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, meta
         yield chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "replace"))
     if metadata.xmp:
         yield chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    packer = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
+    packer = zlib.compressobj(LEVEL, zlib.DEFLATED, 15, 9, zlib.Z_FILTERED)
     above = np.zeros((1, width * channels * data.itemsize), np.uint8)
     step = max(1, CHUNK // above.size)
     for top in range(0, height, step):
@@ -87,6 +89,9 @@ def _png(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, meta
 
 def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
     """Rows of bytes (h, n), the row above (1, n), bytes a pixel -> (h, 1 + n), each by its best filter."""
+    found = native.kernels()
+    if found is not None:
+        return native.png_filter(found, rows, above, step)
     up = np.concatenate([above, rows[:-1]])
     left, corner = np.zeros_like(rows), np.zeros_like(rows)
     left[:, step:], corner[:, step:] = rows[:, :-step], up[:, :-step]

@@ -81,6 +81,7 @@ _COLOURED = 24.0  # the same difference of a pixel that is not grey
 _REACH = 0.25  # part of the palette that the picture must use
 _SAMPLE = 1 << 14  # pixels that decide
 _UNKNOWN = (16, 256)  # numbers of different colours that only a palette leaves in a large picture
+_PART = 1 << 8  # colours compared at a time: so few that a BLAS wakes no threads, which would spin meanwhile
 
 
 @cache
@@ -101,6 +102,9 @@ def recognise(pixels: np.ndarray) -> str | None:
         return None
     best, found = _SHARE, None
     for name in _TABLES:
+        some = nearest(colours[::8], palette(name))[1]
+        if int((some >= _NEAR).sum()) > (1 - _SHARE) * len(colours):
+            continue  # too many are far off, whatever the others are
         places, distances = nearest(colours, palette(name))
         low, high = np.percentile(places, (2, 98))
         share = float((distances < _NEAR).mean())
@@ -113,8 +117,8 @@ def nearest(colours: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Place in the palette (n,) of each colour (n, 3), and how far off it is."""
     places, distances = np.empty(len(colours), np.uint8), np.empty(len(colours), np.float32)
     squares = (table**2).sum(1)
-    for start in range(0, len(colours), 1 << 15):
-        part = colours[start : start + (1 << 15)].astype(np.float32)
+    for start in range(0, len(colours), _PART):
+        part = colours[start : start + _PART].astype(np.float32)
         apart = squares - 2 * part @ table.T  # without the square of the colour itself
         at = apart.argmin(1)
         places[start : start + len(part)] = at
@@ -140,5 +144,6 @@ def is_unknown_palette(pixels: np.ndarray) -> bool:
     sample = pixels.reshape(-1, 3)[:: max(1, pixels.size // 3 // _SAMPLE)]
     if float((sample.max(1).astype(np.int16) - sample.min(1)).mean()) < _CLEARLY:
         return False
-    count = len(np.unique(sample, axis=0))
+    red, green, blue = sample.astype(np.uint32).T
+    count = len(np.unique((red << 16) | (green << 8) | blue))
     return _UNKNOWN[0] <= count <= _UNKNOWN[1]

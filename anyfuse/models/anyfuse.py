@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .. import native
 from ..image.filters import extreme3, without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
@@ -92,7 +93,11 @@ class FoldedStem(nn.Module):
         """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/4, W/4)"""
         x, y = F.pixel_unshuffle(luma, 2) - 0.5, F.pixel_unshuffle(band, 2)
         x = torch.cat([x, y / (y.abs() + DETAIL)], 1).to(self.own.weight.dtype)
-        return F.relu(self.own(x.contiguous(memory_format=torch.channels_last)), inplace=True)
+        return self.see(x.contiguous(memory_format=torch.channels_last))
+
+    def see(self, x: Tensor) -> Tensor:
+        """Luma - 0.5 and compressed band of 2x2 pixels, (B, 8, H/2, W/2), channels last -> (B, C, H/4, W/4)"""
+        return F.relu(self.own(x), inplace=True)
 
 
 class SetConv(nn.Module):
@@ -111,6 +116,12 @@ class SetConv(nn.Module):
         if self.mix is None:
             y = F.relu(unflatten_set(self.own(flatten_set(x)), n))
             return x + y if self.residual else y
+        found = native.takes_features(flatten_set(x)) if len(x) == 1 else None
+        if found is not None and self.own.out_channels <= native.MOST_LANES:
+            own = self.own(x[0])
+            if native.takes_features(own, x[0]) is not None:
+                native.mix(found, x[0], self.mix.weight, own, self.stride, self.residual)
+                return own[None]
         parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
         mean, peak = functools.reduce(torch.add, parts) / n, functools.reduce(torch.maximum, parts)
         if self.stride == 2:
@@ -150,6 +161,14 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, C, h, w) -> logits and residuals, (B, N, K, h, w) each"""
+        logit, residual = self.maps(x).chunk(2, 2)
+        return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(B, N, C, h, w) -> logits without their bound, then residuals, (B, N, 2K, h, w)"""
+        found = native.takes_features(x[0]) if len(x) == 1 else None
+        if found is not None and self.out.weight.dtype == torch.float32:
+            return native.head(found, x[0], self.out.weight, self.normalised)[None]
         parts = x.unbind(1)
         if self.normalised:
             size = functools.reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
@@ -158,8 +177,7 @@ class Head(nn.Module):
         mean = functools.reduce(torch.add, parts) / len(parts)
         different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
         y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
-        logit, residual = unflatten_set(y, x.shape[1]).chunk(2, 2)
-        return LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND), residual
+        return unflatten_set(y, x.shape[1])
 
 
 def _range(sources: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,9 +246,17 @@ class Anyfuse(FusionModel):
 
     # ------------------------------------------------------------------ network
 
-    def _encode(self, luma: Tensor, band: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Luma and its finest band (B*N, 1, H, W) -> features at 1/4 and 1/8 that depend on nearby pixels alone"""
-        q = unflatten_set(self.enc2(luma, band), n)
+    def _encode(self, gauss: list[Tensor], n: int, band: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Gaussian levels (B*N, C, ., .), and the finest band where it is known -> features at 1/4 and 1/8 that depend
+        on nearby pixels alone
+        """
+        stem, luma = self.enc2, gauss[0][:, :1]
+        found = native.takes(*gauss[:2])
+        if found is not None and isinstance(stem, FoldedStem) and stem.own.weight.dtype == torch.float32:
+            q = stem.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
+        else:
+            q = stem(luma, luma - expand(gauss[1][:, :1]) if band is None else band[:, :1])
+        q = unflatten_set(q, n)
         for block in self.enc4:
             q = block(q)
         return q, self.enc8_in(q)
@@ -238,8 +264,11 @@ class Anyfuse(FusionModel):
     @staticmethod
     def _up(low: Tensor, project: nn.Module, skip: Tensor, block: nn.Module) -> Tensor:
         """One step of the decoder: low features, projected and doubled in size, added to the skip."""
-        n = low.shape[1]
-        return block(skip + unflatten_set(expand(project(flatten_set(low))), n))
+        n, projected = low.shape[1], project(flatten_set(low))
+        found = native.takes_features(projected, flatten_set(skip))
+        if found is not None:
+            return block(unflatten_set(native.up_add(found, projected, flatten_set(skip)), n))
+        return block(skip + unflatten_set(expand(projected), n))
 
     def _deep(self, e: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """features at 1/8 -> decoded features at 1/8 and the (logit, residual) of bands 3, 4 and the base"""
@@ -252,7 +281,7 @@ class Anyfuse(FusionModel):
         for block in self.enc32:
             d = block(d)
         base, _ = self.head32(d)
-        s = self.dec16(s + set_expand(d))
+        s = self._up(d, nn.Identity(), s, self.dec16)
         logit4, r4 = self.head16(s)
         e = self._up(s, self.to8, e, self.dec8)
         logit3, r3 = self.head8(e)
@@ -261,15 +290,24 @@ class Anyfuse(FusionModel):
         return e, [(logit3, r3), (logit4, r4), (base, torch.zeros_like(base))]
 
     def _fine(self, q: Tensor, e: Tensor, logit3: Tensor) -> list[Tensor]:
-        """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0, 1, 2, (B, N, 1, ., .)"""
+        """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0 (at half size), 1 and 2,
+        (B, N, 1, ., .)
+        """
         q = self._up(e, self.to4, q, self.dec4)
-        logits, residuals = (x.split([1, 4, 4], 2) for x in self.head4(q))
+        maps = self.head4.maps(q)
+        found = native.takes(maps, logit3)
+        if found is not None and len(maps) == 1:
+            coarse = logit3[0, :, 0]
+            fine = native.fine_weights(found, maps[0], coarse, LOGIT_BOUND, self.config.margin)
+            return [w[None, :, None] for w in fine]
+        logit, residual = maps.chunk(2, 2)
+        logits = (LOGIT_BOUND * torch.tanh(logit / LOGIT_BOUND)).split([1, 4, 4], 2)
+        residuals = residual.split([1, 4, 4], 2)
         logit2 = logits[0] + set_expand(logit3)
         logit1 = F.pixel_shuffle(logits[1], 2) + set_expand(logit2)
         logit0 = F.pixel_shuffle(logits[2], 2) + logit1
-        half = self._weights(logit0, F.pixel_shuffle(residuals[2], 2))
         return [
-            set_expand(half),
+            self._weights(logit0, F.pixel_shuffle(residuals[2], 2)),
             self._weights(logit1, F.pixel_shuffle(residuals[1], 2)),
             self._weights(logit2, residuals[0]),
         ]
@@ -304,8 +342,7 @@ class Anyfuse(FusionModel):
     def global_features(self, sources: Tensor) -> Tensor:
         """-> (B, N, eighth + C, H/8, W/8): local features and the sources' third Gaussian level"""
         gauss = gaussian_pyramid(flatten_set(self._clean(sources)), FINE_LEVELS)
-        luma = gauss[0][:, :1]
-        _, e = self._encode(luma, luma - expand(gauss[1][:, :1]), sources.shape[1])
+        _, e = self._encode(gauss, sources.shape[1])
         return self._pack(e, gauss[-1])
 
     @staticmethod
@@ -316,7 +353,10 @@ class Anyfuse(FusionModel):
         """Mean and deviation of each source's smooth luma, (B, N, 2). See FusionModel."""
         if self.see is None:
             return None
-        luma = reduced[:, :, self.config.eighth]
+        return self._statistics_of(reduced[:, :, self.config.eighth])
+
+    @staticmethod
+    def _statistics_of(luma: Tensor) -> Tensor:
         return torch.stack([luma.mean((-2, -1)), luma.std((-2, -1), correction=0)], 2)
 
     def with_statistics(self, reduced: Tensor, statistics: Tensor | None = None) -> Tensor:
@@ -327,19 +367,30 @@ class Anyfuse(FusionModel):
         if self.see is None:
             return reduced
         luma = reduced[:, :, self.config.eighth : self.config.eighth + 1]
-        known = self.statistics(reduced) if statistics is None else statistics
-        assert known is not None
+        return torch.cat([reduced, self._away(luma, statistics)], 2)
+
+    def _away(self, luma: Tensor, statistics: Tensor | None) -> Tensor:
+        """Smooth luma (B, N, 1, h, w) less its mean over the whole image, in deviations."""
+        known = self._statistics_of(luma[:, :, 0]) if statistics is None else statistics
         mean, deviation = known[:, :, :, None, None].to(luma).split(1, 2)
-        return torch.cat([reduced, (luma - mean) / (deviation + FLAT)], 2)
+        return (luma - mean) / (deviation + FLAT)
 
     def context(self, reduced: Tensor) -> Context:
         """-> maps at 1/8: decoded features (B, N, eighth, .), logits of band 3 (B, N, 1, .), the fused image (B, C, .),
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
-        e, planes = reduced[:, :, :c].to(self.to4.weight.dtype), reduced[:, :, c:]
-        if self.see is not None:
-            planes, away = planes[:, :, :-1], torch.tanh(planes[:, :, -1:] / 2)
-            luma = planes[:, :, :1]
+        e, planes = reduced[:, :, :c], reduced[:, :, c:]
+        if self.see is None:
+            return self._decide(e, planes, None)
+        return self._decide(e, planes[:, :, :-1], planes[:, :, -1:])
+
+    def _decide(self, e: Tensor, planes: Tensor, away: Tensor | None) -> Context:
+        """features at 1/8, the sources' third Gaussian level, and its distance from the mean of the whole images, all
+        (B, N, ., H/8, W/8) -> the context
+        """
+        e = e.to(self.to4.weight.dtype)
+        if self.see is not None and away is not None:
+            luma, away = planes[:, :, :1], torch.tanh(away / 2)
             inputs = torch.cat([luma - 0.5, away, away.abs() * away], 2)
             e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
         e, heads = self._deep(e)
@@ -370,6 +421,12 @@ class Anyfuse(FusionModel):
         """
         sources = self._clean(sources)
         fused, _, _, smooth = self._fuse(sources, context, statistics)
+        found = native.takes(fused, sources)
+        if found is not None and len(fused) == 1:
+            share = self._far(smooth)
+            share = None if share is None else share[0, 0].contiguous()
+            native.bound(found, fused[0, 0], sources[0], self.config.near, share)
+            return fused
         luma = self._bound(fused[:, :1], sources[:, :, :1], smooth)
         return torch.cat([luma, fused[:, 1:]], 1) if fused.shape[1] > 1 else luma
 
@@ -386,18 +443,26 @@ class Anyfuse(FusionModel):
         high, low = _range(sources)
         if self.config.near:
             highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
-            if self.config.strict and not self.training:
-                share = extreme3(_apart(smooth), torch.maximum)  # and beside such places
-                for _ in range(FINE_LEVELS):
-                    share = expand(share)
+            share = self._far(smooth)
+            if share is not None:
                 high, low = torch.lerp(high, highest, share), torch.lerp(low, lowest, share)
             else:
                 high, low = highest, lowest
         return torch.maximum(torch.minimum(fused, high), low)
 
+    def _far(self, smooth: Tensor) -> Tensor | None:
+        """Share of the neighbourhood in the bound, (B, 1, H, W) in [0, 1]; None: it takes all of it, or none."""
+        if not (self.config.near and self.config.strict) or self.training:
+            return None
+        share = extreme3(_apart(smooth), torch.maximum)  # and beside such places
+        for _ in range(FINE_LEVELS):
+            share = expand(share)
+        return share
+
     def weights(self, sources: Tensor, condition: None = None, context: Context | None = None) -> Tensor:
         """Mean over bands of each source's weight, (B, N, H, W)."""
         _, weights, share, _ = self._fuse(self._clean(sources), context)
+        weights = [set_expand(weights[0]), *weights[1:]]
         for level, w in enumerate(reversed(weights), start=COARSE_LEVELS + 1):
             share = (set_expand(share) * level + w) / (level + 1)
         return share[:, :, 0]
@@ -406,13 +471,38 @@ class Anyfuse(FusionModel):
         self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
-        bands = [fine - expand(low) for fine, low in pairwise(gauss)]
-        q, e = self._encode(gauss[0][:, :1], bands[0][:, :1], sources.shape[1])
+        finest = None if native.takes(*gauss) else gauss[0] - expand(gauss[1])
+        q, e = self._encode(gauss, sources.shape[1], finest)
         if context is None:
-            context = self.context(self.with_statistics(self._pack(e, gauss[-1]), statistics))
+            context = self._own_context(e, unflatten_set(gauss[-1], sources.shape[1]), statistics)
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])
+        return self._fuse_fine(gauss, weights, coarse, finest), weights, share, smooth
+
+    def _own_context(self, e: Tensor, planes: Tensor, statistics: Tensor | None) -> Context:
+        """The context of sources that are the whole images, from what `_decide` takes."""
+        if native.takes_features(flatten_set(e)) is None:
+            return self.context(self.with_statistics(self._pack(e, flatten_set(planes)), statistics))
+        if self.see is None:
+            return self._decide(e, planes, None)
+        return self._decide(e, planes, self._away(planes[:, :, :1], statistics))
+
+    def _fuse_fine(
+        self, gauss: list[Tensor], weights: list[Tensor], coarse: Tensor, finest: Tensor | None = None
+    ) -> Tensor:
+        """Gaussian levels (B*N, C, ., .), weights of `_fine`, the fused image (B, C, H/8, W/8), the finest band if
+        it is known -> fused (B, C, H, W)
+        """
+        found = native.takes(*gauss, coarse)
+        if found is not None and len(coarse) == 1 and self.config.pyramid:
+            fused = coarse[0]
+            for k in reversed(range(FINE_LEVELS)):
+                fused = native.blend_level(found, gauss[k], gauss[k + 1], weights[k][0, :, 0].contiguous(), fused)
+            return fused[None]
+        weights = [set_expand(weights[0]), *weights[1:]]
         if not self.config.pyramid:
-            return self._blend(gauss[:1], gauss[:1], weights[:1])[0], weights, share, smooth
-        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse]), weights, share, smooth
+            return self._blend(gauss[:1], gauss[:1], weights[:1])[0]
+        bands = [] if finest is None else [finest]
+        bands += [fine - expand(low) for fine, low in pairwise(gauss[len(bands) :])]
+        return collapse([*self._blend(gauss[:FINE_LEVELS], bands, weights), coarse])

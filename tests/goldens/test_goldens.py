@@ -10,8 +10,9 @@ from goldens import store, subjects
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """How sums are split among threads decides their last bits."""
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """How sums are split among threads decides their last bits, and so would compiled kernels."""
+    monkeypatch.setenv("ANYFUSE_NATIVE", "0")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.random.fork_rng():
