@@ -22,4 +22,5 @@ def __getattr__(name: str) -> Any:
     """Loads the public names on first use, so that `import anyfuse` and `anyfuse --help` stay quick."""
     if name not in _HOME:
         raise AttributeError(f"module 'anyfuse' has no attribute '{name}'")
+    import_module(".runtime", "anyfuse").yield_threads()
     return getattr(import_module(_HOME[name], "anyfuse"), name)

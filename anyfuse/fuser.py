@@ -13,6 +13,7 @@ import torch
 from .align.deghost import check_mode
 from .align.stage import Align, as_align
 from .control import Control
+from .device import pick_device, pick_dtype
 from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
 from .language.instruction import read_say
@@ -21,7 +22,7 @@ from .models.registry import ALIASES, MODELS, load_model
 from .options import Engine, Options
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
-from .runtime import check_argument, keep_memory, one_line_of, parse_bytes, pick_device, pick_dtype
+from .runtime import check_argument, keep_memory, one_line_of, parse_bytes
 
 
 class Fuser:

@@ -27,12 +27,12 @@ from torch import Generator, Tensor, nn
 
 from anyfuse.benchmark.segmentation import UNLABELLED, counts, read, report, run_words
 from anyfuse.control import CLASSES
+from anyfuse.device import pick_device
 from anyfuse.errors import FusionError
 from anyfuse.image.random import integer, uniform
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
 from anyfuse.models.registry import build_model, load_model
-from anyfuse.runtime import pick_device
 from anyfuse.training.pools.instructions import TASK, MixtureSettings, trained_streets
 from anyfuse.training.recipes import RECIPES
 

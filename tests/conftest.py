@@ -10,7 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+
+from anyfuse.runtime import yield_threads
+
+yield_threads()  # before torch is loaded
+
+import torch  # noqa: E402
 
 DATA_ROOT = Path(os.environ.get("ANYFUSE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 """Research images, which are not shipped: $ANYFUSE_DATA, or a folder beside the repository."""

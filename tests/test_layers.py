@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "anyfuse"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("control", "runtime", "weights", "native"),
+    ("control", "runtime", "device", "weights", "native"),
     ("image",),
     ("io", "losses", "metrics", "align"),
     ("language",),

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import FusionError, options_named
 from ..io.atomic import one_line
-from ..runtime import keep_memory
+from ..runtime import keep_memory, yield_threads
 from ..version import __version__
 from .align import align
 from .bench import bench
@@ -58,6 +58,7 @@ def root(version: Version = False) -> None:  # no docstring: it would take the p
 def main(argv: list[str] | None = None) -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     keep_memory()
+    yield_threads()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))  # so that half-written files are removed
     prepare_streams(argv)

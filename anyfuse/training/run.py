@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from ..device import pick_device
 from ..errors import FusionError
 from ..io.atomic import check_folder
-from ..runtime import pick_device
 from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
 from .parts.codec import CODEC_PLANS, train_codec
