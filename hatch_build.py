@@ -1,4 +1,4 @@
-"""Build hook: compiles anyfuse/native/kernels.c into the wheel where there is a C compiler, and goes on without it."""
+"""Build hook: compiles the C files of anyfuse/native into the wheel, and goes on where there is no C compiler."""
 
 from __future__ import annotations
 

@@ -17,6 +17,9 @@ yield_threads()  # before torch is loaded
 
 import torch  # noqa: E402
 
+from anyfuse import native  # noqa: E402
+from anyfuse.native import build  # noqa: E402
+
 DATA_ROOT = Path(os.environ.get("ANYFUSE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 """Research images, which are not shipped: $ANYFUSE_DATA, or a folder beside the repository."""
 
@@ -33,6 +36,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     store = sys.modules.get("goldens.store")
     for how, count in Counter(store.used.values() if store else ()).items():
         terminalreporter.write_line(f"goldens: {count} compared {how}")
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> native.Kernels:
+    """Compiled kernels of the present sources."""
+    path, how = build.build(tmp_path_factory.mktemp("native"))
+    if path is None:
+        pytest.skip(how)
+    found, why = native.load(path)
+    assert found is not None, why
+    return found
+
+
+@pytest.fixture(params=[1, 3, 4])
+def found(library: native.Kernels, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> native.Kernels:
+    """The kernels in use, for each kind of processor that this one is."""
+    top = library.library.anyfuse_level()
+    if request.param > top:
+        pytest.skip("not this processor")
+    monkeypatch.setattr(library, "level", request.param)
+    monkeypatch.setattr(library, "functions", {})
+    monkeypatch.delenv("ANYFUSE_NATIVE", raising=False)
+    monkeypatch.setattr(native, "kernels", lambda: library)
+    return library
 
 
 def scene(height: int = 96, width: int = 128, seed: int = 0, channels: int = 1) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Compiled kernels of what stands around the default model's network, used where they are there and never needed.
 
-`pip install` compiles kernels.c where it finds a C compiler, and `python -m anyfuse.native` does so in a clone.
+`pip install` compiles the C files here where it finds a C compiler, and `python -m anyfuse.native` does so in a clone.
 `kernels()` gives the loaded library or None; `why_not()` says why. ANYFUSE_NATIVE=0 in the environment turns them off.
 Every function here does what a function of image/ or models/ does with torch, within rounding, for float32 tensors in
 the memory of the CPU, without gradients (`takes`).
@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .build import SOURCE, library_name, sources_hash
+from .build import HEADERS, SOURCES, library_name, sources_hash
 
 KINDS = {"uint8": 0, "uint16": 1, "float32": 2}
 """Depths of pixels, as the kernels number them."""
@@ -58,14 +58,14 @@ def _argument(value: Any) -> Any:
 @functools.cache
 def load(path: Path | None = None) -> tuple[Kernels | None, str]:
     """The library in a file, by default the one that was built with the package; or None and why not."""
-    path = path or SOURCE.parent / library_name()
+    path = path or SOURCES[0].parent / library_name()
     if not path.exists():
         return None, "not built: no C compiler at installation; python -m anyfuse.native makes them"
     try:
         found = Kernels(path)
     except (OSError, AttributeError) as error:
         return None, f"cannot be loaded: {error}"
-    if SOURCE.exists() and found.sources != sources_hash():
+    if all(source.exists() for source in SOURCES + HEADERS) and found.sources != sources_hash():
         return None, "built from other sources; python -m anyfuse.native makes them anew"
     return found, ""
 
@@ -211,4 +211,11 @@ def png_filter(found: Kernels, rows: np.ndarray, above: np.ndarray, step: int) -
     rows, above = np.ascontiguousarray(rows), np.ascontiguousarray(above)
     out = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
     found.run("png_filter", rows, above, len(rows), rows.shape[1], step, out)
+    return out
+
+
+def low_pass(found: Kernels, x: Tensor, logits: Tensor, window: Tensor) -> Tensor:
+    """`models.tita.oaf.OAF._low`: x (B, H, W, C), logits (B, H, W, 9), window (9,) -> (B, H, W, C)"""
+    out = torch.empty_like(x)
+    found.run("low_pass", x, logits, window, *x.shape, out)
     return out

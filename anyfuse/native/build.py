@@ -1,4 +1,4 @@
-"""Compiles kernels.c: `python -m anyfuse.native` in a clone; a wheel's build calls `build` (hatch_build.py).
+"""Compiles the C files here: `python -m anyfuse.native` in a clone; a wheel's build calls `build` (hatch_build.py).
 
 Plain C for the compiler that CC names, or cc, gcc or clang. Nothing of the package is imported here, so that a build
 needs neither torch nor numpy.
@@ -17,7 +17,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SOURCE = HERE / "kernels.c"
+SOURCES = (HERE / "kernels.c", HERE / "windows.c", HERE / "restormer.c")
+HEADERS = (HERE / "tiles.h",)
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 LEVELS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, ()),
@@ -34,7 +35,7 @@ def library_name() -> str:
 
 def sources_hash() -> str:
     """sha256 of the sources; a library of others is not used."""
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()
+    return hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES + HEADERS)).hexdigest()
 
 
 def compiler() -> list[str] | None:
@@ -50,15 +51,18 @@ def _compile(command: list[str], folder: Path, extra: tuple[str, ...]) -> str:
     """Makes the library in `folder`; '' or the compiler's first words on why not."""
     levels = LEVELS if platform.machine().lower() in ("x86_64", "amd64") else LEVELS[:1]
     objects: list[str] = []
-    error = ""
     for level, flags in reversed(levels):
-        made = str(folder / f"kernels{level}.o")
         known: tuple[str, ...] = (f'-DSOURCES="{sources_hash()}"', f"-DLEVEL={level}")
         if level == 1 and objects:
-            known += (f"-DMOST_LEVEL={len(objects) + 2}",)
-        error = _run([*command, *FLAGS, *extra, *flags, *known, "-c", str(SOURCE), "-o", made])
+            known += (f"-DMOST_LEVEL={len(objects) // len(SOURCES) + 2}",)
+        made = [str(folder / f"{source.stem}{level}.o") for source in SOURCES]
+        errors = [
+            _run([*command, *FLAGS, *extra, *flags, *known, "-c", str(source), "-o", name])
+            for source, name in zip(SOURCES, made, strict=True)
+        ]
+        error = next(filter(None, errors), "")
         if not error:
-            objects.append(made)
+            objects += made
         elif level == 1:
             return error
         else:

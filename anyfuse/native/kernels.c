@@ -687,3 +687,32 @@ API void NAME(fine_weights)(const float *maps, const float *coarse, int64_t n, i
         free(memory);
     }
 }
+
+/* ------------------------------------------------------------------ filters of a network's own */
+
+static inline int64_t mirrored(int64_t at, int64_t size) { return at < 0 ? -at : at < size ? at : 2 * size - 2 - at; }
+
+/* Mean of 3x3 pixels of features (count, h, w, c), borders reflected, under weights exp(logits) * window, normalised;
+   logits (count, h, w, 9), window (9) -> out (count, h, w, c). h and w are at least 2. */
+API void NAME(low_pass)(const float *features, const float *logits, const float *window, int64_t count, int64_t h,
+                       int64_t w, int64_t c, float *out, int threads) {
+#pragma omp parallel for num_threads(threads)
+    for (int64_t row = 0; row < count * h; row++) {
+        const int64_t y = row % h;
+        const float *image = features + row / h * h * w * c;
+        for (int64_t x = 0; x < w; x++) {
+            const float *l = logits + (row * w + x) * 9;
+            float *restrict o = out + (row * w + x) * c;
+            float share[9], peak = l[0], sum = 0.f;
+            for (int i = 1; i < 9; i++) peak = most(peak, l[i]);
+            for (int i = 0; i < 9; i++) sum += share[i] = expf(l[i] - peak) * window[i];
+            for (int64_t k = 0; k < c; k++) o[k] = 0.f;
+            for (int i = 0; i < 9; i++) {
+                const int64_t v = mirrored(y + i / 3 - 1, h), u = mirrored(x + i % 3 - 1, w);
+                const float *restrict p = image + (v * w + u) * c;
+                const float part = share[i] / sum;
+                for (int64_t k = 0; k < c; k++) o[k] += part * p[k];
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +19,8 @@ from anyfuse.models.anyfuse import DETAIL, REGIONS, Anyfuse, AnyfuseConfig, Fold
 from anyfuse.native import build
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> native.Kernels:
-    """Kernels of the present sources, compiled now."""
-    path, how = build.build(tmp_path_factory.mktemp("native"))
-    if path is None:
-        pytest.skip(how)
-    found, why = native.load(path)
-    assert found is not None, why
-    return found
-
-
-@pytest.fixture(params=[1, 3, 4])
-def found(library: native.Kernels, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> native.Kernels:
-    """The kernels in use, for each kind of processor that this one is."""
-    top = library.library.anyfuse_level()
-    if request.param > top:
-        pytest.skip("not this processor")
-    monkeypatch.setattr(library, "level", request.param)
-    monkeypatch.setattr(library, "functions", {})
-    monkeypatch.delenv("ANYFUSE_NATIVE", raising=False)
-    monkeypatch.setattr(native, "kernels", lambda: library)
-    return library
-
-
 @pytest.fixture(autouse=True)
-def no_gradients() -> object:
+def no_gradients() -> Iterator[None]:
     with torch.no_grad():
         yield
 

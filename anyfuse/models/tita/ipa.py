@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...native import windows as compiled
 from .config import TITAConfig
-from .windows import Mlp, WindowAttention, drop_scale, scaled
+from .windows import Mlp, WindowAttention, drop_scale, scaled, takes_block
 
 
 class PairAttention(nn.Module):
@@ -98,6 +99,16 @@ class IPA(nn.Module):
         y1, *maps2 = self._direction(1, y, x, explain)
         return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
 
+    def packed(self) -> list[Tensor]:
+        """Weights in the order that compiled blocks read."""
+        found = [*self.gate.packed()]
+        for index, part in enumerate(self.attend):
+            apart = torch.zeros(self.gate.second.out_features)
+            if self.noise_k is not None and self.noise_v is not None:
+                apart = self.noise_k[index] - self.noise_v[index]
+            found += [apart, part.in_proj_weight, part.in_proj_bias, part.out_proj.weight, part.out_proj.bias]
+        return found
+
 
 class ISF(nn.Module):
     """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
@@ -135,3 +146,19 @@ class ISF(nn.Module):
         x = x + scaled(self.mlp[0](self.norm2[0](x)), factors[2])
         y = y + scaled(self.mlp[1](self.norm2[1](y)), factors[3])
         return (x, y, *shown)
+
+    def compiled(self, x: Tensor, y: Tensor, shift: int, masks: Tensor) -> bool:
+        """The block over all windows of both sources (B, H, W, C), in place, by compiled code; False where it cannot
+        be, and nothing is done. masks: of `windows.shift_masks`.
+        """
+        found = takes_block(self.attn[0], x, y)
+        if found is None:
+            return False
+        weights = [w for n, a in zip(self.norm1, self.attn, strict=True) for w in (n.weight, n.bias, *a.packed())]
+        weights += [] if self.ipa is None else self.ipa.packed()
+        weights += [w for n, m in zip(self.norm2, self.mlp, strict=True) for w in (n.weight, n.bias, *m.packed())]
+        extra = torch.stack([compiled.added(a.places(), masks if shift else None) for a in self.attn])
+        flags = (self.intra, self.ipa is not None, self.ipa is not None and self.ipa.sigmoid)
+        heads = self.attn[0].heads
+        compiled.isf_block(found, x, y, heads, shift, flags, compiled.packed(*weights), extra)
+        return True

@@ -71,8 +71,11 @@ class TITANetwork(nn.Module):
         return self.training or torch.is_grad_enabled()
 
     def _swin(self, blocks: nn.ModuleList, x: Tensor) -> Tensor:
+        x = x.clone() if not self._whole() else x  # compiled blocks work in place
         for i, block in enumerate(blocks):
-            (x,) = over_windows(block, [x], SHIFT * (i % 2), self.hidden, self._whole())
+            shift = SHIFT * (i % 2)
+            if self._whole() or not block.compiled(x, shift, self.hidden):
+                (x,) = over_windows(block, [x], shift, self.hidden, self._whole())
         return x
 
     def _features(self, sources: Tensor, shown: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
@@ -84,6 +87,8 @@ class TITANetwork(nn.Module):
         x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
         y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
         for block, shift in zip(self.interact, self.shifts, strict=True):
+            if shown is None and not self._whole() and block.compiled(x, y, shift, self.hidden):
+                continue
             run = block if shown is None else partial(block, explain=True)
             x, y, *maps = over_windows(run, [x, y], shift, self.hidden, self._whole())
             if shown is not None:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from ... import native
+from ...native import windows as compiled
+
 WINDOW = 8
 SHIFT = 4
 CELLS = WINDOW * WINDOW
@@ -133,10 +136,18 @@ class WindowAttention(nn.Module):
             parts = (F.linear(x, weight[:c], bias[:c]).transpose(-1, -2), *kv.split(c, 2))
         # heads lie as (d, 64): matrix products of few rows and many columns are several times quicker than the reverse
         q, k, v = (p.reshape(b * n * self.heads, c // self.heads, CELLS) for p in parts)
-        added = self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
+        added = self.places()
         added = added if mask is None else added + mask.to(added.dtype)
         out = attend(q * (c // self.heads) ** -0.5, k, v, added, b)
         return self.proj(out.view(b, n, c, CELLS).transpose(-1, -2))
+
+    def places(self) -> Tensor:
+        """The bias of two places in a window, (heads, 64 queries, 64 keys)."""
+        return self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
+
+    def packed(self) -> tuple[Tensor, ...]:
+        """Weights in the order that compiled blocks read."""
+        return (self.qkv.weight, self.qkv.bias, self.proj.weight, self.proj.bias)
 
 
 class _Attend(Function):
@@ -196,6 +207,10 @@ class Mlp(nn.Module):
         """(..., cin) -> (..., cout)"""
         return self.second(F.gelu(self.first(x)))
 
+    def packed(self) -> tuple[Tensor, ...]:
+        """Weights in the order that compiled blocks read."""
+        return (self.first.weight, self.first.bias, self.second.weight, self.second.bias)
+
 
 class SwinBlock(nn.Module):
     """Self attention in windows, then an MLP of twice the width."""
@@ -216,3 +231,24 @@ class SwinBlock(nn.Module):
         """The block with given factors of drop path: the part that is worth compiling."""
         x = x + scaled(self.attn(self.norm1(x), None, mask), first)
         return x + scaled(self.mlp(self.norm2(x)), second)
+
+    def compiled(self, x: Tensor, shift: int, masks: Tensor) -> bool:
+        """The block over all windows of features (B, H, W, C), in place, by compiled code; False where it cannot be,
+        and nothing is done. masks: of `shift_masks`.
+        """
+        found = takes_block(self.attn, x)
+        if found is None:
+            return False
+        norms = (self.norm1.weight, self.norm1.bias), (self.norm2.weight, self.norm2.bias)
+        weights = compiled.packed(*norms[0], *self.attn.packed(), *norms[1], *self.mlp.packed())
+        extra = compiled.added(self.attn.places(), masks if shift else None)
+        compiled.swin_block(found, x, self.attn.heads, shift, weights, extra)
+        return True
+
+
+def takes_block(attention: WindowAttention, *features: Tensor) -> native.Kernels | None:
+    """The compiled kernels, where they can do a block with such attention on such features."""
+    weight = attention.qkv.weight
+    if weight.dtype != torch.float32 or weight.shape[1] // attention.heads > compiled.MOST_SIZE:
+        return None
+    return native.takes(*features)

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ... import native
+from ...native import restormer as compiled
 from ..base import unflatten_set
 
 SHIFTED = True
@@ -78,6 +80,16 @@ class Attention(nn.Module):
         result = v @ mix[:, :, 0] if n == 1 else (v[:, None] @ mix).sum(2)
         return result.flatten(0, 1).transpose(1, 2).view(shape)
 
+    def added(self, found: native.Kernels, x: Tensor, y: Tensor, norms: tuple[nn.LayerNorm, nn.LayerNorm]) -> Tensor:
+        """x plus the attention of its norm to the norm of y, by compiled code: (B, C, H, W), channels last."""
+        near = (self.q.weight, self.q_near.weight, self.kv.weight, self.kv_near.weight)
+        parts = [part for norm in norms for part in (norm.weight, norm.bias)] + [*near]
+        weights = torch.cat([part.detach().flatten() for part in parts])
+        value, gram, q_size, k_size = compiled.channel_gram(found, x, y, self.heads, weights)
+        share = (gram / (q_size[..., None] * k_size[..., None, :]) * self.temperature).softmax(-1).float()
+        weight = self.out.weight.flatten(1).unflatten(1, (self.heads, -1))  # (C, heads, c)
+        return compiled.channel_mix(found, x, value, torch.einsum("ohd,bhde->bohe", weight, share).flatten(2))
+
 
 def near(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """A 3x3 convolution per channel; when compiled, as nine shifted products, which the compiler joins with what is
@@ -129,6 +141,28 @@ class RestormerBlock(nn.Module):
         """(B*N, C, H, W) -> the same; `other`: what a cross block looks at, N: inputs of a set that look at
         each other.
         """
+        return self._fed(self._attended(x, other, n))
+
+    def _compiled(self, *features: Tensor) -> native.Kernels | None:
+        """The compiled kernels, where they can do this block on such features."""
+        if self.norm.weight.dtype != torch.float32 or features[0].shape[1] % compiled.PARTS:
+            return None
+        return native.takes_features(*features)
+
+    def _attended(self, x: Tensor, other: Tensor | None, n: int) -> Tensor:
+        """x with the attention, (B*N, C, H, W)"""
+        looks = self.norm if self.norm_other is None or other is None else self.norm_other
+        seen = x if self.norm_other is None or other is None else other
+        found = self._compiled(x, seen) if n == 1 else None
+        if found is not None:
+            return self.attention.added(found, x, seen, (self.norm, looks))
         y = self.norm(x)
-        x = x + self.attention(y, y if self.norm_other is None or other is None else self.norm_other(other), n)
-        return x + self.feed(self.norm_feed(x))
+        return x + self.attention(y, y if seen is x else looks(seen), n)
+
+    def _fed(self, x: Tensor) -> Tensor:
+        """x with the feed forward, (B, C, H, W)"""
+        feed, norm, found = self.feed, self.norm_feed, self._compiled(x)
+        if found is None:
+            return x + feed(norm(x))
+        parts = (norm.weight, norm.bias, feed.up.weight, feed.near.weight, feed.down.weight)
+        return compiled.gated_feed(found, x, torch.cat([part.detach().flatten() for part in parts]))
