@@ -110,7 +110,7 @@ def _fit(kind: Kind, source: np.ndarray, target: np.ndarray, weights: np.ndarray
     return np.asarray(matrix / matrix[2, 2])
 
 
-def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0) -> Tensor:
+def coordinates(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0) -> Tensor:
     """Where the pixels of a window of the reference lie in the other image: (height, width, 2), float32."""
     ys = torch.arange(top, top + height, dtype=torch.float64)[:, None]
     xs = torch.arange(left, left + width, dtype=torch.float64)
@@ -124,8 +124,8 @@ def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0)
     return torch.stack([x, y], 2)
 
 
-def bent_places(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
-    """As `places`, of whole rows of a reference of `size`; each pixel is displaced before the matrix: (rows, W, 2).
+def bent_coordinates(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
+    """As `coordinates`, of whole rows of a reference of `size`, each pixel displaced before the matrix: (rows, W, 2).
 
     bend: (2, R, C) displacements in x and y, pixels of the reference, at the centres of R x C cells that cover it.
     """
@@ -146,7 +146,7 @@ def warp(
 ) -> tuple[Tensor, Tensor]:
     """Planes (C, H, W) as the reference (height, width) sees them, and where they are valid (height, width).
 
-    Row by row in blocks, so that a large image needs no grid of its own size. bend: as in `bent_places`.
+    Row by row in blocks, so that a large image needs no grid of its own size. bend: as in `bent_coordinates`.
     """
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
     limit = torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99])
@@ -156,9 +156,9 @@ def warp(
     for top in range(0, height, step):
         rows = min(step, height - top)
         if bend is None:
-            where = places(matrix, rows, width, top)
+            where = coordinates(matrix, rows, width, top)
         else:
-            where = bent_places(matrix, bend, (height, width), top, rows)
+            where = bent_coordinates(matrix, bend, (height, width), top, rows)
         valid[top : top + rows] = ((where >= -0.01) & (where <= limit)).all(2).float()
         grid = ((where + 0.5) * inverse_size - 1)[None]
         out[:, top : top + rows] = F.grid_sample(

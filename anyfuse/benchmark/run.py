@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..image.stack import Frame, Stack, order_of_roles
+from ..image.frame import Frame
+from ..image.stack import Stack, order_of_roles
 from ..io.atomic import unforeseen
 from ..io.folders import list_images
 from ..io.groups import Pairing

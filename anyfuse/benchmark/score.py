@@ -19,7 +19,7 @@ from rich.table import Table as RichTable
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import Frame
+from ..image.frame import Frame
 from ..io.atomic import target_of, unforeseen, write_whole
 from ..io.folders import list_files, pair_folders
 from ..io.groups import Pairing, find_sets

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import FusionError
+from ..image.frame import FULL, Frame, icc_channels
 from ..image.metadata import Metadata
-from ..image.stack import FULL, Frame, icc_channels
 from .atomic import one_line
 from .encode import Dpi
 from .exif import exif_orientation

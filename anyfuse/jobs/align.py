@@ -12,7 +12,8 @@ from typing import Any
 
 from ..align.stage import Align, align_frames, alignment_notes
 from ..errors import FusionError
-from ..image.stack import Frame, place
+from ..image.frame import Frame
+from ..image.resize import place
 from ..io.atomic import Protected, check_folder, target_of
 from ..io.frames import read_frames
 from ..io.names import stem_of

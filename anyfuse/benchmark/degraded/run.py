@@ -31,7 +31,8 @@ from ...control import Control
 from ...degradation.estimator import estimate_stack
 from ...errors import FusionError
 from ...fuser import Fuser
-from ...image.stack import Frame, Stack, order_of_roles
+from ...image.frame import Frame
+from ...image.stack import Stack, order_of_roles
 from ...io.atomic import write_whole
 from ...io.write import write_image
 from ...metrics import psnr_truth, ssim_truth
