@@ -34,12 +34,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From the ground up. A module imports from its own layer and from those below."""
 
-BACKWARD = {
-    ("anyfuse.control", "anyfuse.language.encoder"),
-    ("anyfuse.control", "anyfuse.language.instruction"),
-}
+BACKWARD = {("anyfuse.control", "anyfuse.language.api")}
 """One door: words become Controls in language/, and two documented names, `Control.embedding` and
-`control.parse_instruction`, lead there. They are imported when they are called."""
+`control.parse_instruction`, lead there. It is imported when they are called."""
 
 ALIASES = {
     "anyfuse.estimate",

@@ -1,14 +1,14 @@
-"""ISF and IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): task-invariant interaction
-between two sources.
+"""IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): interaction between two sources.
 
-IPA, for each pixel by itself, here for the direction X1 <- X2:
+For each pixel by itself, here for the direction X1 <- X2:
 
     phi = softmax over channels of W2 GELU(W1 [X1; X2])        one discriminator for both directions, own source first
     K   = [n_k + X1 - X1 phi,  n_v + X1 + X1 phi]               two keys, both of X1; n_k and n_v are learned
     V   = [X1, X2]
     X1  = X1 + MHA(Q = X1, K, V)
 
-ISF block: windowed cross attention both ways, IPA, then an MLP for each source; all from the old X1 and X2.
+Both directions are made from the old X1 and X2. The keys by +-phi are the paper's; two keys for a pixel come from
+GeminiFusion. The numbers of the paper's equations are not known to us, so parts bear the paper's names.
 
 Origin: written from the formulas; no code was copied. Licence: Apache-2.0.
 """
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import TITAConfig
-from .windows import Mlp, WindowAttention, drop_scale, scaled
+from .windows import Mlp
 
 
 class PairAttention(nn.Module):
@@ -97,41 +97,3 @@ class IPA(nn.Module):
         x1, *maps1 = self._direction(0, x, y, explain)
         y1, *maps2 = self._direction(1, y, x, explain)
         return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
-
-
-class ISF(nn.Module):
-    """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
-
-    def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
-        super().__init__()
-        c = config.channels
-        self.rate, self.intra = rate, intra
-        self.norm1 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
-        self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
-        self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
-        self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
-        self.ipa = IPA(config) if config.interaction else None
-
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool = False) -> tuple[Tensor, ...]:
-        """Windows of both sources (B, n, 64, C) -> the same; if `explain`, also what IPA explains.
-
-        mask: of shifted windows, see windows.shift_masks.
-        """
-        return self.body(x, y, mask, explain, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
-
-    def body(
-        self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool, *factors: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """The block with given factors of drop path: the part that is worth compiling."""
-        nx, ny = self.norm1[0](x), self.norm1[1](y)
-        xa = self.attn[0](nx, None if self.intra else ny, mask)
-        ya = self.attn[1](ny, None if self.intra else nx, mask)
-        shown: tuple[Tensor, ...] = ()
-        if self.ipa is not None:
-            xa, ya, *maps = self.ipa(xa, ya, explain)
-            shown = tuple(maps)
-        x = x + scaled(xa, factors[0])
-        y = y + scaled(ya, factors[1])
-        x = x + scaled(self.mlp[0](self.norm2[0](x)), factors[2])
-        y = y + scaled(self.mlp[1](self.norm2[1](y)), factors[3])
-        return (x, y, *shown)
