@@ -62,7 +62,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
     aligned, steps = align_frames(placed, options.align, options.reference, store)
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
-    deghosted = still(aligned, options, store)
+    deghosted = match_and_deghost(aligned, options, store)
     notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
@@ -97,7 +97,7 @@ def check_set(frames: Sequence[Frame], reference: int, given: int, model: Fusion
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
 
 
-def still(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
+def match_and_deghost(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
     """Aligned frames, of one brightness if they are a focus stack, in which each thing is at one place."""
     if options.deghost == "off":
         return Deghosted(frames, [])
