@@ -8,7 +8,12 @@ import typer
 
 from .options import Device, complete_recipe
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, as docs/training.md lists them.", autocompletion=complete_recipe)]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="Name of a recipe, as docs/training.md lists them.", autocompletion=complete_recipe
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(help="Folder with the training data, laid out as docs/training.md says. 'language' needs none."),

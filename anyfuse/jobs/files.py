@@ -37,7 +37,20 @@ def fuse_files(
 ) -> None:
     """Fuses images into one image file; raises FusionError before the work where a file could not be written.
 
-    notes: what the choice of the images had to decide, for the report and the terminal.
+    Args:
+        inputs: image files of one scene.
+        output: image file.
+        choices: the options.
+        plan: prints what would be fused, and does nothing.
+        weights_out: folder of the weight maps.
+        report: JSON file.
+        explain: folder of the explanation.
+        mask_out: file of the mask, or of several.
+        ghost_mask: PNG file of where something moved.
+        notes: what the choice of the images had to decide, for the report and the terminal.
+
+    Raises:
+        FusionError: an option or a file that is wrong, or a set that fails.
     """
     if plan:
         print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")

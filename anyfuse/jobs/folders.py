@@ -206,6 +206,14 @@ def plan_sets(
     """Every set with the names of its files; those without a reference, or with a taken name, go to `tally`.
 
     Maps that are there with the same content are no error: the run that wrote them was cut off before the image.
+
+    Args:
+        complete: name of a set -> its files.
+        output: folder of the results.
+        choices: the options.
+        weights_out, explain, mask_out: folders of maps; None: none.
+        spare: files that are never overwritten.
+        tally: gets the failures.
     """
 
     def below(folder: str | None, name: str) -> str | None:

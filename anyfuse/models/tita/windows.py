@@ -59,6 +59,13 @@ def over_windows(
 
     `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they
     came from. What a block returns beyond its tensors, (B n, 64, K), comes after them as (B, H, W, K).
+
+    Args:
+        block: (windows (B, n, 64, C) of each tensor, mask) -> the same, and what else it gives, (B, n, 64, K).
+        tensors: (B, H, W, C) each, H and W multiples of 8.
+        shift: of the windows, 0 or SHIFT pixels.
+        masks: of `shift_masks`.
+        whole: all windows at once, as training needs it.
     """
     parts = [to_windows(x, shift) for x in tensors]
     nh, nw = parts[0].shape[1:3]
