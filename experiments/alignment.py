@@ -32,7 +32,7 @@ from anyfuse.align.estimate import Alignment, Scene, estimate, estimate_scenes
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
 from anyfuse.align.information import normalised_mutual_information as shared
-from anyfuse.align.local import Seen, estimate_local
+from anyfuse.align.local import View, estimate_local
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp
 from anyfuse.data.synthetic import focus_scene
@@ -161,7 +161,7 @@ def grid_points(height: int, width: int, count: int = 0, border: float = 0.03) -
     return torch.stack([xs.flatten(), ys.flatten()], 1).double()
 
 
-def bent_places_of(points: Tensor, shift: Tensor, bend: Tensor) -> Tensor:
+def bent_coordinates_of(points: Tensor, shift: Tensor, bend: Tensor) -> Tensor:
     """Where points (K, 2) of an image lie once it is bent by `bent` and shifted."""
     start = points
     for _ in range(20):
@@ -185,7 +185,7 @@ def local_answers(a: Tensor, b: Tensor, valid: Tensor | None) -> tuple[list[Call
     bend = None
     if answer.trusted:
         eye = torch.eye(3, dtype=torch.float64)
-        bend = estimate_local(one.shape, Seen(one, eye), Seen(other, answer.matrix))
+        bend = estimate_local(one.shape, View(one, eye), View(other, answer.matrix))
 
     def plain(points: Tensor) -> Tensor:
         return apply(answer.matrix, points)
@@ -215,7 +215,7 @@ def local_warps(data: Path, count: int) -> None:
             found, _ = local_answers(a, *bent_image(b, shift, bend))
             points, errors = grid_points(height, width, 17), []
             for before, after in zip(own, found, strict=True):
-                goal = bent_places_of(before(points), shift, bend)
+                goal = bent_coordinates_of(before(points), shift, bend)
                 seen = ((goal > 4) & (goal < torch.tensor([width - 5.0, height - 5.0]))).all(1)
                 errors.append((after(points) - goal)[seen].norm(dim=1))
             rows.append([float(v) for e in errors for v in (e.median(), e.mean())])
