@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from ..control import DEGRADATIONS, STRENGTHS, TASKS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma
-from ..image.cover import Window
-from ..image.stack import Stack
+from ..image.stack import Stack, Window
 from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, read_config, save_folder
 from .plan import FAULT_OF, MENUS
 from .statistics import pair_statistics, statistics

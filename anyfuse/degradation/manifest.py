@@ -23,8 +23,7 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..image.colour import to_luma
-from ..image.frame import Frame
-from ..image.stack import Stack
+from ..image.stack import Frame, Stack
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, target_of, unforeseen, write_whole
 from ..io.folders import list_images
 from ..io.read import read_image
