@@ -71,8 +71,8 @@ def fuse(
             cameras, at full scale. None: files with such values are scaled, and the report says how.
         pages: pages of each file, as '3:40', counted from 0. A name as 'stack.tif[3:40]' says the same for one file,
             and a single file stands for all of its pages.
-        deghost: 'auto' evens the light of a focus stack, and takes what moved between exposures or within a focus stack
-            from one image; 'on' does so however much differs; 'off' does neither.
+        deghost: 'auto' matches the brightness of a focus stack's images, and takes what moved between exposures or
+            within a focus stack from one image; 'on' does so however much differs; 'off' does neither.
         deghost_reference: index of the image that shows what moved, from 0. None: the best exposed one, or the sharpest
             one at each place of a focus stack.
 

@@ -76,7 +76,7 @@ def scratch_for(
         reference: the image that gives the result its size.
         pages: choice of pages for files without one.
         aligned: the images are aligned, which takes one of them at a time as float32, before and after.
-        deghosted: what moved is replaced, and changing light evened, which takes a copy of one image at a time.
+        deghosted: what moved is replaced, and changing brightness matched, which takes a copy of one image at a time.
 
     Returns:
         None where all fits, or where there is no limit.

@@ -12,7 +12,8 @@ from torch import Tensor
 from .control import Control
 from .errors import FusionError
 from .image import overlay, planes
-from .image.stack import Stack, Window
+from .image.cover import Window
+from .image.stack import Stack
 from .io.scratch import Scratch
 from .runtime import release
 

@@ -150,9 +150,9 @@ class Control:
 
     def embedding(self, encoder: str = "built-in") -> Tensor:
         """The text, or else the tags, as a vector (D,); see language.encoder.load_encoder for the names."""
-        from .language.encoder import load_encoder
+        from .language.api import embed
 
-        return load_encoder(encoder).encode([self.text or str(self)])[0]
+        return embed(self.text or str(self), encoder)
 
 
 def _restored(degradations: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -173,4 +173,4 @@ def __getattr__(name: str) -> Any:
     """`parse_instruction` lives in language/instruction.py, and is documented here."""
     if name != "parse_instruction":
         raise AttributeError(f"module 'anyfuse.control' has no attribute '{name}'")
-    return import_module("anyfuse.language.instruction").parse_instruction
+    return import_module("anyfuse.language.api").parse_instruction

@@ -19,7 +19,8 @@ from .canvas import Canvas
 from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
 from .image import planes
-from .image.stack import Stack, Window, order_of_roles
+from .image.cover import Window
+from .image.stack import Stack, order_of_roles
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
 from .options import Engine, Options
@@ -35,7 +36,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     """
     model, control = engine.model, read_say(options.say)
     prepared = prepare(images, engine, options, alone=bool(control.segment))
-    stack, scratch, single = prepared.stack, prepared.scratch, prepared.shown == 1
+    stack, scratch, single = prepared.stack, prepared.scratch, prepared.given_count == 1
     model.check_arity(stack.n)
     order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
     control, assumed = complete(control, stack, order, model, options)
@@ -70,10 +71,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
-    given = stack.frames[: prepared.shown]
+    given = stack.frames[: prepared.given_count]
     report = Report(
         **engine_facts(engine),
-        **stack_facts(stack, prepared.shown),
+        **stack_facts(stack, prepared.given_count),
         **prepared_facts(prepared),
         channels=canvas.pixels.shape[2],
         colour_rule=rule,
@@ -100,10 +101,10 @@ def engine_facts(engine: Engine) -> dict[str, Any]:
     }
 
 
-def stack_facts(stack: Stack, shown: int) -> dict[str, Any]:
-    """The report's entries about the first `shown` images and their common size and depth."""
+def stack_facts(stack: Stack, given_count: int) -> dict[str, Any]:
+    """The report's entries about the first `given_count` images and their common size and depth."""
     return {
-        "inputs": [f.facts for f in stack.frames[:shown]],
+        "inputs": [f.facts for f in stack.frames[:given_count]],
         "width": stack.width,
         "height": stack.height,
         "depth": str(stack.depth),
@@ -117,7 +118,7 @@ def prepared_facts(prepared: Prepared) -> dict[str, Any]:
     return {
         "aligned": [step.as_dict() for step in prepared.steps] or None,
         "deghosted": [ghost.as_dict() for ghost in deghosted.ghosts] or None,
-        "evened": [one.as_dict() for one in deghosted.evened] or None,
+        "evened": [one.as_dict() for one in deghosted.brightness] or None,
     }
 
 

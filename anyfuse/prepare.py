@@ -1,4 +1,7 @@
-"""From images to the stack that a model sees: read -> mask -> place -> resize -> align -> even -> deghost."""
+"""From images to the stack that a model sees.
+
+read -> mask -> place -> resize -> align -> match brightness -> deghost
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .align.brightness import match_brightness
 from .align.deghost import Deghosted, deghost, ghost_notes
-from .align.evening import even
 from .align.stage import Step, align_frames, alignment_notes
 from .budget import scratch_for
 from .errors import FusionError
-from .image.stack import Frame, Stack, Store, in_memory, place, resize_to_reference
+from .image.frame import Frame, Store, in_memory
+from .image.resize import place, resize_to_reference
+from .image.stack import Stack
 from .io.frames import read_frames
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
@@ -26,10 +31,10 @@ class Prepared:
     """A stack, and how it was made."""
 
     stack: Stack  # two frames or more of one size
-    shown: int  # how many of its frames were given: 1 where a single image stands twice
+    given_count: int  # how many of its frames were given: 1 where a single image stands twice
     steps: Sequence[Step]  # what alignment did, a frame each; none: nothing was aligned
     deghosted: Deghosted  # its frames, and what was replaced
-    aligned: Sequence[Frame] | None  # the frames before they were evened and deghosted, where they are to be written
+    aligned: Sequence[Frame] | None  # the frames before brightness matching, where they are to be written
     scratch: Scratch | None  # where the arrays lie if not in memory
     notes: Sequence[str]  # warnings of alignment and deghosting, and of options that did nothing
 
@@ -57,7 +62,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
     aligned, steps = align_frames(placed, options.align, options.reference, store)
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
-    deghosted = still(aligned, options, store)
+    deghosted = match_and_deghost(aligned, options, store)
     notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
@@ -92,9 +97,9 @@ def check_set(frames: Sequence[Frame], reference: int, given: int, model: Fusion
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
 
 
-def still(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
-    """Aligned frames, evened if they are a focus stack, in which each thing is at one place."""
+def match_and_deghost(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
+    """Aligned frames, of one brightness if they are a focus stack, in which each thing is at one place."""
     if options.deghost == "off":
         return Deghosted(frames, [])
-    even_frames, evened = even(frames, options.reference, store)
-    return replace(deghost(even_frames, options.deghost, store, options.deghost_reference), evened=evened)
+    matched, brightness = match_brightness(frames, options.reference, store)
+    return replace(deghost(matched, options.deghost, store, options.deghost_reference), brightness=brightness)

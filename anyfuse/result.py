@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
-from .image.stack import Frame, Stack
+from .image.frame import Frame
+from .image.stack import Stack
 from .io.atomic import Inputs, Protected, target_of, write_whole
 from .io.names import stem_of
 from .io.write import writable, write_image
@@ -55,7 +56,7 @@ class Report:
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
     deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
-    evened: list[dict[str, Any]] | None = None  # changed light of frames (align.evening.Evened)
+    evened: list[dict[str, Any]] | None = None  # changed brightness of frames (align.brightness.BrightnessMatch)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""
@@ -76,7 +77,7 @@ class Permission:
 class FusionResult:
     """The result of `Fuser.run`."""
 
-    stack: Stack  # the images as they were fused: aligned, evened, deghosted
+    stack: Stack  # the images as they were fused: aligned, of one brightness, deghosted
     pixels: np.ndarray  # (H, W, C) in the stack's depth
     summary: Report  # what was done
     weights: np.ndarray | None = None  # (N, H, W) uint8, 255: all of the pixel; None if not requested

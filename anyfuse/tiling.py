@@ -164,6 +164,13 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, 
 
     It holds the smallest tile and the context, or the whole image for a model without a halo. A context in files
     (`spill`) is not held: what computes a part of it comes before the tiles.
+
+    Args:
+        model: it says how many bytes a pixel takes.
+        n: number of images.
+        planes: channels of each, 1 or 3.
+        height, width: of the images, in pixels.
+        spill: the context may be in files.
     """
     _, padded, halo = _layout(model, height, width)
     side = max(padded) if model.halo is None else SMALLEST_TILE + 2 * halo
@@ -175,7 +182,15 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, 
 
 
 def comfortable_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, side: int) -> int:
-    """Bytes for tiles of `side` pixels and the context, all in memory."""
+    """Bytes for tiles of `side` pixels and the context, all in memory.
+
+    Args:
+        model: it says how many bytes a pixel takes.
+        n: number of images.
+        planes: channels of each, 1 or 3.
+        height, width: of the images, in pixels.
+        side: of a tile, in pixels.
+    """
     _, padded, halo = _layout(model, height, width)
     side = max(padded) if model.halo is None else side + 2 * halo
     return _tile_bytes(model, n, planes, side, padded) + _context_bytes(model, n, padded)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .align.deghost import Ghosts
 from .align.stage import Align, Step
-from .image.stack import Frame
+from .image.frame import Frame
 from .options import Options
 
 

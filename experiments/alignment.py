@@ -27,19 +27,19 @@ import torch
 from torch import Tensor
 
 from anyfuse import Fuser
+from anyfuse.align.brightness import match_brightness
 from anyfuse.align.estimate import Alignment, Scene, estimate, estimate_scenes
-from anyfuse.align.evening import even
 from anyfuse.align.field import agreement, field
 from anyfuse.align.full import scene_of
 from anyfuse.align.information import normalised_mutual_information as shared
-from anyfuse.align.local import Seen, estimate_local
+from anyfuse.align.local import View, estimate_local
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.align.transform import apply, warp
 from anyfuse.data.synthetic import focus_scene
 from anyfuse.image.colour import to_luma
+from anyfuse.image.frame import Frame
 from anyfuse.image.metadata import Inset, Metadata
 from anyfuse.image.random import smooth_field, uniform
-from anyfuse.image.stack import Frame
 from anyfuse.io.folders import pair_by_stem
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
@@ -161,7 +161,7 @@ def grid_points(height: int, width: int, count: int = 0, border: float = 0.03) -
     return torch.stack([xs.flatten(), ys.flatten()], 1).double()
 
 
-def bent_places_of(points: Tensor, shift: Tensor, bend: Tensor) -> Tensor:
+def bent_coordinates_of(points: Tensor, shift: Tensor, bend: Tensor) -> Tensor:
     """Where points (K, 2) of an image lie once it is bent by `bent` and shifted."""
     start = points
     for _ in range(20):
@@ -185,7 +185,7 @@ def local_answers(a: Tensor, b: Tensor, valid: Tensor | None) -> tuple[list[Call
     bend = None
     if answer.trusted:
         eye = torch.eye(3, dtype=torch.float64)
-        bend = estimate_local(one.shape, Seen(one, eye), Seen(other, answer.matrix))
+        bend = estimate_local(one.shape, View(one, eye), View(other, answer.matrix))
 
     def plain(points: Tensor) -> Tensor:
         return apply(answer.matrix, points)
@@ -215,7 +215,7 @@ def local_warps(data: Path, count: int) -> None:
             found, _ = local_answers(a, *bent_image(b, shift, bend))
             points, errors = grid_points(height, width, 17), []
             for before, after in zip(own, found, strict=True):
-                goal = bent_places_of(before(points), shift, bend)
+                goal = bent_coordinates_of(before(points), shift, bend)
                 seen = ((goal > 4) & (goal < torch.tensor([width - 5.0, height - 5.0]))).all(1)
                 errors.append((after(points) - goal)[seen].norm(dim=1))
             rows.append([float(v) for e in errors for v in (e.median(), e.mean())])
@@ -333,7 +333,7 @@ def changing_light(data: Path, count: int) -> None:
     """Made focus stacks whose light changes: share of the pixels taken from the sharper frame, and distance in levels
     from what the frames in steady light give.
     """
-    heads = "| light of the frames | stacks | steady | changing | evened | off, changing | off, evened |"
+    heads = "| light of the frames | stacks | steady | changing | matched | off, changing | off, matched |"
     print(f"\n{heads}\n|---|---:|---:|---:|---:|---:|---:|", flush=True)
     fuser = Fuser()
     paths = sorted((data / "train" / "natural").iterdir())[9::10]
@@ -354,28 +354,28 @@ def changing_light(data: Path, count: int) -> None:
 
 
 def other_light(data: Path, count: int) -> None:
-    """Brackets and pairs of different sensors: none may be evened; and stacks whose light changes."""
+    """Brackets and pairs of different sensors: none may be matched; and stacks whose light changes."""
     tried = wrong = 0
     for name in ("mef-hdrps", "mef-empa", "mef-sice", "mef-iccv17", "mef-merianos"):
         for folder in sorted(p for p in (data / "train" / name).iterdir() if p.is_dir())[: 5 * count]:
             frames = [read_image(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in {".jpg", ".png"}]
             for some in (frames, *(frames[k : k + n] for n in (2, 3) for k in range(len(frames) - n + 1))):
                 tried += 1
-                wrong += bool(even(some)[1])
+                wrong += bool(match_brightness(some)[1])
     for folders in UNTOUCHED.values():
         if folders != UNTOUCHED["focus"]:
             for _, *files in pairs_of(data, folders, 2 * count):
                 grey = from_arrays([levels(luma(path)) for path in files])
                 tried += 2
-                wrong += bool(even([read_image(path) for path in files])[1]) + bool(even(grey)[1])
-    print(f"\nBrackets and other sensors: {wrong} of {tried} evened\n", flush=True)
-    print("| stack | frames | evened | levels off | evened | seconds |\n|---|---:|---:|---:|---:|---:|", flush=True)
+                wrong += sum(bool(match_brightness(some)[1]) for some in ([read_image(path) for path in files], grey))
+    print(f"\nBrackets and other sensors: {wrong} of {tried} matched\n", flush=True)
+    print("| stack | frames | matched | levels off | matched | seconds |\n|---|---:|---:|---:|---:|---:|", flush=True)
     stacks = {f"focus, {name}": (one, two) for name, one, two in pairs_of(data, UNTOUCHED["focus"], 9999)}
     stacks |= {name: tuple(sorted((data / "align" / STACKS[name]).iterdir())) for name in ("flies", "noah28")}
     for name, files in stacks.items():
         frames = [read_image(path) for path in files]
         start = time.process_time()
-        out, done = even(frames)
+        out, done = match_brightness(frames)
         seconds = time.process_time() - start
         if done:
             off = [sum(brightness_off(some[0], f) for f in some[1:]) / (len(some) - 1) for some in (frames, out)]

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from anyfuse import Fuser
 from anyfuse.align import deghost as part
+from anyfuse.align.intensity_map import fit_maps, map_frame
 from anyfuse.image.colour import to_luma
-from anyfuse.image.stack import make_frame
+from anyfuse.image.frame import make_frame
 from anyfuse.io.frames import read_frames
 from anyfuse.io.write import write_image
 from anyfuse.metrics import score_batch
@@ -44,7 +45,7 @@ def pasted(images: list[np.ndarray], colour: tuple[float, float, float]) -> tupl
     for k, image in enumerate(images):
         shown = disc.clamp(0, 1)
         if k != base:
-            shown = part._mapped(shown, part._curves(small[base], small[k], every))
+            shown = map_frame(shown, fit_maps(small[base], small[k], every))
         for place, out in ((k, moved), (base, true)):
             centre = width * 0.3 + place * radius * 2.5
             cover = np.clip(radius - np.hypot(columns - centre, (rows - height * 0.6) / 1.6) + 0.5, 0, 1)[:, :, None]

@@ -24,7 +24,8 @@ from stages import pair
 
 from anyfuse import Fuser
 from anyfuse.align.stage import Align
-from anyfuse.jobs.folders import Choices, divided_threads, fuse_folders
+from anyfuse.jobs.choices import Choices
+from anyfuse.jobs.folders import divided_threads, fuse_folders
 
 
 def timed(run: Callable[[], object], pairs: int, repeats: int) -> tuple[float, float]:

@@ -40,7 +40,7 @@ import sys, threading, time
 import numpy as np, torch
 from anyfuse.align.deghost import deghost
 from anyfuse.align.stage import Align, align_frames
-from anyfuse.image.stack import make_frame
+from anyfuse.image.frame import make_frame
 from anyfuse.io.scratch import Scratch
 from anyfuse.runtime import return_memory
 def own(): return next(int(x.split()[1]) / 1024 for x in open("/proc/self/status") if x.startswith("RssAnon"))

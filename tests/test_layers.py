@@ -34,12 +34,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """From the ground up. A module imports from its own layer and from those below."""
 
-BACKWARD = {
-    ("anyfuse.control", "anyfuse.language.encoder"),
-    ("anyfuse.control", "anyfuse.language.instruction"),
-}
+BACKWARD = {("anyfuse.control", "anyfuse.language.api")}
 """One door: words become Controls in language/, and two documented names, `Control.embedding` and
-`control.parse_instruction`, lead there. They are imported when they are called."""
+`control.parse_instruction`, lead there. It is imported when they are called."""
 
 ALIASES = {
     "anyfuse.estimate",
@@ -158,6 +155,16 @@ def test_one_argument_a_line_in_docstrings() -> None:
                 if re.match(rf"{indent}    \S", line) and not re.match(r" *\*{0,2}\w+(, \*{0,2}\w+)*:", line)
             ]
     assert not wrong
+
+
+TABLES = {"anyfuse.language.lexicon", "anyfuse.language.grammar", "anyfuse.language.neighbours"}
+"""Words: may be longer than a file that is read from top to bottom."""
+LONG = {"anyfuse.training.parts.estimator"}
+"""Still to be divided."""
+
+
+def test_no_file_has_more_than_450_lines() -> None:
+    assert not [m for m, path in MODULES.items() if m not in TABLES | LONG and len(path.read_text().splitlines()) > 450]
 
 
 def test_no_function_has_more_than_60_lines() -> None:

@@ -18,7 +18,7 @@ import torch
 from anyfuse import Fuser, budget, prepare, tiling
 from anyfuse.errors import FusionError, MemoryLimitError
 from anyfuse.filemaps import FileContext
-from anyfuse.image.stack import in_memory
+from anyfuse.image.frame import in_memory
 from anyfuse.io.frames import read_frames
 from anyfuse.io.scratch import Scratch
 from anyfuse.io.write import write_image

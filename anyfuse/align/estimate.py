@@ -31,7 +31,7 @@ ROUNDS, SETTLED = 3, 1.0  # of each finer search, at most; fewer where the corne
 REACH, NEAR = 6, 4  # pixels that blocks may move in the first round at 320 pixels, and in later ones
 GAIN = 0.01  # by which a transform must agree better than none
 FAR, FAR_GAIN = 0.02, 0.05  # the same where it moves a corner by more than this share of the side
-RETURN = 4.0  # pixels at 640 that the way there and back may miss
+RETURN = 4.0  # pixels at 640 that the way forward and backward may miss
 CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agreement, and at how many pixels
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
@@ -68,7 +68,7 @@ class Alignment:
     shift: float  # largest movement of a corner in pixels
     agreement: float  # of the fields, with the transform
     before: float  # of the fields, without
-    error: float  # pixels at 640 by which the way there and back misses; nan: not measured
+    error: float  # pixels at 640 by which the way forward and backward misses; nan: not measured
     trusted: bool  # False: the image was left alone, and may not be aligned
     confidence: float = 1.0  # share of the edges, by weight, that the transform lays within 1.5 pixels at 320
     residual: float | None = None  # of hand-picked points, root mean square in pixels
@@ -121,13 +121,13 @@ def _attempt(a: Scene, b: Scene, most: Kind, effort: Effort, left: Alignment) ->
 
 def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignment) -> Alignment:
     """The best answer from several starts, if it can be trusted, or else `left`."""
-    there, back = _rough(a, b, starts, most), _rough(b, a, [_inverse(m) for m in starts], most)
+    forward, backward = _rough(a, b, starts, most), _rough(b, a, [_inverse(m) for m in starts], most)
     middle = min(MIDDLE, a.side)
-    other = _refine(a, b, scaled(_inverse(back), middle / a.side), _kinds(most), middle)[0]
+    other = _refine(a, b, scaled(_inverse(backward), middle / a.side), _kinds(most), middle)[0]
     other = scaled(other, a.side / middle)
-    best = max(there, other, key=lambda m: _agreement(a, b, m))
+    best = max(forward, other, key=lambda m: _agreement(a, b, m))
     matrix, kind = _finish(a, b, best, most)
-    error = _return_error(matrix, back, a.luma.shape)
+    error = _return_error(matrix, backward, a.luma.shape)
     after, (share, count, least) = _agreement(a, b, matrix), _steady(a, b, matrix)
     shift = _largest_move(matrix, a.luma.shape)
     gain = after - left.before
@@ -153,9 +153,9 @@ def _shares_more(a: Scene, b: Scene, matrix: Tensor) -> bool:
     one, other = a.at(side), b.at(side)
     if one.shape != other.shape:
         return True
-    seen, inside = warp(other[None], scaled(matrix, side / a.side), one.shape[0], one.shape[1])
+    warped, inside = warp(other[None], scaled(matrix, side / a.side), one.shape[0], one.shape[1])
     where = inside > 0.99
-    moved, still = (normalised_mutual_information(one, plane, where) for plane in (seen[0], other))
+    moved, still = (normalised_mutual_information(one, plane, where) for plane in (warped[0], other))
     return moved >= still
 
 
@@ -285,10 +285,10 @@ def _best_start(a: Scene, b: Scene, starts: list[Tensor], kinds: tuple[Kind, ...
         starts, blocks.find(field_under(b.field(level), torch.stack(starts), height, width)), strict=True
     ):
         found.append(_laddered(matrix, points, kinds, level)[0])
-    seen = field_under(b.field(level), torch.stack(found), height, width)
-    scores = [agreement(a.field(level), one) for one in seen]
+    warped = field_under(b.field(level), torch.stack(found), height, width)
+    scores = [agreement(a.field(level), one) for one in warped]
     best = max(range(len(found)), key=lambda k: (scores[k], -k))
-    return _laddered(found[best], blocks.find(seen[best : best + 1])[0], kinds, level)
+    return _laddered(found[best], blocks.find(warped[best : best + 1])[0], kinds, level)
 
 
 def _refine(
@@ -379,12 +379,12 @@ def _largest_move(matrix: Tensor, shape: torch.Size) -> float:
     return float((apply(matrix, corners) - corners).norm(dim=1).max())
 
 
-def _return_error(there: Tensor, back: Tensor, shape: torch.Size) -> float:
-    """Root mean square over a grid by which there and back miss, in pixels at 640."""
+def _return_error(forward: Tensor, backward: Tensor, shape: torch.Size) -> float:
+    """Root mean square over a grid by which forward and backward miss, in pixels at 640."""
     height, width = shape
     ys, xs = torch.meshgrid(torch.linspace(0, height - 1, 5), torch.linspace(0, width - 1, 5), indexing="ij")
     points = torch.stack([xs.flatten(), ys.flatten()], 1).double()
-    wrong = apply(back, apply(there, points)) - points
+    wrong = apply(backward, apply(forward, points)) - points
     return float(wrong.square().sum(1).mean().sqrt()) * 640 / max(shape)
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .transform import bent_places, places
+from .transform import bent_coordinates, coordinates
 
 
 def field(luma: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -47,21 +47,21 @@ def _binomial(x: Tensor) -> Tensor:
 def field_under(planes: Tensor, matrices: Tensor, height: int, width: int, bend: Tensor | None = None) -> Tensor:
     """Fields (2, H, W) as the reference sees them through K matrices (K, 3, 3) -> (K, 2, height, width).
 
-    A rotation of the camera turns the edges too. bend: displacements before the matrices, as in `bent_places`.
+    A rotation of the camera turns the edges too. bend: displacements before the matrices, as in `bent_coordinates`.
     """
     count = len(matrices)
     if bend is None:
-        grid = torch.stack([places(m, height, width) for m in matrices])
+        grid = torch.stack([coordinates(m, height, width) for m in matrices])
     else:
-        grid = torch.stack([bent_places(m, bend, (height, width), 0, height) for m in matrices])
+        grid = torch.stack([bent_coordinates(m, bend, (height, width), 0, height) for m in matrices])
     grid = (grid + 0.5) * torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]]) - 1
-    seen = F.grid_sample(planes[None].expand(count, -1, -1, -1), grid, align_corners=False)
+    warped = F.grid_sample(planes[None].expand(count, -1, -1, -1), grid, align_corners=False)
     for k, m in enumerate(matrices):
         turn = 2 * math.atan2(float(m[1, 0] - m[0, 1]), float(m[0, 0] + m[1, 1]))
         if abs(turn) > 1e-3:
             cos, sin = math.cos(turn), math.sin(turn)
-            seen[k] = torch.stack([cos * seen[k, 0] + sin * seen[k, 1], cos * seen[k, 1] - sin * seen[k, 0]])
-    return seen
+            warped[k] = torch.stack([cos * warped[k, 0] + sin * warped[k, 1], cos * warped[k, 1] - sin * warped[k, 0]])
+    return warped
 
 
 def agreement(a: Tensor, b: Tensor) -> float:

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..image.colour import KB, KG, KR, to_luma
-from ..image.stack import Frame, Window
+from ..image.cover import Window
+from ..image.frame import Frame
 from .estimate import LARGEST, Scene
 from .field import field
 from .match import Blocks
-from .transform import KINDS, Kind, apply, places, robust_fit
+from .transform import KINDS, Kind, apply, coordinates, robust_fit
 
 STRIP = 1 << 22  # pixels read together
 BLOCK, REACH, EDGE = 96, 5, 3  # side of a block, how far it may move, and what the field needs around it, in pixels
@@ -75,13 +76,13 @@ def at_full_size(reference: Frame, frame: Frame, matrix: Tensor, kind: str) -> T
     corners, first, other = [], [], []
     for top in tops:
         for left in lefts:
-            where = places(matrix, patch, patch, top, left)
-            seen = _patch(frame, where)
-            if seen is not None:
+            where = coordinates(matrix, patch, patch, top, left)
+            values = _patch(frame, where)
+            if values is not None:
                 corners.append((left, top))
                 window = (slice(top, top + patch), slice(left, left + patch))
                 first.append(field(to_luma(reference.read(window))[0])[:, EDGE:-EDGE, EDGE:-EDGE])
-                other.append(field(seen)[:, EDGE:-EDGE, EDGE:-EDGE])
+                other.append(field(values)[:, EDGE:-EDGE, EDGE:-EDGE])
     if len(corners) < 12:
         return matrix
     source, target, weights = _matched(first, other, torch.tensor(corners, dtype=torch.float32))

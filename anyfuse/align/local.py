@@ -1,7 +1,7 @@
 """A smooth local displacement on top of a transform: parallax, lenses that breathe, sensors that see from two places.
 
-match     blocks of the fields around the nodes of a grid, there and back, from coarse to fine; each match counts by how
-          sharp its peak is in each direction, so that a straight edge says nothing of a movement along it
+match     blocks of the fields around the nodes of a grid, forward and backward, from coarse to fine; each match counts
+          by how sharp its peak is in each direction, so that a straight edge says nothing of a movement along it
 smooth    a displacement near to the matches, with a penalty on its slope and Cauchy weights, by conjugate gradients
 gate      it counts where two halves of the blocks agree on it and where the edges agree better with it; elsewhere it
           fades to the transform. If the whole does not agree better, there is none
@@ -22,14 +22,14 @@ from .field import agreement, field_under
 from .match import Blocks
 from .transform import Size, resized
 
-LEVELS = (320, 640, 1600)  # longer sides in pixels at which blocks are matched
+SIDES = (320, 640, 1600)  # longer sides in pixels at which blocks are matched
 BLOCK, STRIDE = 32, 16  # side and distance of the blocks in pixels
 FINE, FINE_BLOCK, FINE_STRIDE = 800, 64, 40  # the same from a longer side of so many pixels on
 REACH = 5  # pixels that a block may move in a round
 ROUNDS = 2  # of each level; one of those from FINE on
 STIFF, HOLD = 0.15, 0.01  # penalties on the slope and on the size of the displacement, against matches of weight 1
 SPREAD = 0.75  # pixels: scale of the Cauchy weights of the matches
-MISS = 1.0  # pixels by which the match there and back may differ
+MISS = 1.0  # pixels by which the match forward and backward may differ
 SLOPE = 0.35  # largest difference of displacements over their distance; more would tear
 PLAY = 0.15  # pixels of a displacement that are noise
 GAIN, SHARE = 0.004, 0.03  # by which the edges must agree better, and share of what is missing to 1
@@ -70,7 +70,7 @@ def local_of(row: dict[str, Any]) -> Local:
     return Local(grid, (int(row["height"]), int(row["width"])))
 
 
-class Seen(NamedTuple):
+class View(NamedTuple):
     """A scene and how it lies under the reference, both at the size of the scenes."""
 
     scene: Scene
@@ -78,7 +78,7 @@ class Seen(NamedTuple):
     bend: Tensor | None = None  # (2, R, C) in pixels of the reference's scene
 
 
-def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
+def estimate_local(reference: Size, near: View, other: View) -> Tensor | None:
     """The displacement (2, R, C) of `other` that lays it over `near`, as the reference sees both; None: nothing sure.
 
     Args:
@@ -88,7 +88,7 @@ def estimate_local(reference: Size, near: Seen, other: Seen) -> Tensor | None:
     """
     side = max(reference)
     bend = torch.zeros(2, 2, 2) if other.bend is None else other.bend
-    first, *finer = [*(level for level in LEVELS if level < 0.75 * side), min(side, LEVELS[-1])]
+    first, *finer = [*(level for level in SIDES if level < 0.75 * side), min(side, SIDES[-1])]
     pair = _Pair(reference, near, other, first / side)
     bend, found = pair.bent(bend)
     for level in finer:
@@ -119,7 +119,7 @@ def local_along(
         A displacement for each frame that has one.
     """
     own = scene(reference)
-    near = Seen(own, torch.eye(3, dtype=torch.float64))
+    near = View(own, torch.eye(3, dtype=torch.float64))
     done: dict[int, Local] = {}
     for k in path:
         matrix = matrices[k]
@@ -127,8 +127,8 @@ def local_along(
             continue
         other = scene(k)
         small = resized(matrix, (sizes[reference], own.shape), (sizes[k], other.shape))
-        bend = estimate_local(own.shape, near, Seen(other, small, near.bend))
-        near = Seen(other, small, bend)
+        bend = estimate_local(own.shape, near, View(other, small, near.bend))
+        near = View(other, small, bend)
         if bend is not None:
             done[k] = _at_full_size(bend, own.shape, sizes[reference])
     return done
@@ -155,22 +155,22 @@ class Matches(NamedTuple):
 class _Pair:
     """Two fields as the reference sees them at one size, and the grid of nodes on them."""
 
-    def __init__(self, reference: Size, near: Seen, other: Seen, factor: float) -> None:
+    def __init__(self, reference: Size, near: View, other: View, factor: float) -> None:
         self.factor, self.reference = factor, reference
         self.size = (max(8, round(reference[0] * factor)), max(8, round(reference[1] * factor)))
         self.block, stride = (FINE_BLOCK, FINE_STRIDE) if max(self.size) > FINE else (BLOCK, STRIDE)
         self.cells = (max(2, round(self.size[0] / stride)), max(2, round(self.size[1] / stride)))
         self.spacing = self.size[1] / self.cells[1] / factor  # of the nodes, in pixels of the reference's scene
         self.near, self.other = near, other
-        self.own = self.seen(near, near.bend)
+        self.own = self.warped(near, near.bend)
         self.starts = tuple(
             ((torch.arange(n) + 0.5) * side / n).round().long() for n, side in zip(self.cells, self.size, strict=True)
         )
         self.blocks = self._blocks(self.own)
 
-    def seen(self, what: Seen, bend: Tensor | None) -> Tensor:
+    def warped(self, view: View, bend: Tensor | None) -> Tensor:
         """The field (2, h, w) of a scene as the reference sees it."""
-        scene, matrix = what.scene, what.matrix
+        scene, matrix = view.scene, view.matrix
         scale = abs(float(torch.linalg.det(matrix[:2, :2]))) ** 0.5
         level = max(8, min(scene.side, round(scene.side / max(scale, 1e-3) * self.factor)))
         planes = scene.field(level)
@@ -191,22 +191,22 @@ class _Pair:
         return bend, found
 
     def matched(self, bend: Tensor) -> Matches:
-        """The matches under a displacement, there and back."""
-        seen = self.seen(self.other, bend)
+        """The matches under a displacement, forward and backwardward."""
+        warped = self.warped(self.other, bend)
         half = (self.block // 2,) * 4
-        there = _peaks(self.blocks.scores(F.pad(seen, half)[None])[0], self.blocks)
-        back_blocks = self._blocks(seen)
-        back = _peaks(back_blocks.scores(F.pad(self.own, half)[None])[0], back_blocks)
-        step = (there.place - back.place) / 2
-        weight = there.weight * (torch.minimum(there.sure, back.sure) / there.sure.clamp_min(1e-6))
-        miss = there.place + back.place
-        wrong = _length(miss, there.weight / there.sure.clamp_min(1e-6))
+        forward = _peaks(self.blocks.scores(F.pad(warped, half)[None])[0], self.blocks)
+        back_blocks = self._blocks(warped)
+        backward = _peaks(back_blocks.scores(F.pad(self.own, half)[None])[0], back_blocks)
+        step = (forward.place - backward.place) / 2
+        weight = forward.weight * (torch.minimum(forward.sure, backward.sure) / forward.sure.clamp_min(1e-6))
+        miss = forward.place + backward.place
+        wrong = _length(miss, forward.weight / forward.sure.clamp_min(1e-6))
         weight = weight * (wrong < MISS)
         return Matches(bend + step / self.factor, weight)
 
     def clearer(self, bend: Tensor) -> bool:
         """Whether the edges agree better under a displacement than without."""
-        before, after = (agreement(self.own, self.seen(self.other, one)) for one in (None, bend))
+        before, after = (agreement(self.own, self.warped(self.other, one)) for one in (None, bend))
         return after - before > max(GAIN, SHARE * (1 - before))
 
 
@@ -307,8 +307,8 @@ def _gated(pair: _Pair, bend: Tensor, found: Matches) -> Tensor | None:
     doubt = _blurred(doubt) + (PLAY / pair.factor) ** 2
     length = bend.square().sum(0)
     bend = bend * (length / (length + doubt))
-    plain = pair.seen(pair.other, None)
-    better = _around(pair, pair.own, pair.seen(pair.other, bend)) - _around(pair, pair.own, plain)
+    plain = pair.warped(pair.other, None)
+    better = _around(pair, pair.own, pair.warped(pair.other, bend)) - _around(pair, pair.own, plain)
     gate = ((better - LOCAL_GAIN / 2) / LOCAL_GAIN).clamp(0, 1)
     bend = bend * _blurred(torch.minimum(gate, -F.max_pool2d(-gate[None], 3, 1, 1)[0] + 0.5))
     while steepest(bend) >= SLOPE * pair.spacing:

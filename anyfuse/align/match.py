@@ -20,14 +20,14 @@ class Blocks:
         planes: field (2, H, W).
         block, stride: side and distance of the blocks in pixels.
         reach: how far a block is searched for, in pixels.
-        places: rows and columns where blocks begin; None: by the stride.
+        starts: rows and columns where blocks begin; None: by the stride.
     """
 
     def __init__(
-        self, planes: Tensor, block: int, stride: int, reach: int, places: tuple[Tensor, Tensor] | None = None
+        self, planes: Tensor, block: int, stride: int, reach: int, starts: tuple[Tensor, Tensor] | None = None
     ) -> None:
         self.reach, self.block = reach, min(block, *planes.shape[1:])
-        self.rows, self.cols = places or tuple(_starts(side, self.block, stride) for side in planes.shape[1:])
+        self.rows, self.cols = starts or tuple(_starts(side, self.block, stride) for side in planes.shape[1:])
         parts = _cut(planes[None], self.rows, self.cols, self.block)  # (1, 2, R, C, block, block)
         self.own = parts[0].square().sum((0, 3, 4)).flatten()
         self.size = fast_size(self.block + 2 * reach)

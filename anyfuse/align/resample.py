@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..image.stack import FULL, Frame, Store, in_memory
+from ..image.frame import FULL, Frame, Store, in_memory
 from ..io.exif import upright_exif
 from .transform import resized, warp
 
@@ -27,7 +27,7 @@ def moved_frame(
         frame: any size.
         matrix: pixels of the reference -> pixels of the frame.
         size: height and width of the reference; None: the frame's own.
-        bend: (2, R, C) displacements in pixels of the reference, before the matrix; see `bent_places`.
+        bend: (2, R, C) displacements in pixels of the reference, before the matrix; see `bent_coordinates`.
     """
     height, width = size or (frame.height, frame.width)
     planes, matrix = _smaller(frame.read(), matrix, height, width)

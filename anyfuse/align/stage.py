@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import Frame, Store, in_memory
+from ..image.frame import Frame, Store, in_memory
 from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
 from .files import read_locals, read_points, read_transforms
 from .full import at_full_size, scene_of

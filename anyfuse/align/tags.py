@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..image.stack import Frame
+from ..image.frame import Frame
 
 
 def tag_matrix(reference: Frame, frame: Frame) -> Tensor | None:

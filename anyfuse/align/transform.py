@@ -57,7 +57,13 @@ def robust_fit(
 ) -> tuple[Tensor, float]:
     """`fit` with Cauchy weights of scale `spread` pixels; also the mean robust residual, in pixels.
 
-    start: a matrix near the answer; None: the mean shift.
+    Args:
+        kind: of transform.
+        source: points (K, 2), x and y in pixels.
+        target: where they lie in the other image, (K, 2).
+        weights: of the points, (K,).
+        spread: scale of the Cauchy weights, in pixels.
+        start: a matrix near the answer, 3x3; None: the mean shift.
     """
     p, q, w = (x.double().numpy() for x in (source, target, weights))
     matrix = _fit("shift", p, q, w) if start is None else start.numpy()
@@ -110,8 +116,14 @@ def _fit(kind: Kind, source: np.ndarray, target: np.ndarray, weights: np.ndarray
     return np.asarray(matrix / matrix[2, 2])
 
 
-def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0) -> Tensor:
-    """Where the pixels of a window of the reference lie in the other image: (height, width, 2), float32."""
+def coordinates(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0) -> Tensor:
+    """Where the pixels of a window of the reference lie in the other image: (height, width, 2), float32.
+
+    Args:
+        matrix: 3x3, pixels of the reference to pixels of the image.
+        height, width: of the window, in pixels.
+        top, left: where it begins in the reference.
+    """
     ys = torch.arange(top, top + height, dtype=torch.float64)[:, None]
     xs = torch.arange(left, left + width, dtype=torch.float64)
     m = matrix.tolist()
@@ -124,8 +136,8 @@ def places(matrix: Tensor, height: int, width: int, top: int = 0, left: int = 0)
     return torch.stack([x, y], 2)
 
 
-def bent_places(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
-    """As `places`, of whole rows of a reference of `size`; each pixel is displaced before the matrix: (rows, W, 2).
+def bent_coordinates(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: int) -> Tensor:
+    """As `coordinates`, of whole rows of a reference of `size`, each pixel displaced before the matrix: (rows, W, 2).
 
     bend: (2, R, C) displacements in x and y, pixels of the reference, at the centres of R x C cells that cover it.
     """
@@ -146,7 +158,14 @@ def warp(
 ) -> tuple[Tensor, Tensor]:
     """Planes (C, H, W) as the reference (height, width) sees them, and where they are valid (height, width).
 
-    Row by row in blocks, so that a large image needs no grid of its own size. bend: as in `bent_places`.
+    Row by row in blocks, so that a large image needs no grid of its own size.
+
+    Args:
+        planes: (C, H, W) of the image.
+        matrix: 3x3, pixels of the reference to pixels of the image.
+        height, width: of the reference, in pixels.
+        mode: of interpolation, 'bilinear' or 'bicubic'.
+        bend: displacements, as in `bent_coordinates`; None: none.
     """
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
     limit = torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99])
@@ -156,9 +175,9 @@ def warp(
     for top in range(0, height, step):
         rows = min(step, height - top)
         if bend is None:
-            where = places(matrix, rows, width, top)
+            where = coordinates(matrix, rows, width, top)
         else:
-            where = bent_places(matrix, bend, (height, width), top, rows)
+            where = bent_coordinates(matrix, bend, (height, width), top, rows)
         valid[top : top + rows] = ((where >= -0.01) & (where <= limit)).all(2).float()
         grid = ((where + 0.5) * inverse_size - 1)[None]
         out[:, top : top + rows] = F.grid_sample(

@@ -27,10 +27,10 @@ def estimate_views(reference: Scene, other: Scene, most: Kind, start: Tensor | N
     found: list[Alignment] = []
     for view in views:
         base = resized(view, (_size(reference), size), (_size(other), _size(other)))
-        canvas, seen, share = _laid(other, base, size)
+        canvas, visible, share = _laid(other, base, size)
         if share < 0.02:
             continue
-        answer = _compared(small, Scene(canvas, seen), most, start is not None)
+        answer = _compared(small, Scene(canvas, visible), most, start is not None)
         matrix = base @ answer.matrix
         found.append(replace(answer, matrix=resized(matrix, (size, _size(reference)), (_size(other), _size(other)))))
         if answer.trusted and answer.agreement > 3 * SURE:
@@ -71,8 +71,8 @@ def _laid(other: Scene, matrix: Tensor, size: Size) -> tuple[Tensor, Tensor, flo
     mapped = resized(matrix, (size, size), (_size(other), _size(scene)))
     counted = torch.ones_like(scene.luma) if scene.valid is None else scene.valid
     planes, inside = warp(torch.stack([scene.luma, counted]), mapped, *size)
-    seen = inside * (planes[1] > 0.99)
-    return planes[0], seen, float(seen.mean())
+    visible = inside * (planes[1] > 0.99)
+    return planes[0], visible, float(visible.mean())
 
 
 def _scene(scene: Scene, side: int) -> Scene:

@@ -46,6 +46,27 @@ def run_bench(
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures; images that
     lack a source are named and skipped, which is none.
+
+    Args:
+        data: folder of a data set.
+        task: ivf, mef, mff or mif.
+        models: names, folders or LABEL=MODEL, separated by commas.
+        out: folder of scores.csv, report.html and the fused images.
+        fused: 'NAME=FOLDER' of other methods' results.
+        metrics: names separated by commas, or 'all'; None: the default ones.
+        grey: rule for grey levels: matlab, pil or opencv.
+        inputs: 'luma' or 'colour', what models get.
+        device: auto, cpu or cuda.
+        limit: only the first N images.
+        images: pictures in the report.
+        peers: CSV of other methods' scores.
+        compare: scores.csv of other runs, of the same protocol.
+        quiet: no progress.
+        pairing: how files are put together.
+        plan: prints the sets, and does nothing else.
+
+    Raises:
+        FusionError: a choice, a folder or a file that is wrong, or scores of another protocol.
     """
     if plan:
         return print_plan(data, task, pairing)
@@ -138,6 +159,20 @@ def run_bench_degraded(
 ) -> int:
     """Runs the benchmark on degraded pairs and writes scores.csv, summary.json, report.md and report.html to `out`; the
     number of failures.
+
+    Args:
+        recipe: file of the cases, or 'built-in'.
+        data: folders that hold the data sets.
+        models: names, folders or LABEL=MODEL, separated by commas.
+        out: folder of the results.
+        say: what models that restore get, some of exact,oracle,estimate,none,wrong.
+        device: auto, cpu or cuda.
+        limit: only the first N cases of each kind and task.
+        images: pictures in the report.
+        quiet: no progress.
+
+    Raises:
+        FusionError: a recipe that is wrong, or nothing that can be run.
     """
     check_folder(out)
     ways = [way.strip() for way in say.split(",") if way.strip()]

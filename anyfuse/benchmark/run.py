@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..image.stack import Frame, Stack, order_of_roles
+from ..image.frame import Frame
+from ..image.stack import Stack, order_of_roles
 from ..io.atomic import unforeseen
 from ..io.folders import list_images
 from ..io.groups import Pairing
@@ -214,9 +215,26 @@ def bench(
 
     A second run with the same protocol, model code and weights scores only what is missing, and rows of earlier runs
     stay in the file; the result holds those of this run. A set that fails is reported in `failures`, one that lacks
-    sources in `skipped`. strict: images too small for one of the `metrics` fail; else, and for the default metrics, its
-    score is NaN. pairing: how files are put together. check: called with the protocol and the sources before anything
-    is fused.
+    sources in `skipped`.
+
+    Args:
+        data: folder of the data set.
+        task: ivf, mef, mff or mif.
+        models: names, folders or LABEL=MODEL.
+        out: folder of the results.
+        fused: method -> folder with its results.
+        metrics: names; empty: the default ones.
+        strict: images too small for one of the `metrics` fail; else, and for the default metrics, its score is NaN.
+        grey: rule for grey levels: matlab, pil or opencv.
+        inputs: 'luma' (8-bit grey, as in papers) or 'colour' (the files), what models get.
+        device: auto, cpu or cuda.
+        limit: only the first N images.
+        pairing: how files are put together.
+        step: called with a line for each step.
+        check: called with the protocol and the sources before anything is fused.
+
+    Raises:
+        FusionError: a choice or a folder that is wrong, or scores of another protocol in OUT.
     """
     out, fused = Path(out), fused or {}
     _check_choice(task, grey, inputs)

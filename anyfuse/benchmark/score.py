@@ -19,7 +19,7 @@ from rich.table import Table as RichTable
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import Frame
+from ..image.frame import Frame
 from ..io.atomic import target_of, unforeseen, write_whole
 from ..io.folders import list_files, pair_folders
 from ..io.groups import Pairing, find_sets
@@ -77,6 +77,15 @@ def score_one(
 ) -> tuple[dict[str, float], list[str]]:
     """Metrics of one fused file and its sources, on 8-bit grey levels; and those that are NaN as the image is too
     small.
+
+    Args:
+        fused: file of the result.
+        sources: files of the sources.
+        names: of the metrics.
+        grey: rule for grey levels.
+        truth: file of the reference; None: there is none.
+        strict: an image too small for a metric is an error; else its score is NaN.
+        values_of: black, white and range of the files.
     """
     frames = read_scored(fused, sources, truth, values_of)
     for frame in frames[1 : len(sources) + 1]:
@@ -121,7 +130,24 @@ def run_score(
     pairing: Pairing | None = None,
     plan: bool = False,
 ) -> int:
-    """Scores a file or a folder. Returns the number of images that failed."""
+    """Scores a file or a folder. Returns the number of images that failed.
+
+    Args:
+        fused: file or folder of results.
+        sources: files or folders of the sources.
+        metrics: names separated by commas, or 'all'; None: the default ones.
+        grey: rule for grey levels: matlab, pil or opencv.
+        truth: file or folder of references; None: there is none.
+        as_json: prints JSON in place of a table.
+        out: CSV or JSON file for the scores.
+        white, black, range: levels of 16-bit and float files, as in `io.levels.parse_levels`.
+        overwrite: replaces `out`.
+        pairing: how files are put together.
+        plan: prints the sets, and does nothing else.
+
+    Raises:
+        FusionError: a choice or a file that is wrong.
+    """
     values_of = Values(white, black, range)
     parse_levels(len(sources), white, black, range)  # a mistake is one error, not one per image
     names, strict = metric_names(metrics)

@@ -41,7 +41,9 @@ Degraded = Annotated[
 Say = Annotated[
     str,
     typer.Option(
-        help="--degraded: which conditions models that restore get, some of exact,oracle,estimate,none,wrong."
+        help="With --degraded: what models that restore are told, separated by commas. exact: each degradation and its "
+        "strength as a number; oracle: the same with the strength in words; estimate: what `anyfuse estimate` finds; "
+        "none: nothing; wrong: degradations that the images do not have."
     ),
 ]
 Section = Annotated[

@@ -167,7 +167,7 @@ def fuse(
     """
     from ..align.stage import Align
     from ..io.groups import Pairing
-    from ..jobs.folders import Choices
+    from ..jobs.choices import Choices
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:

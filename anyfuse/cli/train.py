@@ -8,7 +8,12 @@ import typer
 
 from .options import Device, complete_recipe
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe.", autocompletion=complete_recipe)]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="Name of a recipe, as docs/training.md lists them.", autocompletion=complete_recipe
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(help="Folder with the training data, laid out as docs/training.md says. 'language' needs none."),
@@ -23,8 +28,10 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override a value of the recipe: lr=1e-4, strategy=plain, tasks.ivf=2, losses.mff.intensity=20, "
-        "config.phi=sigmoid, options.gamma=1e-5. May be repeated.",
+        help="Override a value of the recipe: lr=1e-4 (learning rate), strategy=plain (how losses are combined), "
+        "tasks.ivf=2 (share of a task), losses.mff.intensity=20 (weight of a task's loss), config.phi=sigmoid (the "
+        "model's configuration), options.gamma=1e-5 (the strategy's). Tasks: ivf (infrared + visible), mef "
+        "(multi-exposure), mff (multi-focus), mif (medical). May be repeated.",
     ),
 ]
 

@@ -14,8 +14,9 @@ from torch import Generator, Tensor
 
 from ..errors import FusionError
 from ..image.colour import to_luma
+from ..image.frame import Frame
 from ..image.random import integer, uniform
-from ..image.stack import Frame, order_of_roles
+from ..image.stack import order_of_roles
 from ..io.folders import list_images, pair_by_stem
 from .synthetic import exposure_stack, focus_scene
 from .thermal import augment_pair, dead_pixels, pseudo_thermal

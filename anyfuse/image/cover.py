@@ -50,8 +50,8 @@ def fill_transparent(sources: Tensor, cover: Tensor, colour: Tensor) -> Tensor:
     """
     total = cover.sum(0, keepdim=True)
     weighted = (cover * sources).sum(0, keepdim=True)
-    seen = total > 1e-6
-    common = torch.where(seen, weighted / total.clamp_min(1e-6), colour)
+    covered = total > 1e-6
+    common = torch.where(covered, weighted / total.clamp_min(1e-6), colour)
     others = total - cover
     mean = torch.where(others > 1e-6, (weighted - cover * sources) / others.clamp_min(1e-6), common)
-    return torch.where(seen, torch.lerp(mean, sources, cover), common)
+    return torch.where(covered, torch.lerp(mean, sources, cover), common)

@@ -37,11 +37,11 @@ class Levelling:
 
     def apply(self, planes: Tensor, window: Window) -> Tensor:
         """The planes (C, h, w) in [0, 1] of a window (rows and columns, as starts and stops) at their new level."""
-        places = []
+        coordinates = []
         for part, whole in zip(window, self.box, strict=True):
             index = torch.arange(part.start, part.stop, dtype=torch.float64)
-            places.append(((index - whole.start) / max(1, whole.stop - whole.start - 1) * 2 - 1).float())
-        rows, columns = torch.meshgrid(*places, indexing="ij")
+            coordinates.append(((index - whole.start) / max(1, whole.stop - whole.start - 1) * 2 - 1).float())
+        rows, columns = torch.meshgrid(*coordinates, indexing="ij")
         luma = planes.mean(0)
         points = torch.stack([columns, rows, luma * 2 - 1], -1)[None, None]  # (1, 1, h, w, 3)
         change = F.grid_sample(self.grid[None, None], points, padding_mode="border", align_corners=True)
@@ -55,12 +55,12 @@ def field_of(cover: Tensor, step: int) -> Window | None:
         cover: (h, w) in [0, 1], of a picture reduced by `step`.
         step: pixels of a side that became one.
     """
-    seen = cover > 0.5
-    rows, columns = (seen.any(axis).nonzero() for axis in (1, 0))
-    if not len(rows) or float(seen.float().mean()) > 1 - GONE:
+    covered = cover > 0.5
+    rows, columns = (covered.any(axis).nonzero() for axis in (1, 0))
+    if not len(rows) or float(covered.float().mean()) > 1 - GONE:
         return None
     box = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in (rows, columns))
-    if float(seen[box].float().mean()) < FILLED or min(part.stop - part.start for part in box) * step < LEAST:
+    if float(covered[box].float().mean()) < FILLED or min(part.stop - part.start for part in box) * step < LEAST:
         return None
     return slice(box[0].start * step, box[0].stop * step), slice(box[1].start * step, box[1].stop * step)
 

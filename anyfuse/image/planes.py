@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .. import native
 from . import colour
-from .stack import Stack, Window
+from .cover import Window
+from .stack import Stack
 
 ColourRule = Literal["grey", "blend", "merge", "rgb"]
 

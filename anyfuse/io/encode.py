@@ -40,7 +40,17 @@ def encode(
     quality: int = 95,
     metadata: Metadata | None = None,
 ) -> Iterable[bytes]:
-    """The file of format `kind`, piece by piece; data: (H, W, 1..4) of a depth and size that the format holds."""
+    """The file of format `kind`, piece by piece.
+
+    Args:
+        kind: of the format: png, tiff, jpeg, webp, bmp, exr, hdr, pfm or netpbm.
+        data: (H, W, 1..4) of a depth and size that the format holds.
+        exif: EXIF block (a TIFF structure); None: none.
+        icc: ICC profile; None: none.
+        dpi: horizontal and vertical resolution; None: not known.
+        quality: of JPEG and WebP, 1 to 100.
+        metadata: XMP and what else is kept.
+    """
     metadata = metadata or Metadata()
     if kind == "png":
         return _png(data, exif, icc, dpi, metadata)

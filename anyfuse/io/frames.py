@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, Store, convert_depth, icc_channels, in_memory
+from ..image.frame import FULL, Frame, Store, convert_depth, icc_channels, in_memory
 from .geo import check_places
 from .levels import Levels, parse_levels, to_frames
 from .pages import split_name

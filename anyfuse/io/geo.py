@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..image.stack import Frame
+from ..image.frame import Frame
 
 _SCALE, _TIE, _KEYS = 33550, 33922, 34735
 

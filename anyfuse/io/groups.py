@@ -28,6 +28,7 @@ from .folders import (
     results_among,
 )
 from .names import stem_of, suffix_of
+from .pillow import DECODER_ERRORS
 from .sniff import title_of
 
 GAP = 3.0
@@ -281,7 +282,7 @@ def read_shot(path: Path) -> Shot:
                 value = math.log2((aperture or 1.0) ** 2 / duration) - math.log2((iso or 100) / 100)
             bias = _number(own.get(ExifTags.Base.ExposureBiasValue))
             return Shot(path, time, duration or 0.0, bias, None if value is None else round(value * 3) / 3, size)
-    except Exception:  # what cannot be read here is named when it is fused
+    except DECODER_ERRORS:  # what cannot be read here is named when it is fused
         return Shot(path)
 
 

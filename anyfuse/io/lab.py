@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .levels import encode_srgb
+from .transfer import encode_srgb
 
 _D50 = np.array([0.96422, 1.0, 0.82521])
 _XYZ_TO_RGB = np.array(  # D50, Bradford-adapted, to linear sRGB

@@ -4,32 +4,40 @@ The rules, in this order; the report names the one that was used:
 1. `--black`, `--white` and `--range` of the user, for 16-bit, float and measured values. 8-bit images are 0 to 255.
 2. The window that the file itself asks for (DICOM).
 3. Measured values, black their smallest and white their largest: single-channel values with a unit, signed 16-bit
-   values, floats outside [0, 1], and counts (`_is_counts`). Images of one set whose values overlap share both.
+   values, floats outside [0, 1], and counts (`is_counts`). Images of one set whose values overlap share both.
    False colours of a known palette become the scalar that they show, before all else.
 4. Everything else: 0 to the largest value of the depth, 1.0 for floats. Nothing is stretched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import FusionError
+from ..image.frame import FULL, Frame, Store, in_memory, make_frame
 from ..image.metadata import Scaling
-from ..image.stack import FULL, Frame, Store, in_memory, make_frame
 from ..runtime import one_line_of, release
 from .exif import upright_exif
-from .palettes import is_unknown_palette, recognise, scalar
 from .raster import Raster
+from .transfer import encode_srgb
+from .values import (
+    as_sound_values,
+    channels_of,
+    is_counts,
+    is_scaled,
+    limits_of,
+    native_order,
+    undo_palette,
+    valid_mask,
+    without_dead,
+)
 
 _BLOCK = 1 << 22  # values looked at together
-_COUNTS_PIXELS = 4096  # smaller images have too few values to tell what they are
-_COUNTS_SPAN = 8192  # an eighth of 16 bits
-_DEAD = 0.005  # share of pixels at 0 or 65535 that are taken for dead ones
-_OVERSHOOT = 1e-5  # as in image/stack.py: rounding may lead this far beyond 0 and 1
+_OVERSHOOT = 1e-5  # as in image/frame.py: rounding may lead this far beyond 0 and 1
 _TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
 
 
@@ -120,13 +128,13 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     Raises:
         FusionError: values that have no scale.
     """
-    rasters = [_upright(_native_order(_as_sound_values(r))).stored(store) for r in rasters]
+    rasters = [_upright(native_order(as_sound_values(r))).stored(store) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
         if level.range not in ("none", "plain") and raster.file is not None:
-            _undo_palette(raster)
+            undo_palette(raster)
             raster.stored(store)
-    valid = [None if (v := _valid(r)) is None else store(v) for r in rasters]
-    limits = [_limits(r.pixels, v) if _is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
+    valid = [None if (v := valid_mask(r)) is None else store(v) for r in rasters]
+    limits = [limits_of(r.pixels, v) if is_scaled(r) else (0.0, 0.0) for r, v in zip(rasters, valid, strict=True)]
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
     wanted = _shared(rasters, wanted)
     _note_unused(rasters, levels)
@@ -138,7 +146,7 @@ def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:
 
     One value for all images needs no note where it counts for some.
     """
-    plain = [not _is_scaled(raster) for raster in rasters]
+    plain = [not is_scaled(raster) for raster in rasters]
     if all(level == levels[0] for level in levels) and not all(plain):
         return
     for raster, level, is_plain in zip(rasters, levels, plain, strict=True):
@@ -150,136 +158,12 @@ def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:
             raster.warnings = (*raster.warnings, f"{raster.name}: {what}: its 8 bits are always 0 to 255")
 
 
-# What the values are
-
-
-def _is_scaled(raster: Raster) -> bool:
-    """Whether the values may need a black and a white at all: all but plain 8-bit images."""
-    kind = raster.pixels.dtype
-    return bool(raster.pixels.size) and kind.kind in "iuf" and (kind != np.uint8 or bool(raster.unit))
-
-
-def _as_sound_values(raster: Raster) -> Raster:
-    """16-bit values whose two bytes were exchanged, as in PNGs taken out of FLIR files, in the right order."""
-    pixels = raster.pixels
-    if pixels.dtype != np.uint16 or _channels(pixels) != 1 or pixels.size < _COUNTS_PIXELS or raster.unit:
-        return raster
-    plane = pixels.reshape(len(pixels), -1)
-    plane = plane[:: max(1, plane.shape[0] // 512)].copy()  # enough rows to tell
-    release(pixels)
-    if plane.shape[1] < 16 or _roughness(plane) < 0.7 or _roughness(plane.byteswap()) > 0.25 * _roughness(plane):
-        return raster
-    raster.pixels = pixels.byteswap()
-    note = f"{raster.name}: its 16-bit values have their bytes swapped (as in PNGs taken out of FLIR files); put right"
-    raster.warnings = (*raster.warnings, note)
-    return raster
-
-
-def _roughness(plane: np.ndarray) -> float:
-    """Mean difference of neighbours, relative to the standard deviation: near 1.1 for noise, below 0.3 for pictures."""
-    values = plane.astype(np.float64)
-    return float(np.abs(np.diff(values, axis=1)).mean() / max(values.std(), 1e-9))
-
-
-def _undo_palette(raster: Raster) -> None:
-    """Takes false colours of a known palette back to the scalar that they show; names unknown ones."""
-    pixels = raster.pixels
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or _channels(pixels) != 3 or raster.unit:
-        return
-    name = recognise(pixels)
-    if name is not None:
-        raster.pixels, raster.icc, raster.palette = scalar(pixels, name), None, name
-        note = f"{raster.name}: its false colours are the palette {name}, and were turned back into grey values"
-        order = ", red the smallest" if name == "rainbow" else ""
-        raster.warnings = (*raster.warnings, f"{note}{order}; --range none keeps the colours")
-    elif not raster.is_indexed and is_unknown_palette(pixels):
-        note = f"{raster.name}: its false colours come from an unknown palette and are taken for real ones"
-        raster.warnings = (*raster.warnings, f"{note}; give the grey picture of the camera")
-    release(pixels)
-
-
-def _native_order(raster: Raster) -> Raster:
-    if not raster.pixels.dtype.isnative:
-        raster.pixels = raster.pixels.astype(raster.pixels.dtype.newbyteorder("="))
-    return raster
-
-
-def _channels(pixels: np.ndarray) -> int:
-    return 1 if pixels.ndim == 2 else int(pixels.shape[2])
-
-
-def _valid(raster: Raster) -> np.ndarray | None:
-    """(H, W), False where there is no value: the file's nodata, and NaN in a margin around the picture."""
-    pixels = raster.pixels
-    if pixels.ndim not in (2, 3) or not pixels.size:
-        return None
-    planes = pixels.reshape(*pixels.shape[:2], -1)
-    none = np.zeros(pixels.shape[:2], bool)
-    if raster.nodata is not None and not np.isnan(raster.nodata):
-        none |= (planes == raster.nodata).all(axis=2)
-    if pixels.dtype.kind == "f" and raster.file is not None:
-        lost = np.isnan(planes).any(axis=2)
-        reached = np.zeros_like(lost)
-        for axis in (0, 1):
-            for order in (slice(None), slice(None, None, -1)):
-                turned = np.moveaxis(lost, axis, 0)[order]
-                np.moveaxis(reached, axis, 0)[order] |= np.logical_and.accumulate(turned, axis=0)
-        declared = raster.nodata is not None and np.isnan(raster.nodata)
-        none |= lost if declared or (reached == lost).all() else False
-    release(pixels)
-    return ~none if none.any() and not none.all() else None
-
-
-def _limits(pixels: np.ndarray, valid: np.ndarray | None) -> tuple[float, float]:
-    """Smallest and largest value where there is one."""
-    blocks = list(_blocks(pixels, valid))
-    if not blocks:
-        return 0.0, 0.0
-    return min(low for low, _ in blocks), max(high for _, high in blocks)
-
-
-def _blocks(pixels: np.ndarray, valid: np.ndarray | None) -> Iterator[tuple[float, float]]:
-    step = max(1, _BLOCK // max(1, pixels[:1].size))
-    for top in range(0, len(pixels), step):
-        block = pixels[top : top + step]
-        block = block if valid is None else block[valid[top : top + step].reshape(block.shape[: valid.ndim])]
-        if block.size:
-            with np.errstate(invalid="ignore"):
-                low, high = float(np.min(block)), float(np.max(block))
-            if not (np.isnan(low) or np.isnan(high)):  # NaN and infinity are refused later, by number
-                yield low, high
-        release(pixels, valid)
-
-
-def _is_counts(raster: Raster, low: float, high: float) -> bool:
-    """Whether grey values are counts of a sensor that start far from black, as those of thermal cameras do.
-
-    They span at most an eighth of 16 bits, and their smallest value is at least as far from 0 as from the largest.
-    """
-    size = raster.pixels.shape[0] * raster.pixels.shape[1]
-    return size >= _COUNTS_PIXELS and 0 < high - low <= min(_COUNTS_SPAN, low)
-
-
-def _without_dead(raster: Raster, limits: tuple[float, float]) -> tuple[float, float] | None:
-    """Limits of counts among which few pixels are dead, at 0 or 65535; None where these are no such counts."""
-    pixels = raster.pixels
-    is_16_bit = pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
-    if not is_16_bit or _channels(pixels) != 1 or (limits[0] > 0 and limits[1] < 65535):
-        return None
-    alive = (pixels > 0) & (pixels < 65535)
-    release(pixels)
-    if alive.mean() < 1 - _DEAD:
-        return None
-    low, high = _limits(pixels, alive)
-    return (low, high) if _is_counts(raster, low, high) else None
-
-
 # Which value is black and which is white
 
 
 def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: np.ndarray | None) -> Scaling | None:
     """Black and white of rules 1 to 3; None for rule 4, or where the values are refused later."""
-    if not _is_scaled(raster):
+    if not is_scaled(raster):
         return None
     low, high = limits
     if isinstance(levels.range, tuple):
@@ -289,13 +173,13 @@ def _wanted(raster: Raster, levels: Levels, limits: tuple[float, float], valid: 
         release(raster.pixels, valid)
         return Scaling(black, white if white > black else black + 1.0, f"percentiles {p:g} and {q:g}", raster.unit)
     counts = levels.range == "auto"
-    measured = _channels(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
+    measured = channels_of(raster.pixels) == 1 and _is_measured(raster, low, high, counts)
     if levels.black is not None or levels.white is not None:
         return _given(raster, levels, limits, measured)
     if raster.linear or (raster.window is not None and levels.range != "none"):
         return _linear(raster, high) if raster.window is None else Scaling(*raster.window, raster.unit)
     measured = measured and levels.range != "none"
-    if counts and not measured and (alive := _without_dead(raster, limits)) is not None:
+    if counts and not measured and (alive := without_dead(raster, limits)) is not None:
         return Scaling(*alive, "smallest and largest value but for dead pixels", raster.unit)
     if not measured and raster.pixels.dtype.kind in "iu" and raster.pixels.dtype.name not in FULL:
         what = f"whole numbers from {low:g} to {high:g} ({raster.pixels.dtype}) have no scale of their own"
@@ -315,7 +199,7 @@ def _given(raster: Raster, levels: Levels, limits: tuple[float, float], measured
             raise FusionError(f"{raster.name}: --black {levels.black:g} is not below its largest value {white:g}")
         return Scaling(levels.black, white, rule, raster.unit)
     white = float(levels.white or 0.0)
-    if (kind.kind == "u" and kind.itemsize <= 2) or low >= 0 or _channels(raster.pixels) > 1:
+    if (kind.kind == "u" and kind.itemsize <= 2) or low >= 0 or channels_of(raster.pixels) > 1:
         return Scaling(0.0, white, "--white", raster.unit) if raster.linear or kind.name not in FULL else None
     if not low < white:
         raise FusionError(f"{raster.name}: --white {white:g} is below all its values; give {high:g} or more")
@@ -330,7 +214,7 @@ def _is_measured(raster: Raster, low: float, high: float, counts: bool) -> bool:
     if raster.pixels.dtype.kind == "f":
         return low < -_OVERSHOOT or high > 1.0 + _OVERSHOOT
     is_16_bit = raster.pixels.dtype == np.uint16 and raster.white is None and raster.file is not None
-    return counts and is_16_bit and _is_counts(raster, low, high)
+    return counts and is_16_bit and is_counts(raster, low, high)
 
 
 def _linear(raster: Raster, high: float) -> Scaling:
@@ -448,16 +332,6 @@ def _scale(pixels: np.ndarray, scaling: Scaling, raster: Raster) -> tuple[np.nda
     if lost:
         raise FusionError(f"{raster.name}: {lost} of {pixels.size} values are NaN or infinite; replace them first")
     return out, beyond / max(1, pixels.size)
-
-
-def encode_srgb(linear: np.ndarray) -> np.ndarray:
-    """Linear light in [0, 1] -> sRGB-encoded in [0, 1]."""
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def decode_srgb(encoded: np.ndarray) -> np.ndarray:
-    """sRGB-encoded in [0, 1] -> linear light in [0, 1]."""
-    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
 
 
 def _upright(raster: Raster) -> Raster:

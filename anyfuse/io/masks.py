@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FusionError
-from ..image.stack import FULL, Frame, Store, in_memory
+from ..image.frame import FULL, Frame, Store, in_memory
 from ..runtime import release
 from .frames import from_arrays
 from .read import read_image

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..image.frame import convert_depth
 from ..image.metadata import Metadata
-from ..image.stack import convert_depth
 from ..version import __version__
 from .readers.extra import needed
 from .readers.nifti import from_rows

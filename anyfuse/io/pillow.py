@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import FusionError
+from ..image.frame import FULL, Frame, icc_channels
 from ..image.metadata import Metadata
-from ..image.stack import FULL, Frame, icc_channels
 from .atomic import one_line
 from .encode import Dpi
 from .exif import exif_orientation
@@ -23,7 +23,7 @@ from .levels import Levels, to_frames
 from .raster import Raster
 
 MAX_PIXELS = 1 << 30  # a header that claims more is taken for a broken or hostile file
-_DECODER_ERRORS: tuple[type[Exception], ...] = (
+DECODER_ERRORS: tuple[type[Exception], ...] = (
     SyntaxError,
     ValueError,
     LookupError,
@@ -31,8 +31,9 @@ _DECODER_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     zlib.error,
 )
-_DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
-_DECODER_ERRORS += (Image.DecompressionBombError, OSError)
+DECODER_ERRORS += (ArithmeticError, AttributeError, AssertionError, EOFError, RuntimeError, ImageCms.PyCMSError)
+DECODER_ERRORS += (Image.DecompressionBombError, OSError)
+"""What Pillow and other decoders raise on damaged files."""
 
 
 def frame_from_pil(image: Image.Image, *, name: str, white: float | None = None, notes: tuple[str, ...] = ()) -> Frame:
@@ -89,7 +90,7 @@ def clear_errors(name: str) -> Iterator[None]:
         raise FusionError(f"{name}: not enough memory to read it; free some or reduce the image") from None
     except FusionError:
         raise
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise FusionError(f"{name}: cannot be read ({one_line(detail)}); save or download it again") from None
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from ..image.stack import Frame, Store, icc_channels, in_memory
+from ..image.frame import Frame, Store, icc_channels, in_memory
 from ..runtime import release
 
 _STEPS = 33  # of the table that carries 16-bit and float colours

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..image.frame import Store
 from ..image.metadata import Metadata
-from ..image.stack import Store
 
 Size = tuple[int, int, int]
 """Height and width in pixels, and bytes per pixel, alpha included, as decoded."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
-from ..image.stack import Frame, Store, in_memory
+from ..image.frame import Frame, Store, in_memory
 from .levels import Levels, parse_levels, to_frames
 from .limits import check_regular
 from .pages import choose, split_name

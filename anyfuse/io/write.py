@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FusionError
+from ..image.frame import FULL, convert_depth, icc_channels
 from ..image.metadata import Metadata
-from ..image.stack import FULL, convert_depth, icc_channels
 from .atomic import Inputs, Protected, target_of, write_whole
 from .encode import DEPTHS, MAX_SIDE, Dpi, encode
 from .exif import upright_exif
-from .levels import decode_srgb
+from .transfer import decode_srgb
 from .xmp import is_own
 
 WRITES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..align.stage import Align, align_frames, alignment_notes
 from ..errors import FusionError
-from ..image.stack import Frame, place
+from ..image.frame import Frame
+from ..image.resize import place
 from ..io.atomic import Protected, check_folder, target_of
 from ..io.frames import read_frames
 from ..io.names import stem_of
@@ -44,7 +45,16 @@ def align_files(
 ) -> None:
     """Lays images over one of them and writes them to `settings.aligned_out`.
 
-    Raises FusionError where a file could not be written, before the work where its name is known.
+    Args:
+        inputs: two or more image files of one scene.
+        settings: how they are aligned, and where the results go.
+        reading: the reference and the levels.
+        report: JSON file; None: no report.
+        overwrite: replaces files.
+        quiet: prints nothing but errors.
+
+    Raises:
+        FusionError: a file that cannot be written, before the work where its name is known; images that cannot be read.
     """
     check_files(settings, inputs, overwrite, report)
     frames = read_frames(inputs, reading.white, reading.black, reading.range, reading.pages)

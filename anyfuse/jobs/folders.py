@@ -1,4 +1,4 @@
-"""Files and folders through a model: what `anyfuse fuse` does."""
+"""Folders of many sets through a model: what `anyfuse fuse` does with folders."""
 
 from __future__ import annotations
 
@@ -9,61 +9,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import Progress
 
-from ..align.stage import AUTOMATIC, NO_ALIGNMENT, Align
-from ..control import Control
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
 from ..io.folders import left_out, list_files
 from ..io.groups import Found, Pairing, find_sets
 from ..io.names import stem_of
-from ..io.names import suffix_of as own_suffix
-from ..io.write import WRITES
 from ..language.instruction import read_say
-from ..models.base import FusionModel
-from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths, weight_paths, write_json
+from ..result import Outputs, check_report, write_json
 from ..runtime import check_regular
-from .align import aligned_paths, check_files, write_files
+from .choices import Choices, file_notes, suffix_notes, suffix_of
+from .files import check_maps, fuse_set
 from .progress import progress_bar
-from .volumes import fuse_volume, is_volume
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The options of one call, as the command line has them. reference counts from 0."""
-
-    model: str = "anyfuse"  # name, folder or hub id
-    device: str = "auto"  # auto, cpu or cuda
-    dtype: str = "auto"  # of the network: auto, float32, bfloat16 or float16
-    max_memory: str | None = None  # of the process, as '2G'
-    reference: int = 0  # which input gives size, metadata and alpha
-    resize: bool = False  # bring all images to the size of the reference
-    white: str | float | None = None  # white level of 16-bit and float images: one, or one for each
-    quality: int | None = None  # of JPEG and WebP; None: 95
-    overwrite: bool = False  # replace files
-    quiet: bool = False  # print nothing but errors
-    jobs: int = 1  # sets at a time
-    suffix: str | None = None  # of results in folders: png, tif, jpg or webp; None: the reference's
-    keep_order: bool = False  # do not sort inputs by role
-    say: str | None = None  # instruction
-    masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
-    align: Align = AUTOMATIC  # what lays the images over the reference
-    black: str | float | None = None  # black level of 16-bit and float images
-    range: str | None = None  # auto, none or percentiles as 'p1,p99'
-    pages: str | None = None  # of each file, as '3:40'
-    deghost: str = "auto"  # what moved comes from one image: auto, on or off
-    deghost_reference: int | None = None  # which image shows what moved, from 0
-
-    def load(self) -> Fuser:
-        """The model with its device, and the options of a run."""
-        return Fuser(self.model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
 
 
 @dataclass(frozen=True)
@@ -82,55 +46,6 @@ class Tally:
     reports: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     skipped: int = 0  # results that were there
-
-
-def fuse_files(
-    inputs: Sequence[str],
-    output: str,
-    choices: Choices,
-    *,
-    plan: bool = False,
-    weights_out: str | None = None,
-    report: str | None = None,
-    explain: str | None = None,
-    mask_out: str | None = None,
-    ghost_mask: str | None = None,
-    notes: Sequence[str] = (),
-) -> None:
-    """Fuses images into one image file; raises FusionError before the work where a file could not be written.
-
-    notes: what the choice of the images had to decide, for the report and the terminal.
-    """
-    if plan:
-        print(f"{output}: {' + '.join(inputs)}{' (already there)' if os.path.exists(output) else ''}")
-        return
-    if ghost_mask is not None and choices.deghost == "off":
-        raise FusionError("--ghost-mask needs --deghost auto or on; leave one of them out")
-    outputs = Outputs(output, weights_out, explain, mask_out, ghost_mask, choices.overwrite, choices.quality or 95)
-    if report is not None:
-        check_report(report, output, inputs, choices.overwrite)
-    outputs.check(inputs, read_say(choices.say))
-    check_files(choices.align, inputs, choices.overwrite)
-    check_distinct(outputs, choices.align, report, inputs, read_say(choices.say))
-    fuser = choices.load()
-    check_maps(fuser, choices, explain, mask_out, weights_out)
-    if is_volume(inputs, output):
-        aligned = choices.align.save_transforms or choices.align.aligned_out
-        if weights_out or explain or mask_out or ghost_mask or aligned:
-            maps = "--weights-out, --explain, --mask-out, --ghost-mask, --save-transforms and --aligned-out"
-            raise FusionError(f"a volume is fused without {maps}; leave them out")
-        slices = replace(choices, align=NO_ALIGNMENT, deghost="off")
-        done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
-        done["warnings"] += volume_notes(choices)
-    else:
-        done = fuse_set(fuser, inputs, outputs, choices)
-    done["warnings"] += [*notes, *file_notes([output], choices)]
-    for warning in done["warnings"]:
-        print(f"anyfuse: note: {warning}", file=sys.stderr)
-    if report is not None:
-        write_json(report, done, inputs, overwrite=choices.overwrite)
-    if not choices.quiet:
-        print_summary(done, len(done["inputs"]), choices)
 
 
 def fuse_folders(
@@ -291,6 +206,14 @@ def plan_sets(
     """Every set with the names of its files; those without a reference, or with a taken name, go to `tally`.
 
     Maps that are there with the same content are no error: the run that wrote them was cut off before the image.
+
+    Args:
+        complete: name of a set -> its files.
+        output: folder of the results.
+        choices: the options.
+        weights_out, explain, mask_out: folders of maps; None: none.
+        spare: files that are never overwritten.
+        tally: gets the failures.
     """
 
     def below(folder: str | None, name: str) -> str | None:
@@ -384,144 +307,7 @@ def divided_threads(jobs: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices) -> dict[str, Any]:
-    """Reads, fuses and writes one set of images; returns its report."""
-    start = time.perf_counter()
-    result = run_set(fuser, inputs, choices, weights=outputs.weights is not None, explain=outputs.explain is not None)
-    report = outputs.write(result)
-    if report.get("aligned"):
-        frames = result.stack.frames if result.aligned is None else result.aligned
-        write_files(frames, report["aligned"], choices.align, inputs, choices.overwrite)
-    elif choices.align.save_transforms is not None or choices.align.aligned_out is not None:
-        report["warnings"].append("one image alone is not aligned: no --save-transforms, no --aligned-out")
-    return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
-
-
-def run_set(
-    fuser: Fuser, inputs: Sequence[str], choices: Choices, *, weights: bool = False, explain: bool = False
-) -> FusionResult:
-    """Reads and fuses one set of images."""
-    return fuser.run(
-        inputs,
-        reference=choices.reference,
-        resize=choices.resize,
-        white=choices.white,
-        black=choices.black,
-        range=choices.range,
-        pages=choices.pages,
-        with_weights=weights,
-        keep_order=choices.keep_order,
-        explain=explain,
-        say=choices.say,
-        masks=choices.masks or None,
-        align=choices.align,
-        deghost=choices.deghost,
-        deghost_reference=choices.deghost_reference,
-    )
-
-
-def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: Sequence[str], control: Control) -> None:
-    """Raises FusionError, before any work is done, where two options would write one file."""
-    files = {"-o": [outputs.image]}
-    files |= {option: [path] for option, path in (("--report", report), ("--ghost-mask", outputs.ghost_mask)) if path}
-    files |= {"--save-transforms": [align.save_transforms]} if align.save_transforms else {}
-    files |= {"--explain": [str(Path(outputs.explain) / "explain.json")]} if outputs.explain else {}
-    files |= {"--mask-out": list(map(str, mask_paths(outputs.masks, list(control.segment))))} if outputs.masks else {}
-    if outputs.weights:
-        files["--weights-out"] = list(map(str, weight_paths(outputs.weights, inputs)))
-    if align.aligned_out:
-        files["--aligned-out"] = list(map(str, aligned_paths(align.aligned_out, [(name, False) for name in inputs])))
-    taken: dict[str, str] = {}
-    for option, paths in files.items():
-        for path in paths:
-            other = taken.setdefault(os.path.realpath(path), option)
-            if other != option:
-                raise FusionError(f"{option} and {other} would both write {path}; give another name or folder to one")
-
-
-def check_maps(
-    fuser: Fuser, choices: Choices, explain: str | None, mask_out: str | None, weights_out: str | None = None
-) -> None:
-    """Raises FusionError where the model has no such maps."""
-    if weights_out is not None and type(fuser.model).weights is FusionModel.weights:
-        raise FusionError(NO_WEIGHTS.format(fuser.name))
-    if explain is not None:
-        fuser.check_explains(choices.say or "")
-    if mask_out is not None:
-        fuser.check_masks(choices.say)
-
-
 def check_mask_folder(folder: str, output: str, inputs: Sequence[str]) -> None:
     """Raises FusionError where masks cannot go to `folder`."""
     if os.path.realpath(folder) in map(os.path.realpath, (output, *inputs)):
         raise FusionError(f"{folder}: holds images or results too; name another folder for the masks")
-
-
-def file_notes(outputs: Sequence[str], choices: Choices, folders: bool = False) -> list[str]:
-    """A line for each option about files that was given and does nothing for these results."""
-    notes = []
-    if choices.quality is not None and outputs and not any(o.lower().endswith(LOSSY) for o in outputs):
-        notes.append(f"--quality does nothing: it is for {', '.join(LOSSY)}")
-    if not folders and choices.suffix is not None:
-        notes.append(f"--format {choices.suffix} does nothing: the name of the output decides; it is for folders")
-    if not folders and choices.jobs > 1:
-        notes.append(f"--jobs {choices.jobs} does nothing: there is one set of images; it is for folders")
-    return notes
-
-
-def volume_notes(choices: Choices) -> list[str]:
-    """A line for each option that was given and does nothing for volumes."""
-    given = {
-        f"--align {choices.align.mode}": choices.align.mode not in ("auto", "none"),
-        "--use-transforms": choices.align.transforms is not None,
-        "--points": choices.align.points is not None,
-        "--keep-frame": choices.align.keep_frame,
-        "--deghost on": choices.deghost == "on",
-    }
-    why = "volumes are fused slice by slice, as they lie"
-    return [f"{option} does nothing: {why}" for option, is_given in given.items() if is_given]
-
-
-LOSSY = (".jpg", ".jpeg", ".webp")
-"""Formats that have a quality."""
-
-FLOATS = (".exr", ".hdr", ".pfm")
-"""Formats of floats, whose results keep them in TIFF."""
-
-
-def suffix_of(reference: Path, wanted: str | None) -> str:
-    """Suffix of a result: the requested one, or that of the reference's file; of a format that folders of results do
-    not have, PNG for 8 and 16 bits, and TIFF for floats.
-    """
-    suffix = own_suffix(reference).lower() if wanted is None else f".{wanted.lower().lstrip('.')}"
-    suffix = suffix.removeprefix(".ome") or suffix  # the result has no planes to describe
-    if wanted is None and suffix not in WRITES:
-        return ".tif" if suffix in FLOATS else ".png"
-    if suffix not in WRITES:
-        raise FusionError(f"--format {wanted}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
-    return suffix
-
-
-def suffix_notes(sets: Iterable[Sequence[Path]], choices: Choices) -> list[str]:
-    """A note for each suffix of references whose results are written in another format."""
-    if choices.suffix is not None:
-        return []
-    first = [paths[choices.reference] for paths in sets if choices.reference < len(paths)]
-    kinds = {own_suffix(path).lower(): suffix_of(path, None) for path in first}
-    other = {kind: new for kind, new in kinds.items() if kind.removeprefix(".ome") != new}
-    return [
-        f"results of {suffix or 'files without suffix'} are written as {new}; --format changes that"
-        for suffix, new in other.items()
-    ]
-
-
-def print_summary(report: dict[str, Any], count: int, choices: Choices) -> None:
-    """What was understood, assumed and written, on stdout."""
-    if choices.say:
-        print(f"understood: {report['understood']}")
-    for one in report.get("assumed", {}).get("faults", ()):
-        sure = f"{one['probability']:.2f} sure, strength {one['strength']:.2f}"
-        print(f"assumed: {one['fault']} in {one['image']} ({sure})")
-    images = "1 image" if count == 1 else f"{count} images"
-    size = f"{report['width']}x{report['height']}, {report['depth']}"
-    print(f"{report['output']}: {images}, {size}, {report['seconds']:.2f} s with {report['model']}")

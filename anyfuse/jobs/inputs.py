@@ -11,7 +11,9 @@ from ..io.groups import Pairing
 from ..io.names import suffix_of
 from ..io.pages import split_name
 from ..io.read import is_series
-from .folders import Choices, folder_stack, fuse_files, fuse_folders
+from .choices import Choices
+from .files import fuse_files
+from .folders import folder_stack, fuse_folders
 
 
 def fuse_inputs(

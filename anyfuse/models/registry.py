@@ -318,7 +318,7 @@ def describe(name: str) -> dict[str, Any]:
         "trainable": trainable,
         "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
         "channels": "luma" if model.channels == 1 else "RGB",
-        "weights": ("not shipped" if spec.needs_weights else "none needed")
+        "weights": ("not included" if spec.needs_weights else "none needed")
         if path is None
         else str(path)
         if path.exists()

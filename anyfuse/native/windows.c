@@ -182,7 +182,7 @@ static void interact(const float *own, int64_t c, int64_t heads, int by_channel,
     linear(last, c, last_bias, value, c, c, out, 1);
 }
 
-/* models.tita.ipa.ISF on features of two sources (batch, h, w, c), in place. intra: each attends to itself; by_channel:
+/* models.tita.isf.ISF on features of two sources (batch, h, w, c), in place. intra: each attends to itself; by_channel:
    phi is a sigmoid. added: as for swin_block, for the first and for the second source. weights: for each source: gain,
    offset (c) and attention; gate; for each source: what `interact` takes; for each source: feed_forward. gate: whether
    there is an IPA. */

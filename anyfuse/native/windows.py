@@ -45,7 +45,7 @@ def isf_block(
     weights: Tensor,
     extra: Tensor,
 ) -> None:
-    """`models.tita.ipa.ISF` over all windows of the features of two sources (B, H, W, C), in place.
+    """`models.tita.isf.ISF` over all windows of the features of two sources (B, H, W, C), in place.
 
     flags: each source attends to itself; there is an IPA; its phi is a sigmoid. weights: `packed`. extra: of `added`
     for x and for y, (2, 1 or 4, heads, 64, 64). Raises MemoryError as `swin_block`.

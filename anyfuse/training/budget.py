@@ -349,7 +349,18 @@ def write_run(
     facts: Mapping[str, Any],
     rows: list[dict[str, Any]],
 ) -> None:
-    """Writes state, log, averaged weights as float16 and the card; the model then holds the averaged weights."""
+    """Writes state, log, averaged weights as float16 and the card; the model then holds the averaged weights.
+
+    Args:
+        out: folder.
+        model: it gets the averaged weights.
+        strategy: its state is written.
+        ema: the averaged weights.
+        recipe: for the card.
+        data: for the card's manifest.
+        facts: steps, seconds and hardware.
+        rows: of the log.
+    """
     save_state(out, model, strategy, facts)
     with (out / "log.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)

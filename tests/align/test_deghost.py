@@ -16,7 +16,7 @@ from anyfuse.align.deghost import Deghosted, deghost
 from anyfuse.align.regions import regions
 from anyfuse.cli.main import app
 from anyfuse.errors import FusionError
-from anyfuse.image.stack import Frame, make_frame
+from anyfuse.image.frame import Frame, make_frame
 from anyfuse.io.write import write_image
 
 SIZE = (160, 224)
@@ -181,7 +181,7 @@ def test_the_frame_that_shows_moved_things_can_be_chosen() -> None:
     places: list[tuple[int, int] | None] = [(80, 50), (80, 112), (80, 174)]
     for shown in (0, 2, -1):
         frames = exposures(places)
-        done = deghost(frames, shown=shown)
+        done = deghost(frames, reference=shown)
         assert done.frames[shown] is frames[shown]
         assert {ghost.name for ghost in done.ghosts} == {f.name for f in frames} - {frames[shown].name}
         here = disc(places[shown] or (0, 0), 14)
@@ -189,7 +189,7 @@ def test_the_frame_that_shows_moved_things_can_be_chosen() -> None:
         for found, true in zip(values(done), truth, strict=True):
             assert np.abs(found - true.pixels)[here].mean() < 20
     with pytest.raises(FusionError, match="deghost_reference 3 is not one of the 3 images"):
-        deghost(exposures(places), shown=3)
+        deghost(exposures(places), reference=3)
 
 
 def test_each_frame_of_a_focus_stack_is_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_each_frame_of_a_focus_stack_is_copied_once(monkeypatch: pytest.MonkeyPa
 
     for shown in (0, 1):
         kept.clear()
-        done = deghost(frames, store=store, shown=shown)
+        done = deghost(frames, store=store, reference=shown)
         assert len(kept) == 1
         assert done.frames[shown] is frames[shown]
         assert np.abs(done.frames[0].pixels.astype(int) - done.frames[1].pixels)[disc((36, 60), 16)].max() <= 2

@@ -15,10 +15,10 @@ from torch import Tensor
 from anyfuse import FusionError
 from anyfuse.align.estimate import Scene
 from anyfuse.align.files import read_locals
-from anyfuse.align.local import Local, Seen, estimate_local, local_of, steepest
+from anyfuse.align.local import Local, View, estimate_local, local_of, steepest
 from anyfuse.align.resample import moved_frame
 from anyfuse.align.stage import Align, Step, align_frames
-from anyfuse.align.transform import bent_places, places
+from anyfuse.align.transform import bent_coordinates, coordinates
 from anyfuse.cli.main import main
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
@@ -58,7 +58,7 @@ def wrong(local: Local | None, bend: Tensor, matrix: list[list[float]] | None = 
     """(H, W): distance in pixels to the true displacement."""
     m = EYE if matrix is None else torch.tensor(matrix, dtype=torch.float64)
     grid = torch.zeros(2, 2, 2) if local is None else local.grid
-    found = bent_places(m, grid, SHAPE, 0, SHAPE[0]).permute(2, 0, 1)
+    found = bent_coordinates(m, grid, SHAPE, 0, SHAPE[0]).permute(2, 0, 1)
     ys, xs = torch.meshgrid(torch.arange(SHAPE[0]), torch.arange(SHAPE[1]), indexing="ij")
     return (found - torch.stack([xs, ys]) - bend).norm(dim=0)[16:-16, 16:-16]
 
@@ -107,7 +107,7 @@ def test_flat_parts_do_not_move() -> None:
     hidden = torch.zeros(SHAPE, dtype=torch.bool)
     hidden[:, 300:] = True
     frames = [torch.where(hidden, torch.tensor(0.5), one) for one in (image, bent(image, bend))]
-    local = estimate_local(SHAPE, Seen(Scene(frames[0], None), EYE), Seen(Scene(frames[1], None), EYE))
+    local = estimate_local(SHAPE, View(Scene(frames[0], None), EYE), View(Scene(frames[1], None), EYE))
     assert local is not None
     columns = (torch.arange(local.shape[2]) + 0.5) * SHAPE[1] / local.shape[2]
     assert float(local[:, :, columns > 380].abs().max()) < 0.3
@@ -117,13 +117,13 @@ def test_flat_parts_do_not_move() -> None:
 def test_there_and_back_are_inverse() -> None:
     image, bend = picture(7, SHAPE), waves()
     scenes = Scene(image, None), Scene(bent(image, bend), None)
-    there, back = (estimate_local(SHAPE, Seen(a, EYE), Seen(b, EYE)) for a, b in (scenes, scenes[::-1]))
+    there, back = (estimate_local(SHAPE, View(a, EYE), View(b, EYE)) for a, b in (scenes, scenes[::-1]))
     assert there is not None
     assert back is not None
-    first = bent_places(EYE, there, SHAPE, 0, SHAPE[0])
-    full = bent_places(EYE, back, SHAPE, 0, SHAPE[0]) - places(EYE, *SHAPE)
+    first = bent_coordinates(EYE, there, SHAPE, 0, SHAPE[0])
+    full = bent_coordinates(EYE, back, SHAPE, 0, SHAPE[0]) - coordinates(EYE, *SHAPE)
     again = first + _at(full.permute(2, 0, 1), first[..., 0], first[..., 1]).permute(1, 2, 0)
-    miss = (again - places(EYE, *SHAPE)).norm(dim=2)[16:-16, 16:-16]
+    miss = (again - coordinates(EYE, *SHAPE)).norm(dim=2)[16:-16, 16:-16]
     assert float(miss.median()) < 0.3
     assert float(miss.quantile(0.95)) < 1.0
 
@@ -159,10 +159,10 @@ def test_a_jump_does_not_tear() -> None:
         one = image.clone()
         one[100:260, x : x + 120] = thing[100:260, 180:300]
         frames.append(Scene(one, None))
-    local = estimate_local(SHAPE, Seen(frames[0], EYE), Seen(frames[1], EYE))
+    local = estimate_local(SHAPE, View(frames[0], EYE), View(frames[1], EYE))
     if local is None:
         return
-    x, y = bent_places(EYE, local, SHAPE, 0, SHAPE[0]).unbind(2)
+    x, y = bent_coordinates(EYE, local, SHAPE, 0, SHAPE[0]).unbind(2)
     assert float(x.diff(dim=1).min()) > 0.2
     assert float(y.diff(dim=0).min()) > 0.2
     assert steepest(local) < 16

@@ -15,8 +15,8 @@ from anyfuse.align.full import at_full_size, scene_of
 from anyfuse.align.stage import Align, align_frames, are_slices
 from anyfuse.align.tags import tag_matrix
 from anyfuse.align.transform import apply, resized, warp
+from anyfuse.image.frame import Frame
 from anyfuse.image.metadata import Inset, Metadata
-from anyfuse.image.stack import Frame
 from anyfuse.io.frames import from_arrays
 from tests.align.test_align import error, motion, moved, picture
 from tests.conftest import to8

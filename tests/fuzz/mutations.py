@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from anyfuse.image.stack import convert_depth
+from anyfuse.image.frame import convert_depth
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 

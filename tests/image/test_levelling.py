@@ -10,7 +10,8 @@ import torch
 from conftest import scene, to8
 
 from anyfuse.fuser import Fuser
-from anyfuse.image.stack import Frame, Stack
+from anyfuse.image.frame import Frame
+from anyfuse.image.stack import Stack
 from anyfuse.io.frames import from_arrays
 
 ROWS, COLUMNS = slice(60, 180), slice(90, 250)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anyfuse.errors import FusionError
-from anyfuse.image.stack import FULL, Frame, Stack, convert_depth, make_frame, resize_to_reference
+from anyfuse.image.frame import FULL, Frame, convert_depth, make_frame
+from anyfuse.image.resize import resize_to_reference
+from anyfuse.image.stack import Stack
 from anyfuse.io.frames import from_arrays, to_kind
 
 DTYPES = ["uint8", "uint16", "float32"]

@@ -11,7 +11,8 @@ import pytest
 import tifffile
 
 from anyfuse import Fuser, FusionError
-from anyfuse.image.stack import Stack, place
+from anyfuse.image.resize import place
+from anyfuse.image.stack import Stack
 from anyfuse.io import read_image
 from anyfuse.io.frames import from_arrays
 from tests.conftest import scene, to8

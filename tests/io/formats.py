@@ -20,8 +20,8 @@ import OpenImageIO as oiio
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from anyfuse.image.frame import Frame
 from anyfuse.image.metadata import Metadata
-from anyfuse.image.stack import Frame
 from anyfuse.io.frames import read_frames
 from anyfuse.io.read import read_rasters
 from anyfuse.io.write import write_image

@@ -16,10 +16,10 @@ from PIL import Image
 
 from anyfuse.errors import FusionError
 from anyfuse.io.frames import read_frames
-from anyfuse.io.levels import decode_srgb, encode_srgb
 from anyfuse.io.pages import choose, split_name
 from anyfuse.io.raster import Pages, Raster
 from anyfuse.io.read import count_pages, read_image, read_rasters
+from anyfuse.io.transfer import decode_srgb, encode_srgb
 from anyfuse.io.write import write_image
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import ExifTags, Image
 from anyfuse.cli import main
 from anyfuse.errors import FusionError
 from anyfuse.io.folders import list_files, pair_by_stem, pair_folders
-from anyfuse.io.groups import Pairing, find_sets
+from anyfuse.io.groups import Pairing, find_sets, read_shot
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
@@ -309,3 +310,24 @@ def test_bench_reads_the_same_words(tmp_path: Path, capsys: pytest.CaptureFixtur
         code, text, _ = run(capsys, *bench, *words)
         assert code == 0
         assert text.count(" + ") == 2
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "png", "webp"])
+def test_a_damaged_file_has_no_shot(suffix: str, tmp_path: Path) -> None:
+    """Cut off, or with wrong bytes in its header: what cannot be read is unknown, and no error."""
+    exif = Image.Exif()
+    exif[306] = "2026:05:01 12:00:00"
+    exif.get_ifd(34665).update({33434: 0.01, 36867: "2026:05:01 12:00:00"})
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    data = path.read_bytes()
+    assert read_shot(path).time is not None
+    draw = random.Random(1)
+    for k in range(300):
+        changed = bytearray(data if k % 3 else data[: draw.randrange(len(data))])
+        for _ in range(0 if k % 3 == 0 else draw.randrange(1, 6)):
+            changed[draw.randrange(min(len(changed), 400))] = draw.choice((0, 1, 0x7F, 0x80, 0xFF))
+        path.write_bytes(changed)
+        assert read_shot(path).path == path
+    path.write_bytes(b"")
+    assert read_shot(path).size is None

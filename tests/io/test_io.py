@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from anyfuse.errors import FusionError
-from anyfuse.image.stack import FULL, convert_depth
+from anyfuse.image.frame import FULL, convert_depth
 from anyfuse.io.atomic import write_whole
 from anyfuse.io.encode import encode
 from anyfuse.io.exif import exif_orientation, upright_exif

@@ -13,7 +13,7 @@ from anyfuse.errors import FusionError
 from anyfuse.io.folders import left_out, list_files
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
-from anyfuse.jobs.folders import Choices, suffix_notes, suffix_of
+from anyfuse.jobs.choices import Choices, suffix_notes, suffix_of
 
 
 def run(*arguments: object) -> int:

@@ -11,11 +11,12 @@ import tifffile
 from PIL import Image
 
 from anyfuse.errors import FusionError
-from anyfuse.image.stack import Frame
+from anyfuse.image.frame import Frame
 from anyfuse.io.frames import from_arrays, read_frames
-from anyfuse.io.levels import decode_srgb, encode_srgb, parse_levels
+from anyfuse.io.levels import parse_levels
 from anyfuse.io.palettes import palette, recognise, scalar
 from anyfuse.io.read import read_image
+from anyfuse.io.transfer import decode_srgb, encode_srgb
 
 
 def hills(height: int = 80, width: int = 96, seed: int = 0) -> np.ndarray:

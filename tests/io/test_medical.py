@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from anyfuse import Fuser
 from anyfuse.cli.main import main
 from anyfuse.errors import FusionError
 from anyfuse.io.frames import read_frames
-from anyfuse.io.read import count_pages, is_series, read_image, read_rasters
+from anyfuse.io.read import count_pages, is_series, page_sizes, read_image, read_rasters
 from anyfuse.io.write import write_image
 
 nibabel = pytest.importorskip("nibabel")
@@ -176,3 +178,115 @@ def test_slices_stand_upright(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_rasters(f"{path}[2]")[0].pixels, slices()[2][::-1])
     frame = read_image(path)
     assert any("numbered 2 of 5 slices" in w for w in frame.warnings)
+
+
+# Damaged files
+
+
+def damaged(data: bytes, seed: int) -> bytes:
+    """The file cut off, with wrong bytes, with random bytes behind its signature, or with a part missing."""
+    draw = random.Random(seed)
+    changed = bytearray(data)
+    kind = seed % 4
+    if kind == 0:
+        return data[: draw.randrange(1, len(data))]
+    if kind == 1:
+        for _ in range(draw.randrange(1, 6)):
+            changed[draw.randrange(132, min(len(data), 900))] = draw.choice(
+                (0, 1, 0x7F, 0x80, 0xFF, draw.randrange(256))
+            )
+        return bytes(changed)
+    if kind == 2:
+        return data[:140] + draw.randbytes(draw.randrange(400))
+    start = draw.randrange(132, len(data))
+    return data[:start] + data[start + draw.randrange(64) :]
+
+
+def read_or_refuse(path: Path, data: bytes) -> bool:
+    """Whether a file is refused, which must be by a `FusionError` of one line that names it."""
+    path.write_bytes(data)
+    line = ""
+    try:
+        count_pages(path)
+        page_sizes(path)
+        read_frames([path])
+    except FusionError as error:
+        line = str(error)
+    assert not line or line.startswith(str(path))
+    assert "\n" not in line
+    return bool(line)
+
+
+def dicom_seeds(folder: Path) -> dict[str, bytes]:
+    """Files with a window, with a palette, in colour, compressed by RLE, and deflated."""
+    plane = slices()[0]
+    by_pydicom(folder / "window", plane, RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=40, WindowWidth=400)
+    tables: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR", "PixelPaddingValue": 7}
+    for name in ("Red", "Green", "Blue"):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        tables[f"{name}PaletteColorLookupTableData"] = np.arange(256, dtype=np.uint16).tobytes()
+    small = (plane // 16).astype(np.uint8)
+    by_pydicom(folder / "palette", small, **tables)
+    rgb = {"Columns": 50, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    by_pydicom(folder / "rgb", np.repeat(small, 3, axis=1), **rgb)
+    data = pydicom.dcmread(folder / "rgb")
+    data.compress(pydicom.uid.RLELossless)
+    data.save_as(folder / "rle")
+    data = pydicom.dcmread(folder / "window")
+    data.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    data.save_as(folder / "deflated")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_dicom_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "seeds").mkdir()
+    for name, data in dicom_seeds(tmp_path / "seeds").items():
+        assert not read_or_refuse(tmp_path / name, data)
+        refused = sum(read_or_refuse(tmp_path / name, damaged(data, seed)) for seed in range(120))
+        assert refused > 30, name
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("NumberOfFrames", "1Y"),
+        ("RescaleIntercept", "abc"),
+        ("RescaleSlope", ["1", "2"]),
+        ("BitsStored", None),
+        ("Rows", [40, 50]),
+        ("TransferSyntaxUID", "1.2.3"),
+    ],
+)
+def test_wrong_elements_of_a_dicom_file(field: str, value: Any, tmp_path: Path) -> None:
+    """Elements are converted only when they are read, after the file was opened."""
+    by_pydicom(tmp_path / "a", slices()[0], RescaleSlope=1, RescaleIntercept=0)
+    data = pydicom.dcmread(tmp_path / "a")
+    with pydicom.config.disable_value_validation():
+        place = data.file_meta if field == "TransferSyntaxUID" else data
+        if isinstance(value, str):  # as bytes of the file, which are not looked at while it is written
+            tag = pydicom.tag.Tag(field)
+            kind = pydicom.datadict.dictionary_VR(tag)
+            text = value.encode() + b" " * (len(value) % 2)
+            place[tag] = pydicom.dataelem.RawDataElement(tag, kind, len(text), text, 0, False, True)
+        else:
+            setattr(place, field, value)
+        data.save_as(tmp_path / "b", implicit_vr=False, little_endian=True, enforce_file_format=False)
+    assert read_or_refuse(tmp_path / "b", (tmp_path / "b").read_bytes())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "volume"])
+def test_damaged_nifti_files_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    """By name and by content."""
+    data = volume(tmp_path / "seed.nii", slices().astype(np.int16)).read_bytes()
+    data = gzip.compress(data, mtime=0) if name.endswith("gz") else data
+    assert not read_or_refuse(tmp_path / name, data)
+    refused = sum(read_or_refuse(tmp_path / name, damaged(data, seed)) for seed in range(120))
+    assert refused > 30
+    draw = random.Random(3)
+    for _ in range(60):  # the header
+        changed = bytearray(data)
+        changed[draw.randrange(348)] = draw.choice((0, 1, 0x7F, 0x80, 0xFF))
+        read_or_refuse(tmp_path / name, bytes(changed))

@@ -14,7 +14,7 @@ from formats import by_oiio
 from PIL import Image, ImageCms, PngImagePlugin
 
 from anyfuse import Fuser
-from anyfuse.image.stack import make_frame
+from anyfuse.image.frame import make_frame
 from anyfuse.io.frames import read_frames
 from anyfuse.io.profiles import matrix_of, to_one_profile, trilinear
 from anyfuse.io.read import read_image

@@ -21,7 +21,8 @@ from anyfuse.io import atomic
 from anyfuse.io.atomic import Inputs, write_whole
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
-from anyfuse.jobs.folders import Choices, fuse_folders
+from anyfuse.jobs.choices import Choices
+from anyfuse.jobs.folders import fuse_folders
 
 
 def run(*arguments: object) -> int:

@@ -10,8 +10,9 @@ from conftest import scene
 from torch import Tensor
 
 from anyfuse.losses import hot, hot_mask, lit, lit_mask, local_mask
-from anyfuse.models.anyfuse import REGIONS, Anyfuse, AnyfuseConfig, Head
+from anyfuse.models.anyfuse import REGIONS, Anyfuse, AnyfuseConfig
 from anyfuse.models.registry import load_model
+from anyfuse.models.set_layers import Head
 from anyfuse.tiling import fuse_whole
 
 

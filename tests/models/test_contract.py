@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -22,13 +24,23 @@ ALL = list(MODELS)
 SETS = [n for n in ALL if MODELS[n].cls.arity[1] is None]
 SHIPPED = [n for n in ALL if is_there(MODELS[n]) and not issubclass(MODELS[n].cls, LatentModel)]
 """Models that are there and keep a flat image; one that repairs takes it for a fault."""
+TRAINED = [n for n in ALL if is_there(MODELS[n])]
+"""As users get them: with weights, or without parameters."""
+EXACT = [n for n in ALL if not MODELS[n].cls.ordered or getattr(MODELS[n].config, "bound", False)]
+"""Models that promise equal inputs back; the pixels of all others are a network's own."""
+TILED = [n for n in ALL if MODELS[n].cls.halo is not None]
+WEIGHTED = [n for n in ALL if MODELS[n].cls.weights is not FusionModel.weights]
+STATISTICAL = [n for n in ALL if getattr(MODELS[n].cls, "takes_statistics", False)]
+SIZES = [(1, 1), (3, 5), (2, 64), (33, 31), (64, 64)]
 
 
 @pytest.fixture(scope="module", params=ALL)
 def model(request: pytest.FixtureRequest) -> FusionModel:
+    """Every model; a test that is for some of them gives their names: `parametrize("model", NAMES, indirect=True)`."""
     return ready(request.param)
 
 
+@functools.cache
 def ready(name: str) -> FusionModel:
     """The model with its weights, or untrained where none are shipped (then on a random backbone or codec, if it has
     one).
@@ -51,11 +63,6 @@ def textured(n: int, planes: int, height: int, width: int, seed: int = 0) -> Ten
     return x
 
 
-def is_trained(model: FusionModel) -> bool:
-    """Whether it is as users get it: with weights, or without parameters."""
-    return any(spec.cls is type(model) and spec.config == model.config for spec in MODELS.values() if is_there(spec))
-
-
 def plane_counts(model: FusionModel) -> list[int]:
     return [3] if model.channels == 3 else [1, 3] if model.carries_chroma else [1]
 
@@ -74,18 +81,32 @@ def test_output_stays_in_range(model: FusionModel) -> None:
         assert fused[0].max() <= 1
 
 
-def test_equal_inputs_come_back(model: FusionModel) -> None:
-    """To less than a rounding of 8 bits; within 25 dB where trained weights make the pixels themselves."""
+def of_equal_inputs(model: FusionModel) -> Iterator[tuple[Tensor, Tensor]]:
+    """What becomes of equal inputs, and one of them."""
     for planes in plane_counts(model):
         x = textured(1, planes, 65, 97)
         for n in (2, 3) if model.arity[1] is None else (2,):
-            fused, _, _ = run(model, x.expand(n, -1, -1, -1))
-            if not model.ordered or getattr(model.config, "bound", False):
-                assert (fused - x[0]).abs().max() < 0.5 / 255
-            elif is_trained(model):
-                assert -10 * (fused - x[0]).square().mean().log10() > 25
-            else:
-                assert fused.shape == x[0].shape
+            yield run(model, x.expand(n, -1, -1, -1))[0], x[0]
+
+
+@pytest.mark.parametrize("model", EXACT, indirect=True)
+def test_equal_inputs_come_back(model: FusionModel) -> None:
+    """To less than a rounding of 8 bits."""
+    for fused, source in of_equal_inputs(model):
+        assert (fused - source).abs().max() < 0.5 / 255
+
+
+@pytest.mark.parametrize("model", [n for n in TRAINED if n not in EXACT], indirect=True)
+def test_equal_inputs_come_back_nearly(model: FusionModel) -> None:
+    """Within 25 dB where trained weights make the pixels themselves."""
+    for fused, source in of_equal_inputs(model):
+        assert -10 * (fused - source).square().mean().log10() > 25
+
+
+@pytest.mark.parametrize("model", [n for n in ALL if n not in TRAINED], indirect=True)
+def test_equal_inputs_of_untrained_models_give_an_image(model: FusionModel) -> None:
+    for fused, source in of_equal_inputs(model):
+        assert fused.shape == source.shape
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -100,13 +121,15 @@ def test_order_does_not_matter(name: str) -> None:
         assert (weights[order] - shuffled).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("model", [n for n in ALL if n not in TILED], indirect=True)
+def test_a_model_of_whole_images_says_how_much_memory_it_takes(model: FusionModel) -> None:
+    assert run(model, textured(2, model.channels, 70, 90), tile=32)[2] == 1
+    with pytest.raises(FusionError, match=r"MiB at least, and --max-memory leaves"):
+        tiling.plan_tiles(model, 2, model.channels, 4000, 6000, budget=2**28)
+
+
+@pytest.mark.parametrize("model", TILED, indirect=True)
 def test_tiled_equals_whole(model: FusionModel) -> None:
-    """A model that needs the whole image says how much memory that takes."""
-    if model.halo is None:
-        assert run(model, textured(2, model.channels, 70, 90), tile=32)[2] == 1
-        with pytest.raises(FusionError, match=r"MiB at least, and --max-memory leaves"):
-            tiling.plan_tiles(model, 2, model.channels, 4000, 6000, budget=2**28)
-        return
     small = isinstance(model, TITA)  # a quarter of the pixels: it is slow
     x = textured(2, plane_counts(model)[-1], *((101, 131) if small else (203, 333)))
     whole, whole_weights, one = run(model, x)
@@ -118,27 +141,37 @@ def test_tiled_equals_whole(model: FusionModel) -> None:
         assert (whole_weights - tiled_weights).abs().max() < 1 / 255
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (2, 64), (33, 31), (64, 64)])
+@pytest.mark.parametrize("size", SIZES)
 def test_any_size(model: FusionModel, size: tuple[int, int]) -> None:
-    """The picture is one of the sources' scene: alike to their mean, and not far from what lies between them."""
-    x = textured(2, plane_counts(model)[0], *size)
-    fused, _, _ = run(model, x)
+    fused, _, _ = run(model, textured(2, plane_counts(model)[0], *size))
     assert fused.shape[1:] == size
     assert fused.isfinite().all()
-    if not is_trained(model):
-        return
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("model", TRAINED, indirect=True)
+def test_any_size_shows_the_scene(model: FusionModel, size: tuple[int, int]) -> None:
+    """The picture is alike to the sources' mean, and not far from what lies between them."""
+    x = textured(2, plane_counts(model)[0], *size)
+    fused, _, _ = run(model, x)
     spare = 0.5 if model.ordered else 0.25
     assert ((fused <= x.amax(0) + spare) & (fused >= x.amin(0) - spare)).all()
     if size != (1, 1):
         assert torch.corrcoef(torch.stack([fused.flatten(), x.mean(0).flatten()]))[0, 1] > 0.5
 
 
+@pytest.mark.parametrize("model", WEIGHTED, indirect=True)
 def test_weights_are_shares(model: FusionModel) -> None:
     _, weights, _ = run(model, textured(3 if model.arity[1] is None else 2, plane_counts(model)[0], 64, 64))
-    if weights is None:
-        assert not model.carries_chroma
-        return
+    assert weights is not None
     assert (weights.sum(0) - 1).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("model", [n for n in ALL if n not in WEIGHTED], indirect=True)
+def test_chroma_needs_weights(model: FusionModel) -> None:
+    """A model without weights cannot blend chroma by them."""
+    assert run(model, textured(2, plane_counts(model)[0], 64, 64))[1] is None
+    assert not model.carries_chroma
 
 
 def test_many_inputs_in_one_pass() -> None:
@@ -237,9 +270,11 @@ def test_statistics_are_a_keyword_of_their_own(model: FusionModel) -> None:
     """A condition is a user's request; what training knows of whole images has another place."""
     parameters = inspect.signature(type(model).forward).parameters
     assert ("statistics" in parameters) == getattr(model, "takes_statistics", False)
-    if "statistics" not in parameters:
-        return
-    assert parameters["statistics"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("model", STATISTICAL, indirect=True)
+def test_statistics_change_the_result(model: FusionModel) -> None:
+    assert inspect.signature(type(model).forward).parameters["statistics"].kind is inspect.Parameter.KEYWORD_ONLY
     x = textured(2, 1, 64, 64)[None]
     smooth = gaussian_pyramid(x[0], 3)[-1]
     own = torch.stack([smooth.mean((1, 2, 3)), smooth.std((1, 2, 3), correction=0)], 1)[None]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from ditfuse_tags import control_of
 from numerics import longest_sum, rounding
 from tile_runs import run_in_tiles
 from torch import Tensor
@@ -288,7 +289,7 @@ def test_prompts_come_back() -> None:
                 for rng in (None, random.Random(1), random.Random(2), random.Random(3)):
                     text = ditfuse_prompt.prompt(control, rng)
                     assert ditfuse_prompt.decode(ids_of(text, "<cfg>")) == [text, "<cfg>"]
-                    assert ditfuse_prompt.control_of(text) == control
+                    assert control_of(text) == control
                     assert parse_instruction(ditfuse_prompt.request(control, rng)) == control
     plain = ditfuse_prompt.prompt(BRIGHT, tagged=False)
     assert "[" not in plain

@@ -71,7 +71,7 @@ def test_presets(name: str) -> None:
 
 def test_counts_of_a_block() -> None:
     """The numbers of the design at width 256: NAF 467 k, experts 988 k, low-rank AdaLN 59 k."""
-    block = DiTBlock(256, 8, 256, 32, 8, 4, 1, True, True)
+    block = DiTBlock(MMAIFConfig(), residual=True)
     assert parameter_counts(block.naf)[0] == 467_200
     assert parameter_counts(block.experts)[0] == 987_908
     assert parameter_counts(block.modulation)[0] == 58_880

@@ -200,7 +200,7 @@ def test_presets_are_listed_and_never_random(name: str) -> None:
         with pytest.raises(FusionError, match="anyfuse backbone fetch"):
             load_model(name)
     elif not is_there(MODELS[name]):
-        assert row["weights"] == "not shipped"
+        assert row["weights"] == "not included"
         with pytest.raises(FusionError, match=f"anyfuse train {name}"):
             load_model(name)
 

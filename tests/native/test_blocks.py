@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from anyfuse import Fuser, native
 from anyfuse.models.tita.config import SMALL, TITAConfig
-from anyfuse.models.tita.ipa import ISF
+from anyfuse.models.tita.isf import ISF
 from anyfuse.models.tita.oaf import OAF
 from anyfuse.models.tita.windows import SwinBlock, over_windows, shift_masks
 from anyfuse.models.unifusion.attention import RestormerBlock

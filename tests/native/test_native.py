@@ -13,9 +13,11 @@ from conftest import scene, to8, to16
 from anyfuse import Fuser, native
 from anyfuse.doctor import as_text, examine
 from anyfuse.image import colour, filters, pyramid
-from anyfuse.image.stack import Stack, make_frame
+from anyfuse.image.frame import make_frame
+from anyfuse.image.stack import Stack
 from anyfuse.io import encode
-from anyfuse.models.anyfuse import DETAIL, REGIONS, Anyfuse, AnyfuseConfig, FoldedStem
+from anyfuse.models.anyfuse import REGIONS, Anyfuse, AnyfuseConfig
+from anyfuse.models.set_layers import DETAIL, FoldedStem
 from anyfuse.native import build
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import scene, to8
+from ditfuse_tags import control_of
 from torch import Tensor
 
 from anyfuse.control import CLASSES
@@ -22,7 +23,7 @@ from anyfuse.data.tones import apply_tones
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
-from anyfuse.models.ditfuse.prompt import IMAGES, NOTHING, control_of
+from anyfuse.models.ditfuse.prompt import IMAGES, NOTHING
 from anyfuse.models.ditfuse.transformer import Condition, Velocity
 from anyfuse.models.latent.codec import Codec
 from anyfuse.models.registry import build_model, load_model

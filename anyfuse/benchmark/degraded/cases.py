@@ -39,8 +39,8 @@ from ...degradation.plan import (
     kinds_of,
 )
 from ...errors import FusionError
+from ...image.frame import Frame
 from ...image.random import integer
-from ...image.stack import Frame
 from ...io.atomic import write_whole
 from ...io.read import read_image
 from ...runtime import check_regular

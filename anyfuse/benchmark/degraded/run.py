@@ -31,7 +31,8 @@ from ...control import Control
 from ...degradation.estimator import estimate_stack
 from ...errors import FusionError
 from ...fuser import Fuser
-from ...image.stack import Frame, Stack, order_of_roles
+from ...image.frame import Frame
+from ...image.stack import Stack, order_of_roles
 from ...io.atomic import write_whole
 from ...io.write import write_image
 from ...metrics import psnr_truth, ssim_truth
@@ -116,8 +117,18 @@ def run_degraded(
     """Runs all cases whose data set is in one of the folders `data` (or is one of them) and writes OUT/cases and
     OUT/fused.
 
-    limit: only the first N of each kind and task. A case that fails is in `failures`. Raises FusionError where
-    nothing can be run.
+    Args:
+        recipe: the cases.
+        data: folders that hold the data sets, or are one.
+        models: names, folders or LABEL=MODEL.
+        out: folder of the results.
+        say: what models that restore get, of SAYS.
+        device: auto, cpu or cuda.
+        limit: only the first N of each kind and task.
+        step: called with a line for each step.
+
+    Raises:
+        FusionError: nothing can be run. A case that fails is in `failures`.
     """
     for way in say:
         if way not in SAYS:

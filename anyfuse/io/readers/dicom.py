@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,20 +20,57 @@ from .extra import needed
 
 _SERIES = 20000  # files of a folder that are looked at
 
+_DAMAGED = (
+    ValueError,  # too few bytes, text where a number is meant
+    TypeError,  # several values where one is meant, none at all
+    AttributeError,  # an element that pixels need is absent
+    LookupError,  # a table of colours that is too short
+    ArithmeticError,
+    RuntimeError,  # no decoder takes the pixels; NotImplementedError: an unknown kind of value, or of compression
+    OSError,
+    EOFError,
+    struct.error,  # the file ends within an element
+    zlib.error,  # of a deflated file
+)
+"""What pydicom, its decoders and numpy raise on damaged files, beside errors of its own (`_errors`)."""
+
+_BROKEN = "is a damaged DICOM file", "save or download it again"
+
+
+def _errors(pydicom: Any) -> tuple[type[Exception], ...]:
+    """`_DAMAGED`, and pydicom's own errors."""
+    return (*_DAMAGED, pydicom.errors.BytesLengthException, pydicom.errors.InvalidDicomError)
+
+
+@contextmanager
+def _refused(pydicom: Any, name: str, what: str, remedy: str) -> Iterator[None]:
+    """A file that is damaged as a FusionError: "NAME: WHAT (reason); REMEDY". Elements are converted when they are
+    read, so a damaged one is noticed then.
+    """
+    try:
+        yield
+    except FusionError:
+        raise
+    except _errors(pydicom) as error:
+        raise FusionError(f"{name}: {what} ({one_line(error)}); {remedy}") from None
+
 
 def open_dicom(file: BinaryIO, name: str) -> Pages:
     """The frames of one file."""
     pydicom = needed("pydicom", "medical", name, "a DICOM file")
     data = _loaded(pydicom, file, name)
-    count = int(data.get("NumberOfFrames", 1) or 1)
+    with _refused(pydicom, name, *_BROKEN):
+        count = int(data.get("NumberOfFrames", 1) or 1)
     first = count // 2 if count > 1 else 0
-    return Pages(lambda page: _read(pydicom, data, name, page), count, "frames", first, size=lambda _: _size(data))
+    return Pages(
+        lambda page: _read(pydicom, data, name, page), count, "frames", first, size=lambda _: _size(pydicom, data)
+    )
 
 
-def _size(data: Any) -> Size | None:
+def _size(pydicom: Any, data: Any) -> Size | None:
     try:
         return int(data.Rows), int(data.Columns), max(1, int(data.get("BitsAllocated", 16)) // 4)  # rescaled: wider
-    except (AttributeError, TypeError, ValueError):
+    except _errors(pydicom):
         return None
 
 
@@ -55,10 +95,12 @@ def open_series(folder: str) -> Pages:
                 continue
             file.seek(0)
             data = _loaded(pydicom, file, str(path), pixels=False)
-        if "Rows" not in data:
-            continue
-        series.setdefault(str(data.get("SeriesInstanceUID", "")), str(data.get("SeriesDescription", "") or path.name))
-        slices.append((_place(data), str(path)))
+        with _refused(pydicom, str(path), *_BROKEN):
+            if "Rows" not in data:
+                continue
+            title = str(data.get("SeriesDescription", "") or path.name)
+            series.setdefault(str(data.get("SeriesInstanceUID", "")), title)
+            slices.append((_place(data), str(path)))
     if len(series) > 1:
         some = ", ".join(list(series.values())[:4])
         raise FusionError(f"{folder}: holds {len(series)} DICOM series ({some}); give a folder for each")
@@ -100,34 +142,33 @@ def _place(data: Any) -> float:
 
 
 def _loaded(pydicom: Any, file: BinaryIO, name: str, pixels: bool = True) -> Any:
-    try:
+    with _refused(pydicom, name, *_BROKEN):
         data = pydicom.dcmread(file, force=True, stop_before_pixels=not pixels)
         if pixels and ("Rows" not in data or "Columns" not in data):
             raise FusionError(f"{name}: is a DICOM file without an image; give one with pixels")
-    except FusionError:
-        raise
-    except Exception as error:  # pydicom raises many kinds
-        raise FusionError(f"{name}: is a damaged DICOM file ({one_line(error)}); save or download it again") from None
     return data
 
 
 def _read(pydicom: Any, data: Any, name: str, page: int) -> Raster:
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
-    check_size(name, int(data.Columns), int(data.Rows))
-    kind = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
+    with _refused(pydicom, name, *_BROKEN):
+        check_size(name, int(data.Columns), int(data.Rows))
+        kind = str(data.get("PhotometricInterpretation", "MONOCHROME2"))
     found = Metadata(header=data)
-    try:
+    with _refused(pydicom, name, "its DICOM pixels cannot be read", "save it uncompressed"):
         stored = pixel_array(data, index=page)  # YBR becomes RGB
         if kind == "PALETTE COLOR":
             stored = apply_color_lut(stored, data)
         if stored.ndim == 3:
             return Raster(np.ascontiguousarray(stored), name=name, metadata=found)
         values = np.asarray(apply_modality_lut(stored, data))
-    except Exception as error:  # pydicom and its plugins raise many kinds
-        raise FusionError(
-            f"{name}: its DICOM pixels cannot be read ({one_line(error)}); save it uncompressed"
-        ) from None
+    with _refused(pydicom, name, *_BROKEN):
+        return _scaled(data, values, kind, name, found)
+
+
+def _scaled(data: Any, values: np.ndarray, kind: str, name: str, found: Metadata) -> Raster:
+    """The raster of grey values, with window, padding and unit as the file says."""
     values = values.astype(np.float32) if values.dtype != np.uint8 else values
     window = _window(data)
     has_rescale = "RescaleSlope" in data or "ModalityLUTSequence" in data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +23,7 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
     try:
         image = nibabel.load(name) if name.endswith((".nii", ".nii.gz")) else _by_content(nibabel, name)
         shape = image.shape
-    except Exception as error:  # nibabel raises errors of its own, of zlib, of numpy
+    except _errors(nibabel) as error:
         raise FusionError(f"{name}: cannot be read as NIfTI ({one_line(error)}); save or download it again") from None
     if len(shape) < 2 or len([n for n in shape[3:] if n > 1]) > 0:
         raise FusionError(f"{name}: has the shape {shape}; give a volume of 2 or 3 axes")
@@ -39,7 +40,7 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
             if not window:
                 window.append(_window(image))
             plane = np.asanyarray(image.dataobj[:, :, page] if len(shape) > 2 else image.dataobj)
-        except (EOFError, OSError, ValueError, KeyError) as error:
+        except _errors(nibabel) as error:
             raise FusionError(f"{name}: is truncated or damaged ({one_line(error)}); save it again") from None
         plane = plane.reshape(shape[:2])
         plane = plane.astype(np.float32) if plane.dtype.kind == "f" else plane
@@ -54,6 +55,16 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
 
     size = (int(shape[1]), int(shape[0]), 4)  # shown as rows along the second axis
     return Pages(read, count, "slices", count // 2, size=lambda _: size)
+
+
+def _errors(nibabel: Any) -> tuple[type[Exception], ...]:
+    """What nibabel, zlib and numpy raise on damaged files."""
+    own = (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.wrapstruct.WrapStructError,
+        nibabel.spatialimages.HeaderDataError,
+    )
+    return (*own, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, zlib.error)
 
 
 def _by_content(nibabel: Any, name: str) -> Any:

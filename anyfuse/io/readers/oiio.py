@@ -105,15 +105,15 @@ def _size(name: str, kind: str, each: int | None = None, page: int = 0) -> Size:
 
 def open_jpeg2000(file: BinaryIO, name: str) -> Pages:
     """JPEG 2000, files and code streams: grey or RGB, 8 or 16 bits."""
-    return Pages(lambda _: _plain(name, "jpeg2000"), size=lambda _: _size(name, "jpeg2000"))
+    return Pages(lambda _: _read_raster(name, "jpeg2000"), size=lambda _: _size(name, "jpeg2000"))
 
 
 def open_jpegxl(file: BinaryIO, name: str) -> Pages:
     """JPEG XL: grey or RGB, 8 and 16 bits or float."""
-    return Pages(lambda _: _plain(name, "jpegxl"), size=lambda _: _size(name, "jpegxl"))
+    return Pages(lambda _: _read_raster(name, "jpegxl"), size=lambda _: _size(name, "jpegxl"))
 
 
-def _plain(name: str, kind: str) -> Raster:
+def _read_raster(name: str, kind: str) -> Raster:
     pixels, alpha, notes = read_oiio(name, kind)
     with opened(name, kind) as source:
         spec = source.spec()

@@ -6,6 +6,9 @@ noise.
 v_neg has neither images nor an instruction, v_img the images alone, v_full both. x moves from noise (t = 0) to the
 result (t = 1) in Euler steps: x += v / n at t = 0, 1/n, ..., (n - 1)/n.
 
+Guidance by images and text: Brooks et al. 2023 (arXiv 2211.09800), equation 3, as OmniGen uses it. The numbers of the
+papers' own equations are not known to us.
+
 Origin: written from the formulas. Licence: Apache-2.0.
 """
 

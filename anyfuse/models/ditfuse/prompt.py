@@ -148,11 +148,3 @@ def encode(texts: Sequence[str]) -> Tensor:
 def decode(ids: Tensor) -> list[str]:
     """(B, T) -> B prompts, without padding."""
     return [" ".join(WORDS[k] for k in row if k) for row in ids.tolist()]
-
-
-def control_of(text: str) -> Control:
-    """The Control that the tags of a prompt mean."""
-    words = text.split(" . ", maxsplit=1)[0].split()
-    task = next((SUBTASKS[w[1:-1]] for w in words if w[1:-1] in SUBTASKS), None)
-    tone = tuple(w[1:-1] for w in words if w[1:-1] in TONES)
-    return Control(task, tone=tone, segment={w: None for w in words if w in CLASSES})

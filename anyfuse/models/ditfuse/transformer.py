@@ -8,6 +8,8 @@ sizes that train on a CPU.
              each step
     M3       the paper's training pairs of masked, noisy and blurred tiles are in degradation/masked_pairs.py
 
+The numbers of the paper's equations are not known to us; parts that it takes from others are cited beside them.
+
 Sequence, mask and positions are in sequence.py. What is ours is in additions.py, which builds on this network: it
 overrides `embeddings` to `predict` below. Origin: written from formulas and the paper's facts; no code was copied.
 Licence: Apache-2.0.

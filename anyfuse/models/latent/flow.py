@@ -30,8 +30,14 @@ def mix_latents(shares: Tensor, latents: Tensor) -> Tensor:
 
 
 def flow_loss(predicted: Tensor, wanted: Tensor, t: Tensor, gains: Tensor | float, of_result: bool) -> Tensor:
-    """Squared error of velocities (B, 16, h, w) at times t (B,), each channel by its gain. of_result: times (1 - t)^2,
-    which is the error of the result that the velocity leads to.
+    """Squared error of velocities (B, 16, h, w) at times t (B,), each channel by its gain.
+
+    Args:
+        predicted: velocities (B, 16, h, w).
+        wanted: the true ones.
+        t: times (B,) in [0, 1].
+        gains: of the channels, (1, 16, 1, 1), or one number.
+        of_result: times (1 - t)^2, which is the error of the result that the velocity leads to.
     """
     weight = (1 - t).square()[:, None, None, None] if of_result else 1.0
     return (weight * gains * (predicted - wanted).square()).mean()

@@ -10,6 +10,8 @@
                                                      with the balance loss of Switch (Fedus et al. 2021, eq. 4 to 6)
     gamma1 ... alpha2 = shared(c) + U W SiLU(c)      LoRA AdaLN: low rank per block, starts at 0 (DiT, AdaLN-zero)
 
+The paper's figure 3c draws this order; the numbers of its equations are not known to us.
+
 Written from the formulas; no code was copied. Licence: Apache-2.0. Tokens are maps with channels last, (B, h, w, D),
 unless a line says otherwise.
 """
@@ -21,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..latent.positions import Rotary, resize_table, rotate
+from .config import MMAIFConfig
 
 # ---------------------------------------------------------------------- blocks
 
@@ -135,29 +138,23 @@ class LoRAAdaLN(nn.Module):
 
 class DiTBlock(nn.Module):
     """One layer in MMAIF's drawn order: position table, NAF, modulated attention, modulated experts; see MMAIFConfig
-    for the switches.
+    for the switches. residual: whether it takes the values of the block before; the first one has none.
     """
 
     def __init__(
         self,
-        width: int,
-        heads: int,
-        hidden: int,
-        rank: int,
-        table: int,
-        experts: int,
-        active: int,
-        naf: bool,
+        c: MMAIFConfig,
+        *,
         residual: bool,
     ) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(width, table, table))
-        self.naf = NAF(width) if naf else None
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.attention = ValueResidualAttention(width, heads, residual)
-        self.experts: MoEGLU | None = MoEGLU(width, hidden, experts, active) if experts else None
-        self.dense = None if experts else GLU(width, 2 * hidden)
-        self.modulation = LoRAAdaLN(width, rank)
+        self.table = nn.Parameter(torch.zeros(c.width, c.table, c.table))
+        self.naf = NAF(c.width) if c.naf else None
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        self.attention = ValueResidualAttention(c.width, c.heads, residual)
+        self.experts: MoEGLU | None = MoEGLU(c.width, c.hidden, c.experts, c.active) if c.moe and c.experts else None
+        self.dense = None if self.experts is not None else GLU(c.width, 2 * c.hidden)
+        self.modulation = LoRAAdaLN(c.width, c.rank)
 
     def forward(
         self, x: Tensor, condition: Tensor, shared: Tensor, before: Tensor | None, positions: Rotary | None

@@ -8,6 +8,8 @@
     regression  one pass gives the latents of the result
     flow        x_t = (1 - t) noise + t x_1; v = x_1 - noise; Euler steps x += v / n
 
+The formulas of regression and flow are the usual ones; the numbers of the paper's equations are not known to us.
+
 What is ours is in additions.py, which builds on this network. Origin: the authors have released neither code nor
 weights; written from the paper's description. Licence: Apache-2.0.
 """
@@ -54,22 +56,7 @@ class DiT(nn.Module):
         self.text = nn.Sequential(nn.Linear(c.text, c.width), nn.SiLU(), nn.Linear(c.width, c.width))
         self.no_text = nn.Parameter(torch.zeros(c.width))
         self.shared = nn.Linear(c.width, 6 * c.width)
-        self.blocks = nn.ModuleList(
-            [
-                DiTBlock(
-                    c.width,
-                    c.heads,
-                    c.hidden,
-                    c.rank,
-                    c.table,
-                    c.experts if c.moe else 0,
-                    c.active,
-                    c.naf,
-                    c.value_residual and index > 0,
-                )
-                for index in range(c.layers)
-            ]
-        )
+        self.blocks = nn.ModuleList([DiTBlock(c, residual=c.value_residual and index > 0) for index in range(c.layers)])
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.last = nn.Linear(c.width, 2 * c.width)
         self.out = nn.Linear(c.width, self.out_channels * c.patch**2)

@@ -92,7 +92,7 @@ class MMAIF(LatentModel):
     def condition(self, control: Control, order: Sequence[int]) -> Tensor | None:
         """The instruction as numbers (1, E), see instruction.py; None for a model of sentence embeddings."""
         if control.tone or control.segment:
-            requests = ", ".join([*control.tone, *(f"show {name}" for name in control.segment)])
+            requests = ", ".join([*control.tone, *(f"segment {name}" for name in control.segment)])
             raise FusionError(f"MMAIF restores and fuses; it cannot do this: {requests}")
         if control.degradations and not self.restores:
             raise FusionError(

@@ -1,14 +1,14 @@
-"""ISF and IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): task-invariant interaction
-between two sources.
+"""IPA (Interaction-enhanced Pixel Attention) of TITA (ICCV 2025, arXiv 2504.05164): interaction between two sources.
 
-IPA, for each pixel by itself, here for the direction X1 <- X2:
+For each pixel by itself, here for the direction X1 <- X2:
 
     phi = softmax over channels of W2 GELU(W1 [X1; X2])        one discriminator for both directions, own source first
     K   = [n_k + X1 - X1 phi,  n_v + X1 + X1 phi]               two keys, both of X1; n_k and n_v are learned
     V   = [X1, X2]
     X1  = X1 + MHA(Q = X1, K, V)
 
-ISF block: windowed cross attention both ways, IPA, then an MLP for each source; all from the old X1 and X2.
+Both directions are made from the old X1 and X2. The keys by +-phi are the paper's; two keys for a pixel come from
+GeminiFusion. The numbers of the paper's equations are not known to us, so parts bear the paper's names.
 
 Origin: written from the formulas; no code was copied. Licence: Apache-2.0.
 """
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ...native import windows as compiled
 from .config import TITAConfig
-from .windows import Mlp, WindowAttention, drop_scale, scaled, takes_block
+from .windows import Mlp, weights_of
 
 
 class PairAttention(nn.Module):
@@ -99,66 +99,13 @@ class IPA(nn.Module):
         y1, *maps2 = self._direction(1, y, x, explain)
         return (x1, y1, torch.cat([*maps1, *maps2], -1)) if explain else (x1, y1)
 
-    def packed(self) -> list[Tensor]:
+    def packed(self) -> Tensor:
         """Weights in the order that compiled blocks read."""
-        found = [*self.gate.packed()]
+        found = [weights_of(self.gate)]
         for index, part in enumerate(self.attend):
             apart = torch.zeros(self.gate.second.out_features)
             if self.noise_k is not None and self.noise_v is not None:
                 apart = self.noise_k[index] - self.noise_v[index]
+            assert isinstance(part, PairAttention)
             found += [apart, part.in_proj_weight, part.in_proj_bias, part.out_proj.weight, part.out_proj.bias]
-        return found
-
-
-class ISF(nn.Module):
-    """ISF: windowed cross attention both ways from the old x and y, IPA, then an MLP for each source."""
-
-    def __init__(self, config: TITAConfig, rate: float, intra: bool) -> None:
-        super().__init__()
-        c = config.channels
-        self.rate, self.intra = rate, intra
-        self.norm1 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
-        self.norm2 = nn.ModuleList([nn.LayerNorm(c) for _ in range(2)])
-        self.attn = nn.ModuleList([WindowAttention(c, config.heads) for _ in range(2)])
-        self.mlp = nn.ModuleList([Mlp(c, 2 * c, c) for _ in range(2)])
-        self.ipa = IPA(config) if config.interaction else None
-
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool = False) -> tuple[Tensor, ...]:
-        """Windows of both sources (B, n, 64, C) -> the same; if `explain`, also what IPA explains.
-
-        mask: of shifted windows, see windows.shift_masks.
-        """
-        return self.body(x, y, mask, explain, *[drop_scale(x, self.rate, self.training) for _ in range(4)])
-
-    def body(
-        self, x: Tensor, y: Tensor, mask: Tensor | None, explain: bool, *factors: Tensor | None
-    ) -> tuple[Tensor, ...]:
-        """The block with given factors of drop path: the part that is worth compiling."""
-        nx, ny = self.norm1[0](x), self.norm1[1](y)
-        xa = self.attn[0](nx, None if self.intra else ny, mask)
-        ya = self.attn[1](ny, None if self.intra else nx, mask)
-        shown: tuple[Tensor, ...] = ()
-        if self.ipa is not None:
-            xa, ya, *maps = self.ipa(xa, ya, explain)
-            shown = tuple(maps)
-        x = x + scaled(xa, factors[0])
-        y = y + scaled(ya, factors[1])
-        x = x + scaled(self.mlp[0](self.norm2[0](x)), factors[2])
-        y = y + scaled(self.mlp[1](self.norm2[1](y)), factors[3])
-        return (x, y, *shown)
-
-    def compiled(self, x: Tensor, y: Tensor, shift: int, masks: Tensor) -> bool:
-        """The block over all windows of both sources (B, H, W, C), in place, by compiled code; False where it cannot
-        be, and nothing is done. masks: of `windows.shift_masks`.
-        """
-        found = takes_block(self.attn[0], x, y)
-        if found is None:
-            return False
-        weights = [w for n, a in zip(self.norm1, self.attn, strict=True) for w in (n.weight, n.bias, *a.packed())]
-        weights += [] if self.ipa is None else self.ipa.packed()
-        weights += [w for n, m in zip(self.norm2, self.mlp, strict=True) for w in (n.weight, n.bias, *m.packed())]
-        extra = torch.stack([compiled.added(a.places(), masks if shift else None) for a in self.attn])
-        flags = (self.intra, self.ipa is not None, self.ipa is not None and self.ipa.sigmoid)
-        heads = self.attn[0].heads
-        compiled.isf_block(found, x, y, heads, shift, flags, compiled.packed(*weights), extra)
-        return True
+        return compiled.packed(*found)

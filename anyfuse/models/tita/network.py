@@ -4,9 +4,11 @@ Origin: written from the paper's formulas and measured facts about its network; 
 
     stem         two convolutions, the same for both sources; one LayerNorm, used again before each following stage
     extract      Swin blocks, own ones for each source (windows.py)
-    interact     ISF blocks: windowed cross attention, IPA, MLP (ipa.py)
+    interact     ISF blocks: windowed cross attention, IPA, MLP (isf.py, ipa.py)
     adapt        OAF: high-pass, additive and multiplicative operations on each source, six weights (oaf.py)
     rebuild      Swin blocks, three convolutions
+
+ISF, IPA and OAF bear the paper's names; the numbers of its equations are not known to us.
 
 The network is not symmetric: its source A is the visible, or the brighter, image. anyfuse gives grey before colour and
 darker before brighter (`ordered`, see image/stack.py), in training and in use, so sources[:, 0] is B and
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import TITAConfig
-from .ipa import ISF
+from .isf import ISF
 from .oaf import OAF
 from .windows import SHIFT, Mlp, SwinBlock, over_windows, shift_masks
 
@@ -74,25 +76,25 @@ class TITANetwork(nn.Module):
         x = x.clone() if not self._whole() else x  # compiled blocks work in place
         for i, block in enumerate(blocks):
             shift = SHIFT * (i % 2)
+            assert isinstance(block, SwinBlock)
             if self._whole() or not block.compiled(x, shift, self.hidden):
                 (x,) = over_windows(block, [x], shift, self.hidden, self._whole())
         return x
 
-    def _features(self, sources: Tensor, shown: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `shown` where it is
-        given
-        """
+    def _features(self, sources: Tensor, explained: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """sources (B, 2, 1, H, W) -> features of A and of B before OAF, (B, H, W, C) each; fills `explained`."""
         both = torch.cat([sources[:, 1], sources[:, 0]]).to(self.embed.weight.dtype)
         x, y = self.embed(self.stem(both).movedim(1, -1)).chunk(2)
         x = self.embed(self.extract_norm[0](self._swin(self.extract_a, x)))
         y = self.embed(self.extract_norm[1](self._swin(self.extract_b, y)))
         for block, shift in zip(self.interact, self.shifts, strict=True):
-            if shown is None and not self._whole() and block.compiled(x, y, shift, self.hidden):
+            assert isinstance(block, ISF)
+            if explained is None and not self._whole() and block.compiled(x, y, shift, self.hidden):
                 continue
-            run = block if shown is None else partial(block, explain=True)
+            run = block if explained is None else partial(block, explain=True)
             x, y, *maps = over_windows(run, [x, y], shift, self.hidden, self._whole())
-            if shown is not None:
-                shown += maps
+            if explained is not None:
+                explained += maps
         return self.interact_norm[0](x), self.interact_norm[1](y)
 
     def _weigh(self, means: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ themselves predict the operands and the weights of the operations.
     w     = softmax(MLP(mean of [X_A; X_B]))                     six weights of the whole image, which sum to 1
     out   = sum over o of w_A,o X_A,o + w_B,o X_B,o
 
+The numbers of the paper's equations are not known to us, so parts bear the paper's names.
+
 Origin: written from the formulas; no code was copied. Licence: Apache-2.0.
 """
 

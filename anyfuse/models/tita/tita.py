@@ -1,6 +1,6 @@
 """TITA: task-invariant interaction, task-specific adaptation (ICCV 2025, arXiv 2504.05164).
 
-    network.py   the paper's network; its parts: windows.py, ipa.py, oaf.py
+    network.py   the paper's network; its parts: windows.py, isf.py, ipa.py, oaf.py
     below        tiling, explanations, and what is ours: `bound`, by which outside training no pixel leaves the range
                  between the sources' pixels there, so equal images come back unchanged and black stays black
 
@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ..base import Context, FusionModel
 from .config import BRANCHES, MEDIUM, SMALL, TITAConfig
-from .ipa import IPA, ISF
+from .ipa import IPA
+from .isf import ISF
 from .network import TITANetwork
 from .oaf import OAF
 from .windows import WINDOW
@@ -79,12 +80,12 @@ class TITA(TITANetwork, FusionModel):
         phi: the largest phi of a pixel (its mean if a sigmoid); cross: share of the other source in IPA's values, mean
         over heads. `first` and `second` are the sources in the order they were given to the model.
         """
-        shown: list[Tensor] = []
-        x, y = self._features(sources, shown)
+        explained: list[Tensor] = []
+        x, y = self._features(sources, explained)
         _, w = self._adapt(x, y, None if context is None else context.maps[0])
         names = self.config.branches or ("mean",)
         out = {f"{s} {b}": w[:, i, 0, 0] for i, (s, b) in enumerate((s, b) for s in ("second", "first") for b in names)}
-        for k, maps in enumerate(shown, 1):
+        for k, maps in enumerate(explained, 1):
             for name, m in zip(
                 ("phi second", "cross second", "phi first", "cross first"), maps.unbind(-1), strict=True
             ):

@@ -62,6 +62,13 @@ def over_windows(
 
     `whole`: all windows in one go, as training needs it. Else a few at a time, and results overwrite the windows they
     came from. What a block returns beyond its tensors, (B n, 64, K), comes after them as (B, H, W, K).
+
+    Args:
+        block: (windows (B, n, 64, C) of each tensor, mask) -> the same, and what else it gives, (B, n, 64, K).
+        tensors: (B, H, W, C) each, H and W multiples of 8.
+        shift: of the windows, 0 or SHIFT pixels.
+        masks: of `shift_masks`.
+        whole: all windows at once, as training needs it.
     """
     parts = [to_windows(x, shift) for x in tensors]
     nh, nw = parts[0].shape[1:3]
@@ -145,10 +152,6 @@ class WindowAttention(nn.Module):
         """The bias of two places in a window, (heads, 64 queries, 64 keys)."""
         return self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
 
-    def packed(self) -> tuple[Tensor, ...]:
-        """Weights in the order that compiled blocks read."""
-        return (self.qkv.weight, self.qkv.bias, self.proj.weight, self.proj.bias)
-
 
 class _Attend(Function):
     """Softmax attention whose scores are written once and whose gradients need no copies; works in the precision of its
@@ -207,10 +210,6 @@ class Mlp(nn.Module):
         """(..., cin) -> (..., cout)"""
         return self.second(F.gelu(self.first(x)))
 
-    def packed(self) -> tuple[Tensor, ...]:
-        """Weights in the order that compiled blocks read."""
-        return (self.first.weight, self.first.bias, self.second.weight, self.second.bias)
-
 
 class SwinBlock(nn.Module):
     """Self attention in windows, then an MLP of twice the width."""
@@ -239,8 +238,7 @@ class SwinBlock(nn.Module):
         found = takes_block(self.attn, x)
         if found is None:
             return False
-        norms = (self.norm1.weight, self.norm1.bias), (self.norm2.weight, self.norm2.bias)
-        weights = compiled.packed(*norms[0], *self.attn.packed(), *norms[1], *self.mlp.packed())
+        weights = weights_of(self.norm1, self.attn, self.norm2, self.mlp)
         extra = compiled.added(self.attn.places(), masks if shift else None)
         compiled.swin_block(found, x, self.attn.heads, shift, weights, extra)
         return True
@@ -252,3 +250,18 @@ def takes_block(attention: WindowAttention, *features: Tensor) -> native.Kernels
     if weight.dtype != torch.float32 or weight.shape[1] // attention.heads > compiled.MOST_SIZE:
         return None
     return native.takes(*features)
+
+
+def weights_of(*parts: nn.Module) -> Tensor:
+    """Weights of LayerNorm, WindowAttention and Mlp one after the other, as compiled blocks read them."""
+    found: list[Tensor] = []
+    for part in parts:
+        if isinstance(part, WindowAttention):
+            found += [part.qkv.weight, part.qkv.bias, part.proj.weight, part.proj.bias]
+        elif isinstance(part, Mlp):
+            found += [part.first.weight, part.first.bias, part.second.weight, part.second.bias]
+        elif isinstance(part, nn.LayerNorm):
+            found += [part.weight, part.bias]
+        else:
+            raise TypeError(f"no weights of {type(part).__name__} are read by compiled blocks")
+    return compiled.packed(*found)

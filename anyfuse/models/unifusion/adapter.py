@@ -6,7 +6,8 @@
     Up = bilinear doubling, 3x3 convolution, norm, ReLU
 
 Adapters and reconstructors are phi, which the lower level of training updates:
-phi <- phi - eta_L grad L_rec(phi) (training/strategies/bilevel.py).
+phi <- phi - eta_L grad L_rec(phi), figure 1 (training/strategies/bilevel.py). The numbers of the paper's equations
+are not known to us; the figure of the network shows the ladder in its part (c).
 
 Origin: rewritten from the paper and from facts about its released code; none of that code is here. Licence: Apache-2.0.
 """

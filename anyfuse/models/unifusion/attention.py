@@ -4,6 +4,9 @@
     attention  per head A = softmax(tau q k^T / (|q| |k|)), a small matrix between channels, summed over all pixels; A v
     block      x = x + attention(LN x, LN' y), x = x + feed forward(LN x); y = x, or another input in a cross block
 
+The formulas are those of Restormer's MDTA and GDFN (Zamir et al. 2022, section 3.1 and 3.2); their numbers in the
+paper of UniFusion are not known to us.
+
 Origin: rewritten from the paper and from facts about its released code; none of that code is here. Licence: Apache-2.0.
 """
 

@@ -4,7 +4,8 @@
     F = conv3x3(conv3x3(block(conv3x3 [x; y])))
 
 Its parameters are theta, which the upper level of training updates:
-theta <- theta - eta_U grad L_fuse(theta; phi) (training/strategies/bilevel.py).
+theta <- theta - eta_U grad L_fuse(theta; phi), figure 1 (training/strategies/bilevel.py). The numbers of the paper's
+equations are not known to us.
 
 Sets of any number of inputs are ours: additions.py.
 

@@ -1,7 +1,7 @@
 """Reconstructors R of UniFusion (CVPR 2026, arXiv 2603.14214): features z of one input -> the input itself.
 
 The lower level of training: L_rec = 1/2 |I_A - R_A(z_A)| + 1/2 |I_B - R_B(z_B)|, by phi (adapters and reconstructors).
-Fusion does not need them.
+Fusion does not need them. The numbers of the paper's equations are not known to us; figure 1 shows the two levels.
 
 Origin: rewritten from the paper and from facts about its released code; none of that code is here. Licence: Apache-2.0.
 """

@@ -12,10 +12,10 @@ from conftest import scene, to8
 from typer.testing import CliRunner
 
 import anyfuse
-from anyfuse.align.evening import even
+from anyfuse.align.brightness import match_brightness
 from anyfuse.cli.main import app
 from anyfuse.data.synthetic import exposure_stack, focus_scene
-from anyfuse.image.stack import Frame, make_frame
+from anyfuse.image.frame import Frame, make_frame
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
@@ -47,7 +47,7 @@ def test_gains_are_undone(gain: float, seed: int) -> None:
     true = framed(images)
     images[1] *= gain
     frames = framed(images)
-    out, done = even(frames)
+    out, done = match_brightness(frames)
     assert out[0] is frames[0]
     assert [one.name for one in done] == ["1"]
     assert done[0].least == pytest.approx(1 / gain, rel=0.02)
@@ -59,7 +59,7 @@ def test_vignettes_are_undone(rim: float) -> None:
     images = steady(3)
     true = framed(images)
     images[1:] *= bowl(rim)
-    out, done = even(framed(images))
+    out, done = match_brightness(framed(images))
     assert len(done) == 2
     for found, before in zip(out[1:], true[1:], strict=True):
         assert np.abs(found.pixels.astype(float) - before.pixels).mean() < 1.0
@@ -69,10 +69,10 @@ def test_the_light_is_that_of_the_reference() -> None:
     images = steady()
     images[1] *= 0.8
     frames = framed(images)
-    out, done = even(frames, 1)
+    out, done = match_brightness(frames, 1)
     assert out[1] is frames[1]
     assert done[0].most == pytest.approx(0.8, rel=0.02)
-    assert even(frames[::-1], 0)[1] == done
+    assert match_brightness(frames[::-1], 0)[1] == done
 
 
 @pytest.mark.parametrize("gain", [1.0, 0.995, 1.008])
@@ -80,7 +80,7 @@ def test_steady_light_stays_to_the_bit(gain: float) -> None:
     images = steady(3)
     images[1] *= gain
     frames = framed(images)
-    out, done = even(frames)
+    out, done = match_brightness(frames)
     assert done == []
     assert all(a is b for a, b in zip(out, frames, strict=True))
 
@@ -88,28 +88,28 @@ def test_steady_light_stays_to_the_bit(gain: float) -> None:
 def test_equal_frames_of_other_gain_stay() -> None:
     """Nothing is sharper anywhere: these are exposures."""
     sharp = steady()[0]
-    assert even(framed(np.stack([sharp, 0.7 * sharp])))[1] == []
+    assert match_brightness(framed(np.stack([sharp, 0.7 * sharp])))[1] == []
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_made_brackets_stay(seed: int) -> None:
     sharp = torch.from_numpy(scene(*SIZE, seed)).float()
     images = exposure_stack(sharp, 3, torch.Generator().manual_seed(seed))[0].double().numpy()
-    assert even(framed(images))[1] == []
-    assert even(framed(images[:2]))[1] == []
+    assert match_brightness(framed(images))[1] == []
+    assert match_brightness(framed(images[:2]))[1] == []
 
 
 @pytest.mark.parametrize("folder", ["exposure", "focus_pair", "focus_stack", "infrared", "medical"])
 def test_examples_stay(folder: str) -> None:
     frames = [read_image(path) for path in sorted((EXAMPLES / folder).iterdir())]
-    assert even(frames)[1] == []
+    assert match_brightness(frames)[1] == []
     for k in range(len(frames) - 1):
-        assert even(frames[k : k + 2])[1] == []
+        assert match_brightness(frames[k : k + 2])[1] == []
 
 
 def test_other_sensors_stay() -> None:
     images = np.stack([0.1 + 0.8 * scene(*SIZE, 1), 0.1 + 0.5 * scene(*SIZE, 9)])
-    assert even(framed(images))[1] == []
+    assert match_brightness(framed(images))[1] == []
 
 
 def test_depth_alpha_and_colour() -> None:
@@ -117,17 +117,17 @@ def test_depth_alpha_and_colour() -> None:
     images = steady()
     images[1] *= 0.75
     wide = [make_frame((image * 65535).round().astype(np.uint16), name=str(k)) for k, image in enumerate(images)]
-    eight, sixteen = even(framed(images))[0][1], even(wide)[0][1]
+    eight, sixteen = match_brightness(framed(images))[0][1], match_brightness(wide)[0][1]
     assert np.abs(eight.pixels - sixteen.pixels / 257).max() <= 1.5
     tint = np.array([1.0, 0.8, 0.6])
     coloured = [make_frame(to8(image[:, :, None] * tint), name="c") for image in images]
-    out = even(coloured)[0][1].pixels.astype(float).mean((0, 1))
+    out = match_brightness(coloured)[0][1].pixels.astype(float).mean((0, 1))
     assert out == pytest.approx(out[0] * tint, rel=0.02)
     alpha = np.full(SIZE, 255, np.uint8)
     alpha[:, :80] = 0
     images[1, :, :80] = 0.9
     hidden = make_frame(to8(images[1]), alpha, name="hidden")
-    frame = even([framed(images)[0], hidden])[0][1]
+    frame = match_brightness([framed(images)[0], hidden])[0][1]
     assert frame.alpha is not None
     assert np.array_equal(frame.alpha, alpha)
     assert frame.pixels[:, 90:].mean() == pytest.approx(eight.pixels[:, 90:].mean(), rel=0.01)
@@ -137,7 +137,7 @@ def test_clipped_places_are_not_dimmed() -> None:
     images = steady()
     images[:, :40, :60] = 1.0
     images[1] *= 1.2
-    out = even(framed(images))[0][1].pixels
+    out = match_brightness(framed(images))[0][1].pixels
     assert (out[:36, :56] == 255).all()
 
 

@@ -1,9 +1,9 @@
-"""Focus stacks whose light changes: each frame is brought to the brightness of the reference.
+"""Brightness matching of focus stacks: each frame is brought to the brightness of the reference.
 
 gain      means of cells against those of the reference, as a smooth field: one factor, or one with a slope and a bowl
           for vignetting, fitted robustly, since defocus carries light from one cell into the next
 stack     frames are a focus stack where one frame is sharper here and another there; a bracket's are not
-even      values over the field. Where a frame is clipped, at least what the reference shows
+match     values over the field. Where a frame is clipped, at least what the reference shows
 
 A frame whose field stays within 1 % is not touched.
 """
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..image.colour import to_luma
 from ..image.filters import gaussian_blur
-from ..image.stack import Frame, Store, in_memory
+from ..image.frame import Frame, Store, in_memory
 from .estimate import Scene
 from .full import scene_of
 from .information import rank_correlation
@@ -34,7 +34,7 @@ LEAST = 64  # cells that must be known in both frames
 DARK, CLIPPED = 0.02, 0.97  # values beyond which a cell's mean says nothing of the gain
 SAME = 0.01  # of a gain that is not worth a change
 LIMITS = 0.55, 1.8  # of gains within a focus stack
-RANKS = 0.9  # rank correlation of the means of frames of one kind, evened
+RANKS = 0.9  # rank correlation of the means of frames of one kind, once matched
 STEP, RICHER = 0.06, 0.1  # shares of the residual that one factor, and a richer field, must save
 SPREAD = 0.02  # of the logarithm of a cell's gain, scale of the Cauchy weights
 TEXTURE = 0.01  # deviation, as a share of the mean, from which a cell tells how sharp it is
@@ -44,12 +44,12 @@ BEYOND = 0.1  # share of a field's range by which it may go on where the frames 
 COMPARED = 9  # frames of a stack that are compared in pairs
 BAD = 0.02  # share of a cell's pixels that may be dark, clipped or transparent
 FLOOR = 1e-4  # of deviations that are compared
-STRIP = 1 << 20  # values evened together
+STRIP = 1 << 20  # values matched together
 
 
 @dataclass(frozen=True)
-class Evened:
-    """What was done to the light of one frame, for the report."""
+class BrightnessMatch:
+    """What was done to the brightness of one frame, for the report."""
 
     name: str  # of the frame
     least: float  # of the factors that its values were multiplied by
@@ -60,12 +60,14 @@ class Evened:
         return {"name": self.name, "least": round(self.least, 4), "most": round(self.most, 4)}
 
 
-def even(frames: Sequence[Frame], reference: int = 0, store: Store = in_memory) -> tuple[list[Frame], list[Evened]]:
+def match_brightness(
+    frames: Sequence[Frame], reference: int = 0, store: Store = in_memory
+) -> tuple[list[Frame], list[BrightnessMatch]]:
     """The frames of a focus stack as bright as frames[reference], and what was done; others as they are.
 
     Args:
         frames: of one scene and one size, aligned.
-        reference: index of the frame whose light stays.
+        reference: index of the frame whose brightness stays.
         store: where the pixels of changed frames go.
     """
     if not _may_be_stack(frames):
@@ -79,8 +81,8 @@ def even(frames: Sequence[Frame], reference: int = 0, store: Store = in_memory) 
     out, done = list(frames), []
     for k, gain in enumerate(gains):
         if gain is not None and gain.matters:
-            out[k] = _evened(frames[k], frames[reference], gain).stored(store)
-            done.append(Evened(frames[k].name, 1 / gain.most, 1 / gain.least))
+            out[k] = _matched(frames[k], frames[reference], gain).stored(store)
+            done.append(BrightnessMatch(frames[k].name, 1 / gain.most, 1 / gain.least))
     return out, done
 
 
@@ -183,8 +185,8 @@ def _gain(reference: _Cells, cells: _Cells) -> _Gain | None:
         if plain and left < (1 - (STEP if terms == 1 else RICHER)) * residual:
             best, field, residual = weights, basis @ weights, left
     gain = _Gain(best, math.exp(field.min()), math.exp(field.max()))
-    evened = other / torch.from_numpy(np.exp(field)).float()
-    alike = rank_correlation(mean, evened) >= RANKS
+    matched = other / torch.from_numpy(np.exp(field)).float()
+    alike = rank_correlation(mean, matched) >= RANKS
     return gain if alike and LIMITS[0] < gain.least and gain.most < LIMITS[1] else None
 
 
@@ -233,7 +235,7 @@ def _sharp_in_turn(a: _Details, b: _Details) -> float:
     return min(float(one.float().mean()) for one in sharper)
 
 
-def _evened(frame: Frame, reference: Frame, gain: _Gain) -> Frame:
+def _matched(frame: Frame, reference: Frame, gain: _Gain) -> Frame:
     """The frame over the field, strip by strip, rounded to its depth; clipped values become what the reference shows,
     if that is more.
     """
