@@ -63,7 +63,7 @@ INLINE V gelu(V x) {
     return x * 0.5f * (choose(at < 0.f, -erf, erf) + 1.f);
 }
 
-INLINE V sigmoid(V x) { return 1.f / (exponential(-x) + 1.f); }
+INLINE V sigmoid(V x) { return 1.f / (exponential(-largest(x, all(-80.f))) + 1.f); }
 
 #if LEVEL == 4
 #define ACROSS 4 /* vectors of a row that are worked on together: what the registers hold */

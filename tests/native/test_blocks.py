@@ -73,6 +73,18 @@ def test_isf_block(found: native.Kernels, config: TITAConfig, shift: int, intra:
     torch.testing.assert_close([x, y], expected, atol=TOLERANCE * largest, rtol=0)
 
 
+def test_scores_of_any_size_are_numbers(found: native.Kernels) -> None:
+    """Shares of nearly 0 and 1, as weights without bounds give them."""
+    block, masks = drawn(ISF(SMALL, 0.0, False)), shift_masks()
+    for weight in block.parameters():
+        weight.mul_(30)
+    x, y = (part.contiguous() for part in features(8, 16, SMALL.channels, 2).chunk(2))
+    expected = over_windows(block, [x.clone(), y.clone()], 0, masks, True)
+    assert block.compiled(x, y, 0, masks)
+    largest = max(float(part.abs().max()) for part in expected)
+    torch.testing.assert_close([x, y], expected, atol=1e-3 * largest, rtol=0)
+
+
 def test_heads_that_are_too_wide_are_left_to_torch(found: native.Kernels) -> None:
     block, x = drawn(SwinBlock(68, 4, 0.0)), features(8, 8, 68)
     before = x.clone()

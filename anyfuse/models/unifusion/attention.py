@@ -154,13 +154,14 @@ class RestormerBlock(nn.Module):
 
     def _attended(self, x: Tensor, other: Tensor | None, n: int) -> Tensor:
         """x with the attention, (B*N, C, H, W)"""
-        looks = self.norm if self.norm_other is None or other is None else self.norm_other
-        seen = x if self.norm_other is None or other is None else other
+        looks, seen = self.norm_other, other
+        if looks is None or seen is None:
+            looks, seen = self.norm, x
         found = self._compiled(x, seen) if n == 1 else None
         if found is not None:
             return self.attention.added(found, x, seen, (self.norm, looks))
         y = self.norm(x)
-        return x + self.attention(y, y if seen is x else looks(seen), n)
+        return x + self.attention(y, y if looks is self.norm else looks(seen), n)
 
     def _fed(self, x: Tensor) -> Tensor:
         """x with the feed forward, (B, C, H, W)"""
