@@ -14,10 +14,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from torch import Generator, Tensor
 from ...control import TASKS
 from ...data.synthetic import exposure_stack, focus_scene
 from ...degradation.estimator import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of, windows
-from ...degradation.plan import FAULT_OF, DegradationPlan, apply, derive, draw, generator
+from ...degradation.plan import Kind, apply, derive, draw, draw_varied, faults_done, generator
 from ...degradation.statistics import pair_statistics, statistics
 from ...errors import FusionError
 from ...image.colour import to_luma
@@ -44,13 +45,14 @@ from ..objectives import set_rate
 class EstimatePlan:
     """Training of the degradation estimator."""
 
-    pairs: int = 2600  # scenes to train on
-    tuning: int = 350  # scenes to calibrate on; as many clean ones come on top
-    tests: int = 350  # held-out scenes; as many clean ones come on top
+    pairs: int = 6000  # scenes to train on
+    tuning: int = 900  # scenes to calibrate on; as many clean ones come on top
+    tests: int = 600  # held-out scenes; as many clean ones come on top
     clean: float = 0.25  # share of scenes that stay as they are
+    varied: float = 0.7  # share of the degraded scenes with degradations as they occur, not the plain operations
     least: int = 160  # shortest side of the crops, in pixels
     most: int = 300  # longest side
-    steps: int = 2400  # updates of the weights
+    steps: int = 5000  # updates of the weights
     batch: int = 128  # rows, and as many pairs, per step
     lr: float = 2e-3  # after 100 steps; falls linearly to lr/50
     weight_decay: float = 0.02  # of all weights
@@ -63,6 +65,8 @@ ESTIMATES: dict[str, EstimatePlan] = {"estimate": EstimatePlan()}
 HOLDOUT = 10
 FOLDERS: dict[str, tuple[str, ...]] = {
     "ivf": ("ivif/ir", "ivif/vis"),
+    "night": ("ivif-llvip/ir", "ivif-llvip/vis"),
+    "dark": ("ivif-misc/ir", "ivif-misc/vis"),
     "mef": ("mef/under", "mef/over"),
     "natural": ("natural",),
     "street": ("camvid/images",),
@@ -70,6 +74,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "pet": ("mif/pet-mri/pet", "mif/pet-mri/mri"),
     "spect": ("mif/spect-mri/spect", "mif/spect-mri/mri"),
 }
+SEQUENCES = ("mef-sice", "mef-hdrps", "mef-empa", "mef-merianos")
+"""Folders of exposure sequences, a folder a scene, files numbered from dark to bright; the outer two are a pair."""
+NIGHTS = ("night", "dark")
 KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "single", "mff", "mif")
 """What comes in turn; 'single' is one visible image."""
 
@@ -108,17 +115,25 @@ class Scenes:
                 files = [(path,) for path in list_images(root / folders[0])]
             else:
                 files = list(pair_by_stem([root / folder for folder in folders])[0].values())  # type: ignore[arg-type]
-            for index, paths in enumerate(files):
-                for path in paths:
-                    digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
-                self.files += len(paths)
-                part = {HOLDOUT - 1: "test", HOLDOUT // 2 - 1: "tune"}.get(index % HOLDOUT, "train")
-                images = [(to_luma(read_image(p).read()) * 255).round().to(torch.uint8).numpy() for p in paths]
-                self.groups[part].setdefault(name, []).append(images)
+            self._add(name, files, root, digest)
+        for folder in SEQUENCES:
+            scenes = sorted(path for path in (root / folder).glob("*") if path.is_dir())
+            sorted_files = [sorted(path for path in list_images(scene) if path.stem.isdigit()) for scene in scenes]
+            self._add("mef", [(files[0], files[-1]) for files in sorted_files if len(files) > 1], root, digest)
         self.manifest = digest.hexdigest()
         lacking = [name for name in ("ivf", "mef", "natural") if name not in self.groups["test"]]
         if lacking:
             raise FusionError(f"{root}: lacks ten files or more in {', '.join(FOLDERS[lacking[0]])}; see --data")
+
+    def _add(self, name: str, files: Sequence[tuple[Path, ...]], root: Path, digest: Any) -> None:
+        """Reads groups of files into the three parts; `digest` gets their names and hashes."""
+        for index, paths in enumerate(files):
+            for path in paths:
+                digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+            self.files += len(paths)
+            part = {HOLDOUT - 1: "test", HOLDOUT // 2 - 1: "tune"}.get(index % HOLDOUT, "train")
+            images = [(to_luma(read_image(p).read()) * 255).round().to(torch.uint8).numpy() for p in paths]
+            self.groups[part].setdefault(name, []).append(images)
 
     def crop(self, part: str, name: str, plan: EstimatePlan, gen: Generator) -> Tensor:
         """(N, h, w) in [0, 1]: a window of a random group, at times reduced, at times mirrored."""
@@ -137,6 +152,13 @@ class Scenes:
             x = F.interpolate(x[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
         return x.flip(-1) if uniform(0, 1, gen) < 0.5 else x
 
+    def _street(self, part: str, gen: Generator) -> str:
+        """A group of infrared and visible pairs: those of nights three times of ten, where there are any."""
+        nights = [name for name in NIGHTS if name in self.groups[part]]
+        if not nights or uniform(0, 1, gen) >= 0.3:
+            return "ivf"
+        return nights[integer(0, len(nights) - 1, gen) if uniform(0, 1, gen) < 0.3 else 0]
+
     def scene(self, part: str, kind: str, plan: EstimatePlan, gen: Generator) -> Tensor:
         """Clean sources (N, h, w) by role, 8 bits."""
         have = self.groups[part]
@@ -146,12 +168,12 @@ class Scenes:
             kind = "ivf" if not medical else medical[integer(0, len(medical) - 1, gen)]
             x = self.crop(part, kind, plan, gen)
         elif kind == "ivf":
-            x = self.crop(part, "ivf", plan, gen)
+            x = self.crop(part, self._street(part, gen), plan, gen)
         elif kind == "mef" and uniform(0, 1, gen) < 0.6:
             x = self.crop(part, "mef", plan, gen)
         else:
             if kind == "single" and uniform(0, 1, gen) < 0.3:
-                return self.crop(part, "ivf", plan, gen)[1:]
+                return self.crop(part, self._street(part, gen), plan, gen)[1:]
             x = self.crop(part, scenic[integer(0, len(scenic) - 1, gen)], plan, gen)
             if kind == "mef":
                 x = exposure_stack(x[0], 2, gen)[0]
@@ -183,14 +205,17 @@ def make_rows(
         task = "mif" if kind == "mif" else kind
         x = scenes.scene(part, kind, plan, gen)
         pure = kind == "mif" or uniform(0, 1, gen) < clean
-        plans: tuple[DegradationPlan, ...] = ((),) * len(x)
+        found: list[dict[str, float]] = [{} for _ in x]
         if kind == "single":
             task = "ivf" if uniform(0, 1, gen) < 0.6 else "mff"
         if not pure:
-            plans = draw(task, len(x), gen, ("visible",) if kind == "single" else None)
+            kinds: tuple[Kind, ...] | None = ("visible",) if kind == "single" else None
+            varied = uniform(0, 1, gen) < plan.varied
+            plans = (draw_varied if varied else draw)(task, len(x), gen, kinds)
             seed = derive(plan.seed, "degrade", part, index)
-            x = torch.cat([apply(s[None], p, seed, source=k)[0] for k, (s, p) in enumerate(zip(x, plans, strict=True))])
-            x = (x * 255).round() / 255
+            made = [apply(s[None], p, seed, source=k) for k, (s, p) in enumerate(zip(x, plans, strict=True))]
+            found = [faults_done(done) for _, done in made]
+            x = (torch.cat([image for image, _ in made]) * 255).round() / 255
         roles = {"ivf": (0, 1), "mef": (2, 2), "mff": (3, 3), "single": (1,), "mif": (1, 1)}[kind]
         rows = [statistics(image) for image in x]
         at = len(columns["x"])
@@ -202,9 +227,9 @@ def make_rows(
             columns["task"].append(torch.tensor(TASKS.index(kind)))
         for k, row in enumerate(rows):
             present, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
-            for step in plans[k]:
-                c = FAULTS.index(FAULT_OF.get(step.op, step.op))
-                present[c], strength[c] = 1, max(step.strength, float(strength[c]))
+            for name, value in found[k].items():
+                c = FAULTS.index("noise" if name == "sensor_noise" else name)
+                present[c], strength[c] = 1, value
             columns["x"].append(row)
             columns["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
             columns["present"].append(present)
@@ -233,8 +258,9 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
                 rows["first"].append(torch.tensor(len(rows["x"])))
                 rows["second"].append(torch.tensor(len(rows["x"]) + 1))
                 rows["pair"].append(torch.stack([pair_statistics(a, b) for a, b in zip(*views, strict=True)]).mean(0))
-                rows["task"].append(torch.tensor(TASKS.index(name)))
-            roles = {"ivf": (0, 1), "mef": (2, 2)}.get(name, (3,) if index % 3 == 2 else (1,))
+                rows["task"].append(torch.tensor(TASKS.index("ivf" if name in NIGHTS else name)))
+            street = dict.fromkeys(("ivf", *NIGHTS), (0, 1))
+            roles = (street | {"mef": (2, 2)}).get(name, (3,) if index % 3 == 2 else (1,))
             for one, role in zip(views, roles, strict=True):
                 rows["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
                 rows["role"].append(torch.tensor(role))
@@ -423,7 +449,7 @@ def train_estimate(
     return out
 
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Of the rows: to be raised where making them changes."""
 
 
@@ -433,7 +459,7 @@ def _all_rows(
     """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left
     in `path` are read.
     """
-    made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
+    made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "varied", "least", "most", "seed")]
     key = sha256(json.dumps([made_of, scenes.manifest, FEATURES_VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
