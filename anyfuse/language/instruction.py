@@ -63,14 +63,20 @@ _NOTHING = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
+    from .grammar import cannot
+    from .phrases import NOTHING, in_known_words
     from .reader import read_request
 
-    if _NOTHING.fullmatch(text.strip(" .,;:!").lower()):
+    plain = text.strip(" .,;:!").lower()
+    if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):
         return [Control()]
     if not re.search(r"\w", text):
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
         return []
+    text = in_known_words(text)
+    if not re.search(r"\w", text):
+        raise cannot(plain)
     request = read_request(text, learned=learned, words=words)
     tone = tuple(name + value for name, value in request.tone.items())
     return [Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))]
