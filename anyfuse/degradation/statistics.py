@@ -418,7 +418,7 @@ def _lines(y: Tensor) -> Tensor:
     strongest = []
     for z in (y, -y):
         thin = (z + _smallest(-_smallest(z, 7, 7), 7, 7)).clamp(0, 0.4)  # less the opening
-        lines = F.conv2d((thin - thin.mean())[None, None], _turned())[0]
+        lines = F.conv2d((thin - thin.mean())[None, None], _turned(), stride=2)[0]
         strongest.append(torch.stack([_log(lines.std((1, 2), correction=0)), _log(_far(lines))]))
     bright, dark = strongest
     order = bright.sort(1, descending=True).values

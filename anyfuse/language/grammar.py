@@ -84,9 +84,13 @@ class Segment:
         return " ".join(item.text for item in self.items)
 
 
-def cannot(what: str) -> FusionError:
+class NotUnderstoodError(FusionError):
+    """A request that has no meaning here."""
+
+
+def cannot(what: str) -> NotUnderstoodError:
     """The error for a request that no model fulfils."""
-    return FusionError(
+    return NotUnderstoodError(
         f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
         "more or less contrast, "
         f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical "
@@ -161,28 +165,18 @@ def _segments(items: list[Item]) -> list[Segment]:
 
 
 def _actions(segments: list[Segment]) -> None:
-    """What each segment does: remove, keep, segment, fuse, up, down, brighter, darker, state or nothing."""
+    """What each segment does: remove, keep, segment, fuse, up, down, brighter, darker, state, absent or nothing."""
     last = "state"
     for segment in segments:
         verb = "remove" if segment.verb == "fix" else segment.verb
         if segment.negated:
-            if verb == "fuse":
-                raise cannot(segment.words)
-            disliked = not verb and any(i.text in DISLIKED for i in segment.items)  # 'I don't want any noise'
-            if _absent(segment, last):
-                segment.action = "absent"
-            elif not verb and last == "segment" and segment.has("class"):  # 'segment the cars but not the people'
-                segment.action = "nothing"
-            else:
-                segment.action = "remove" if disliked else {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
-        elif verb == "remove" and _there_is_none(segment):
+            segment.action = _denied(segment, verb, last)
+        elif _there_is_none(segment, last):
             segment.action = "absent"
         elif verb:
             segment.action = verb
         elif last != "segment" and _painted(segment):
             segment.action = "segment"
-        elif last == "absent" and segment.link in ("or", "nor"):
-            segment.action = "absent"
         elif (
             segment.hard
             or segment.has("be", "too", "make")
@@ -200,6 +194,18 @@ def _actions(segments: list[Segment]) -> None:
 NEGATED_BE = ("isn't", "aren't", "wasn't", "weren't", "neither", "by no means", "in no way")
 
 
+def _denied(segment: Segment, verb: str, last: str) -> str:
+    """The action of a negated segment."""
+    if verb == "fuse":
+        raise cannot(segment.words)
+    if _absent(segment, last):
+        return "absent"
+    if not verb and last == "segment" and segment.has("class"):  # 'segment the cars but not the people'
+        return "nothing"
+    disliked = not verb and any(i.text in DISLIKED for i in segment.items)  # 'I don't want any noise'
+    return "remove" if disliked else {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
+
+
 def _absent(segment: Segment, last: str) -> bool:
     """'It is not hazy', 'not hazy at all, only noisy': what is not wrong, and no request."""
     if segment.verb or not segment.has("deg") or any(i.text in DISLIKED for i in segment.items):
@@ -209,8 +215,12 @@ def _absent(segment: Segment, last: str) -> bool:
     return stated or adjective
 
 
-def _there_is_none(segment: Segment) -> bool:
-    """'There is no noise', 'no haze here': the word for none stands for the verb."""
+def _there_is_none(segment: Segment, last: str) -> bool:
+    """'There is no noise', 'no haze here': the word for none stands for the verb; 'nor rain' after it."""
+    if last == "absent" and segment.link in ("or", "nor") and not segment.verb:
+        return True
+    if segment.verb != "remove":
+        return False
     none = [k for k, item in enumerate(segment.items) if item.tag == "free" and item.text in ("no", "free from")]
     if not none or not segment.has("deg") or segment.has("remove", "fix"):
         return False

@@ -63,7 +63,8 @@ _NOTHING = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
-    from .grammar import cannot
+    from .grammar import NotUnderstoodError, cannot
+    from .nearest import nearest_meaning
     from .phrases import NOTHING, in_known_words
     from .reader import read_request
 
@@ -74,10 +75,15 @@ def _read_english(text: str, learned: bool, words: str) -> list[Control]:
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
         return []
-    text = in_known_words(text)
-    if not re.search(r"\w", text):
-        raise cannot(plain)
-    request = read_request(text, learned=learned, words=words)
+    known = in_known_words(text)
+    try:
+        if not re.search(r"\w", known):
+            raise cannot(plain)
+        request = read_request(known, learned=learned, words=words)
+    except NotUnderstoodError as error:
+        if not learned or words != "all":
+            raise
+        return [nearest_meaning(text, error)]
     tone = tuple(name + value for name, value in request.tone.items())
     return [Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))]
 

@@ -57,7 +57,6 @@ _NOUN = (
     "|speckles?|flakes|snowflakes|raindrops"
 )
 _WHO = "i|we|you|one|they|people|anyone|somebody"
-_CAN = "can|could|may|might|am able to|are able to|will|would|get to"
 PURPOSE = re.compile(
     rf",?\s*\b(so|so that|in order that|such that)\s+(that\s+)?({_WHO})\s+(can|could|may|might|am able to|are able to)\b"
     r"[^.;!?]*?(?=[.;!?]|$|,\s*(and|then|but)\b)"

@@ -46,8 +46,8 @@ class EstimatePlan:
     """Training of the degradation estimator."""
 
     pairs: int = 6000  # scenes to train on
-    tuning: int = 900  # scenes to calibrate on; as many clean ones come on top
-    tests: int = 600  # held-out scenes; as many clean ones come on top
+    tuning: int = 600  # scenes to calibrate on; as many clean ones come on top
+    tests: int = 400  # held-out scenes; as many clean ones come on top
     clean: float = 0.25  # share of scenes that stay as they are
     varied: float = 0.7  # share of the degraded scenes with degradations as they occur, not the plain operations
     least: int = 160  # shortest side of the crops, in pixels
@@ -185,21 +185,21 @@ class Scenes:
 
 
 def make_rows(
-    scenes: Scenes, part: str, count: int, plan: EstimatePlan, clean: float, log: Callable[[str], None]
+    scenes: Scenes, part: str, places: range, plan: EstimatePlan, clean: float, log: Callable[[str], None]
 ) -> Rows:
     """Statistics of scenes.
 
     Args:
         scenes: images of all parts.
         part: train, tune or test.
-        count: of scenes.
+        places: numbers of the scenes.
         plan: sizes of crops, and seed.
         clean: share of scenes that is not degraded, 0 to 1.
         log: gets lines of progress.
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     start = time.process_time()
-    for index in range(count):
+    for index in places:
         gen = generator(plan.seed, part, int(clean * 100), index)
         kind = KINDS[index % len(KINDS)]
         task = "mif" if kind == "mif" else kind
@@ -235,8 +235,7 @@ def make_rows(
             columns["present"].append(present)
             columns["strength"].append(strength)
             columns["clean"].append(torch.tensor(pure))
-        if (index + 1) % 200 == 0:
-            log(f"{part}: {index + 1}/{count} scenes  {time.process_time() - start:.0f} s of CPU")
+    log(f"{part}, {clean:.0%} clean: scenes to {places.stop}  {time.process_time() - start:.0f} s of CPU")
     return Rows(**{name: torch.stack(values) for name, values in columns.items()})
 
 
@@ -249,7 +248,7 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
     for name, groups in scenes.groups[part].items():
         if name in ("ct", "pet", "spect"):
             continue
-        for index, images in enumerate(groups):
+        for index, images in enumerate(groups[:: 3 if part == "train" else 1]):
             x = [torch.from_numpy(image[0]).float() / 255 for image in images]
             if name == "mef":
                 x.sort(key=lambda image: float(image.mean()))
@@ -451,37 +450,48 @@ def train_estimate(
 
 FEATURES_VERSION = 3
 """Of the rows: to be raised where making them changes."""
+CHUNK = 200
+"""Scenes that are written at once; a run that was stopped, or one of more scenes, goes on after them."""
 
 
 def _all_rows(
     scenes: Scenes, plan: EstimatePlan, path: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, Rows], float]:
-    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left
-    in `path` are read.
+    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same kind of scenes and
+    images left in `path` are read.
     """
-    made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "varied", "least", "most", "seed")]
+    made_of = [getattr(plan, name) for name in ("clean", "varied", "least", "most", "seed")]
     key = sha256(json.dumps([made_of, scenes.manifest, FEATURES_VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
         saved = {"key": key, "seconds": 0.0}
-    wanted: dict[str, Callable[[], Rows]] = {
-        "train": lambda: make_rows(scenes, "train", plan.pairs, plan, plan.clean, log),
-        "tune": lambda: make_rows(scenes, "tune", plan.tuning, plan, 0.0, log),
-        "tune clean": lambda: make_rows(scenes, "tune", plan.tuning, plan, 1.0, log),
-        "test": lambda: make_rows(scenes, "test", plan.tests, plan, 0.0, log),
-        "test clean": lambda: make_rows(scenes, "test", plan.tests, plan, 1.0, log),
-        "train whole": lambda: whole_rows(scenes, "train", log),
-        "tune whole": lambda: whole_rows(scenes, "tune", log),
-        "test whole": lambda: whole_rows(scenes, "test", log),
-    }
-    for name, make in wanted.items():
+
+    def made(name: str, make: Callable[[], Rows]) -> Rows:
         if name not in saved:
             start = time.process_time()
             saved[name] = make().tensors()
             saved["seconds"] += time.process_time() - start
             torch.save(saved, path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
-    return {name: Rows(**saved[name]) for name in wanted}, float(saved["seconds"])
+        return Rows(**saved[name])
+
+    rows: dict[str, Rows] = {}
+    for part, count, shares in (
+        ("tune", plan.tuning, {"": 0.0, " clean": 1.0}),
+        ("test", plan.tests, {"": 0.0, " clean": 1.0}),
+        ("train", plan.pairs, {"": plan.clean}),
+    ):
+        rows[f"{part} whole"] = made(f"{part} whole", lambda part=part: whole_rows(scenes, part, log))
+        for name, clean in shares.items():
+            for first in range(0, count, CHUNK):
+                places = range(first, min(first + CHUNK, count))
+
+                def make(part: str = part, places: range = places, clean: float = clean) -> Rows:
+                    return make_rows(scenes, part, places, plan, clean, log)
+
+                more = made(f"{part}{name} {places.start} to {places.stop}", make)
+                rows[part + name] = joined(rows[part + name], more) if first else more
+    return rows, float(saved["seconds"])
 
 
 def _card(out: Path, plan: EstimatePlan, scenes: Scenes, scores: dict, seconds: float, parameters: int) -> None:
