@@ -17,13 +17,15 @@ from torch import Tensor
 from . import tiling
 from .canvas import Canvas
 from .control import Control
-from .degradation.estimator import Estimate, estimate_stack
+from .degradation.estimator import Estimate, estimate_stack, roles_of
+from .degradation.gate import Shares, harmless
 from .image import planes
-from .image.stack import Stack, Window, order_of_roles
+from .image.stack import Stack, Window
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
+from .models.plain import plain_fusion
 from .options import Engine, Options
-from .prepare import Prepared, prepare
+from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
 from .runtime import peak_bytes
 
@@ -37,7 +39,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     prepared = prepare(images, engine, options, alone=bool(control.segment))
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.shown == 1
     model.check_arity(stack.n)
-    order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
+    roles = roles_for(stack, model, options)
+    order = roles.order
     control, assumed = complete(control, stack, order, model, options)
     condition = model.condition(control, order)
     if options.explain:
@@ -57,10 +60,19 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         sources = planes.read(stack, window, rule)
         return sources[order] if model.ordered else sources
 
-    untouched = single and not control.tone  # one image keeps its pixels below the paint
+    shares: list[Shares] = []
+
+    def fused(sources: Tensor, context: Context | None) -> Tensor:
+        if single and not control.tone:  # one image keeps its pixels below the paint
+            return sources[:, 0]
+        result = model(sources, condition, context)
+        if model.restores:
+            result, share = harmless(sources, plain_fusion(sources), result, control, roles_of(control, assumed))
+            shares.append(share)
+        return result
 
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
-        maps = {"fused": sources[:, 0] if untouched else model(sources, condition, context)}
+        maps = {"fused": fused(sources, context)}
         weights = model.weights(sources, condition, context) if options.with_weights else None
         maps |= {} if weights is None else {"weights": weights}
         maps |= model.explain(sources, condition, context) if options.explain else {}
@@ -70,7 +82,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
-    given = stack.frames[: prepared.shown]
+    given, names = stack.frames[: prepared.shown], [f.name for f in stack.frames]
     report = Report(
         **engine_facts(engine),
         **stack_facts(stack, prepared.shown),
@@ -82,9 +94,16 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         order=[stack.frames[k].name for k in order[: len(given)]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *notes, *prepared.notes],
+        warnings=[
+            *(w for f in given for w in f.warnings),
+            *model.ignored(control),
+            *notes,
+            *prepared.notes,
+            *roles.notes(names),
+        ],
+        restored=shares[0].as_dict() if shares else None,
         understood=None if options.say is None else str(control),
-        assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
+        assumed=None if assumed is None else assumed.as_dict(names),
     )
     moved, aligned = prepared.deghosted.mask, prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
@@ -128,7 +147,7 @@ def complete(
     silent = options.say is None or not (control.empty or control.degradations)
     if not (silent and model.restores and stack.n == 2):
         return control, None
-    estimate = estimate_stack(stack, control.task, order=[0, 1] if options.keep_order else order_of_roles(stack.frames))
+    estimate = estimate_stack(stack, control.task, order=order)
     return replace(control, degradations=estimate.control().degradations), estimate
 
 

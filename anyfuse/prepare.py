@@ -11,6 +11,7 @@ from .align.evening import even
 from .align.stage import Step, align_frames, alignment_notes
 from .budget import scratch_for
 from .errors import FusionError
+from .image.roles import Roles, find_roles
 from .image.stack import Frame, Stack, Store, in_memory, place, resize_to_reference
 from .io.frames import read_frames
 from .io.masks import with_masks
@@ -98,3 +99,12 @@ def still(frames: list[Frame], options: Options, store: Store = in_memory) -> De
         return Deghosted(frames, [])
     even_frames, evened = even(frames, options.reference, store)
     return replace(deghost(even_frames, options.deghost, store, options.deghost_reference), evened=evened)
+
+
+def roles_for(stack: Stack, model: FusionModel, options: Options) -> Roles:
+    """The order of the sources for the model; as given where it has no roles, or the user keeps the order."""
+    if options.infrared is not None and not 0 <= options.infrared < stack.n:
+        raise FusionError(f"infrared {options.infrared} is not one of the {stack.n} images; count from 0")
+    if not model.ordered or (options.keep_order and options.infrared is None):
+        return Roles(list(range(stack.n)), None, None)
+    return find_roles(stack.frames, options.infrared)

@@ -55,6 +55,7 @@ class Report:
     assumed: dict[str, Any] | None = None  # task and degradations that were estimated
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
     deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
+    restored: dict[str, float] | None = None  # shares of a restoration that were taken (degradation.gate.Shares)
     evened: list[dict[str, Any]] | None = None  # changed light of frames (align.evening.Evened)
 
     def as_dict(self) -> dict[str, Any]:

@@ -331,6 +331,13 @@ def _possible(task: str, coloured: list[bool]) -> bool:
     return not any(coloured) or task in ("ivf", "mif")
 
 
+def roles_of(control: Control, estimate: Estimate | None) -> tuple[str, str]:
+    """Names of ROLES for the two sources of a pair, as far as the request or an estimate says."""
+    task = control.task or (None if estimate is None else estimate.task)
+    both = {"mef": "exposure", "mff": "focus"}.get(task or "", "visible")
+    return ("infrared" if task == "ivf" else both), both
+
+
 def _roles(count: int, task: str | None, order: Sequence[int], infrared: bool) -> tuple[str, ...]:
     role = {"mef": "exposure", "mff": "focus"}.get(task or "", "visible")
     first = order[0] if (task == "ivf" and count > 1) or (infrared and role == "visible") else None

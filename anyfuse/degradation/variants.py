@@ -125,7 +125,7 @@ def resample(image: Tensor, strength: float, gen: Generator) -> Degraded:
     small = max(1, round(height / factor)), max(1, round(width / factor))
     low = F.interpolate(image[None], small, mode="bilinear", antialias=smooth, align_corners=False)
     more = {} if up == "nearest" else {"align_corners": False}
-    high = F.interpolate(low, (height, width), mode=up, **more)[0]  # type: ignore[arg-type]
+    high = F.interpolate(low, (height, width), mode=up, **more)[0]
     return high, {"factor": factor, "up": up}
 
 

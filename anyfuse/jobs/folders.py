@@ -28,6 +28,7 @@ from ..io.names import suffix_of as own_suffix
 from ..io.write import WRITES
 from ..language.instruction import read_say
 from ..models.base import FusionModel
+from ..models.choice import model_for
 from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths, weight_paths, write_json
 from ..runtime import check_regular
 from .align import aligned_paths, check_files, write_files
@@ -39,7 +40,7 @@ from .volumes import fuse_volume, is_volume
 class Choices:
     """The options of one call, as the command line has them. reference counts from 0."""
 
-    model: str = "anyfuse"  # name, folder or hub id
+    model: str | None = None  # name, folder or hub id; None: the one that does what `say` asks for
     device: str = "auto"  # auto, cpu or cuda
     dtype: str = "auto"  # of the network: auto, float32, bfloat16 or float16
     max_memory: str | None = None  # of the process, as '2G'
@@ -60,10 +61,12 @@ class Choices:
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one image: auto, on or off
     deghost_reference: int | None = None  # which image shows what moved, from 0
+    infrared: int | None = None  # which image is the infrared one, from 0
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
-        return Fuser(self.model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
+        model = model_for(read_say(self.say)) if self.model is None else self.model
+        return Fuser(model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
 
 
 @dataclass(frozen=True)
@@ -417,6 +420,7 @@ def run_set(
         align=choices.align,
         deghost=choices.deghost,
         deghost_reference=choices.deghost_reference,
+        infrared=choices.infrared,
     )
 
 

@@ -74,8 +74,8 @@ def known_sentences() -> tuple[Known, ...]:
         texts += [f"the picture is {word}" for word in adjectives.split(" | ")[:3]]
         texts += [] if "-" in verbs.split(" | ")[0][3:] else [f"{verbs.split(' | ')[0]} the picture"]
         found += [Known(text, f"[RESTORE] {name}") for text in texts]
-    for tags, texts in _TONES.items():
-        found += [Known(text, tags) for text in texts.split(" | ")]
+    for tags, row in _TONES.items():
+        found += [Known(text, tags) for text in row.split(" | ")]
     plurals = {"sky": "sky", "pavement": "pavement", "road": "road", "pedestrian": "people", "bicyclist": "cyclists"}
     for name in CLASSES:
         found.append(Known(f"highlight the {plurals.get(name, name + 's')}", f"[SEG] {name}"))

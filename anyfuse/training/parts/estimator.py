@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -481,15 +482,14 @@ def _all_rows(
         ("test", plan.tests, {"": 0.0, " clean": 1.0}),
         ("train", plan.pairs, {"": plan.clean}),
     ):
-        rows[f"{part} whole"] = made(f"{part} whole", lambda part=part: whole_rows(scenes, part, log))
+        rows[f"{part} whole"] = made(f"{part} whole", partial(whole_rows, scenes, part, log))
         for name, clean in shares.items():
             for first in range(0, count, CHUNK):
                 places = range(first, min(first + CHUNK, count))
-
-                def make(part: str = part, places: range = places, clean: float = clean) -> Rows:
-                    return make_rows(scenes, part, places, plan, clean, log)
-
-                more = made(f"{part}{name} {places.start} to {places.stop}", make)
+                more = made(
+                    f"{part}{name} {places.start} to {places.stop}",
+                    partial(make_rows, scenes, part, places, plan, clean, log),
+                )
                 rows[part + name] = joined(rows[part + name], more) if first else more
     return rows, float(saved["seconds"])
 

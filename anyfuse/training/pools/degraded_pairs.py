@@ -79,7 +79,7 @@ class DegradedPairs(Pool):
         options = recipe.settings(PairSettings)
         super().__init__(root, recipe.sets, recipe.crop, options.pool, model.stride)
         self.clean, self.tasks, self.seed = float(options.clean), tuple(recipe.tasks), pool_seed(recipe, options)
-        self.varied = float(options.varied)
+        self.as_they_occur = float(options.varied)
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [
@@ -91,7 +91,7 @@ class DegradedPairs(Pool):
             self.seed,
             self.manifest,
             MODELS[TEACHER].sha256,
-            *([self.varied] if self.varied else []),
+            *([self.as_they_occur] if self.as_they_occur else []),
         ]
         filled = self.fill(key, model, folder, device, log)
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
@@ -113,7 +113,7 @@ class DegradedPairs(Pool):
             target = teacher(clean[None, :, None].to(device))[0, 0].cpu()
         plans: tuple[DegradationPlan, ...] = ((), ())
         if uniform(0, 1, gen) >= self.clean:
-            varied = self.varied > 0 and uniform(0, 1, gen) < self.varied
+            varied = self.as_they_occur > 0 and uniform(0, 1, gen) < self.as_they_occur
             plans = (draw_varied if varied else draw)(task, 2, gen)
         seed = derive(self.seed, "degrade", index)
         frame = integer(self.size, LARGEST * self.size, gen)  # the crop is a part of a picture, as far as weather goes
