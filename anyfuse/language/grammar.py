@@ -210,9 +210,14 @@ def _absent(segment: Segment, last: str) -> bool:
     """'It is not hazy', 'not hazy at all, only noisy': what is not wrong, and no request."""
     if segment.verb or not segment.has("deg") or any(i.text in DISLIKED for i in segment.items):
         return False
-    stated = segment.has("be") or any(i.text in NEGATED_BE for i in segment.items)
+    stated = _stated(segment)
     adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all")
     return stated or adjective
+
+
+def _stated(segment: Segment) -> bool:
+    """Whether it says how something is, as 'is not' and 'isn't' do."""
+    return segment.has("be") or any(i.text in NEGATED_BE for i in segment.items)
 
 
 def _there_is_none(segment: Segment, last: str) -> bool:
@@ -388,7 +393,7 @@ def _keep(segment: Segment, request: Request) -> bool:
         for i in segment.of("deg", "fix", "class", "aspect", "brightness", "contrast", "brighter", "darker")
     ]
     if (
-        segment.negated and not segment.verb and segment.has("be") and quality and not things
+        segment.negated and not segment.verb and _stated(segment) and quality and not things
     ):  # 'the image is not bright'
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
