@@ -367,7 +367,7 @@ def _repair(segment: Segment, request: Request) -> bool:
                 _set_light(request, "+" if item.name == "bright" else "-", _strength(segment, place) == 1, segment)
                 made = True
                 continue
-            if segment.has("be", "too", "strong", "slight", "source"):
+            if segment.has("be", "too", "strong", "slight", "source") or not segment.first_of_list:
                 name = "low_exposure" if item.name == "dark" else "high_exposure"
         if name:
             request.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)

@@ -10,7 +10,7 @@ import re
 
 MORE_PHRASES: dict[str, str] = {
     "deg:blur": "bokeh blur | soft focus | lack of sharpness | missed focus | focus was off | focus is off | focus was wrong | focus is wrong | misfocused | lacks sharpness | not crisp",
-    "fix:blur": "sharpened | deblurred | refocused | make it crisp | make it crisper | make it more crisp | crisp it up | crisp up | make it razor sharp | make it tack sharp | improve sharpness | improve the sharpness | more sharpness | increase the sharpness | raise the sharpness | boost the sharpness | more crisp | resharpen | sharpness up",
+    "fix:blur": "restore the sharpness | restore sharpness | recover the sharpness | bring back the sharpness | bring the sharpness back | sharpened | deblurred | refocused | make it crisp | make it crisper | make it more crisp | crisp it up | crisp up | make it razor sharp | make it tack sharp | improve sharpness | improve the sharpness | more sharpness | increase the sharpness | raise the sharpness | boost the sharpness | more crisp | resharpen | sharpness up",
     "deg:motion_blur": "smeary | everything smeared | moved while taking | i moved | camera moved | smearing | camera was moving | camera shook | shook the camera | shook | moving camera | shaken camera | camera wobble",
     "fix:motion_blur": "unshake | stabilised | stabilized",
     "fix:rain": "derained",
@@ -22,8 +22,8 @@ MORE_PHRASES: dict[str, str] = {
     "fix:downsample": "increase the resolution | raise the resolution | improve the resolution | boost the resolution | enhance the resolution | increase resolution | improve resolution | boost resolution | higher resolution | more resolution | better resolution | superresolve | superresolution | supersample | up-scale | up-sample | upres | uprez | more pixels | upscaled | upsampled",
     "deg:noise": "salt and pepper noise | salt-and-pepper noise | salt and pepper | impulse noise | thermal noise | chroma noise | luma noise | colour noise | color noise | noises | hiss | static noise",
     "fix:noise": "despeckle | despeckling | de-speckle | smooth it | smooth it out | smooth out | smoothen | smoothen it | smooth this | smooth them | smooth the image | smooth the picture | denoised | de-grain | degraining",
-    "deg:jpeg": "jpeg mess | compression mess | jpeg noise | macroblocks | macroblocking | mosquito noise | blocks | jpeg blocking | ringing artifacts | jpeg ringing | compression damage | compression errors | jpeg damage | compression noise | jpeg-compressed | block noise | jpeg garbage",
-    "deg:rain": "rained | it rained | pouring | it poured | pouring rain | rain shower | rain showers | rainstorm | rainy weather | water drops | drops of rain | drops of water | rain drop | raindrop",
+    "deg:jpeg": "artefacts from jpeg | artifacts from jpeg | artefacts of jpeg | artifacts of jpeg | artefacts | artifacts | jpeg mess | compression mess | jpeg noise | macroblocks | macroblocking | mosquito noise | blocks | jpeg blocking | ringing artifacts | jpeg ringing | compression damage | compression errors | jpeg damage | compression noise | jpeg-compressed | block noise | jpeg garbage",
+    "deg:rain": "drizzling | rained | it rained | pouring | it poured | pouring rain | rain shower | rain showers | rainstorm | rainy weather | water drops | drops of rain | drops of water | rain drop | raindrop",
     "deg:haze": "hazyness | foggyness | veil of mist | veil of fog | veiled in mist | veiled in haze | veiled in fog | veiled by haze | shrouded in fog | shrouded in mist | fog bank | pea soup",
     "deg:snow": "snowed | it snowed | snowflake | sleet | snow flake | snow storm",
     "deg:low_exposure": "too little light | not enough light | lacks light | lacking light | light was poor | pitch dark | pitch black | lowlight | shadows are too dark | shadows too dark | too dim | exposed too little | too low an exposure | night shot is too dark",
@@ -34,7 +34,7 @@ MORE_PHRASES: dict[str, str] = {
     "deg:stripes": "dark stripes | bright stripes | darker stripes | brighter stripes | columns that are darker than others | columns that are brighter than others | dark columns | bright columns | darker columns | brighter columns | dark rows | bright rows | row noise | line noise | lines | vertical bars | horizontal bars | vertical banding | horizontal banding | vertical bands | horizontal bands | row stripes | stripe | streaky columns | scan lines | striped pattern | stripe pattern",
     "deg:fixed_pattern": "non uniformity | non-uniformities | grid pattern | mesh pattern | detector noise pattern | fixed noise pattern | fixed patterns | shading of the detector",
     "deg:dead_pixels": "stuck at white | stuck at black | pixels are stuck | pixels are dead | pixels are hot | pixels are broken | dead dots | dead or hot pixels | hot or dead pixels | defect pixels | stuck dots",
-    "remove": "wipe away | wipe off | wipe out | wash away | wash out | sweep away | brush away | brush off | blow away | take them away | do away with | take out of | scrub | scrub away | scrub out | dispose of | clean off | clean out | purge | banish | kill | rid of | rid the | rescue | free it from | free them from | free from | make disappear | sort out | amend | remedy | counteract | cancel | subtract | removes | fixes",
+    "remove": "must go | has to go | have to go | should go | needs to go | ought to go | mitigate | minimise | minimize | alleviate | ease | combat | tackle | get rid | cut out | wipe away | wipe off | wipe out | wash away | wash out | sweep away | brush away | brush off | blow away | take them away | do away with | take out of | scrub | scrub away | scrub out | dispose of | clean off | clean out | purge | banish | kill | rid of | rid the | rescue | free it from | free them from | free from | make disappear | sort out | amend | remedy | counteract | cancel | subtract | removes | fixes",
     "strong": "a good deal | a good deal of | by a good deal | a whole lot | a whole lot of | quite a lot | drastically | dramatically | substantially | markedly | enormously | tremendously | vastly | immensely | loads of | tons of | heaps of | awful | dreadful | dreadfully | by a lot | by far | ever so much | seriously | badly | incredibly | absurdly | excessive | a ton of | strongest | maximum | maximal | maximally | full-strength | an awful lot | noticeably | quite strongly | strong bit | rather strongly | plenty | heaviest | up a lot | a lot of the",
     "slight": "somewhat | a smidge | a notch | a hair | a shade | a trifle | ever so slightly | just a bit | just a little | just a touch | a pinch of | a dash of | a wee bit | a tiny bit | a bit too | a little too | slightest | a tick | a little more | a bit more | a touch more | a bit less | a shade too | weakly | moderate amounts of | minimal | minimally | ever so",
     "at": "all over | all across | all through | throughout | all around | especially in | mainly in | mostly in | particularly in | above all in | across the whole of | everywhere in",
@@ -44,7 +44,7 @@ MORE_PHRASES: dict[str, str] = {
     "source:infrared": "grey image | gray image | grey picture | gray picture | grey one | gray one | greyscale image | grayscale image | thermogram | heat picture | thermal sensor | infrared sensor | infrared camera | infra red | thermal one | thermal frame",
     "source:first": "photo 1 | photo one | picture one | input 1 | input one | shot 1 | frame one | former",
     "source:second": "photo 2 | photo two | picture two | input 2 | input two | shot 2 | frame two",
-    "o": "fused image | fused picture | fused photo | fused result | fused output | fused one | fused frame | merged image | merged picture | merged result | combined image | combined picture | fusion result | bad weather | especially | mainly | mostly | particularly | chiefly | mixed | there | here | somehow | weather | whereas | absolutely | honestly | actually | basically | generally | both things | bothers | disturb | disturbs | bother | disturbing me | bothers me | disturbs me | disturb me | annoys | annoys me | trouble | the trouble | scenery | landscape | mountains in the distance | i'd | could you possibly | at all | spoil | spoils | spoiled | spoiling | ruins | ruining | hides | hide | hiding | obscure | obscures | obscuring | covers | covering | degrade | degrades | view",
+    "o": "fused image | fused picture | fused photo | fused result | fused output | fused one | fused frame | merged image | merged picture | merged result | combined image | combined picture | fusion result | bad weather | especially | mainly | mostly | particularly | chiefly | mixed | there | here | somehow | weather | whereas | absolutely | honestly | actually | basically | generally | both things | bothers | disturb | disturbs | bother | disturbing me | bothers me | bothers me most | most of all | the most | disturbs me | disturb me | annoys | annoys me | trouble | the trouble | scenery | landscape | mountains in the distance | i'd | could you possibly | at all | spoil | spoils | spoiled | spoiling | ruins | ruining | hides | hide | hiding | obscure | obscures | obscuring | covers | covering | degrade | degrades | view",
     "class:pedestrian": "walking people | pedestrian figures | folks | folk | crowd | passersby | individuals | women | woman | man | kids | children | child",
     "class:bicyclist": "people on bikes | riders on bikes | bike rider | cycle riders | cycles",
     "class:pole": "lamp post | lamppost | street light | street lamps | street lamp | pillar",
@@ -72,6 +72,17 @@ REWRITES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), to)
     for pattern, to in (
         (rf"\b({_NOUN})[- ]free\b", r"free of \1"),
+        (r"\bis light(?=[.,;!?]|$)", r"is slight"),
+        (r"\bin (1|2)\b", r"in image \1"),
+        (r"[,;]? ?\b(?:but |and )?(?:there is )?nothing (?:is )?wrong with [a-z ]+?(?=[.,;!?]|$)", r""),
+        (
+            r"[,;]? ?\b(?:but |and )?(?:it|all|everything(?: else)?|the rest)(?:'s| is) (?:otherwise )?"
+            r"(?:fine|ok|okay|good)(?: otherwise)?(?=[.,;!?]|$)",
+            r"",
+        ),
+        (r"\b(?:it )?turned out ", r"it is "),
+        (r"\b(?:an? )?light (de[a-z]+)", r"slightly \1"),
+        (r"\blow the (brightness|contrast|light)\b", r"lower the \1"),
         (r"\b(can|could) (?:hardly|barely|scarcely) ", r"\1 "),
         (r"\b(?:just|only) (?=(?:the|in|on|my|both)\b)", r""),
         (r",? but (?:only|just) (a little|a bit|slightly|gently|lightly)\b", r" \1"),
