@@ -30,7 +30,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = ""
+SHA256 = "1e39502517b62eddabceacc440ae75c9d13a318bf358ab8256787c9f66317d6a"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256

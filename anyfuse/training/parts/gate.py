@@ -53,17 +53,17 @@ GATE_VERSION = 1
 class GatePlan:
     """Training of the gate."""
 
-    pairs: int = 700  # pairs to train on, three cases each
-    tests: int = 90  # held-out pairs
+    pairs: int = 300  # pairs to train on, three cases each
+    tests: int = 60  # held-out pairs
     clean: float = 0.12  # share of pairs that stay as they are
     model: str = "mmaif-tiny"  # that restores
     side: int = 176  # of the crops, in pixels, a multiple of 16
-    steps: int = 3000  # updates of the weights
+    steps: int = 2000  # updates of the weights
     batch: int = 192  # cases per step
     lr: float = 2e-3  # falls linearly to zero
-    weight_decay: float = 0.05  # of all weights
-    jitter: float = 0.15  # noise on the numbers, as a share of their deviation
-    harm: float = 3.0  # how much a loss against the default model counts, gains count 1
+    weight_decay: float = 0.2  # of all weights
+    jitter: float = 0.4  # noise on the numbers, as a share of their deviation
+    harm: float = 8.0  # how much a loss against the default model counts, gains count 1
     seed: int = 0  # of pairs, weights and batches
 
 
