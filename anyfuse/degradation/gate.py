@@ -147,6 +147,18 @@ def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, in
     logits, strengths = estimator(shown, places)
     found = estimator.probabilities(logits)
     sources = found[:2].amax(0)
+    named = (asked[[DEGRADATIONS.index(name) for name in FAULTS]] > 0).float()
+    less = found[2] - found[3]
+    over = [
+        (named * sources).sum() / named.sum().clamp_min(1),  # how much of what was asked for is there
+        (named * sources).amax(),
+        (named * (1 - sources)).amax(),
+        (named * less).sum(),  # how much of it goes
+        (named * sources * less).amax(),
+        (-less).clamp_min(0).amax(),  # what comes in its place
+        (-less).clamp_min(0).sum(),
+        less.clamp_min(0).sum(),
+    ]
     plain, repaired = rows[2], rows[3]
     return torch.cat(
         [
@@ -157,7 +169,9 @@ def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, in
             (found[2] - found[3]),
             found[3],
             (logits[2] - logits[3]).clamp(-4, 4) / 4,
-            (asked[[DEGRADATIONS.index(name) for name in FAULTS]] > 0).float() * (1 - sources),
+            named * (1 - sources),
+            named * sources,
+            torch.stack(over),
             _looks(plain),
             _looks(repaired) - _looks(plain),
             gaps,
