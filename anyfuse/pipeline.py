@@ -17,13 +17,12 @@ from torch import Tensor
 from . import tiling
 from .canvas import Canvas
 from .control import Control
-from .degradation.estimator import Estimate, estimate_stack, roles_of
-from .degradation.gate import Shares, harmless
+from .degradation.estimator import Estimate, estimate_stack
 from .image import planes
 from .image.stack import Stack, Window
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
-from .models.plain import plain_fusion
+from .models.plain import Held
 from .options import Engine, Options
 from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
@@ -39,8 +38,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     prepared = prepare(images, engine, options, alone=bool(control.segment))
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.shown == 1
     model.check_arity(stack.n)
-    roles = roles_for(stack, model, options)
-    order = roles.order
+    roles, order = roles_for(stack, model, options)
     control, assumed = complete(control, stack, order, model, options)
     condition = model.condition(control, order)
     if options.explain:
@@ -60,19 +58,11 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         sources = planes.read(stack, window, rule)
         return sources[order] if model.ordered else sources
 
-    shares: list[Shares] = []
-
-    def fused(sources: Tensor, context: Context | None) -> Tensor:
-        if single and not control.tone:  # one image keeps its pixels below the paint
-            return sources[:, 0]
-        result = model(sources, condition, context)
-        if model.restores:
-            result, share = harmless(sources, plain_fusion(sources), result, control, roles_of(control, assumed))
-            shares.append(share)
-        return result
+    untouched = single and not control.tone  # one image keeps its pixels below the paint
+    held = Held(model, control, assumed)
 
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
-        maps = {"fused": fused(sources, context)}
+        maps = {"fused": sources[:, 0] if untouched else held(sources, model(sources, condition, context))}
         weights = model.weights(sources, condition, context) if options.with_weights else None
         maps |= {} if weights is None else {"weights": weights}
         maps |= model.explain(sources, condition, context) if options.explain else {}
@@ -83,6 +73,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
     given, names = stack.frames[: prepared.shown], [f.name for f in stack.frames]
+    said = [*notes, *prepared.notes, *roles.notes(names)]
     report = Report(
         **engine_facts(engine),
         **stack_facts(stack, prepared.shown),
@@ -91,17 +82,11 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         colour_rule=rule,
         tiles=grid.count,
         seconds=round(seconds, 4),
-        order=[stack.frames[k].name for k in order[: len(given)]] if model.ordered or single else None,
+        order=[names[k] for k in order[: len(given)]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[
-            *(w for f in given for w in f.warnings),
-            *model.ignored(control),
-            *notes,
-            *prepared.notes,
-            *roles.notes(names),
-        ],
-        restored=shares[0].as_dict() if shares else None,
+        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *said],
+        restored=held.shares,
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict(names),
     )

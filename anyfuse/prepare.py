@@ -101,10 +101,11 @@ def still(frames: list[Frame], options: Options, store: Store = in_memory) -> De
     return replace(deghost(even_frames, options.deghost, store, options.deghost_reference), evened=evened)
 
 
-def roles_for(stack: Stack, model: FusionModel, options: Options) -> Roles:
-    """The order of the sources for the model; as given where it has no roles, or the user keeps the order."""
+def roles_for(stack: Stack, model: FusionModel, options: Options) -> tuple[Roles, list[int]]:
+    """The roles of the sources and their order for the model; as given where it has no roles, or the user keeps it."""
     if options.infrared is not None and not 0 <= options.infrared < stack.n:
         raise FusionError(f"infrared {options.infrared} is not one of the {stack.n} images; count from 0")
     if not model.ordered or (options.keep_order and options.infrared is None):
-        return Roles(list(range(stack.n)), None, None)
-    return find_roles(stack.frames, options.infrared)
+        return Roles(list(range(stack.n)), None, None), list(range(stack.n))
+    roles = find_roles(stack.frames, options.infrared)
+    return roles, roles.order

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..control import Control
+from ..degradation.estimator import Estimate, roles_of
+from ..degradation.gate import harmless
 from ..image.colour import join, to_luma_chroma
 from .base import FusionModel, flatten_set, unflatten_set
 from .registry import load_model
@@ -31,3 +34,23 @@ def plain_fusion(sources: Tensor) -> Tensor:
     x = F.pad(x, (0, -width % unit, 0, -height % unit), mode="replicate")
     fused = model(unflatten_set(x, sources.shape[1]))[..., :height, :width]
     return (join(fused[:, :1], fused[:, 1:]) if fused.shape[1] == 3 else fused).clamp(0, 1)
+
+
+class Held:
+    """Holds what a restoring model makes of a pair against the default model's fusion; passes on what others make.
+
+    shares: after a call, how much of the restoration was taken, as the report has it; None: nothing was held.
+    """
+
+    def __init__(self, model: FusionModel, control: Control, estimate: Estimate | None) -> None:
+        self.restores, self.control = model.restores, control
+        self.roles = roles_of(control, estimate)
+        self.shares: dict[str, float] | None = None
+
+    def __call__(self, sources: Tensor, result: Tensor) -> Tensor:
+        """sources (1, 2, C, H, W) by role, result (1, C, H, W) of the model -> the same, as far as it helps"""
+        if not self.restores:
+            return result
+        held, shares = harmless(sources, plain_fusion(sources), result, self.control, self.roles)
+        self.shares = shares.as_dict()
+        return held

@@ -75,9 +75,9 @@ def test_classes_are_painted_after_restoration(tmp_path: Path) -> None:
 
 
 def test_a_refused_request_names_the_model() -> None:
-    with pytest.raises(FusionError, match="use (--)?model ditfuse"):
+    with pytest.raises(FusionError, match=r"use (--)?model ditfuse"):
         Fuser("mmaif").run(scenes(), say="make it brighter")
-    with pytest.raises(FusionError, match="use (--)?model mmaif"):
+    with pytest.raises(FusionError, match=r"use (--)?model mmaif"):
         Fuser("ditfuse").run(scenes(), say="remove the noise")
     with pytest.raises(FusionError, match=r"mmaif restores.*ditfuse"):
         Fuser("anyfuse").run(scenes(), say="remove the noise and make it brighter")
