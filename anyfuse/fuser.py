@@ -152,16 +152,16 @@ class Fuser:
         )
         control = read_say(say)
         if asks_for_both(control) and (self.model.restores or self.model.controls):
-            first, second = (self, self.partner(CONTROLS)) if self.model.restores else (self.partner(RESTORES), self)
-            return run_both(images, first.engine, second.engine, options, control)
-        return run(images, self.engine, options)
+            first, second = (self, self._other(CONTROLS)) if self.model.restores else (self._other(RESTORES), self)
+            return run_both(images, first._engine, second._engine, options, control)
+        return run(images, self._engine, options)
 
     @property
-    def engine(self) -> Engine:
+    def _engine(self) -> Engine:
         """The model and where it runs."""
         return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
 
-    def partner(self, name: str) -> Fuser:
+    def _other(self, name: str) -> Fuser:
         """A Fuser of another model on the same device, for requests that need both; loaded once."""
         if self._partner is None:
             limit = self.max_memory

@@ -46,9 +46,9 @@ from ..objectives import set_rate
 class EstimatePlan:
     """Training of the degradation estimator."""
 
-    pairs: int = 6000  # scenes to train on
+    pairs: int = 1200  # scenes to train on
     tuning: int = 600  # scenes to calibrate on; as many clean ones come on top
-    tests: int = 400  # held-out scenes; as many clean ones come on top
+    tests: int = 200  # held-out scenes; as many clean ones come on top
     clean: float = 0.25  # share of scenes that stay as they are
     varied: float = 0.7  # share of the degraded scenes with degradations as they occur, not the plain operations
     least: int = 160  # shortest side of the crops, in pixels

@@ -53,7 +53,7 @@ GATE_VERSION = 1
 class GatePlan:
     """Training of the gate."""
 
-    pairs: int = 300  # pairs to train on, three cases each
+    pairs: int = 330  # pairs to train on, three cases each
     tests: int = 60  # held-out pairs
     clean: float = 0.12  # share of pairs that stay as they are
     model: str = "mmaif-tiny"  # that restores

@@ -32,8 +32,8 @@ KINDS = ("ivf", "mef", "ivf", "mff", "ivf", "mif")
 class RolesPlan:
     """Fit of the roles of grey pairs."""
 
-    pairs: int = 1800  # pairs to fit, half of them infrared and visible
-    tests: int = 300  # held-out pairs
+    pairs: int = 900  # pairs to fit, half of them infrared and visible
+    tests: int = 180  # held-out pairs
     steps: int = 400  # of gradient descent
     decay: float = 0.02  # of the weights
     seed: int = 0  # of pairs
