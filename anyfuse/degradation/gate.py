@@ -30,7 +30,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "1e39502517b62eddabceacc440ae75c9d13a318bf358ab8256787c9f66317d6a"
+SHA256 = "a278bb7940d1c02161812eeb661565b8aa1c0a95b21966692878c3b41c291636"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256
