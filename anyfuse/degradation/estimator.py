@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .plan import FAULT_OF, VARIED
 from .statistics import pair_statistics, statistics
 
-SHA256 = "e724c7a32d4d40c8ee077b452dd798fe2e7debfeaa7e6eb862e0c0058745cd2d"
+SHA256 = "cb1507a46bd3c141a698906cb520dc7dcdcc2af675a96221bd6cba24bf9226fb"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""
