@@ -12,7 +12,9 @@ from .control import Control
 from .errors import names_arguments
 from .fuser import Fuser
 from .io.frames import as_list
+from .language.instruction import read_say
 from .models.base import FusionModel
+from .models.choice import model_for
 from .result import check_output
 from .runtime import check_argument
 
@@ -23,7 +25,7 @@ __all__ = ["Fuser", "fuse"]
 def fuse(
     images: Sequence[Any],
     *,
-    model: str | Path | FusionModel = "anyfuse",
+    model: str | Path | FusionModel | None = None,
     out: str | Path | None = None,
     reference: int = 0,
     resize: bool = False,
@@ -41,13 +43,14 @@ def fuse(
     pages: str | None = None,
     deghost: str = "auto",
     deghost_reference: int | None = None,
+    infrared: int | None = None,
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
     Args:
         images: paths, PIL images, numpy arrays (H, W[, 1, 3 or 4]) in RGB as uint8, uint16 or float in [0, 1], or
             tensors ([1,] C, H, W) as float in [0, 1] or uint8. Kinds may be mixed. All have one size, or see `resize`.
-        model: name, folder, hub id or FusionModel.
+        model: name, folder, hub id or FusionModel. None: the one that does what `say` asks for, without it the default.
         out: file to write. None: the result is returned.
         reference: index of the image that gives size, metadata and alpha, from 0.
         resize: resizes all images to the size of images[reference].
@@ -57,7 +60,7 @@ def fuse(
         max_memory: as in `Fuser`.
         overwrite: replaces an existing `out`.
         keep_order: keeps the order of the images for models whose inputs have roles (tita, unifusion, mmaif, ditfuse).
-            Otherwise grey comes before colour, and darker before brighter.
+            Otherwise infrared comes before visible, and darker before brighter.
         say: instruction. mmaif restores ("remove the haze"), ditfuse changes light and segments ("brighter, highlight
             the cars"). None: mmaif estimates what to restore. With a class to segment, one image is enough.
         masks: one for each image, as `images`, or None where all of it counts: a pixel counts where the mask is white.
@@ -75,6 +78,8 @@ def fuse(
             within a focus stack from one image; 'on' does so however much differs; 'off' does neither.
         deghost_reference: index of the image that shows what moved, from 0. None: the best exposed one, or the sharpest
             one at each place of a focus stack.
+        infrared: index of the infrared image, for models whose inputs have roles. None: the grey one of a grey and a
+            coloured image; of two grey ones it is found by what they show, and low confidence is in the report.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -86,10 +91,11 @@ def fuse(
     check_argument("out", out, str, os.PathLike, type(None))
     if out is not None:
         check_output(out, overwrite, as_list(images))
+    model = model_for(read_say(say)) if model is None else model
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
-    options.update(deghost_reference=deghost_reference)
+    options.update(deghost_reference=deghost_reference, infrared=infrared)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

@@ -18,11 +18,13 @@ from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
 from .language.instruction import read_say
 from .models.base import FusionModel
+from .models.choice import CONTROLS, RESTORES, asks_for_both
 from .models.registry import ALIASES, MODELS, load_model
 from .options import Engine, Options
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
 from .runtime import check_argument, keep_memory, one_line_of, parse_bytes
+from .stages import run_both
 
 
 class Fuser:
@@ -54,6 +56,7 @@ class Fuser:
         self.device = pick_device(device)
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
+        self._partner: Fuser | None = None
         self.jobs = 1  # sets at a time, which share the memory
         if self.max_memory is None and self.device.type == "cpu":
             keep_memory()
@@ -91,6 +94,7 @@ class Fuser:
         pages: str | None = None,
         deghost: str = "auto",
         deghost_reference: int | None = None,
+        infrared: int | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -106,7 +110,7 @@ class Fuser:
             black: as in `fuse`.
             range: as in `fuse`.
             pages: as in `fuse`.
-            deghost, deghost_reference: as in `fuse`.
+            deghost, deghost_reference, infrared: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
@@ -126,6 +130,7 @@ class Fuser:
             check_argument(name, value, bool)
         check_argument("pages", pages, str, type(None))
         check_argument("deghost_reference", deghost_reference, int, type(None))
+        check_argument("infrared", infrared, int, type(None))
         images = as_list(images)
         if explain:
             self.check_explains()
@@ -144,9 +149,26 @@ class Fuser:
             pages,
             deghost,
             deghost_reference,
+            infrared,
         )
-        engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
-        return run(images, engine, options)
+        control = read_say(say)
+        if asks_for_both(control) and (self.model.restores or self.model.controls):
+            first, second = (self, self._other(CONTROLS)) if self.model.restores else (self._other(RESTORES), self)
+            return run_both(images, first._engine, second._engine, options, control)
+        return run(images, self._engine, options)
+
+    @property
+    def _engine(self) -> Engine:
+        """The model and where it runs."""
+        return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
+
+    def _other(self, name: str) -> Fuser:
+        """A Fuser of another model on the same device, for requests that need both; loaded once."""
+        if self._partner is None:
+            limit = self.max_memory
+            self._partner = Fuser(name, device=str(self.device), max_memory=limit)
+            self._partner.jobs = self.jobs
+        return self._partner
 
     @names_arguments
     def check_masks(self, say: str | Control | None) -> list[str]:

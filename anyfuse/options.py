@@ -43,3 +43,4 @@ class Options:
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
     deghost_reference: int | None = None  # which frame shows what moved, from 0; None: chosen by the frames
+    infrared: int | None = None  # which frame is the infrared one, from 0; None: it is found

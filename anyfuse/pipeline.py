@@ -20,11 +20,12 @@ from .control import Control
 from .degradation.estimator import Estimate, estimate_stack
 from .image import planes
 from .image.cover import Window
-from .image.stack import Stack, order_of_roles
+from .image.stack import Stack
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
+from .models.plain import Held
 from .options import Engine, Options
-from .prepare import Prepared, prepare
+from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
 from .runtime import peak_bytes
 
@@ -38,7 +39,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     prepared = prepare(images, engine, options, alone=bool(control.segment))
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.given_count == 1
     model.check_arity(stack.n)
-    order = order_of_roles(stack.frames) if model.ordered and not options.keep_order else list(range(stack.n))
+    roles, order = roles_for(stack, model, options)
     control, assumed = complete(control, stack, order, model, options)
     condition = model.condition(control, order)
     if options.explain:
@@ -59,9 +60,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         return sources[order] if model.ordered else sources
 
     untouched = single and not control.tone  # one image keeps its pixels below the paint
+    held = Held(model, control, assumed)
 
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
-        maps = {"fused": sources[:, 0] if untouched else model(sources, condition, context)}
+        maps = {"fused": sources[:, 0] if untouched else held(sources, model(sources, condition, context))}
         weights = model.weights(sources, condition, context) if options.with_weights else None
         maps |= {} if weights is None else {"weights": weights}
         maps |= model.explain(sources, condition, context) if options.explain else {}
@@ -71,7 +73,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         canvas.write(window, maps)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
-    given = stack.frames[: prepared.given_count]
+    given, names = stack.frames[: prepared.given_count], [f.name for f in stack.frames]
+    said = [*notes, *prepared.notes, *roles.notes(names)]
     report = Report(
         **engine_facts(engine),
         **stack_facts(stack, prepared.given_count),
@@ -80,12 +83,13 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         colour_rule=rule,
         tiles=grid.count,
         seconds=round(seconds, 4),
-        order=[stack.frames[k].name for k in order[: len(given)]] if model.ordered or single else None,
+        order=[names[k] for k in order[: len(given)]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *notes, *prepared.notes],
+        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *said],
+        restored=held.shares,
         understood=None if options.say is None else str(control),
-        assumed=None if assumed is None else assumed.as_dict([f.name for f in stack.frames]),
+        assumed=None if assumed is None else assumed.as_dict(names),
     )
     moved, aligned = prepared.deghosted.mask, prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
@@ -129,7 +133,7 @@ def complete(
     silent = options.say is None or not (control.empty or control.degradations)
     if not (silent and model.restores and stack.n == 2):
         return control, None
-    estimate = estimate_stack(stack, control.task, order=[0, 1] if options.keep_order else order_of_roles(stack.frames))
+    estimate = estimate_stack(stack, control.task, order=order)
     return replace(control, degradations=estimate.control().degradations), estimate
 
 

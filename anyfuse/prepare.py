@@ -16,6 +16,7 @@ from .budget import scratch_for
 from .errors import FusionError
 from .image.frame import Frame, Store, in_memory
 from .image.resize import place, resize_to_reference
+from .image.roles import Roles, find_roles
 from .image.stack import Stack
 from .io.frames import read_frames
 from .io.masks import with_masks
@@ -103,3 +104,13 @@ def match_and_deghost(frames: list[Frame], options: Options, store: Store = in_m
         return Deghosted(frames, [])
     matched, brightness = match_brightness(frames, options.reference, store)
     return replace(deghost(matched, options.deghost, store, options.deghost_reference), brightness=brightness)
+
+
+def roles_for(stack: Stack, model: FusionModel, options: Options) -> tuple[Roles, list[int]]:
+    """The roles of the sources and their order for the model; as given where it has no roles, or the user keeps it."""
+    if options.infrared is not None and not 0 <= options.infrared < stack.n:
+        raise FusionError(f"infrared {options.infrared} is not one of the {stack.n} images; count from 0")
+    if not model.ordered or (options.keep_order and options.infrared is None):
+        return Roles(list(range(stack.n)), None, None), list(range(stack.n))
+    roles = find_roles(stack.frames, options.infrared)
+    return roles, roles.order

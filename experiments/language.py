@@ -97,6 +97,39 @@ def table_of_hand() -> None:
         print(f"| {path.name} | {' | '.join(cells)} |")
 
 
+OUTSIDE = Path(__file__).resolve().parents[1] / "tests" / "language" / "outside.tsv"
+
+
+def outside(half: str) -> list[tuple[str, str, list[Control | None]]]:
+    """Sentences written without sight of the grammar: kind, text, and the readings that are right (None: refused).
+
+    half: 'development' (even rows), or 'held out' (odd rows).
+    """
+    lines = [line for line in OUTSIDE.read_text().splitlines() if line and not line.startswith("#")]
+    found = []
+    for index, line in enumerate(lines):
+        if (index % 2 == 0) == (half == "development"):
+            kind, text, want = line.split("\t")
+            readings = [None if one == "refuse" else parse_instruction(one) for one in want.split(" | ")]
+            found.append((kind, text, readings))
+    return found
+
+
+def table_of_outside(wrong_ones: bool = False) -> None:
+    print("\nsentences written without sight of the grammar: right / refused / misread in silence, of all\n")
+    print("| half | in scope | out of scope, refused |\n| --- | ---: | ---: |")
+    for half in ("development", "held out"):
+        counts = {"in": [0, 0, 0], "out": [0, 0, 0]}
+        for _, text, wanted in outside(half):
+            got = understood(text, learned=True, words="all")
+            right = any(got == want and (got is None) == (want is None) for want in wanted)
+            counts["out" if wanted == [None] else "in"][0 if right else 1 if got is None else 2] += 1
+            if wrong_ones and not right:
+                print(f"- {text}: {got}")
+        inside, out = counts["in"], counts["out"]
+        print(f"| {half} | {' / '.join(map(str, inside))} of {sum(inside)} | {out[0]} of {sum(out)} |")
+
+
 def table_of_vectors(encoders: list[str], count: int) -> None:
     print(
         "\nvectors, linear map to labels: exact in %\n\n| encoder | D | ms a text | known | templates | typos | all "
@@ -146,8 +179,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--encoders", default="built-in,minilm")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--outside", action="store_true", help="only the sentences of tests/language/outside.tsv")
+    parser.add_argument("--wrong", action="store_true", help="print which of them are read wrongly")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    table_of_outside(options.wrong)
+    if options.outside:
+        return
     table_of_kinds(options.count)
     table_of_hand()
     table_of_vectors(options.encoders.split(","), options.count)

@@ -14,6 +14,8 @@ from PIL import Image
 
 from anyfuse import Fuser, FusionError
 from anyfuse.control import Control
+from anyfuse.degradation.gate import Shares
+from anyfuse.models import plain
 from anyfuse.models.mmaif.instruction import WIDTH
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.models.registry import load_model
@@ -34,6 +36,13 @@ def pair() -> list[np.ndarray]:
     return [to8(scene(48, 64, seed)) for seed in range(2)]
 
 
+@pytest.fixture
+def ungated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that was never trained nothing would be taken."""
+    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, control, roles: (result, Shares(1.0, 1.0)))
+
+
+@pytest.mark.usefixtures("ungated")
 def test_two_fusers_of_one_model_in_two_threads_give_their_own_pictures() -> None:
     model = follows_words()
     asked = ["repair nothing", "remove strong haze from both images"]
@@ -47,6 +56,7 @@ def test_two_fusers_of_one_model_in_two_threads_give_their_own_pictures() -> Non
                 assert np.array_equal(job.result().pixels, expected)
 
 
+@pytest.mark.usefixtures("ungated")
 def test_one_fuser_in_two_threads() -> None:
     fuser = Fuser(follows_words())
     asked = ["repair nothing", "remove strong haze from both images"]
@@ -58,6 +68,7 @@ def test_one_fuser_in_two_threads() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.usefixtures("ungated")
 def test_an_instruction_leaves_nothing_in_the_model() -> None:
     model = follows_words()
     sources = torch.rand(1, 2, 1, 48, 64)

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tiling", "canvas", "options", "doctor"),
     ("budget", "unused"),
     ("result", "prepare"),
-    ("pipeline",),
+    ("pipeline", "stages"),
     ("fuser",),
     ("api",),
     ("jobs", "training"),

@@ -54,7 +54,15 @@ Output = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(help="Name (see `anyfuse models`), folder or hub id.", autocompletion=complete_model)
+    str | None,
+    typer.Option(
+        help="Name (see `anyfuse models`), folder or hub id (default: anyfuse; with --say, the model that does it).",
+        autocompletion=complete_model,
+    ),
+]
+Infrared = Annotated[
+    int | None,
+    typer.Option(min=1, help="Input that is the infrared image, counted from 1 (default: it is recognised)."),
 ]
 Dtype = Annotated[str, typer.Option(help="Compute dtype of the network: auto, float32, bfloat16 or float16.")]
 MaxMemory = Annotated[str | None, typer.Option(help="Memory limit of the process, e.g. 2G. Tiles shrink to fit.")]
@@ -125,7 +133,7 @@ def fuse(
     *,
     inputs: Inputs = None,
     output: Output,
-    model: Model = "anyfuse",
+    model: Model = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = None,
@@ -133,6 +141,7 @@ def fuse(
     report: ReportFile = None,
     explain: Explain = None,
     keep_order: KeepOrder = False,
+    infrared: Infrared = None,
     say: Say = None,
     mask: Masks = None,
     align: AlignMode = "auto",
@@ -194,6 +203,7 @@ def fuse(
         align=Align(align, use_transforms, keep_frame, points, save_transforms, aligned_out),
         deghost=deghost,
         deghost_reference=None if deghost_reference is None else deghost_reference - 1,
+        infrared=None if infrared is None else infrared - 1,
     )
     failed = fuse_inputs(
         inputs or [],

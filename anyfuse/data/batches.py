@@ -267,7 +267,7 @@ def whole_statistics(stack: Tensor) -> Tensor:
 def uneven_focus(sharp: Tensor, n: int, gen: Generator, lens: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """Sharp image (H, W) -> focus stack observed and clean (n, H, W) and its truth: in a third of the cases the light
     changes much from frame to frame, and the truth has the mean light. lens: blur is large in half of the cases, the
-    light changes little, as align/evening.py leaves it, and the truth has the
+    light changes little, as align/brightness.py leaves it, and the truth has the
     light of the frame that is sharp.
     """
     stack, depth = focus_scene(sharp, n, gen, LARGEST_BLUR if lens else 0.0)

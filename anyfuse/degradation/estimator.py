@@ -24,10 +24,10 @@ from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.stack import Stack, Window
 from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, read_config, save_folder
-from .plan import FAULT_OF, MENUS
+from .plan import FAULT_OF, VARIED
 from .statistics import pair_statistics, statistics
 
-SHA256 = "461f6812656567490c8d1f6cd853364452e8080c5741477d66536b2b85668017"
+SHA256 = "cb1507a46bd3c141a698906cb520dc7dcdcc2af675a96221bd6cba24bf9226fb"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""
@@ -39,10 +39,10 @@ WINDOW = (384, 448)
 def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
     """Faults that a source of a role may have; a visible image of no known task may have those of all tasks."""
     menus = {
-        "infrared": MENUS["ivf"]["infrared"],
-        "visible": MENUS["ivf"]["visible"],
-        "exposure": MENUS["mef"]["visible"],
-        "focus": MENUS["mff"]["visible"],
+        "infrared": VARIED["ivf"]["infrared"],
+        "visible": VARIED["ivf"]["visible"],
+        "exposure": VARIED["mef"]["visible"],
+        "focus": VARIED["mff"]["visible"],
     }
     ops = menus[role] + (menus["focus"] if role == "visible" and task is None else ())
     names = {FAULT_OF.get(op, op) for op in ops}
@@ -114,7 +114,7 @@ class EstimatorConfig:
 
     statistics: int  # numbers of an image
     pairs: int  # numbers of a pair
-    hidden: tuple[int, int] = (128, 96)  # widths
+    hidden: tuple[int, int] = (192, 128)  # widths
     glance: int = 24  # numbers of each image that decide its task
     dropout: float = 0.2  # share of hidden numbers left out in training, 0 to 1
 
@@ -283,7 +283,8 @@ def _estimate(
         raise FusionError(f"unknown task '{task}': known are {', '.join(TASKS)}")
     if order is None:
         order = sorted(range(len(looks)), key=lambda k: (looks[k].coloured, looks[k].brightness, k))
-    rows = [torch.stack([statistics(view) for view in look.views]).mean(0) for look in looks]
+    known = model.config.statistics  # later versions append numbers
+    rows = [torch.stack([statistics(view) for view in look.views]).mean(0)[:known] for look in looks]
     certainty = 1.0
     if task is None and len(looks) > 1:
         a, b = order[0], order[1]
@@ -328,6 +329,13 @@ def _possible(task: str, coloured: list[bool]) -> bool:
     if all(coloured):
         return task in ("mef", "mff")
     return not any(coloured) or task in ("ivf", "mif")
+
+
+def roles_of(control: Control, estimate: Estimate | None) -> tuple[str, str]:
+    """Names of ROLES for the two sources of a pair, as far as the request or an estimate says."""
+    task = control.task or (None if estimate is None else estimate.task)
+    both = {"mef": "exposure", "mff": "focus"}.get(task or "", "visible")
+    return ("infrared" if task == "ivf" else both), both
 
 
 def _roles(count: int, task: str | None, order: Sequence[int], infrared: bool) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from ..runtime import check_regular
 from ..version import __version__
 from .depth import estimated_depth
 from .masked_pairs import M3, m3_pair
-from .plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, find, generator, kinds_of
+from .plan import KNOWN, DegradationPlan, Step, apply, derive, draw, find, generator, kinds_of
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -338,7 +338,7 @@ def _pixels(
         views, _, done = m3_pair(image, generator(entry["seed"], "m3"), settings.m3)
         return list(views), [done]
     plan = _plan(entry["plan"])
-    depth = _depth(path, frame, settings) if any(OPERATIONS[step.op].depth for step in plan) else None
+    depth = _depth(path, frame, settings) if any(KNOWN[step.op].depth for step in plan) else None
     result, records = apply(image, plan, entry["seed"], depth=depth, source=entry["source"])
     return [result], records
 
@@ -403,8 +403,8 @@ def _progress(quiet: bool) -> Progress:
 
 def listing() -> Iterator[str]:
     """The table of operations, a line each."""
-    wide = max(map(len, OPERATIONS))
-    for name, chosen in OPERATIONS.items():
+    wide = max(map(len, KNOWN))
+    for name, chosen in KNOWN.items():
         yield f"{name:{wide}}  {chosen.suits:8}  {chosen.words}"
 
 

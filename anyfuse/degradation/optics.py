@@ -91,7 +91,11 @@ def area_means(image: Tensor, count: int) -> Tensor:
 @operation
 def jpeg(image: Tensor, strength: float, gen: Generator) -> Degraded:
     """Through a JPEG file by Pillow, 8 bits, chroma at half size (4:2:0); quality = 95 - 75 s, rounded."""
-    quality = round(95 - 75 * strength)
+    return through_jpeg(image, round(95 - 75 * strength))
+
+
+def through_jpeg(image: Tensor, quality: int) -> Degraded:
+    """Image (1 or 3, H, W) written with a quality from 1 to 95 and read again, and how many bytes it took."""
     if max(image.shape[-2:]) > 65535:
         raise FusionError(f"jpeg: {image.shape[-1]}x{image.shape[-2]} is over the codec's 65535 pixels a side; cut it")
     pixels = (image.clamp(0, 1) * 255).round().to("cpu", torch.uint8).permute(1, 2, 0).numpy()  # (H, W, C)
@@ -100,7 +104,5 @@ def jpeg(image: Tensor, strength: float, gen: Generator) -> Degraded:
         file, "JPEG", quality=quality, subsampling=2
     )
     decoded = np.array(Image.open(file), dtype=np.float32).reshape(pixels.shape)
-    return torch.from_numpy(decoded / 255).permute(2, 0, 1).to(image), {
-        "quality": quality,
-        "bytes": len(file.getvalue()),
-    }
+    done = {"quality": quality, "bytes": len(file.getvalue())}
+    return torch.from_numpy(decoded / 255).permute(2, 0, 1).to(image), done

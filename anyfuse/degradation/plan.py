@@ -12,20 +12,25 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Generator, Tensor
 
 from ..errors import FusionError
 from ..image.random import integer, uniform
-from . import optics, sensor, weather
+from . import optics, sensor, variants, weather
 from .depth import plausible_depth
 from .operation import Degraded
 
 FAULT_OF = {"gaussian_blur": "blur", "gaussian_noise": "noise", "dark_stripes": "stripes", "bright_stripes": "stripes"}
 """Operation -> name of the degradation in instructions, where they differ."""
+FAULT_OF |= {"mist": "haze", "rain_streaks": "rain", "rain_lines": "rain", "snow_flakes": "snow"}
+FAULT_OF |= {"defocus": "blur", "straight_motion": "motion_blur", "resample": "downsample", "low_jpeg": "jpeg"}
+FAULT_OF |= {"low_light": "low_exposure", "washed_out": "low_contrast"}
+FAULT_OF |= dict.fromkeys(("row_stripes", "line_offsets", "line_drift"), "stripes")
 COVERED_BY = {"noise": ("noise", "sensor_noise")}
 """Degradation -> names that count as it: the menus of training have no sensor noise."""
 
@@ -63,6 +68,24 @@ OPERATIONS: dict[str, Operation] = {
 }
 """In the order of nature: the air, the lens, exposure, the sensor, the file. Combinations that are drawn follow it."""
 
+VARIANTS: dict[str, Operation] = {
+    "mist": Operation(variants.mist, "visible", "haze of one thickness or by depth, of any airlight", True, True),
+    "rain_streaks": Operation(variants.rain_streaks, "visible", "rain from any direction, mostly no veil", True, True),
+    "rain_lines": Operation(variants.rain_lines, "visible", "straight bright streaks, no veil", scene=True),
+    "snow_flakes": Operation(variants.snow_flakes, "visible", "flakes of any size, no veil at times", True, True),
+    "defocus": Operation(variants.defocus, "any", "out of focus, by the iris of a lens"),
+    "straight_motion": Operation(variants.straight_motion, "any", "camera that moved straight"),
+    "low_light": Operation(variants.low_light, "visible", "too dark by up to 4.5 stops, with the sensor's noise"),
+    "line_offsets": Operation(variants.line_offsets, "any", "columns or rows with Gaussian offsets"),
+    "line_drift": Operation(variants.line_drift, "any", "columns or rows that drift slowly"),
+    "row_stripes": Operation(variants.row_stripes, "any", "rows that read too low or too high"),
+    "washed_out": Operation(variants.washed_out, "any", "values drawn towards some grey"),
+    "resample": Operation(variants.resample, "any", "low resolution, by any interpolation"),
+    "low_jpeg": Operation(variants.low_jpeg, "any", "a JPEG quality from 60 down to 8"),
+}
+"""Other forms of operations, drawn by `draw_varied` and known by name; in no menu, so that `draw` stays as it was."""
+KNOWN = OPERATIONS | VARIANTS
+
 ALIASES = {"blur": "gaussian_blur", "motion": "motion_blur", "noise": "gaussian_noise", "stripes": "dark_stripes"}
 
 _CAMERA = ("gaussian_blur", "motion_blur", "downsample", "gaussian_noise", "jpeg")
@@ -78,6 +101,19 @@ MENUS: dict[str, dict[Kind, tuple[str, ...]]] = {
 }
 """Task -> kind of source -> names of operations. Of MMAIF's table, with the detector faults beyond dark stripes added.
 """
+
+
+VARIED: dict[str, dict[Kind, tuple[str, ...]]] = {
+    task: {kind: (*menu, "dark_stripes") if kind == "visible" else menu for kind, menu in menus.items()}
+    for task, menus in MENUS.items()
+}
+"""As MENUS, for `draw_varied`: a visible camera may have stripes too."""
+
+
+def forms(op: str) -> tuple[str, ...]:
+    """An operation of the menus and its other forms."""
+    fault = FAULT_OF.get(op, op)
+    return (op, *(name for name in VARIANTS if FAULT_OF[name] == fault))
 
 
 class Step(NamedTuple):
@@ -96,8 +132,8 @@ def find(name: str) -> str:
     """The name in OPERATIONS that `name` means (case, hyphens and ALIASES aside); FusionError with the nearest one."""
     key = name.strip().lower().replace("-", "_").replace(" ", "_")
     key = ALIASES.get(key, key)
-    if key not in OPERATIONS:
-        near = difflib.get_close_matches(key, [*OPERATIONS, *ALIASES], 1, 0.5)
+    if key not in KNOWN:
+        near = difflib.get_close_matches(key, [*KNOWN, *ALIASES], 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(OPERATIONS)}"
         raise FusionError(f"unknown operation '{name}': {hint}")
     return key
@@ -179,6 +215,62 @@ def draw(task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None
     return tuple(tuple(sorted(plan, key=lambda step: order.index(step.op))) for plan in plans)
 
 
+def draw_varied(
+    task: str, n_sources: int, gen: Generator, kinds: Sequence[Kind] | None = None, most: int = 3
+) -> tuple[DegradationPlan, ...]:
+    """Draws one to `most` degradations as they occur: of the kinds of VARIED, in any of their forms and in any order,
+    with strengths from 0.15 to 1. Arguments and result as those of `draw`.
+    """
+    kinds = kinds_of(task, n_sources) if kinds is None else tuple(kinds)
+    menus = [VARIED[task].get(kind, ()) for kind in kinds] if task in VARIED else []
+    if len(kinds) != n_sources or not any(menus):
+        raise FusionError(f"task {task} has no sources of the kinds {', '.join(kinds) or 'none'}; see VARIED")
+    names = [name for name in OPERATIONS if any(name in menu for menu in menus)]
+    plans: list[list[Step]] = [[] for _ in kinds]
+    for _ in range(integer(1, most, gen)):
+        name = names.pop(integer(0, len(names) - 1, gen))
+        able = [index for index, menu in enumerate(menus) if name in menu]
+        form = forms(name)[integer(0, len(forms(name)) - 1, gen)]
+        strength = round(uniform(0.15, 1, gen), 3)
+        if not KNOWN[form].scene and uniform(0, 1, gen) < 0.5:
+            able = [able[integer(0, len(able) - 1, gen)]]
+        for index in able:
+            own = strength if KNOWN[form].scene else round(uniform(0.15, 1, gen), 3)
+            plans[index].append(Step(form, own))
+    for plan in plans:
+        if uniform(0, 1, gen) < 0.5:
+            order = list(KNOWN)
+            plan.sort(key=lambda step: order.index(forms_of(step.op)))
+        else:
+            shuffled = torch.randperm(len(plan), generator=gen).tolist()
+            plan[:] = [plan[k] for k in shuffled]
+    return tuple(tuple(plan) for plan in plans)
+
+
+def forms_of(op: str) -> str:
+    """The operation of the menus that an operation is a form of."""
+    return next((name for name in OPERATIONS if op in forms(name)), op)
+
+
+def faults_done(done: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What `apply` did -> name of each degradation in instructions and its strength, 0 to 1, on the scale of the plain
+    operation: a low JPEG quality and low light are the stronger for it, and low light has noise too.
+    """
+    found: dict[str, float] = {}
+    for record in done:
+        op, strength = record["op"], float(record["strength"])
+        faults = {FAULT_OF.get(op, op): strength}
+        if op == "low_jpeg":
+            faults["jpeg"] = min(1.0, (95 - record["quality"]) / 75)
+        elif op == "low_light" and strength:
+            faults["low_exposure"] = min(1.0, max(0.0, -record["stops"] / 4))
+            if record["sigma"] > 2.5 / 255:
+                faults["noise"] = min(1.0, record["sigma"] * 255 / 40)
+        for fault, value in faults.items():
+            found[fault] = max(value, found.get(fault, 0.0))
+    return found
+
+
 def apply(
     image: Tensor,
     plan: Sequence[Step | tuple[str, float]],
@@ -210,12 +302,12 @@ def apply(
     done = []
     for index, (op, strength) in enumerate(plan):
         name = find(op)
-        chosen = OPERATIONS[name]
+        chosen = KNOWN[name]
         if chosen.depth and depth is None and strength > 0:
             depth = plausible_depth(image.shape[-2], image.shape[-1], generator(seed, "depth"))
-        whose = () if name == "haze" else (index, source)
+        whose = () if name in ("haze", "mist") else (index, source)
         more: dict[str, Any] = {"depth": depth} if chosen.depth else {}
-        if name in ("rain", "snow"):
+        if name in ("rain", "snow", "rain_streaks", "snow_flakes"):
             more["frame"] = frame
         image, record = chosen.run(image, strength, generator(seed, name, *whose), **more)
         done.append(record)

@@ -15,6 +15,8 @@ large the image is, only how well it is known.
     spots      single pixels far from their neighbours; small bright and dark things upright, level and round: rain,
                snow
     veil       smallest value around a pixel, local contrast, above and below: haze
+    bands      what columns and rows share over the whole of the picture, at three scales: offsets, drift
+    lines      small bright things that line up in any direction: rain from any side
 
 Origin: ours. Licence: Apache-2.0.
 """
@@ -44,7 +46,17 @@ def statistics(luma: Tensor) -> Tensor:
     if luma.ndim != 2 or luma.numel() == 0:
         raise FusionError(f"statistics are of luma (H, W), not of {tuple(luma.shape)}")
     y = _at_least(luma.float())
-    parts = [_levels(y), _spectrum(y), _residuals(y), _blocks(y), _columns(y), _spots(y), _veil(y)]
+    parts = [
+        _levels(y),
+        _spectrum(y),
+        _residuals(y),
+        _blocks(y),
+        _columns(y),
+        _spots(y),
+        _veil(y),
+        _bands(y),
+        _lines(y),
+    ]
     return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
 
 
@@ -364,3 +376,57 @@ def _veil(y: Tensor) -> Tensor:
         numbers += [part[:step].mean()[None], (part[:step].mean() - part[-step:].mean())[None]]
     numbers += [spread[:third].std(correction=0)[None], (mean.std(correction=0) * 4)[None]]
     return torch.cat(numbers)
+
+
+def _bands(y: Tensor) -> Tensor:
+    """Steps of the medians of columns and rows, 1, 4 and 16 pixels apart: how large, and whether four bands of the
+    picture agree on them.
+    """
+    numbers = []
+    for x in (y, y.T):
+        w = x.shape[1]
+        bands = torch.stack([band.median(0).values for band in x.tensor_split(4)])
+        for apart in (1, 4, 16):
+            near = min(apart, w // 3)
+            steps = bands[:, near:] - bands[:, :-near]
+            steps = steps.clamp(-0.3, 0.3)
+            common = steps.mean(0)
+            rest = (steps - common).square().mean().sqrt()
+            numbers += [_log(common.std(correction=0))[None], _log(common.abs().median())[None], _log(rest)[None]]
+            numbers += [_correlation(steps[0], steps[2]), _correlation(steps[1], steps[3])]
+    return torch.cat(numbers)
+
+
+@lru_cache(maxsize=1)
+def _turned() -> Tensor:
+    """Lines of 15 pixels in 12 directions (12, 1, 15, 15), each sums to 1."""
+    place = torch.arange(15.0) - 7
+    kernels = []
+    for step in range(12):
+        angle = math.pi * step / 12
+        far = (place[None, :] * math.cos(angle) - place[:, None] * math.sin(angle)).abs()
+        near = (1 - far).clamp_min(0) * ((place[None] ** 2 + place[:, None] ** 2) <= 50)
+        kernels.append(near / near.sum())
+    return torch.stack(kernels)[:, None]
+
+
+def _lines(y: Tensor) -> Tensor:
+    """How strongly small bright things of the middle line up: by direction, strongest first, and against dark ones."""
+    h, w = y.shape
+    top, left = max(0, (h - 180) // 2), max(0, (w - 180) // 2)
+    y = y[top : top + 180, left : left + 180]
+    strongest = []
+    for z in (y, -y):
+        thin = (z + _smallest(-_smallest(z, 7, 7), 7, 7)).clamp(0, 0.4)  # less the opening
+        lines = F.conv2d((thin - thin.mean())[None, None], _turned(), stride=2)[0]
+        strongest.append(torch.stack([_log(lines.std((1, 2), correction=0)), _log(_far(lines))]))
+    bright, dark = strongest
+    order = bright.sort(1, descending=True).values
+    return torch.cat(
+        [order.flatten(), (bright - dark).amax(1), (bright - bright.mean(1, keepdim=True)).amax(1), dark.amax(1)]
+    )
+
+
+def _far(lines: Tensor) -> Tensor:
+    """The value that one of a hundred exceeds, of each (K, H, W)."""
+    return torch.stack([_quantiles(one, (0.99,))[0] for one in lines])

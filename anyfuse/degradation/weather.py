@@ -29,8 +29,8 @@ def haze(image: Tensor, strength: float, gen: Generator, depth: Tensor | None = 
     The airlight A is drawn from 0.7 to 1 of white in linear light.
     """
     airlight = uniform(0.7, 1.0, gen)
-    depth = _depth_of(image, depth, gen)
-    return to_encoded(_veil(to_linear(image), depth, 1.8 * strength, airlight)), {
+    depth = depth_of(image, depth, gen)
+    return to_encoded(veil(to_linear(image), depth, 1.8 * strength, airlight)), {
         "beta": 1.8 * strength,
         "airlight": airlight,
     }
@@ -73,7 +73,7 @@ def rain(
     exceed, at least 0.3 of white. The number of streaks and their opacity grow with s; their slant of up to 20 degrees
     is common to all.
     """
-    return _fall(image, strength, gen, depth, frame, RAIN, slant=20, spread=2.0, clumps=1, veil=0.5, glow=1.0)
+    return fall(image, strength, gen, depth, frame, RAIN, slant=20, spread=2.0, clumps=1, haziness=0.5, glow=1.0)
 
 
 @operation
@@ -86,10 +86,10 @@ def snow(
     A flake is a clump of three soft blobs, drawn out by its fall; directions differ by some 30 degrees about a common
     slant; it is 1.6 times as bright as a streak of rain.
     """
-    return _fall(image, strength, gen, depth, frame, SNOW, slant=35, spread=30.0, clumps=3, veil=0.6, glow=1.6)
+    return fall(image, strength, gen, depth, frame, SNOW, slant=35, spread=30.0, clumps=3, haziness=0.6, glow=1.6)
 
 
-def _fall(
+def fall(
     image: Tensor,
     strength: float,
     gen: Generator,
@@ -99,18 +99,19 @@ def _fall(
     slant: float,
     spread: float,
     clumps: int,
-    veil: float,
+    haziness: float,
     glow: float,
 ) -> Degraded:
+    """Particles in layers that fall before a scene, and a veil of haze; `rain` and `snow` say what each number is."""
     height, width = image.shape[-2:]
     angle = uniform(-slant, slant, gen)
     unit = max(128, frame or min(height, width)) / 480
     seed = int(torch.randint(0, 1 << 62, (), generator=gen))
-    depth = _depth_of(image, depth, gen)
+    depth = depth_of(image, depth, gen)
     light = to_linear(image)
     luma = to_luma(light).flatten()
     bright = torch.quantile(luma[:: max(1, len(luma) // 65536)], 0.95).clamp(0.1, 0.9).item()
-    result = _veil(light, depth, veil * strength, bright)
+    result = veil(light, depth, haziness * strength, bright)
     colour, drawn = min(1.0, max(0.3, bright) * glow), 0
     for index, layer in reversed(list(enumerate(layers))):
         own = Generator().manual_seed(seed + index)
@@ -125,7 +126,7 @@ def _fall(
         alpha = cover.to(image) * behind
         result = result * (1 - alpha) + colour * alpha
         drawn += count
-    done = {"particles": drawn, "angle_degrees": round(angle, 1), "beta": veil * strength, "brightness": colour}
+    done = {"particles": drawn, "angle_degrees": round(angle, 1), "beta": haziness * strength, "brightness": colour}
     return to_encoded(result), done
 
 
@@ -189,12 +190,14 @@ def _splat(rows: Tensor, columns: Tensor, weight: Tensor, height: int, width: in
     return canvas.view(height, width).float()
 
 
-def _veil(light: Tensor, depth: Tensor, beta: float, airlight: float) -> Tensor:
+def veil(light: Tensor, depth: Tensor, beta: float, airlight: float) -> Tensor:
+    """Light (C, H, W) behind haze of an airlight, by depth (H, W)."""
     clear = torch.exp(-beta * depth)
     return light * clear + airlight * (1 - clear)
 
 
-def _depth_of(image: Tensor, depth: Tensor | None, gen: Generator) -> Tensor:
+def depth_of(image: Tensor, depth: Tensor | None, gen: Generator) -> Tensor:
+    """The depth that was given, or a plausible one; FusionError for another size than the image's."""
     if depth is None:
         return plausible_depth(image.shape[-2], image.shape[-1], gen).to(image)
     if depth.shape != image.shape[-2:]:

@@ -11,13 +11,15 @@ from ..errors import FusionError
 from ..fuser import Fuser
 from ..io.names import suffix_of as own_suffix
 from ..io.write import WRITES
+from ..language.instruction import read_say
+from ..models.choice import model_for
 
 
 @dataclass(frozen=True)
 class Choices:
     """The options of one call, as the command line has them. reference counts from 0."""
 
-    model: str = "anyfuse"  # name, folder or hub id
+    model: str | None = None  # name, folder or hub id; None: the one that does what `say` asks for
     device: str = "auto"  # auto, cpu or cuda
     dtype: str = "auto"  # of the network: auto, float32, bfloat16 or float16
     max_memory: str | None = None  # of the process, as '2G'
@@ -38,10 +40,12 @@ class Choices:
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one image: auto, on or off
     deghost_reference: int | None = None  # which image shows what moved, from 0
+    infrared: int | None = None  # which image is the infrared one, from 0
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
-        return Fuser(self.model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
+        model = model_for(read_say(self.say)) if self.model is None else self.model
+        return Fuser(model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
 
 
 def file_notes(outputs: Sequence[str], choices: Choices, folders: bool = False) -> list[str]:

@@ -117,6 +117,7 @@ def run_set(
         align=choices.align,
         deghost=choices.deghost,
         deghost_reference=choices.deghost_reference,
+        infrared=choices.infrared,
     )
 
 

@@ -20,6 +20,8 @@ STATED = ("up", "brighter", "darker", "segment")
 """Actions that a degradation beside them has nothing to do with: it is a statement of its own."""
 WISHED = ("make", "turn", "render", "give", "making", "want", "wants")
 LIT = ("quality:dark", "quality:bright")
+ENHANCED = ("low_exposure", "low_contrast", "downsample", "blur", "motion_blur")
+"""Degradations that an image with them is enhanced from; to enhance rain would be to ask for more of it."""
 DISLIKED = ("want", "wants", "like", "need", "needs")
 CONTENT = ("deg", "class", "aspect", "quality", "task", "colour")
 
@@ -58,6 +60,7 @@ class Segment:
     """A part of a sentence with one verb at most."""
 
     items: list[Item] = field(default_factory=list)
+    link: str = ""  # the conjunction before it
     hard: bool = False  # it begins a statement, so it takes over no action
     verb: str = ""  # one of VERBS or 'fix'; '': none
     negated: bool = False
@@ -81,9 +84,13 @@ class Segment:
         return " ".join(item.text for item in self.items)
 
 
-def cannot(what: str) -> FusionError:
+class NotUnderstoodError(FusionError):
+    """A request that has no meaning here."""
+
+
+def cannot(what: str) -> NotUnderstoodError:
     """The error for a request that no model fulfils."""
-    return FusionError(
+    return NotUnderstoodError(
         f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
         "more or less contrast, "
         f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical "
@@ -104,6 +111,10 @@ def read(items: list[Item]) -> Request:
         fusing |= segment.action == "fuse"
         _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
     _fusion(segments, request)
+    fusing |= any(segment.action == "absent" for segment in segments)
+    for tone, aspect in (("LIGHT", "brightness"), ("CONTRAST", "contrast")):
+        if tone in request.tone and aspect in request.keep:  # 'don't make it darker, make it brighter'
+            request.keep.remove(aspect)
     for name in request.keep:
         if name in request.degradations:
             raise FusionError(f"'{name}' is to be kept and to be removed: ask for one of the two")
@@ -129,7 +140,7 @@ def _segments(items: list[Item]) -> list[Segment]:
         if item.tag in ("and", "but"):
             hard = item.tag == "but" and item.text not in ("but", "except", "just")
             if now.items:
-                segments.append(Segment(hard=hard))
+                segments.append(Segment(hard=hard, link=item.text))
             else:
                 now.hard |= hard
             continue
@@ -154,21 +165,22 @@ def _segments(items: list[Item]) -> list[Segment]:
 
 
 def _actions(segments: list[Segment]) -> None:
-    """What each segment does: remove, keep, segment, fuse, up, down, brighter, darker, state or nothing."""
+    """What each segment does: remove, keep, segment, fuse, up, down, brighter, darker, state, absent or nothing."""
     last = "state"
     for segment in segments:
         verb = "remove" if segment.verb == "fix" else segment.verb
         if segment.negated:
-            if verb == "fuse":
-                raise cannot(segment.words)
-            disliked = not verb and any(i.text in DISLIKED for i in segment.items)  # 'I don't want any noise'
-            segment.action = "remove" if disliked else {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
+            segment.action = _denied(segment, verb, last)
+        elif _there_is_none(segment, last):
+            segment.action = "absent"
         elif verb:
             segment.action = verb
+        elif last != "segment" and _painted(segment):
+            segment.action = "segment"
         elif (
             segment.hard
             or segment.has("be", "too", "make")
-            or last == "state"
+            or last in ("state", "absent")
             or (last in STATED and segment.has("deg"))
         ):
             segment.action = "state"
@@ -177,6 +189,55 @@ def _actions(segments: list[Segment]) -> None:
         if segment.action == "state" and not (segment.hard or segment.has("be", "make")) and not segment.negated:
             segment.first_of_list = segment is segments[0]
         last = segment.action
+
+
+NEGATED_BE = ("isn't", "aren't", "wasn't", "weren't", "neither", "by no means", "in no way")
+
+
+def _denied(segment: Segment, verb: str, last: str) -> str:
+    """The action of a negated segment."""
+    if verb == "fuse":
+        raise cannot(segment.words)
+    if _absent(segment, last):
+        return "absent"
+    if not verb and last == "segment" and segment.has("class"):  # 'segment the cars but not the people'
+        return "nothing"
+    disliked = not verb and any(i.text in DISLIKED for i in segment.items)  # 'I don't want any noise'
+    return "remove" if disliked else {"keep": "remove", "segment": "nothing"}.get(verb, "keep")
+
+
+def _absent(segment: Segment, last: str) -> bool:
+    """'It is not hazy', 'not hazy at all, only noisy': what is not wrong, and no request."""
+    if segment.verb or not segment.has("deg") or any(i.text in DISLIKED for i in segment.items):
+        return False
+    stated = _stated(segment)
+    adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all")
+    return stated or adjective
+
+
+def _stated(segment: Segment) -> bool:
+    """Whether it says how something is, as 'is not' and 'isn't' do."""
+    return segment.has("be") or any(i.text in NEGATED_BE for i in segment.items)
+
+
+def _there_is_none(segment: Segment, last: str) -> bool:
+    """'There is no noise', 'no haze here': the word for none stands for the verb; 'nor rain' after it."""
+    if last == "absent" and segment.link in ("or", "nor") and not segment.verb:
+        return True
+    if segment.verb != "remove":
+        return False
+    none = [k for k, item in enumerate(segment.items) if item.tag == "free" and item.text in ("no", "free from")]
+    if not none or not segment.has("deg") or segment.has("remove", "fix"):
+        return False
+    before, after = segment.items[: none[0]], segment.items[none[0] :]
+    wished = any(i.text in (*DISLIKED, *WISHED) for i in before)
+    return not wished and (any(i.tag == "be" for i in before) or any(i.text == "here" for i in after))
+
+
+def _painted(segment: Segment) -> bool:
+    """'People in red': classes and a colour, and nothing else is said."""
+    colours = segment.has("class") and segment.has("colour") and not segment.verb
+    return colours and not segment.has("deg", "fix", "aspect", "quality", "?", "not", "task", "make", "be")
 
 
 def _sources(segments: list[Segment]) -> None:
@@ -246,6 +307,8 @@ def _colours(segments: list[Segment]) -> None:
 
 def _read_segment(segment: Segment, request: Request, following: Segment | None) -> None:
     action = segment.action
+    if action == "absent":
+        return
     if action == "nothing":
         if segment.has("deg", "fix", "?"):
             raise cannot(segment.words)
@@ -304,7 +367,7 @@ def _repair(segment: Segment, request: Request) -> bool:
                 _set_light(request, "+" if item.name == "bright" else "-", _strength(segment, place) == 1, segment)
                 made = True
                 continue
-            if segment.has("be", "too", "strong", "slight", "source"):
+            if segment.has("be", "too", "strong", "slight", "source") or not segment.first_of_list:
                 name = "low_exposure" if item.name == "dark" else "high_exposure"
         if name:
             request.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)
@@ -314,10 +377,7 @@ def _repair(segment: Segment, request: Request) -> bool:
         name = ends[segment.has("high")]
         if name not in DEGRADATIONS:
             raise cannot(segment.words)
-        strength = max(
-            (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
-        )
-        request.degradations.setdefault(name, {})[segment.source or "all"] = strength
+        request.degradations.setdefault(name, {})[segment.source or "all"] = _strongest(segment)
         return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
         raise cannot(segment.words)
@@ -333,7 +393,7 @@ def _keep(segment: Segment, request: Request) -> bool:
         for i in segment.of("deg", "fix", "class", "aspect", "brightness", "contrast", "brighter", "darker")
     ]
     if (
-        segment.negated and not segment.verb and segment.has("be") and quality and not things
+        segment.negated and not segment.verb and _stated(segment) and quality and not things
     ):  # 'the image is not bright'
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
@@ -367,7 +427,7 @@ def _tone(segment: Segment, request: Request) -> bool:
     degradations = segment.of("deg")
     if degradations and action in ("up", "down"):
         better = any(i.text in ("improve", "enhance") for i in segment.items)
-        if action == "up" and not (better and all(i.name.startswith("low_") for i in degradations)):
+        if action == "up" and not (better and all(i.name in ENHANCED for i in degradations)):
             raise cannot(segment.words)
         return _repair(segment, request)
     if degradations and segment.has("be"):
@@ -376,21 +436,28 @@ def _tone(segment: Segment, request: Request) -> bool:
         raise cannot(segment.words)
     made = False
     direction = "+" if action in ("up", "brighter") else "-"
-    if segment.has("contrast"):
+    if segment.has("contrast") and segment.source not in ("", "all"):
+        if direction == "-":
+            raise cannot(segment.words)
+        request.degradations.setdefault("low_contrast", {})[segment.source] = _strongest(segment)
+        made = True
+    elif segment.has("contrast"):
         if request.tone.get("CONTRAST", direction) != direction:
             raise FusionError(f"'{segment.words}' asks for more and for less contrast: ask for one")
         request.tone["CONTRAST"], made = direction, True
     if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
-            strength = max(
-                (STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH
-            )
-            request.degradations.setdefault(name, {})[segment.source] = strength
+            request.degradations.setdefault(name, {})[segment.source] = _strongest(segment)
         else:
             _set_light(request, direction, segment.has("strong"), segment)
         made = True
     return made
+
+
+def _strongest(segment: Segment) -> float:
+    """The largest strength that is named in a segment; the usual one where none is."""
+    return max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH)
 
 
 def _set_light(request: Request, direction: str, twice: bool, segment: Segment) -> None:
@@ -429,7 +496,9 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
     if segment.action == "state":
         return
     goes_on = following is not None and following.verb in (segment.verb, "fix", "remove", "keep", "segment")
+    better = segment.action == "up" and any(i.text in ("improve", "enhance") for i in items)  # '..., improve it'
     refers = bool(request.degradations) and segment.action in ("remove", "down", "keep") and not segment.negated
+    refers |= bool(request.degradations) and better and not segment.has("?")
     extends = not segment.verb and segment.has("source", "o", "at")
     if not (goes_on or refers or extends):
         raise cannot(segment.words)

@@ -63,15 +63,27 @@ _NOTHING = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
+    from .grammar import NotUnderstoodError, cannot
+    from .nearest import nearest_meaning
+    from .phrases import NOTHING, in_known_words
     from .reader import read_request
 
-    if _NOTHING.fullmatch(text.strip(" .,;:!").lower()):
+    plain = text.strip(" .,;:!").lower()
+    if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):
         return [Control()]
     if not re.search(r"\w", text):
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
         return []
-    request = read_request(text, learned=learned, words=words)
+    known = in_known_words(text)
+    try:
+        if not re.search(r"\w", known):
+            raise cannot(plain)
+        request = read_request(known, learned=learned, words=words)
+    except NotUnderstoodError as error:
+        if not learned or words != "all":
+            raise
+        return [nearest_meaning(text, error)]
     tone = tuple(name + value for name, value in request.tone.items())
     return [Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))]
 

@@ -64,6 +64,8 @@ class FusionModel(nn.Module):
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     restores: bool = False
     """Whether it takes degradations of its sources as a condition. Where a user names none, they are estimated."""
+    controls: bool = False
+    """Whether it takes light and contrast of its result as a condition."""
     context_scale: ClassVar[int | None] = None
     context_halo: int | None = None
     """Cells around a tile that its context depends on; None: on the whole image, so it is computed in one go."""

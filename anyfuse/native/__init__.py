@@ -90,9 +90,16 @@ def takes(*tensors: Tensor) -> Kernels | None:
     return kernels()
 
 
+def check_even(*sides: int) -> None:
+    """Raises ValueError for a side that two does not divide: kernels would read beyond the memory."""
+    if any(side % 2 for side in sides):
+        raise ValueError(f"features of {sides[0]}x{sides[1]} cannot be halved; pad the sources to the model's stride")
+
+
 def reduce(found: Kernels, x: Tensor) -> Tensor:
     """`image.pyramid.reduce`: (B, C, H, W) with even H, W -> (B, C, H/2, W/2)"""
     b, c, h, w = x.shape
+    check_even(h, w)
     out = x.new_empty(b, c, h // 2, w // 2)
     found.run("reduce", x, b * c, h, w, out)
     return out
@@ -125,6 +132,7 @@ def stem_input(found: Kernels, luma: Tensor, low: Tensor, detail: float) -> Tens
     """What `models.anyfuse.FoldedStem` sees: luma (B, C, H, W) and its next Gaussian level (B, C, H/2, W/2), plane 0 of
     each -> (B, 8, H/2, W/2), channels last."""
     b, c, h, w = luma.shape
+    check_even(h, w)
     out = luma.new_empty(b, h // 2, w // 2, 8)
     found.run("stem_input", luma, c * h * w, low, c * (h // 2) * (w // 2), b, h, w, detail, out)
     return out.permute(0, 3, 1, 2)
@@ -134,6 +142,7 @@ def blend_level(found: Kernels, fine: Tensor, low: Tensor, weights: Tensor, coar
     """fine (N, C, h, w) and low (N, C, h/2, w/2), weights (N, h, w) or (N, h/2, w/2), what is fused so far
     (C, h/2, w/2) -> fused (C, h, w): `models.anyfuse.Anyfuse._blend` of one band and a step of `collapse`."""
     n, c, h, w = fine.shape
+    check_even(h, w)
     out = fine.new_empty(c, h, w)
     found.run("blend_level", fine, low, weights, coarse, n, c, h, w, int(weights.shape[-1] != w), out)
     return out
@@ -164,6 +173,8 @@ def mix(found: Kernels, x: Tensor, weight: Tensor, own: Tensor, stride: int, res
     """`models.anyfuse.SetConv` after its convolution: x (N, C, h, w), weight (C', 2C, 1, 1) of mean and maximum, C' up
     to `MOST_LANES`; own (N, C', h/stride, w/stride) becomes relu(own + shared), with `residual` plus x."""
     n, c, h, w = x.shape
+    if stride == 2:
+        check_even(h, w)
     matrix, lanes = _lanes(weight)
     found.run("mix", x, matrix, own, n, h, w, c, own.shape[1], lanes, stride, int(residual))
 
@@ -180,6 +191,8 @@ def head(found: Kernels, x: Tensor, weight: Tensor, normalised: bool) -> Tensor:
 def up_add(found: Kernels, low: Tensor, skip: Tensor) -> Tensor:
     """low (N, C, h, w), bilinear at twice the size, plus skip (N, C, 2h, 2w)"""
     n, c, h, w = low.shape
+    if skip.shape != (n, c, 2 * h, 2 * w):
+        raise ValueError(f"features of {h}x{w} doubled do not fit {skip.shape[2]}x{skip.shape[3]}; pad the sources")
     out = torch.empty_like(skip)
     found.run("up_add", low, skip, n, h, w, c, out)
     return out
@@ -191,6 +204,7 @@ def fine_weights(
     """What the finest head says, maps (N, 18, h, w), and the logits above, coarse (N, h/2, w/2) -> the weights of
     `models.anyfuse.Anyfuse._fine`: (N, 2h, 2w) of bands 0 and 1, (N, h, w) of band 2."""
     n, _, h, w = maps.shape
+    check_even(h, w)
     logits, two = maps.new_empty(n, h, w), maps.new_empty(n, h, w)
     one, zero = maps.new_empty(n, 2 * h, 2 * w), maps.new_empty(n, 2 * h, 2 * w)
     found.run("fine_weights", maps, coarse, n, h, w, float(limit), float(margin), logits, two, one, zero)

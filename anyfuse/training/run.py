@@ -16,12 +16,14 @@ from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
 from .parts.codec import CODEC_PLANS, train_codec
 from .parts.estimator import ESTIMATES, train_estimate
+from .parts.gate import GATES, train_gate
 from .parts.language import LANGUAGES, train_language
+from .parts.roles import ROLES_PLANS, train_roles
 from .recipe import Recipe
 from .recipes import RECIPES
 from .train import train
 
-ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES}
+ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES, **GATES, **ROLES_PLANS}
 """Name -> settings, a frozen dataclass each with `steps` and `seed`."""
 
 
@@ -73,5 +75,9 @@ def run(
         return train_language(plan, folder, resume=resume, log=log)
     if name in ESTIMATES:
         return train_estimate(plan, data, folder, resume=resume, log=log)
+    if name in ROLES_PLANS:
+        return train_roles(plan, data, folder, log=log)
+    if name in GATES:
+        return train_gate(plan, data, folder, log=log)
     method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec if name in CODEC_PLANS else train
     return method(plan, data, folder, device=str(pick_device(device)), resume=resume, log=log)

@@ -14,7 +14,7 @@ from conftest import scene, to8, to16
 from PIL import Image
 
 from anyfuse.cli import main
-from anyfuse.degradation.plan import MENUS, OPERATIONS
+from anyfuse.degradation.plan import KNOWN, MENUS
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
@@ -213,7 +213,7 @@ def test_mistakes_are_one_line(folder: Path, tmp_path: Path, capsys: pytest.Capt
 def test_document(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "degradations.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| .+ \| (any|visible|infrared) \|$", text, re.MULTILINE)
-    assert dict(rows) == {name: chosen.suits for name, chosen in OPERATIONS.items()}
+    assert dict(rows) == {name: chosen.suits for name, chosen in KNOWN.items()}
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     folder.rename(tmp_path / "folder")
     write_image(tmp_path / "photo.jpg", to8(scene(40, 50, 0, 3)))

@@ -53,7 +53,9 @@ from anyfuse.training.loop import Loop
 from anyfuse.training.parts.backbone import DISTILLATIONS, distil
 from anyfuse.training.parts.codec import CODEC_PLANS, train_codec
 from anyfuse.training.parts.estimator import ESTIMATES, train_estimate
+from anyfuse.training.parts.gate import GATES
 from anyfuse.training.parts.language import LANGUAGES, train_language
+from anyfuse.training.parts.roles import ROLES_PLANS
 from anyfuse.training.pools.degraded_pairs import DegradedPairs
 from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
@@ -660,6 +662,8 @@ def recipe_table() -> Any:
         "codecs": CODEC_PLANS,
         "languages": LANGUAGES,
         "estimates": ESTIMATES,
+        "gates": GATES,
+        "roles": ROLES_PLANS,
     }
     found = {f"{kind}: {name}": asdict(plan) for kind, table in tables.items() for name, plan in table.items()}
     for name, plan in RECIPES.items():

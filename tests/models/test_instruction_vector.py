@@ -10,7 +10,7 @@ import torch
 
 from anyfuse import Fuser
 from anyfuse.control import DEGRADATIONS, Control
-from anyfuse.degradation.plan import FAULT_OF, MENUS, OPERATIONS, Step
+from anyfuse.degradation.plan import FAULT_OF, KNOWN, MENUS, Step
 from anyfuse.errors import FusionError
 from anyfuse.language.instruction import parse_instruction
 from anyfuse.models.mmaif.instruction import WIDTH, instruction_vector
@@ -65,7 +65,7 @@ def test_whatever_users_can_ask_for_was_there_in_training() -> None:
 def test_every_operation_of_the_menus_can_be_said() -> None:
     names = {op for menus in MENUS.values() for menu in menus.values() for op in menu}
     assert {FAULT_OF.get(op, op) for op in names} <= set(DEGRADATIONS)
-    assert set(FAULT_OF) <= set(OPERATIONS)
+    assert set(FAULT_OF) <= set(KNOWN)
 
 
 def test_plans_are_told_as_users_would() -> None:

@@ -218,3 +218,15 @@ def test_png_filter(found: native.Kernels, step: int, monkeypatch: pytest.Monkey
     got = encode._png_filter(rows[1:], rows[:1], step)
     without(monkeypatch)
     assert np.array_equal(got, encode._png_filter(rows[1:], rows[:1], step))
+
+
+@pytest.mark.parametrize("size", [(176, 176), (48, 64), (20, 32), (33, 32)])
+def test_sides_that_do_not_fit_are_refused_and_read_no_foreign_memory(
+    found: native.Kernels, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, sources = Anyfuse(REGIONS).eval(), torch.rand(1, 2, 1, *size)
+    with pytest.raises((ValueError, RuntimeError)):
+        model(sources)
+    without(monkeypatch)
+    with pytest.raises((ValueError, RuntimeError)):
+        model(sources)

@@ -63,6 +63,8 @@ class DiTFuse(LatentModel):
         self.text_scale, self.image_scale = c.text_scale, c.image_scale
         self.cache, self.seed = True, 0
 
+    controls = True
+
     def condition(self, control: Control, order: Sequence[int]) -> Control | None:
         """As FusionModel; refuses degradations, and classes where the model has no head for them."""
         ditfuse_prompt.check(control)

@@ -93,7 +93,7 @@ class MMAIF(LatentModel):
         """The instruction as numbers (1, E), see instruction.py; None for a model of sentence embeddings."""
         if control.tone or control.segment:
             requests = ", ".join([*control.tone, *(f"segment {name}" for name in control.segment)])
-            raise FusionError(f"MMAIF restores and fuses; it cannot do this: {requests}")
+            raise FusionError(f"MMAIF restores and fuses; it cannot do this: {requests}; use --model ditfuse")
         if control.degradations and not self.restores:
             raise FusionError(
                 "this MMAIF was trained on sentence embeddings: give it one in Python, model(sources, condition=vector)"

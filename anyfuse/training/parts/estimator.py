@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from torch import Generator, Tensor
 from ...control import TASKS
 from ...data.synthetic import exposure_stack, focus_scene
 from ...degradation.estimator import FAULTS, ROLES, Estimator, EstimatorConfig, menu_of, windows
-from ...degradation.plan import FAULT_OF, DegradationPlan, apply, derive, draw, generator
+from ...degradation.plan import Kind, apply, derive, draw, draw_varied, faults_done, generator
 from ...degradation.statistics import pair_statistics, statistics
 from ...errors import FusionError
 from ...image.colour import to_luma
@@ -44,18 +46,19 @@ from ..objectives import set_rate
 class EstimatePlan:
     """Training of the degradation estimator."""
 
-    pairs: int = 2600  # scenes to train on
-    tuning: int = 350  # scenes to calibrate on; as many clean ones come on top
-    tests: int = 350  # held-out scenes; as many clean ones come on top
+    pairs: int = 1200  # scenes to train on
+    tuning: int = 600  # scenes to calibrate on; as many clean ones come on top
+    tests: int = 200  # held-out scenes; as many clean ones come on top
     clean: float = 0.25  # share of scenes that stay as they are
+    varied: float = 0.7  # share of the degraded scenes with degradations as they occur, not the plain operations
     least: int = 160  # shortest side of the crops, in pixels
     most: int = 300  # longest side
-    steps: int = 2400  # updates of the weights
+    steps: int = 5000  # updates of the weights
     batch: int = 128  # rows, and as many pairs, per step
     lr: float = 2e-3  # after 100 steps; falls linearly to lr/50
     weight_decay: float = 0.02  # of all weights
     jitter: float = 0.1  # noise on the statistics, as a share of their deviation
-    alarms: float = 0.012  # largest share of clean images with an alarm
+    alarms: float = 0.03  # largest share of clean images with an alarm
     seed: int = 0  # of scenes, weights and batches
 
 
@@ -63,6 +66,8 @@ ESTIMATES: dict[str, EstimatePlan] = {"estimate": EstimatePlan()}
 HOLDOUT = 10
 FOLDERS: dict[str, tuple[str, ...]] = {
     "ivf": ("ivif/ir", "ivif/vis"),
+    "night": ("ivif-llvip/ir", "ivif-llvip/vis"),
+    "dark": ("ivif-misc/ir", "ivif-misc/vis"),
     "mef": ("mef/under", "mef/over"),
     "natural": ("natural",),
     "street": ("camvid/images",),
@@ -70,6 +75,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     "pet": ("mif/pet-mri/pet", "mif/pet-mri/mri"),
     "spect": ("mif/spect-mri/spect", "mif/spect-mri/mri"),
 }
+SEQUENCES = ("mef-sice", "mef-hdrps", "mef-empa", "mef-merianos")
+"""Folders of exposure sequences, a folder a scene, files numbered from dark to bright; the outer two are a pair."""
+NIGHTS = ("night", "dark")
 KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "single", "mff", "mif")
 """What comes in turn; 'single' is one visible image."""
 
@@ -108,17 +116,25 @@ class Scenes:
                 files = [(path,) for path in list_images(root / folders[0])]
             else:
                 files = list(pair_by_stem([root / folder for folder in folders])[0].values())  # type: ignore[arg-type]
-            for index, paths in enumerate(files):
-                for path in paths:
-                    digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
-                self.files += len(paths)
-                part = {HOLDOUT - 1: "test", HOLDOUT // 2 - 1: "tune"}.get(index % HOLDOUT, "train")
-                images = [(to_luma(read_image(p).read()) * 255).round().to(torch.uint8).numpy() for p in paths]
-                self.groups[part].setdefault(name, []).append(images)
+            self._add(name, files, root, digest)
+        for folder in SEQUENCES:
+            scenes = sorted(path for path in (root / folder).glob("*") if path.is_dir())
+            sorted_files = [sorted(path for path in list_images(scene) if path.stem.isdigit()) for scene in scenes]
+            self._add("mef", [(files[0], files[-1]) for files in sorted_files if len(files) > 1], root, digest)
         self.manifest = digest.hexdigest()
         lacking = [name for name in ("ivf", "mef", "natural") if name not in self.groups["test"]]
         if lacking:
             raise FusionError(f"{root}: lacks ten files or more in {', '.join(FOLDERS[lacking[0]])}; see --data")
+
+    def _add(self, name: str, files: Sequence[tuple[Path, ...]], root: Path, digest: Any) -> None:
+        """Reads groups of files into the three parts; `digest` gets their names and hashes."""
+        for index, paths in enumerate(files):
+            for path in paths:
+                digest.update(f"{path.relative_to(root)} {sha256(path.read_bytes()).hexdigest()}\n".encode())
+            self.files += len(paths)
+            part = {HOLDOUT - 1: "test", HOLDOUT // 2 - 1: "tune"}.get(index % HOLDOUT, "train")
+            images = [(to_luma(read_image(p).read()) * 255).round().to(torch.uint8).numpy() for p in paths]
+            self.groups[part].setdefault(name, []).append(images)
 
     def crop(self, part: str, name: str, plan: EstimatePlan, gen: Generator) -> Tensor:
         """(N, h, w) in [0, 1]: a window of a random group, at times reduced, at times mirrored."""
@@ -137,6 +153,13 @@ class Scenes:
             x = F.interpolate(x[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
         return x.flip(-1) if uniform(0, 1, gen) < 0.5 else x
 
+    def _street(self, part: str, gen: Generator) -> str:
+        """A group of infrared and visible pairs: those of nights three times of ten, where there are any."""
+        nights = [name for name in NIGHTS if name in self.groups[part]]
+        if not nights or uniform(0, 1, gen) >= 0.3:
+            return "ivf"
+        return nights[integer(0, len(nights) - 1, gen) if uniform(0, 1, gen) < 0.3 else 0]
+
     def scene(self, part: str, kind: str, plan: EstimatePlan, gen: Generator) -> Tensor:
         """Clean sources (N, h, w) by role, 8 bits."""
         have = self.groups[part]
@@ -146,12 +169,12 @@ class Scenes:
             kind = "ivf" if not medical else medical[integer(0, len(medical) - 1, gen)]
             x = self.crop(part, kind, plan, gen)
         elif kind == "ivf":
-            x = self.crop(part, "ivf", plan, gen)
+            x = self.crop(part, self._street(part, gen), plan, gen)
         elif kind == "mef" and uniform(0, 1, gen) < 0.6:
             x = self.crop(part, "mef", plan, gen)
         else:
             if kind == "single" and uniform(0, 1, gen) < 0.3:
-                return self.crop(part, "ivf", plan, gen)[1:]
+                return self.crop(part, self._street(part, gen), plan, gen)[1:]
             x = self.crop(part, scenic[integer(0, len(scenic) - 1, gen)], plan, gen)
             if kind == "mef":
                 x = exposure_stack(x[0], 2, gen)[0]
@@ -163,34 +186,37 @@ class Scenes:
 
 
 def make_rows(
-    scenes: Scenes, part: str, count: int, plan: EstimatePlan, clean: float, log: Callable[[str], None]
+    scenes: Scenes, part: str, places: range, plan: EstimatePlan, clean: float, log: Callable[[str], None]
 ) -> Rows:
     """Statistics of scenes.
 
     Args:
         scenes: images of all parts.
         part: train, tune or test.
-        count: of scenes.
+        places: numbers of the scenes.
         plan: sizes of crops, and seed.
         clean: share of scenes that is not degraded, 0 to 1.
         log: gets lines of progress.
     """
     columns: dict[str, list[Tensor]] = {name: [] for name in Rows.__dataclass_fields__}
     start = time.process_time()
-    for index in range(count):
+    for index in places:
         gen = generator(plan.seed, part, int(clean * 100), index)
         kind = KINDS[index % len(KINDS)]
         task = "mif" if kind == "mif" else kind
         x = scenes.scene(part, kind, plan, gen)
         pure = kind == "mif" or uniform(0, 1, gen) < clean
-        plans: tuple[DegradationPlan, ...] = ((),) * len(x)
+        found: list[dict[str, float]] = [{} for _ in x]
         if kind == "single":
             task = "ivf" if uniform(0, 1, gen) < 0.6 else "mff"
         if not pure:
-            plans = draw(task, len(x), gen, ("visible",) if kind == "single" else None)
+            kinds: tuple[Kind, ...] | None = ("visible",) if kind == "single" else None
+            varied = uniform(0, 1, gen) < plan.varied
+            plans = (draw_varied if varied else draw)(task, len(x), gen, kinds)
             seed = derive(plan.seed, "degrade", part, index)
-            x = torch.cat([apply(s[None], p, seed, source=k)[0] for k, (s, p) in enumerate(zip(x, plans, strict=True))])
-            x = (x * 255).round() / 255
+            made = [apply(s[None], p, seed, source=k) for k, (s, p) in enumerate(zip(x, plans, strict=True))]
+            found = [faults_done(done) for _, done in made]
+            x = (torch.cat([image for image, _ in made]) * 255).round() / 255
         roles = {"ivf": (0, 1), "mef": (2, 2), "mff": (3, 3), "single": (1,), "mif": (1, 1)}[kind]
         rows = [statistics(image) for image in x]
         at = len(columns["x"])
@@ -202,16 +228,15 @@ def make_rows(
             columns["task"].append(torch.tensor(TASKS.index(kind)))
         for k, row in enumerate(rows):
             present, strength = torch.zeros(len(FAULTS)), torch.zeros(len(FAULTS))
-            for step in plans[k]:
-                c = FAULTS.index(FAULT_OF.get(step.op, step.op))
-                present[c], strength[c] = 1, max(step.strength, float(strength[c]))
+            for name, value in found[k].items():
+                c = FAULTS.index("noise" if name == "sensor_noise" else name)
+                present[c], strength[c] = 1, value
             columns["x"].append(row)
             columns["role"].append(torch.tensor(-1 if kind == "mif" else roles[k]))
             columns["present"].append(present)
             columns["strength"].append(strength)
             columns["clean"].append(torch.tensor(pure))
-        if (index + 1) % 200 == 0:
-            log(f"{part}: {index + 1}/{count} scenes  {time.process_time() - start:.0f} s of CPU")
+    log(f"{part}, {clean:.0%} clean: scenes to {places.stop}  {time.process_time() - start:.0f} s of CPU")
     return Rows(**{name: torch.stack(values) for name, values in columns.items()})
 
 
@@ -224,7 +249,7 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
     for name, groups in scenes.groups[part].items():
         if name in ("ct", "pet", "spect"):
             continue
-        for index, images in enumerate(groups):
+        for index, images in enumerate(groups[:: 3 if part == "train" else 1]):
             x = [torch.from_numpy(image[0]).float() / 255 for image in images]
             if name == "mef":
                 x.sort(key=lambda image: float(image.mean()))
@@ -233,8 +258,9 @@ def whole_rows(scenes: Scenes, part: str, log: Callable[[str], None]) -> Rows:
                 rows["first"].append(torch.tensor(len(rows["x"])))
                 rows["second"].append(torch.tensor(len(rows["x"]) + 1))
                 rows["pair"].append(torch.stack([pair_statistics(a, b) for a, b in zip(*views, strict=True)]).mean(0))
-                rows["task"].append(torch.tensor(TASKS.index(name)))
-            roles = {"ivf": (0, 1), "mef": (2, 2)}.get(name, (3,) if index % 3 == 2 else (1,))
+                rows["task"].append(torch.tensor(TASKS.index("ivf" if name in NIGHTS else name)))
+            street = dict.fromkeys(("ivf", *NIGHTS), (0, 1))
+            roles = (street | {"mef": (2, 2)}).get(name, (3,) if index % 3 == 2 else (1,))
             for one, role in zip(views, roles, strict=True):
                 rows["x"].append(torch.stack([statistics(view) for view in one]).mean(0))
                 rows["role"].append(torch.tensor(role))
@@ -371,7 +397,33 @@ def measure(model: Estimator, rows: Rows, clean: Rows) -> dict[str, object]:
         part = alarm[clean.role[pure] == k]
         alarms[name] = (float(part.any(1).float().mean()), len(part))
     both = [model.tasks(r.x[r.first], r.x[r.second], r.pair).argmax(1) == r.task for r in (rows, clean)]
-    return {"faults": faults, "alarms": alarms, "tasks": [float(right.float().mean()) for right in both]}
+    tasks = [float(right.float().mean()) for right in both]
+    chances = model.probabilities(logits) * own
+    return {"faults": faults, "alarms": alarms, "tasks": tasks, "single": _single(rows, has_role, chances, strengths)}
+
+
+NEAR = dict.fromkeys(("blur", "motion_blur", "downsample"), "blur") | {"fixed_pattern": "stripes"}
+"""Degradations that count as one kind beside the exact count: what looks soft, and what a detector's lines leave."""
+
+
+def _single(rows: Rows, has_role: Tensor, chances: Tensor, strengths: Tensor) -> dict[str, float]:
+    """Of images with one degradation alone: shares whose likeliest kind is right, exactly and with NEAR, and whose
+    strength is right to a quarter.
+    """
+    present, true = rows.present[has_role].bool(), rows.strength[has_role]
+    alone = present.sum(1) == 1
+    kind, guess = present[alone].float().argmax(1), chances[alone].argmax(1)
+    names = [[NEAR.get(FAULTS[k], FAULTS[k]) for k in part.tolist()] for part in (kind, guess)]
+    place = torch.arange(len(kind))
+    off = (strengths[alone][place, kind] - true[alone][place, kind]).abs()
+    count = max(1, len(kind))
+    return {
+        "images": len(kind),
+        "exact": float((kind == guess).float().sum()) / count,
+        "near": sum(a == b for a, b in zip(*names, strict=True)) / count,
+        "strength": float((off <= 0.25 * true[alone][place, kind].clamp_min(0.4)).float().sum()) / count,
+        "off": float(off.sum()) / count,
+    }
 
 
 def train_estimate(
@@ -423,39 +475,49 @@ def train_estimate(
     return out
 
 
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 """Of the rows: to be raised where making them changes."""
+CHUNK = 200
+"""Scenes that are written at once; a run that was stopped, or one of more scenes, goes on after them."""
 
 
 def _all_rows(
     scenes: Scenes, plan: EstimatePlan, path: Path, log: Callable[[str], None]
 ) -> tuple[dict[str, Rows], float]:
-    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same plan and images left
-    in `path` are read.
+    """Rows by part, and the seconds of CPU that they took; those that an earlier run with the same kind of scenes and
+    images left in `path` are read.
     """
-    made_of = [getattr(plan, name) for name in ("pairs", "tuning", "tests", "clean", "least", "most", "seed")]
+    made_of = [getattr(plan, name) for name in ("clean", "varied", "least", "most", "seed")]
     key = sha256(json.dumps([made_of, scenes.manifest, FEATURES_VERSION]).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     if saved.get("key") != key:
         saved = {"key": key, "seconds": 0.0}
-    wanted: dict[str, Callable[[], Rows]] = {
-        "train": lambda: make_rows(scenes, "train", plan.pairs, plan, plan.clean, log),
-        "tune": lambda: make_rows(scenes, "tune", plan.tuning, plan, 0.0, log),
-        "tune clean": lambda: make_rows(scenes, "tune", plan.tuning, plan, 1.0, log),
-        "test": lambda: make_rows(scenes, "test", plan.tests, plan, 0.0, log),
-        "test clean": lambda: make_rows(scenes, "test", plan.tests, plan, 1.0, log),
-        "train whole": lambda: whole_rows(scenes, "train", log),
-        "tune whole": lambda: whole_rows(scenes, "tune", log),
-        "test whole": lambda: whole_rows(scenes, "test", log),
-    }
-    for name, make in wanted.items():
+
+    def made(name: str, make: Callable[[], Rows]) -> Rows:
         if name not in saved:
             start = time.process_time()
             saved[name] = make().tensors()
             saved["seconds"] += time.process_time() - start
             torch.save(saved, path.with_suffix(".tmp"))
             os.replace(path.with_suffix(".tmp"), path)
-    return {name: Rows(**saved[name]) for name in wanted}, float(saved["seconds"])
+        return Rows(**saved[name])
+
+    rows: dict[str, Rows] = {}
+    for part, count, shares in (
+        ("tune", plan.tuning, {"": 0.0, " clean": 1.0}),
+        ("test", plan.tests, {"": 0.0, " clean": 1.0}),
+        ("train", plan.pairs, {"": plan.clean}),
+    ):
+        rows[f"{part} whole"] = made(f"{part} whole", partial(whole_rows, scenes, part, log))
+        for name, clean in shares.items():
+            for first in range(0, count, CHUNK):
+                places = range(first, min(first + CHUNK, count))
+                more = made(
+                    f"{part}{name} {places.start} to {places.stop}",
+                    partial(make_rows, scenes, part, places, plan, clean, log),
+                )
+                rows[part + name] = joined(rows[part + name], more) if first else more
+    return rows, float(saved["seconds"])
 
 
 def _card(out: Path, plan: EstimatePlan, scenes: Scenes, scores: dict, seconds: float, parameters: int) -> None:
@@ -464,15 +526,19 @@ def _card(out: Path, plan: EstimatePlan, scenes: Scenes, scores: dict, seconds: 
         "Says which degradations an image has; trained with `anyfuse train estimate`; "
         f"{parameters:,} parameters; licence Apache-2.0."
     )
+    alone = scores["single"]
     lines = [
         f"- data: {scenes.files} files, manifest sha256 `{scenes.manifest}`; every tenth file of a folder is held out, "
         "another tenth calibrates",
-        f"- {plan.pairs} scenes degraded by `anyfuse/degradation/plan.py` at strengths 0.3 to 1, {plan.steps} steps of "
-        f"{plan.batch}, seed {plan.seed}; {seconds / 60:.0f} minutes of CPU time",
+        f"- {plan.pairs} scenes degraded by `anyfuse/degradation/plan.py`, {100 * plan.varied:.0f} % as they occur, "
+        f"{plan.steps} steps of {plan.batch}, seed {plan.seed}; {seconds / 60:.0f} minutes of CPU time",
         hardware(torch.device("cpu")),
         f"- clean images, crops and whole ones, with a false alarm: {alarms}",
         f"- task right: {100 * scores['tasks'][0]:.1f} % of degraded pairs, {100 * scores['tasks'][1]:.1f} % of clean "
         "ones",
+        f"- of {alone['images']} images with one degradation alone, the likeliest kind is right for "
+        f"{100 * alone['exact']:.1f} %, with what looks alike (blurs, lines) {100 * alone['near']:.1f} %; the strength "
+        f"to a quarter for {100 * alone['strength']:.1f} %, off by {alone['off']:.2f}",
         "",
         f"On {plan.tests} held-out scenes with one to three operations each, at the shipped thresholds:",
         "",

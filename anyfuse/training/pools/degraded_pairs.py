@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from ...data.batches import Batch, darkness
 from ...degradation.depth import plausible_depth
-from ...degradation.plan import OPERATIONS, DegradationPlan, Step, apply, derive, draw, generator
+from ...degradation.plan import KNOWN, DegradationPlan, Step, apply, derive, draw, draw_varied, generator
 from ...errors import FusionError
 from ...image.random import integer, uniform
 from ...losses import ssim_map
@@ -33,6 +33,7 @@ class PairSettings(PoolSettings):
     """What decides the pairs of a pool."""
 
     clean: float = 0.15  # share of the pairs that is not degraded, 0 to 1; ours
+    varied: float = 0.0  # share of the degraded pairs with degradations as they occur (plan.draw_varied), 0 to 1; ours
 
 
 @dataclass
@@ -78,6 +79,7 @@ class DegradedPairs(Pool):
         options = recipe.settings(PairSettings)
         super().__init__(root, recipe.sets, recipe.crop, options.pool, model.stride)
         self.clean, self.tasks, self.seed = float(options.clean), tuple(recipe.tasks), pool_seed(recipe, options)
+        self.as_they_occur = float(options.varied)
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [
@@ -89,6 +91,7 @@ class DegradedPairs(Pool):
             self.seed,
             self.manifest,
             MODELS[TEACHER].sha256,
+            *([self.as_they_occur] if self.as_they_occur else []),
         ]
         filled = self.fill(key, model, folder, device, log)
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
@@ -110,12 +113,13 @@ class DegradedPairs(Pool):
             target = teacher(clean[None, :, None].to(device))[0, 0].cpu()
         plans: tuple[DegradationPlan, ...] = ((), ())
         if uniform(0, 1, gen) >= self.clean:
-            plans = draw(task, 2, gen)
+            varied = self.as_they_occur > 0 and uniform(0, 1, gen) < self.as_they_occur
+            plans = (draw_varied if varied else draw)(task, 2, gen)
         seed = derive(self.seed, "degrade", index)
         frame = integer(self.size, LARGEST * self.size, gen)  # the crop is a part of a picture, as far as weather goes
         top, left = integer(0, frame - self.size, gen), integer(0, frame * 4 // 3 - self.size, gen)
         depth = None
-        if any(OPERATIONS[step.op].depth for plan in plans for step in plan):
+        if any(KNOWN[step.op].depth for plan in plans for step in plan):
             depth = plausible_depth(frame, frame * 4 // 3, gen)[top : top + self.size, left : left + self.size]
         bad = torch.cat(
             [

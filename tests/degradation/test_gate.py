@@ -1,0 +1,106 @@
+"""A restoration is mixed in only as far as it helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from anyfuse import Fuser, FusionError
+from anyfuse.control import DEGRADATIONS, Control
+from anyfuse.degradation.gate import LIGHT, Gate, GateConfig, Shares, harmless, load_gate, mixed, parts, within_light
+from anyfuse.degradation.plan import Step, apply
+from anyfuse.image.colour import to_luma
+from anyfuse.image.stack import Frame
+from anyfuse.io.read import read_image
+from anyfuse.models.plain import plain_fusion
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NOTHING = torch.zeros(14)
+
+
+def lumas() -> Tensor:
+    """The infrared and the visible example, (2, 1, 160, 208)."""
+    images = [read_image(EXAMPLES / "infrared" / name).read() for name in ("thermal.png", "visible.jpg")]
+    return torch.stack([(to_luma(x) if len(x) == 3 else x)[:, :160, :208] for x in images])
+
+
+def frame(x: Tensor) -> Frame:
+    return Frame((x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+
+def error(a: Tensor, b: Tensor) -> float:
+    return float((a - b).square().mean())
+
+
+def test_shares_mix_two_bands() -> None:
+    gen = torch.Generator().manual_seed(0)
+    plain, repaired = torch.rand((2, 1, 1, 50, 66), generator=gen)
+    coarse, fine = parts(plain, repaired)
+    assert torch.allclose(plain + coarse + fine, repaired, atol=1e-6)
+    assert fine.mean().abs() < 0.01
+    assert torch.equal(mixed(plain, repaired, Shares(0.0, 0.0)), plain)
+    assert torch.allclose(mixed(plain, repaired, Shares(1.0, 1.0)), repaired, atol=1e-6)
+
+
+def test_light_stays_where_none_was_asked_for() -> None:
+    plain = torch.full((1, 1, 40, 40), 0.5)
+    darker = plain * 0.6
+    held = within_light(plain, darker, Shares(1.0, 1.0), Control(degradations={"noise": 0.5}), NOTHING)
+    result = mixed(plain, darker, held)
+    assert float(result.mean()) == pytest.approx(0.5 * (1 - LIGHT), abs=1e-4)
+    assert held.detail == 1.0
+    asked = within_light(plain, darker, Shares(1.0, 1.0), Control(degradations={"haze": 0.5}), NOTHING)
+    assert asked == Shares(1.0, 1.0)
+
+
+@pytest.mark.parametrize("wrong", ["haze", "low_exposure", "stripes", "blur", "rain"])
+def test_a_wrong_instruction_does_no_harm(wrong: str) -> None:
+    clean = lumas()
+    bad = torch.stack([apply(x, [Step("gaussian_noise", 0.4)], 3, source=k)[0] for k, x in enumerate(clean)])
+    goal, plain = plain_fusion(clean[None])[0], plain_fusion(bad[None])[0]
+    result = Fuser("mmaif").run(
+        [frame(x) for x in bad], say=Control(degradations={wrong: 1.0}), align="none", keep_order=True
+    )
+    got = torch.from_numpy(result.pixels).permute(2, 0, 1).float() / 255
+    assert error(got, goal) < 1.25 * error(plain, goal), result.report["restored"]
+
+
+def test_a_true_instruction_is_followed() -> None:
+    clean = lumas()
+    bad = torch.stack([apply(x, [Step("gaussian_noise", 0.9)], 3, source=k)[0] for k, x in enumerate(clean)])
+    goal, plain = plain_fusion(clean[None])[0], plain_fusion(bad[None])[0]
+    result = Fuser("mmaif").run([frame(x) for x in bad], say="remove the strong noise", align="none", keep_order=True)
+    got = torch.from_numpy(result.pixels).permute(2, 0, 1).float() / 255
+    assert error(got, goal) < 0.6 * error(plain, goal), result.report["restored"]
+    assert result.report["restored"]["detail"] > 0.5
+
+
+def test_the_result_depends_on_nothing_but_its_input() -> None:
+    x = lumas()[None]
+    plain = plain_fusion(x)
+    first, shares = harmless(x, plain, plain * 0.9, Control(degradations={"noise": 0.5}))
+    again, same = harmless(x, plain, plain * 0.9, Control(degradations={"noise": 0.5}))
+    assert torch.equal(first, again)
+    assert shares == same
+    assert 0 <= shares.light <= 1
+    assert 0 <= shares.detail <= 1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (40, 33), (300, 64)])
+def test_any_size(size: tuple[int, int]) -> None:
+    x = torch.rand(1, 2, 1, *size, generator=torch.Generator().manual_seed(0))
+    assert plain_fusion(x).shape == (1, 1, *size)
+    held, _ = harmless(x, plain_fusion(x), x[:, 0], Control(degradations={DEGRADATIONS[0]: 1.0}))
+    assert held.isfinite().all()
+
+
+def test_a_folder_without_a_gate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FusionError, match="holds no gate"):
+        load_gate(tmp_path)
+    gate = Gate(GateConfig(7)).eval()
+    gate.save_pretrained(tmp_path)
+    x = torch.randn(3, 7)
+    assert torch.equal(load_gate(tmp_path)(x), gate(x))
