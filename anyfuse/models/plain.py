@@ -44,13 +44,13 @@ class Held:
 
     def __init__(self, model: FusionModel, control: Control, estimate: Estimate | None) -> None:
         self.restores, self.control = model.restores, control
-        self.roles = roles_of(control, estimate)
+        self.roles, self.told = roles_of(control, estimate), estimate is None
         self.shares: dict[str, float] | None = None
 
     def __call__(self, sources: Tensor, result: Tensor) -> Tensor:
         """sources (1, 2, C, H, W) by role, result (1, C, H, W) of the model -> the same, as far as it helps"""
         if not self.restores:
             return result
-        held, shares = harmless(sources, plain_fusion(sources), result, self.control, self.roles)
+        held, shares = harmless(sources, plain_fusion(sources), result, self.control, self.roles, self.told)
         self.shares = shares.as_dict()
         return held

@@ -59,6 +59,8 @@ def test_light_stays_where_none_was_asked_for() -> None:
 @pytest.mark.parametrize("wrong", ["haze", "low_exposure", "stripes", "blur", "rain"])
 def test_a_wrong_instruction_does_no_harm(wrong: str) -> None:
     clean = lumas()
+    if wrong == "low_exposure":  # at night nobody knows that it is wrong
+        clean[1] = clean[1] ** 0.25
     bad = torch.stack([apply(x, [Step("gaussian_noise", 0.4)], 3, source=k)[0] for k, x in enumerate(clean)])
     goal, plain = plain_fusion(clean[None])[0], plain_fusion(bad[None])[0]
     result = Fuser("mmaif").run(
@@ -76,6 +78,33 @@ def test_a_true_instruction_is_followed() -> None:
     got = torch.from_numpy(result.pixels).permute(2, 0, 1).float() / 255
     assert error(got, goal) < 0.6 * error(plain, goal), result.report["restored"]
     assert result.report["restored"]["detail"] > 0.5
+
+
+def test_light_that_a_person_asks_for_in_the_dark_is_given() -> None:
+    clean = lumas()
+    bad = torch.stack([clean[0] * 0.5, apply(clean[1], [Step("low_exposure", 0.9)], 3, source=1)[0]])
+    goal, plain = plain_fusion(clean[None])[0], plain_fusion(bad[None])[0]
+    result = Fuser("mmaif").run(
+        [frame(x) for x in bad], say="the visible image is far too dark, brighten it", align="none", keep_order=True
+    )
+    got = torch.from_numpy(result.pixels).permute(2, 0, 1).float() / 255
+    assert got.mean() > 1.3 * plain.mean()
+    assert error(got, goal) < error(plain, goal)
+
+
+def test_light_needs_a_person_and_a_dark_picture() -> None:
+    gen = torch.Generator().manual_seed(0)
+    wish, dark = (
+        Control(degradations={"low_exposure": {"visible": 1.0}}),
+        0.2 * torch.rand((1, 2, 1, 64, 64), generator=gen),
+    )
+    plain, bright = dark.mean(1), dark.mean(1) * 3
+    assert harmless(dark, plain, bright, wish, told=True)[1] == Shares(1.0, 1.0)
+    alone, shares = harmless(dark, plain, bright, wish)
+    assert torch.equal(alone, mixed(plain, bright, shares))
+    daylight = dark + 0.6
+    told, estimated = (harmless(daylight, plain + 0.6, bright, wish, told=t)[1] for t in (True, False))
+    assert told == estimated
 
 
 def test_the_result_depends_on_nothing_but_its_input() -> None:
