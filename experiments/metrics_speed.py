@@ -1,107 +1,67 @@
-"""Milliseconds per metric for one triple of 640x480 on one thread, and for the whole set with shared work.
+"""Seconds of each metric: python experiments/metrics_speed.py [--rounds N]
 
-    python experiments/metrics_speed.py [--repeat 5] [--metrics mi,vif]
-
-Alone: the metric in a fresh call, nothing shared. In set: what it adds in a call of all plain metrics in table order.
-The columns to the right are single-thread times of the original MATLAB code under Octave and of public Python ports on
-another, loaded machine (+-50 %; docs/metrics.md); Octave does not compile loops, so it is slower than MATLAB.
+Least seconds of processor time on a fused image of 640x480 and its two sources, on one thread: the whole set with what
+metrics share computed once (as `score` and `bench` do), and each metric alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from anyfuse.metrics import METRICS, PLAIN, Shared
+from anyfuse import Fuser
+from anyfuse.image.colour import to_luma
+from anyfuse.io.read import read_image
+from anyfuse.metrics import METRICS
+from anyfuse.metrics.shared import Shared
 
-# milliseconds: Octave .m, UniFusion (torch), CDDFuse, bfliu7
-OTHERS: dict[str, tuple[float | None, float | None, float | None, float | None]] = {
-    "en": (2027.5, 1.9, 0.8, 5.1),
-    "ce": (4145.9, None, None, 12.4),
-    "mi": (2486.7, 336.4, 146.9, None),
-    "mi_vifb": (4688.9, None, None, None),
-    "nmi": (3616.5, 331.3, None, None),
-    "te": (3733.9, None, None, None),
-    "ncie": (4995.5, None, None, None),
-    "psnr": (2.5, 1.2, 0.7, 3.8),
-    "ag": (13.9, 1.0, 1.0, 5.4),
-    "ei": (3223.3, 34.9, None, 4.5),
-    "sd": (2.0, 0.1, 0.3, None),
-    "sf": (1232.5, 0.8, 0.4, None),
-    "qabf": (19953.3, 60.7, 65.1, 341.0),
-    "qg": (101.1, None, None, None),
-    "nabf": (30352.2, 116.4, None, None),
-    "qm": (25.9, None, None, None),
-    "qp": (3258.1, None, None, None),
-    "ssim": (115.6, 121.7, 46.6, None),
-    "qs": (156.7, None, None, None),
-    "qw_mefb": (354.0, None, None, None),
-    "qc": (85.7, None, None, None),
-    "qy": (125.6, 1363.3, None, None),
-    "qcb": (1328.6, 11305.1, None, 128.2),
-    "qcv": (483.1, None, None, None),
-    "vif": (287.1, 393.4, 1354.1, None),
-    "viff": (306.0, None, None, None),
-    "cc": (7.7, 1.6, 2.2, None),
-    "scd": (11.2, 1.2, 2.8, None),
-}
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "infrared"
 
 
-def triple(height: int = 480, width: int = 640) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two smooth textured sources of 8-bit levels and their rounded average."""
-    generator = torch.Generator().manual_seed(0)
-    layers = torch.zeros(2, height, width, dtype=torch.float64)
-    for cells in (4, 16, 64, 240):
-        noise = torch.randn(2, 1, cells, cells, generator=generator, dtype=torch.float64)
-        size = (height, width)
-        layers += torch.nn.functional.interpolate(noise, size, mode="bicubic", align_corners=False)[:, 0] / cells**0.3
-    sources = (128 + 45 * layers).round().clamp(0, 255)
-    return sources.mean(0).round()[None], sources[None]
+def triple() -> tuple[Tensor, Tensor]:
+    """A fused image (1, 480, 640) and its sources (1, 2, 480, 640), whole numbers up to 255 in float64."""
+    planes = []
+    for name in ("thermal.png", "visible.jpg"):
+        image = read_image(EXAMPLES / name).read()[None]
+        large = torch.nn.functional.interpolate(image, (480, 640), mode="bilinear", align_corners=False)[0]
+        planes.append(to_luma(large)[0] if len(large) == 3 else large[0])
+    grey = (torch.stack(planes) * 255).round()
+    fused = Fuser("anyfuse", device="cpu")([plane.byte().numpy() for plane in grey], align="none", deghost="off")
+    return torch.from_numpy(fused).double()[None], grey.double()[None]
 
 
-def milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:9.2f}"
+def least(call: Callable[[], object], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=5, help="best of this many runs (default 5)")
-    parser.add_argument("--metrics", default=",".join(METRICS), help="comma-separated names (default all)")
-    arguments = parser.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=2)
+    args = parser.parse_args()
     torch.set_num_threads(1)
     fused, sources = triple()
 
-    def alone(name: str) -> float:
-        best = float("inf")
-        for _ in range(arguments.repeat):
-            start = time.perf_counter()
-            METRICS[name].function(fused, sources)
-            best = min(best, time.perf_counter() - start)
-        return best
+    def whole() -> None:
+        shared = Shared(fused, sources)
+        for metric in METRICS.values():
+            metric.function(shared.fused, shared.sources, shared)
 
-    added = dict.fromkeys(PLAIN, float("inf"))
-    whole = whole_cpu = float("inf")
-    with torch.no_grad():
-        for _ in range(arguments.repeat):
-            shared = Shared(fused, sources)
-            begin, begin_cpu = time.perf_counter(), time.process_time()
-            for name in PLAIN:
-                start = time.perf_counter()
-                METRICS[name].function(fused, sources, shared)
-                added[name] = min(added[name], time.perf_counter() - start)
-            whole = min(whole, time.perf_counter() - begin)
-            whole_cpu = min(whole_cpu, time.process_time() - begin_cpu)
-        print(f"{'ms':18} {'alone':>9} {'in set':>9} | {'Octave':>9} {'UniFusion':>9} {'CDDFuse':>9} {'bfliu7':>9}")
-        for name in arguments.metrics.split(","):
-            others = [f"{v:9.1f}" if v is not None else " " * 9 for v in OTHERS.get(name, (None,) * 4)]
-            mine = milliseconds(added[name]) if name in added else " " * 9
-            print(f"{name:18} {milliseconds(alone(name))} {mine} | {' '.join(others)}")
-    print(
-        f"whole set of {len(PLAIN)} plain metrics in one call: {whole:.3f} s ({whole_cpu:.3f} s of CPU); "
-        f"{torch.get_num_threads()} thread"
-    )
+    total = least(whole, args.rounds)
+    alone = {n: least(partial(m.function, fused, sources), args.rounds) for n, m in METRICS.items()}
+    print(f"{len(METRICS)} metrics together: {total:.2f} s")
+    for name, seconds in sorted(alone.items(), key=lambda item: -item[1])[:20]:
+        print(f"{name:<20} {seconds:.3f} s alone")
 
 
 if __name__ == "__main__":
