@@ -39,7 +39,7 @@ def pair() -> list[np.ndarray]:
 @pytest.fixture
 def ungated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network that was never trained nothing would be taken."""
-    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, control, roles: (result, Shares(1.0, 1.0)))
+    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
 
 
 @pytest.mark.usefixtures("ungated")

@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline", "stages"),
     ("fuser",),
     ("api",),
-    ("jobs", "training"),
+    ("jobs", "training", "engines"),
     ("benchmark",),
     ("cli",),
     ("__init__", "__main__"),

@@ -22,6 +22,7 @@ from .datasets import datasets
 from .degrade import degrade
 from .doctor import doctor
 from .estimate import estimate
+from .export import export
 from .fuse import fuse
 from .models import models
 from .say import say
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, doctor):
+for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, export, doctor):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")

@@ -87,19 +87,23 @@ def without_specks(sources: Tensor) -> Tensor:
     back.
     """
     height, width = sources.shape[-2:]
-    if min(height, width) < 3 or sources.shape[1] < 2:
+    exporting = torch.compiler.is_exporting()  # a graph takes no way that depends on values
+    if not exporting and (min(height, width) < 3 or sources.shape[1] < 2):
         return sources
     found = native.takes(sources)
     if found is not None and not native.has_specks(found, sources, SPECK):
         return sources
     planes = [sources[:, :, c] for c in range(sources.shape[2])]
-    luma, chroma = planes[0], [plane for plane in planes[1:] if _may_have_specks(plane)]
+    luma, chroma = planes[0], [plane for plane in planes[1:] if exporting or _may_have_specks(plane)]
     tests = [_stands_out(plane) for plane in (luma, *chroma)]
     speck = reduce(torch.logical_or, [(out > SPECK) & (out > spread) for out, spread in tests])  # (B, N, H - 2, W - 2)
-    if not bool(speck.any()):
+    if not exporting and not bool(speck.any()):
         return sources
-    speck &= reduce(torch.logical_or, [out > SPECK / 2 for out, _ in tests]).sum(1, keepdim=True) == 1
+    alone = reduce(torch.logical_or, [out > SPECK / 2 for out, _ in tests]).sum(1, keepdim=True) == 1
+    speck = speck & alone
     around = (sources[..., :-2, 1:-1] + sources[..., 2:, 1:-1] + sources[..., 1:-1, :-2] + sources[..., 1:-1, 2:]) / 4
+    if exporting:
+        return torch.where(F.pad(speck, (1, 1, 1, 1))[:, :, None], F.pad(around, (1, 1, 1, 1)), sources)
     clean = sources.clone()
     clean[..., 1:-1, 1:-1] = torch.where(speck[:, :, None], around, sources[..., 1:-1, 1:-1])
     return clean

@@ -21,6 +21,10 @@ def reduce(x: Tensor) -> Tensor:
     found = native.takes(x)
     if found is not None:
         return native.reduce(found, x)
+    if torch.compiler.is_exporting():  # one operation of a graph, which has no views to write into
+        padded = F.pad(x.flatten(0, 1)[:, None], (1, 1, 1, 1), mode="replicate")
+        taps = x.new_tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        return F.conv2d(padded, taps.outer(taps)[None, None], stride=2).unflatten(0, (-1, x.shape[1]))[:, :, 0]
     for dim in (2, 3):
         even, odd = x.unflatten(dim, (-1, 2)).unbind(dim + 1)
         n = even.shape[dim]
@@ -37,7 +41,7 @@ def expand(x: Tensor) -> Tensor:
     found = native.takes(x)
     if found is not None:
         return native.expand(found, x)
-    if torch.is_grad_enabled() or not x.is_contiguous():
+    if torch.is_grad_enabled() or torch.compiler.is_exporting() or not x.is_contiguous():
         return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     b, c, h, w = x.shape  # the same numbers, several times faster on planes
     x = F.pad(x, (1, 1, 1, 1), mode="replicate")

@@ -34,7 +34,18 @@ from .. import native
 from ..image.filters import extreme3, without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
-from .set_layers import DETAIL, LOGIT_BOUND, FoldedStem, Head, SetConv, Stem, set_expand, weighted_sum
+from .set_layers import (
+    DETAIL,
+    LOGIT_BOUND,
+    FoldedStem,
+    Head,
+    SetConv,
+    Stem,
+    extremes,
+    set_expand,
+    total,
+    weighted_sum,
+)
 
 FINE_LEVELS = 3
 COARSE_LEVELS = 2
@@ -68,15 +79,9 @@ class AnyfuseConfig:
 REGIONS = AnyfuseConfig(half=0, quarter=16, regions=True, normalised=True, near=True, strict=True, decisive=1.0)
 
 
-def _range(sources: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest and the smallest of N sources, (B, N, C, h, w) -> two of (B, C, h, w)."""
-    parts = sources.unbind(1)
-    return functools.reduce(torch.maximum, parts), functools.reduce(torch.minimum, parts)
-
-
 def _apart(smooth: Tensor) -> Tensor:
     """0 where smooth luma (B, N, 1, h, w) agrees, so that sources differ in detail alone; 1 where it does not."""
-    top, bottom = _range(smooth)
+    top, bottom = extremes(smooth)
     return ((top - bottom - AGREE) / (APART - AGREE)).clamp(0.0, 1.0)
 
 
@@ -210,7 +215,7 @@ class Anyfuse(FusionModel):
                 continue
             cb, cr = unflatten_set(level, w.shape[1])[:, :, 1:].split(1, 2)
             vivid = w.clamp_min(0) * (torch.addcmul(cb * cb, cr, cr).sqrt() + NEUTRAL)
-            chroma = weighted_sum(vivid, parts[:, :, 1:]) / functools.reduce(torch.add, vivid.unbind(1))
+            chroma = weighted_sum(vivid, parts[:, :, 1:]) / total(vivid)
             out.append(torch.cat([luma, chroma], 1))
         return out
 
@@ -317,7 +322,7 @@ class Anyfuse(FusionModel):
 
         smooth: their third Gaussian level (B, N, 1, H/8, W/8).
         """
-        high, low = _range(sources)
+        high, low = extremes(sources)
         if self.config.near:
             highest, lowest = extreme3(high, torch.maximum), extreme3(low, torch.minimum)
             share = self._far(smooth)

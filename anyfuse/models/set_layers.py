@@ -19,6 +19,31 @@ LOGIT_BOUND = 6.0
 DETAIL = 0.03  # band value at which the stem's compression has reached one half
 
 
+def total(x: Tensor) -> Tensor:
+    """Sum over the inputs, (B, N, ...) -> (B, ...)."""
+    return x.sum(1) if torch.compiler.is_exporting() else functools.reduce(torch.add, x.unbind(1))
+
+
+def total_and_peak(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum over the inputs and the largest of them, (B, N, ...) -> two of (B, ...).
+
+    Pairwise operations keep channels_last, which reductions over N would not; in a graph that is exported their number
+    would be fixed.
+    """
+    if torch.compiler.is_exporting():
+        return x.sum(1), x.amax(1)
+    parts = x.unbind(1)
+    return functools.reduce(torch.add, parts), functools.reduce(torch.maximum, parts)
+
+
+def extremes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest and the smallest of the inputs, (B, N, C, h, w) -> two of (B, C, h, w)."""
+    if torch.compiler.is_exporting():
+        return x.amax(1), x.amin(1)
+    parts = x.unbind(1)
+    return functools.reduce(torch.maximum, parts), functools.reduce(torch.minimum, parts)
+
+
 class Stem(nn.Module):
     """Luma and its finest Laplacian band, compressed so that faint detail counts, to features at half size."""
 
@@ -72,15 +97,15 @@ class SetConv(nn.Module):
             if native.takes_features(own, x[0]) is not None:
                 native.mix(found, x[0], self.mix.weight, own, self.stride, self.residual)
                 return own[None]
-        parts = x.unbind(1)  # N times (B, C, h, w); pairwise operations keep channels_last, reductions over N would not
-        mean, peak = functools.reduce(torch.add, parts) / n, functools.reduce(torch.maximum, parts)
+        mean, peak = total_and_peak(x)
+        mean = mean / n
         if self.stride == 2:
             mean, peak = halve(mean), halve(peak)
         mean_weight, peak_weight = self.mix.weight.flatten(1).chunk(2, 1)
         shared = F.linear(mean.movedim(1, -1), mean_weight) + F.linear(peak.movedim(1, -1), peak_weight)
         shared = shared.movedim(-1, 1)  # (B, C', h, w)
         own = unflatten_set(self.own(flatten_set(x)), n)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or torch.compiler.is_exporting():
             y = F.relu(own + shared[:, None])
         else:
             for part in own.unbind(1):
@@ -119,15 +144,25 @@ class Head(nn.Module):
         found = native.takes_features(x[0]) if len(x) == 1 else None
         if found is not None and self.out.weight.dtype == torch.float32:
             return native.head(found, x[0], self.out.weight, self.normalised)[None]
+        different = self._graph_different(x) if torch.compiler.is_exporting() else self._different(x)
+        y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
+        return unflatten_set(y, x.shape[1])
+
+    def _different(self, x: Tensor) -> Tensor:
+        """(B, N, C, h, w), of unit size if normalised, less the mean of the inputs -> (B*N, h, w, C)"""
         parts = x.unbind(1)
         if self.normalised:
             size = functools.reduce(torch.add, [p.float().square().mean(1, keepdim=True) for p in parts]) / len(parts)
             scale = torch.rsqrt(size + 1e-4).to(x.dtype)
             parts = tuple(p * scale for p in parts)
         mean = functools.reduce(torch.add, parts) / len(parts)
-        different = flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
-        y = F.linear(different, self.out.weight.flatten(1)).movedim(-1, 1).float().contiguous()
-        return unflatten_set(y, x.shape[1])
+        return flatten_set(torch.stack([p - mean for p in parts], 1)).movedim(1, -1)
+
+    def _graph_different(self, x: Tensor) -> Tensor:
+        """The same for any number of inputs in an exported graph."""
+        if self.normalised:
+            x = x * torch.rsqrt(x.float().square().mean((1, 2), keepdim=True) + 1e-4).to(x.dtype)
+        return flatten_set(x - x.mean(1, keepdim=True)).movedim(1, -1)
 
 
 def set_expand(x: Tensor) -> Tensor:
@@ -137,5 +172,7 @@ def set_expand(x: Tensor) -> Tensor:
 
 def weighted_sum(weights: Tensor, x: Tensor) -> Tensor:
     """(B, N, 1, h, w), (B, N, C, h, w) -> (B, C, h, w)"""
+    if torch.compiler.is_exporting():
+        return (weights * x).sum(1)
     first, *others = zip(weights.unbind(1), x.unbind(1), strict=True)
     return functools.reduce(lambda done, pair: torch.addcmul(done, *pair), others, first[0] * first[1])

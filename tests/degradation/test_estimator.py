@@ -226,7 +226,7 @@ def test_wrong_arguments() -> None:
 
 
 def test_a_model_that_repairs_is_told_unless_the_user_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, control, roles: (result, Shares(1.0, 1.0)))
+    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
     torch.manual_seed(0)
     model = MMAIF(SMALL).eval()
     assert model.restores

@@ -1,0 +1,1 @@
+"""Models outside PyTorch: a graph of the whole fusion, and what runs it."""
