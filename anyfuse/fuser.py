@@ -19,7 +19,7 @@ from .io.frames import as_list, to_kind
 from .language.instruction import read_say
 from .models.base import FusionModel
 from .models.registry import ALIASES, MODELS, load_model
-from .options import Engine, Options
+from .options import Engine, Options, Progress, silent
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
 from .runtime import check_argument, keep_memory, one_line_of, parse_bytes
@@ -55,6 +55,7 @@ class Fuser:
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self.jobs = 1  # sets at a time, which share the memory
+        self.progress: Progress = silent  # hears the stages of each run
         if self.max_memory is None and self.device.type == "cpu":
             keep_memory()
         self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
@@ -145,7 +146,7 @@ class Fuser:
             deghost,
             deghost_reference,
         )
-        engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
+        engine = Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.progress)
         return run(images, engine, options)
 
     @names_arguments
