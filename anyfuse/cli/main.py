@@ -26,6 +26,7 @@ from .fuse import fuse
 from .models import models
 from .say import say
 from .score import score
+from .serve import serve
 from .train import train
 from .weights import app as backbone
 from .weights import codec
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, doctor):
+for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, doctor, serve):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
