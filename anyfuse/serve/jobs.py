@@ -87,6 +87,7 @@ class Queue:
         self.reader = Worker(1)  # looks at uploads while the others fuse
         self._tasks: list[asyncio.Task[None]] = []
         self._models: list[dict[str, Any]] | None = None
+        self._ended = False
 
     def start(self) -> None:
         """Starts to take jobs."""
@@ -94,7 +95,8 @@ class Queue:
         self._tasks.append(asyncio.create_task(self._clean()))
 
     async def stop(self) -> None:
-        """Ends all jobs and workers."""
+        """Ends all jobs and workers; whoever waits for one hears of it."""
+        self._ended = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -129,16 +131,23 @@ class Queue:
 
     async def _read(self, task: Message) -> Any:
         async with self._reader_free:
+            self._check_open()
             try:
                 return await asyncio.wait_for(self.reader.run(task), self.limits.seconds)
             except WorkerLost:
+                self._check_open()
                 name = next(iter(task.get("names", {}).values()), "the server")
                 raise Refused(f"{name}: the process that read it ended; give another file", 500) from None
             except (TimeoutError, asyncio.TimeoutError):
                 raise Refused(f"reading took longer than {self.limits.seconds:g} s; give a smaller file", 503) from None
 
+    def _check_open(self) -> None:
+        if self._ended:
+            raise Refused("the server ends; start it again", 503)
+
     def submit(self, uploads: list[Upload], request: FuseRequest) -> Job:
         """A new job at the end of the queue; raises Refused where too many wait."""
+        self._check_open()
         if len(self.waiting) >= self.limits.waiting:
             raise Refused(f"{len(self.waiting)} jobs are waiting; try again in a minute", 429, retry=20)
         if not uploads:

@@ -78,7 +78,15 @@ def serve(address: Address, limits: Limits, *, device: str, model: str, base: Pa
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    running = uvicorn.Server(config)
+    shutdown = running.shutdown
+
+    async def end(sockets: list[socket.socket] | None = None) -> None:
+        await app.state.server.queue.stop()  # first, or those who wait for a job would hold the server
+        await shutdown(sockets)
+
+    running.shutdown = end
+    running.run(sockets=[listener])
 
 
 def needed():  # type: ignore[no-untyped-def]
