@@ -91,7 +91,7 @@ function removeImage(image) {
 
 function row(image) {
   const facts = image.facts;
-  const text = image.error || (facts
+  const text = image.error?.replace(`${image.name}: `, "") || (facts
     ? `${facts.width}×${facts.height}, ${{ uint8: "8 bit", uint16: "16 bit", float32: "float" }[facts.depth]}${facts.pages > 1 ? `, ${facts.pages} pages` : ""}`
     : "reading …");
   const shot = image.url ? make("img", { className: "shot", src: image.url, alt: "" }) : make("span", { className: "shot" });
@@ -102,7 +102,8 @@ function row(image) {
   const gone = make("button", { type: "button", textContent: "×" });
   gone.setAttribute("aria-label", `Remove ${image.name}`);
   gone.addEventListener("click", () => removeImage(image));
-  return make("li", { className: image.error ? "thumb bad" : "thumb" }, shot, name, make("label", { className: "mark-it", title: "Frame and metadata" }, mark), gone);
+  if (image.error) return make("li", { className: "thumb bad" }, name, gone);
+  return make("li", { className: "thumb" }, shot, name, make("label", { className: "mark-it", title: "Frame and metadata" }, mark), gone);
 }
 
 function list() {
@@ -111,10 +112,16 @@ function list() {
   $("thumbs").replaceChildren(...images.map(row));
   $("clear").hidden = !images.length;
   $("reference-help").hidden = good.length < 2;
+  if (good.length) {
+    $("empty-title").textContent = good.length < 2 && !enough(good) ? "Add another image of the same scene" : "Press Fuse";
+    $("empty-text").textContent = "The result is seen here, beside each image.";
+  }
   const reading = images.some((image) => !image.id && !image.error);
-  const enough = good.length >= 2 || good.some((image) => image.facts.pages > 1) || (good.length === 1 && $("say").value.trim());
-  $("fuse").disabled = job !== null || reading || !enough;
+  $("fuse").disabled = job !== null || reading || !enough(good);
 }
+
+/** Two images, one of several pages, or one with an instruction. */
+const enough = (good) => good.length >= 2 || good.some((image) => image.facts.pages > 1 || $("say").value.trim());
 
 function listenForFiles() {
   $("files").addEventListener("change", () => { add([...$("files").files]); $("files").value = ""; });
@@ -189,7 +196,7 @@ let told = "";
 function progress(state) {
   const text = state.state === "queued" ? (state.before ? `Waiting for ${state.before} other jobs` : "Waiting") : STAGES[state.stage] || state.stage;
   const share = state.stage === "fuse" && state.share > 0 && state.share < 1 ? ` ${Math.round(100 * state.share)} %` : "";
-  $("stage").textContent = text + share;
+  $("stage").textContent = $("empty-title").textContent = text + share;
   $("bar").value = (Math.max(0, ORDER.indexOf(state.stage)) + state.share) / ORDER.length;
   if (text !== told) say(text);
   told = text;
