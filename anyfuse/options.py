@@ -12,7 +12,6 @@ from .align.stage import NO_ALIGNMENT, Align
 from .control import Control
 from .models.base import FusionModel
 
-
 Progress = Callable[[str, float], None]
 """Hears what a run is doing, 'read', 'align', 'deghost' or 'fuse', and which share of that is done, 0 to 1."""
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Files = list[tuple[str, tuple[str, bytes, str]]]
 
 
-def pictures(count: int = 2, height: int = 64, width: int = 80, suffix: str = ".png", folder: Path | None = None) -> Files:
+def pictures(
+    count: int = 2, height: int = 64, width: int = 80, suffix: str = ".png", folder: Path | None = None
+) -> Files:
     """Fields of a form with images of one scene."""
     from anyfuse.io.write import write_image
 

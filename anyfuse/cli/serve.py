@@ -32,7 +32,9 @@ Memory = Annotated[
     typer.Option("--max-memory", help="Memory limit of each job, e.g. 2G.  [default: half of the machine's, shared]"),
 ]
 Room = Annotated[str, typer.Option("--max-store", help="Uploads and results that are kept, together.")]
-Minutes = Annotated[float, typer.Option("--keep", min=0.01, help="Minutes after which what nobody looked at is removed.")]
+Minutes = Annotated[
+    float, typer.Option("--keep", min=0.01, help="Minutes after which what nobody looked at is removed.")
+]
 Folder = Annotated[
     Path | None, typer.Option(help="Folder for uploads and results.  [default: the system's temporary folder]")
 ]

@@ -8,6 +8,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,7 +78,9 @@ class Client:
     def __init__(self, url: str = "http://127.0.0.1:8765", token: str | None = None, timeout: float = 60.0) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise FusionError(f"url '{one_line(url)[:80]}' is no address of a server; give one as http://127.0.0.1:8765")
+            raise FusionError(
+                f"url '{one_line(url)[:80]}' is no address of a server; give one as http://127.0.0.1:8765"
+            )
         found = dict(pair.split("=", 1) for pair in parts.fragment.split("&") if "=" in pair)
         self.token = token or found.get("token") or os.environ.get("ANYFUSE_TOKEN")
         self.secure, self.host, self.port = parts.scheme == "https", parts.hostname, parts.port
@@ -163,7 +166,9 @@ class Client:
 
     def _open(self, method: str, path: str, form: _Form | None = None) -> _Answer:
         connection = (
-            http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=ssl.create_default_context())
+            http.client.HTTPSConnection(
+                self.host, self.port, timeout=self.timeout, context=ssl.create_default_context()
+            )
             if self.secure
             else http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
         )
@@ -172,10 +177,8 @@ class Client:
             headers |= {"Content-Type": f"multipart/form-data; boundary={form.boundary}"}
             headers |= {"Content-Length": str(form.length)}
         try:
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it has answered before it had read all
                 connection.request(method, self.base + quote(path), form and iter(form), headers)
-            except (BrokenPipeError, ConnectionResetError):  # it has answered before it had read all
-                pass
             answer = connection.getresponse()
             if answer.status >= 400:
                 raise FusionError(_error_of(answer))

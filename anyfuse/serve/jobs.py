@@ -115,7 +115,7 @@ class Queue:
         """Looks at an upload: fills `facts`, or `error`."""
         if self.reading >= self.limits.readings:
             raise Refused(f"{self.reading} files wait to be read; try again in a moment", 429, retry=5)
-        task = {"kind": "inspect", "path": str(upload.path), "folder": str(upload.folder), "name": upload.name}
+        task: Message = {"kind": "inspect", "path": str(upload.path), "folder": str(upload.folder), "name": upload.name}
         task |= {"names": {str(upload.path): upload.name}, "pixels": self.limits.pixels}
         self.reading += 1
         try:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from .. import __version__
+from ..version import __version__
 from .jobs import Job, Queue
 from .store import Upload
 

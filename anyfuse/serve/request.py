@@ -84,7 +84,16 @@ def _value(name: str, text: str, default: Any) -> Any:
     if len(text) > LONGEST:
         raise Refused(f"option '{name}' has {len(text)} letters; give at most {LONGEST}")
     if isinstance(default, bool):
-        words = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
+        words = {
+            "true": True,
+            "1": True,
+            "on": True,
+            "yes": True,
+            "false": False,
+            "0": False,
+            "off": False,
+            "no": False,
+        }
         if text.lower() not in words:
             raise Refused(f"{name} '{text[:40]}' cannot be; give true or false")
         return words[text.lower()]

@@ -32,7 +32,9 @@ class Address:
     hosts: Sequence[str] = ()  # names by which it may be called
 
 
-def serve(address: Address, limits: Limits, *, device: str, model: str, base: Path | None, show: bool, log: bool) -> None:
+def serve(
+    address: Address, limits: Limits, *, device: str, model: str, base: Path | None, show: bool, log: bool
+) -> None:
     """Runs until it is interrupted.
 
     Args:

@@ -1,4 +1,4 @@
-"""The private folder of one server: uploads and results under names that nobody can guess, removed by age and at exit."""
+"""The private folder of one server: uploads and results under names that nobody can guess."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +23,11 @@ from ..models.base import FusionModel
 from ..models.registry import ALIASES, MODELS, describe, is_there
 from ..options import Progress
 from ..result import FusionResult
+from .channel import Channel
 from .names import names_for, renamed
 from .request import FuseRequest
 from .store import folder_size
 from .views import histogram, reduced, save_view, step_for
-
-if TYPE_CHECKING:
-    from .worker import Channel
 
 MEASURES = ("qabf", "ssim", "mi", "vif", "en", "sf")
 """Metrics of the page: edges, structure and information kept, and what the result itself has."""

@@ -12,21 +12,10 @@ import sys
 import threading
 from typing import Any, TextIO
 
+from .channel import Channel
 from .names import names_for, renamed
 
 Task = dict[str, Any]
-
-
-class Channel:
-    """Where answers go; one line each."""
-
-    def __init__(self, out: TextIO) -> None:
-        self.out = out
-
-    def send(self, **message: Any) -> None:
-        """Writes one message."""
-        self.out.write(json.dumps(message) + "\n")
-        self.out.flush()
 
 
 def answer(task: Task, channel: Channel) -> None:

@@ -88,7 +88,9 @@ def test_files_by_id(api: TestClient, shots: Shots) -> None:
     for options, suffix in (({}, ".tif"), ({"depth": "8", "format": "png"}, ".png")):
         job = api.post("/v1/fuse", data={"file_ids": ids, **options})
         assert job.status_code == 415, "a form without files is sent as multipart too"
-        job = api.post("/v1/fuse", files=[("file_ids", (None, key)) for key in ids] + [(k, (None, v)) for k, v in options.items()])
+        job = api.post(
+            "/v1/fuse", files=[("file_ids", (None, key)) for key in ids] + [(k, (None, v)) for k, v in options.items()]
+        )
         state = finished(api, job.json()["id"])
         assert state["state"] == "done", state
         assert state["file"] == f"fused{suffix}"
@@ -147,7 +149,9 @@ def test_wrong_files(api: TestClient, shots: Shots) -> None:
     assert api.post("/v1/files", files={"file": bad[1]}).status_code == 422
     one = finished(api, api.post("/v1/fuse", files=shots(1)).json()["id"])
     assert "at least two images" in str(one["error"])
-    other = finished(api, api.post("/v1/fuse", files=[*shots(1), *shots(1, 30, 30)], data={"align": "none"}).json()["id"])
+    other = finished(
+        api, api.post("/v1/fuse", files=[*shots(1), *shots(1, 30, 30)], data={"align": "none"}).json()["id"]
+    )
     assert "picture-0-30.png" in str(other["error"])
     assert "resize" in str(other["error"])
 
@@ -155,7 +159,11 @@ def test_wrong_files(api: TestClient, shots: Shots) -> None:
 def test_bad_forms(api: TestClient) -> None:
     assert api.post("/v1/fuse", content=b"hello").status_code == 415
     head = {"content-type": "multipart/form-data; boundary=x"}
-    for body in (b"", b"--x\r\nnonsense", b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\nabc'):
+    for body in (
+        b"",
+        b"--x\r\nnonsense",
+        b'--x\r\ncontent-disposition: form-data; name="files"; filename="a"\r\n\r\nabc',
+    ):
         answer = api.post("/v1/fuse", content=body, headers=head)
         assert answer.status_code == 400
         error(answer)
@@ -176,7 +184,13 @@ def test_names_are_no_paths(api: TestClient, shots: Shots) -> None:
         ".lock", "data", "report.json", "result.png", "result.jpg", "result.tif", "view.npy", "result.npy",
         *(f"{kind}-{k}.npy" for kind in ("input", "weights") for k in range(4)), *(f"in-00{k}" for k in range(4)),
     }  # fmt: skip
-    for path in ("/v1/jobs/../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/app.py", "/../app.py", "/v1/jobs/%2e%2e"):
+    for path in (
+        "/v1/jobs/../../etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/%2e%2e/app.py",
+        "/../app.py",
+        "/v1/jobs/%2e%2e",
+    ):
         assert api.get(path).status_code == 404
     assert display_name(b"a" * 500).count("a") < 120
     assert display_name(b"") == "image 1"
@@ -256,7 +270,9 @@ def test_page_asks_nobody_else(api: TestClient) -> None:
 
 
 def test_token(tmp_path: Path, shots: Shots) -> None:
-    with TestClient(create_app(Limits(), token="a-token-of-letters", base=tmp_path), base_url="http://127.0.0.1") as client:
+    with TestClient(
+        create_app(Limits(), token="a-token-of-letters", base=tmp_path), base_url="http://127.0.0.1"
+    ) as client:
         assert client.get("/").status_code == 200
         assert client.get("/v1/health").json()["token"] is True
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic a-token-of-letters"}):
@@ -324,7 +340,9 @@ def test_cleaning(tmp_path: Path, shots: Shots) -> None:
 def test_openapi(api: TestClient) -> None:
     """Every route is described, with the form's options and the errors."""
     schema = api.get("/v1/openapi.json").json()
-    assert {"/v1/fuse", "/v1/jobs/{key}", "/v1/jobs/{key}/events", "/v1/jobs/{key}/result", "/v1/models"} <= set(schema["paths"])
+    assert {"/v1/fuse", "/v1/jobs/{key}", "/v1/jobs/{key}/events", "/v1/jobs/{key}/result", "/v1/models"} <= set(
+        schema["paths"]
+    )
     form = schema["paths"]["/v1/fuse"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert {"files", "file_ids", "model", "say", "align", "deghost", "format", "depth"} <= set(form)
     assert form["align"]["enum"][0] == "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -15,10 +16,10 @@ from conftest import scene, to8, to16
 from PIL import Image
 from serve_tools import Process, noise
 
+from anyfuse.io.write import write_image
+
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-from anyfuse.io.write import write_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -77,7 +78,6 @@ def shot(page: Page, name: str, full: bool = True) -> None:
 
 def give(page: Page, *files: Path) -> None:
     page.set_input_files("#files", [str(f) for f in files])
-    page.wait_for_function  # noqa: B018  it would need eval, which the page's policy forbids
     page.wait_for_selector(f"#thumbs li:nth-child({len(files)})")
 
 
@@ -90,8 +90,6 @@ def fuse(page: Page, *files: Path) -> None:
 
 def seen(page: Page) -> np.ndarray:
     """Pixels of the canvas."""
-    import io
-
     return np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
 
 
@@ -171,7 +169,9 @@ def test_dark_and_phone(visit: Callable[..., Page]) -> None:
     phone = visit(390, 844, is_mobile=True, has_touch=True, device_scale_factor=2)
     fuse(phone, *PAIR)
     shot(phone, "phone")
-    assert phone.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
+    assert phone.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), (
+        "nothing is wider than the screen"
+    )
 
 
 def test_sixteen_bit_and_errors(visit: Callable[..., Page], tmp_path: Path) -> None:

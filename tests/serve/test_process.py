@@ -133,7 +133,9 @@ def test_too_many_are_told_so(start: Start, pair: list[str]) -> None:
 
 def workers(parent: int) -> list[int]:
     """Processes that a process has started."""
-    text = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False).stdout
+    text = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    ).stdout
     return [int(word) for word in text.split()]
 
 
