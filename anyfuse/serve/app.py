@@ -18,7 +18,6 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ..errors import FusionError
-from ..language.instruction import parse_instruction
 from ..version import __version__
 from .guard import Guard
 from .jobs import Job, Queue
@@ -296,7 +295,10 @@ async def submitted(server: Server, form: Form) -> Job:
     given = dict(form.fields)
     kept: list[Upload] = [server.store.find(key) for key in given.pop("file_ids", [])]
     models = [name for row in await server.queue.models() for name in (row["name"], *row["aliases"])]
-    return server.queue.submit([*form.uploads, *kept], parse_request(given, models))
+    request = parse_request(given, models)
+    if request.say:
+        await server.queue.understand(request.say)
+    return server.queue.submit([*form.uploads, *kept], request)
 
 
 def sent(job: Job) -> FileResponse:
@@ -363,8 +365,7 @@ def other_routes(server: Server) -> APIRouter:
     @api.get("/say")
     async def say(text: Annotated[str, Query(max_length=4000)]) -> SayAnswer:
         """How an instruction is understood."""
-        control = await asyncio.to_thread(parse_instruction, text)
-        return SayAnswer(tags=str(control), request=control.as_dict())
+        return SayAnswer(**await server.queue.understand(text))
 
     @api.get("/status")
     async def status() -> StatusAnswer:

@@ -111,6 +111,10 @@ class Queue:
             self._models = await self._read({"kind": "models"})
         return self._models
 
+    async def understand(self, text: str) -> dict[str, Any]:
+        """How an instruction is understood; raises Refused where it is not."""
+        return dict(await self._read({"kind": "say", "text": text}))
+
     async def inspect(self, upload: Upload) -> None:
         """Looks at an upload: fills `facts`, or `error`."""
         if self.reading >= self.limits.readings:
@@ -160,7 +164,7 @@ class Queue:
             key, folder = self.store.new_folder()
             names = {}
             for index, upload in enumerate(uploads):
-                path = folder / f"in-{index:03d}"
+                path = folder / f"in-{index:05d}"
                 link(upload.path, path)
                 names[str(path)] = upload.name
         except OSError as error:

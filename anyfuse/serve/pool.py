@@ -40,8 +40,8 @@ class Worker:
                 environment.setdefault("OMP_NUM_THREADS", str(self.threads))
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                "anyfuse.serve.worker",
+                "-c",
+                f"import sys; sys.path[:] = {sys.path!r}; from anyfuse.serve.worker import main; main()",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env=environment,

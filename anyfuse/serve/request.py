@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ..language.instruction import parse_instruction
 from .limits import Refused
 
 ALIGN = ("auto", "none", "tags", "shift", "similarity", "affine", "homography", "local")
@@ -75,7 +74,6 @@ def parse_request(given: Mapping[str, Sequence[str]], models: Iterable[str] | No
         raise Refused(f"quality {request.quality} cannot be; give 1 to 100")
     if request.format == "jpg" and request.depth == "16":
         raise Refused("format jpg has 8 bits; give depth 8 or auto, or format png or tif")
-    parse_instruction(request.say)
     return request
 
 

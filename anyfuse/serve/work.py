@@ -18,6 +18,7 @@ from ..fuser import Fuser
 from ..image.frame import FULL, Frame, convert_depth, icc_channels
 from ..io.read import count_pages, page_sizes, read_image
 from ..jobs.choices import suffix_of
+from ..language.instruction import parse_instruction
 from ..metrics import METRICS, score
 from ..models.base import FusionModel
 from ..models.registry import ALIASES, MODELS, describe, is_there
@@ -72,6 +73,12 @@ def models(task: dict[str, Any], channel: Channel) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def say(task: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """How an instruction is understood."""
+    control = parse_instruction(task["text"])
+    return {"tags": str(control), "request": control.as_dict()}
 
 
 def warm(task: dict[str, Any], channel: Channel) -> bool:
@@ -232,4 +239,4 @@ def measured(folder: Path, count: int, step: int) -> dict[str, Any]:
     return {"values": rows, "reduced": factors[0] * step}
 
 
-TASKS = {"inspect": inspect, "models": models, "warm": warm, "fuse": fuse}
+TASKS = {"inspect": inspect, "models": models, "say": say, "warm": warm, "fuse": fuse}

@@ -133,7 +133,7 @@ def test_events(api: TestClient, shots: Shots) -> None:
 )
 def test_wrong_options(api: TestClient, shots: Shots, options: dict[str, str], words: str) -> None:
     answer = api.post("/v1/fuse", files=shots(2), data=options)
-    assert answer.status_code == 400
+    assert answer.status_code == (422 if options.get("say") == "bake a cake" else 400)
     assert words in error(answer)
 
 
@@ -182,7 +182,7 @@ def test_names_are_no_paths(api: TestClient, shots: Shots) -> None:
     assert stat.S_IMODE(root.stat().st_mode) == 0o700
     assert {p.name for p in root.rglob("*") if p.is_file()} <= {
         ".lock", "data", "report.json", "result.png", "result.jpg", "result.tif", "view.npy", "result.npy",
-        *(f"{kind}-{k}.npy" for kind in ("input", "weights") for k in range(4)), *(f"in-00{k}" for k in range(4)),
+        *(f"{kind}-{k}.npy" for kind in ("input", "weights") for k in range(4)), *(f"in-0000{k}" for k in range(4)),
     }  # fmt: skip
     for path in (
         "/v1/jobs/../../etc/passwd",
