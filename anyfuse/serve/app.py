@@ -160,7 +160,7 @@ def create_app(
 
 async def told(request: Request, error: Exception) -> JSONResponse:
     """Any error as one line of JSON."""
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(error, FusionError):
         status, text = (error.status, str(error)) if isinstance(error, Refused) else (400, str(error))
         if isinstance(error, Refused) and error.retry is not None:
@@ -169,6 +169,7 @@ async def told(request: Request, error: Exception) -> JSONResponse:
         first = error.errors()[0]
         status, text = 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg'].lower()}"
     elif isinstance(error, HTTPException):
+        headers |= error.headers or {}
         status, text = error.status_code, f"{str(error.detail).lower()}; GET /v1/openapi.json lists what there is"
     else:
         status, text = 500, f"{type(error).__name__} in the server; please report this"
@@ -187,8 +188,9 @@ def form_schema(only_file: bool = False) -> dict[str, Any]:
             "file_ids": {"type": "array", "items": {"type": "string"}, "description": "Of POST /v1/files."},
         }
         for one in fields(FuseRequest):
-            enum = {"enum": list(CHOICES[one.name])} if one.name in CHOICES else {}
-            properties[one.name] = {"type": kinds[type(one.default)], "default": one.default, **enum}
+            bounds: dict[str, Any] = {"enum": list(CHOICES[one.name])} if one.name in CHOICES else {}
+            bounds |= {"quality": {"minimum": 1, "maximum": 100}, "reference": {"minimum": 0}}.get(one.name, {})
+            properties[one.name] = {"type": kinds[type(one.default)], "default": one.default, **bounds}
         body = {"type": "object", "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}}}
 

@@ -233,6 +233,7 @@ def test_ids_cannot_be_guessed(api: TestClient, shots: Shots) -> None:
     for guess in (one[:-1], one + "a", one.lower() + "x", "..", "*", "%00", "0"):
         assert api.get(f"/v1/jobs/{guess}").status_code == 404
         assert api.get(f"/v1/files/{guess}/preview").status_code == 404
+    assert "GET" in api.put("/v1/status").headers["allow"]
     assert api.get("/v1/jobs").status_code in (404, 405)
     assert api.get("/v1/files").status_code in (404, 405)
 
