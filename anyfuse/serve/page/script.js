@@ -11,9 +11,11 @@ const STAGES = {
 };
 const ORDER = ["load", "read", "align", "deghost", "fuse", "write", "measure"];
 const METRICS = {
-  qabf: ["Qabf", "edges kept"], ssim: ["SSIM", "structure kept"], mi: ["MI", "bits shared with the inputs"],
+  qabf: ["Qabf", "edges kept"], ssim: ["SSIM", "structure kept"], mi: ["MI", "bits shared"],
   vif: ["VIF", "visual information"], en: ["EN", "entropy, bits"], sf: ["SF", "spatial frequency"],
 };
+
+const EMPTY = { title: $("empty-title").textContent, text: $("empty-text").textContent };
 
 let images = []; // {key, name, file, id, facts, error}
 let reference = null; // key of the marked image
@@ -112,10 +114,8 @@ function list() {
   $("thumbs").replaceChildren(...images.map(row));
   $("clear").hidden = !images.length;
   $("reference-help").hidden = good.length < 2;
-  if (good.length) {
-    $("empty-title").textContent = good.length < 2 && !enough(good) ? "Add another image of the same scene" : "Press Fuse";
-    $("empty-text").textContent = "The result is seen here, beside each image.";
-  }
+  $("empty-title").textContent = !good.length ? EMPTY.title : enough(good) ? "Press Fuse" : "Add another image of the same scene";
+  $("empty-text").textContent = good.length ? "The result is seen here, beside each image." : EMPTY.text;
   const reading = images.some((image) => !image.id && !image.error);
   $("fuse").disabled = job !== null || reading || !enough(good);
 }
