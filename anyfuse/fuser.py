@@ -20,7 +20,7 @@ from .language.instruction import read_say
 from .models.base import FusionModel
 from .models.choice import CONTROLS, RESTORES, asks_for_both
 from .models.registry import ALIASES, MODELS, load_model
-from .options import Engine, Options
+from .options import Engine, Options, Progress, silent
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
 from .runtime import check_argument, keep_memory, one_line_of, parse_bytes
@@ -58,6 +58,7 @@ class Fuser:
         self.max_memory = parse_bytes(max_memory)
         self._partner: Fuser | None = None
         self.jobs = 1  # sets at a time, which share the memory
+        self.progress: Progress = silent  # hears the stages of each run
         if self.max_memory is None and self.device.type == "cpu":
             keep_memory()
         self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
@@ -160,7 +161,7 @@ class Fuser:
     @property
     def _engine(self) -> Engine:
         """The model and where it runs."""
-        return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs)
+        return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.progress)
 
     def _other(self, name: str) -> Fuser:
         """A Fuser of another model on the same device, for requests that need both; loaded once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,13 @@ import torch
 from .align.stage import NO_ALIGNMENT, Align
 from .control import Control
 from .models.base import FusionModel
+
+Progress = Callable[[str, float], None]
+"""Hears what a run is doing, 'read', 'align', 'deghost' or 'fuse', and which share of that is done, 0 to 1."""
+
+
+def silent(stage: str, share: float) -> None:
+    """Progress that nobody hears."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Engine:
     dtype: torch.dtype  # in which the network computes
     max_memory: int | None = None
     jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
+    progress: Progress = silent  # is called at each stage and after each tile
 
 
 @dataclass(frozen=True)

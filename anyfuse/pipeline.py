@@ -69,8 +69,11 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         maps |= model.explain(sources, condition, context) if options.explain else {}
         return maps | {f"class {name}": m for name, m in model.masks(sources, control.segment).items()}
 
-    for window, maps in tiling.run_tiles(model, grid, read, step, device=engine.device, scratch=scratch):
+    engine.progress("fuse", 0.0)
+    tiles = tiling.run_tiles(model, grid, read, step, device=engine.device, scratch=scratch)
+    for done, (window, maps) in enumerate(tiles, 1):
         canvas.write(window, maps)
+        engine.progress("fuse", done / grid.count)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
     given, names = stack.frames[: prepared.given_count], [f.name for f in stack.frames]

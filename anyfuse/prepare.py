@@ -52,6 +52,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     Raises:
         FusionError: an image that cannot be read, too few of them, or sizes that differ.
     """
+    engine.progress("read", 0.0)
     frames, scratch = read_set(images, engine, options)
     store = in_memory if scratch is None else scratch.store
     if len(frames) == 1 and alone:
@@ -61,8 +62,10 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     check_set(frames, options.reference, len(frames), engine.model)
     placed = place(frames, store)
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
+    engine.progress("align", 0.0)
     aligned, steps = align_frames(placed, options.align, options.reference, store)
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
+    engine.progress("deghost", 0.0)
     deghosted = match_and_deghost(aligned, options, store)
     notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)

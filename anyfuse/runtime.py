@@ -63,8 +63,8 @@ def yield_threads() -> None:
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-def parse_bytes(text: int | str | None) -> int | None:
-    """'2G', '512MiB', 1073741824 -> bytes."""
+def parse_bytes(text: int | str | None, option: str = "--max-memory") -> int | None:
+    """'2G', '512MiB', 1073741824 -> bytes; `option` is what an error calls it."""
     if text is None:
         return None
     if isinstance(text, str):
@@ -75,7 +75,7 @@ def parse_bytes(text: int | str | None) -> int | None:
         size = int(text) if real else None
     if size is None or not 0 < size < 1 << 60:
         shown = one_line_of(text)
-        raise FusionError(f"--max-memory {shown}: give a size as 2G, 512M or a number of bytes")
+        raise FusionError(f"{option} {shown}: give a size as 2G, 512M or a number of bytes")
     return size
 
 

@@ -17,6 +17,8 @@ yield_threads()  # before torch is loaded
 
 import torch  # noqa: E402
 
+pytest_plugins = ["serve_tools"]
+
 from anyfuse import native  # noqa: E402
 from anyfuse.native import build  # noqa: E402
 

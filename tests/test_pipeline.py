@@ -214,3 +214,13 @@ def test_bad_images(images: object, message: str) -> None:
 def test_bad_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(FusionError, match=message):
         anyfuse.fuse([to8(scene(40, 40, i)) for i in range(2)], **options)  # type: ignore[arg-type]
+
+
+def test_progress_is_heard() -> None:
+    """A fuser tells its stages, and the share of the tiles that are done."""
+    heard: list[tuple[str, float]] = []
+    fuser = Fuser("average")
+    fuser.progress = lambda stage, share: heard.append((stage, share))
+    fuser.run([to8(scene(40, 50, 1)), to8(scene(40, 50, 2))])
+    assert [stage for stage, _ in heard][:4] == ["read", "align", "deghost", "fuse"]
+    assert heard[-1] == ("fuse", 1.0)

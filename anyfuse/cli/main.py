@@ -25,8 +25,10 @@ from .estimate import estimate
 from .export import export
 from .fuse import fuse
 from .models import models
+from .presets import hdr, medical, stack, thermal
 from .say import say
 from .score import score
+from .serve import serve
 from .train import train
 from .weights import app as backbone
 from .weights import codec
@@ -40,7 +42,9 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, export, doctor):
+PRESETS = (stack, hdr, thermal, medical)
+OTHERS = (align, say, estimate, models, train, score, bench, datasets, degrade, export, doctor, serve)
+for command in (fuse, *PRESETS, *OTHERS):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
@@ -87,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
         raise
 
 
-READERS = ("fuse", "align", "score", "degrade", "estimate", "bench")
+READERS = ("fuse", "stack", "hdr", "thermal", "medical", "align", "score", "degrade", "estimate", "bench")
 """Commands that read images of others."""
 
 
