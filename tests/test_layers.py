@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fuser",),
     ("api",),
     ("jobs", "training"),
+    ("video",),
     ("benchmark",),
     ("cli",),
     ("__init__", "__main__"),
