@@ -35,8 +35,8 @@ def moved_frame(
     pixels = frame.stored_values(planes)
     cover = inside
     if frame.opacity is not None:
-        planes, smaller = smaller(frame.cover(), matrix, height, width)
-        cover = inside * warp(planes, smaller, height, width, bend=bend)[0][0]
+        planes, shrunk = smaller(frame.cover(), matrix, height, width)
+        cover = inside * warp(planes, shrunk, height, width, bend=bend)[0][0]
     alpha = (cover * FULL[frame.pixels.dtype.name]).round().numpy().astype(frame.pixels.dtype)
     same = (height, width) == (frame.height, frame.width)
     exif = frame.exif if same or frame.exif is None else upright_exif(frame.exif, width, height)

@@ -27,6 +27,7 @@ from .models import models
 from .say import say
 from .score import score
 from .train import train
+from .video import video
 from .weights import app as backbone
 from .weights import codec
 
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
     "bit depth.",
 )
-for command in (fuse, align, say, estimate, models, train, score, bench, datasets, degrade, doctor):
+for command in (fuse, align, video, say, estimate, models, train, score, bench, datasets, degrade, doctor):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         raise
 
 
-READERS = ("fuse", "align", "score", "degrade", "estimate", "bench")
+READERS = ("fuse", "align", "score", "degrade", "estimate", "bench", "video")
 """Commands that read images of others."""
 
 

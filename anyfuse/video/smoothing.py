@@ -66,7 +66,9 @@ class Smoother:
         changed = F.max_pool2d(changed[None], 2 * BESIDE + 1, 1, BESIDE)[0]
         shares = share + (1 - share) * changed
         whole = share + (1 - share) * changed.mean()
-        out = [torch.lerp(old, new, self._share(new, shares, whole)) for old, new in zip(maps, context.maps, strict=True)]
+        out = [
+            torch.lerp(old, new, self._share(new, shares, whole)) for old, new in zip(maps, context.maps, strict=True)
+        ]
         self._maps, self._last, self._time = tuple(out), cells, time
         self._seen = torch.lerp(seen, cells, shares)
         return Context(self._maps)

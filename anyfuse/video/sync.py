@@ -32,7 +32,11 @@ class Nearest:
 
 
 def side_by_side(
-    sources: Sequence[Source], offsets: Sequence[float], reference: int = 0, start: float = 0.0, end: float | None = None
+    sources: Sequence[Source],
+    offsets: Sequence[float],
+    reference: int = 0,
+    start: float = 0.0,
+    end: float | None = None,
 ) -> Iterator[list[Picture]]:
     """The pictures that show one moment, in the order of the streams, for each picture of the reference.
 

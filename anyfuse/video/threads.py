@@ -64,7 +64,9 @@ class Behind:
             item = self._waiting.get()
             if item is _END:
                 return
-            if self._error is None:
+            if isinstance(item, threading.Event):
+                item.set()
+            elif self._error is None:
                 try:
                     self._function(item)
                 except BaseException as error:  # it is raised by the next `put`
@@ -75,6 +77,12 @@ class Behind:
         if self._error is not None:
             raise self._error
         self._waiting.put(item)
+
+    def wait(self) -> None:
+        """Waits until what was handed over is done."""
+        done = threading.Event()
+        self.put(done)
+        done.wait()
 
     def close(self) -> None:
         """Waits until all is done."""
