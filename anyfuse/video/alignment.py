@@ -179,7 +179,8 @@ class Aligner:
 
     def _follow(self, frames: Sequence[Frame]) -> None:
         """Finds the transforms again every `track_every` pictures, and goes there step by step."""
-        assert self.matrices is not None and self.targets is not None
+        assert self.matrices is not None
+        assert self.targets is not None
         every = self.settings.track_every
         if self._count and self._count % every == 0:
             self.targets = [self._target(k, step, frames) for k, step in enumerate(self._estimate(frames))]

@@ -345,7 +345,8 @@ class _Parts:
 
     def _end(self, fused: Fused, counted: int) -> None:
         """Closes the part and keeps the state. counted: whether `Run.count` has its last picture, 1, or not, 0."""
-        assert self.file is not None and self.encoder is not None
+        assert self.file is not None
+        assert self.encoder is not None
         self.encoder.close()
         self.file.close()
         self.file = self.encoder = None

@@ -90,8 +90,8 @@ def _on_clock(times: np.ndarray, energies: np.ndarray, step: float) -> np.ndarra
 
 def _scores(a: np.ndarray, b: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
     """Lags in steps, and the correlation of a(t) with b(t + lag) over what overlaps, -1 to 1."""
-    most = int(round(FARTHEST / step))
-    least = int(round(min(LEAST, 0.6 * min(len(a), len(b)) * step) / step))
+    most = round(FARTHEST / step)
+    least = round(min(LEAST, 0.6 * min(len(a), len(b)) * step) / step)
     lags, scores = [], []
     for lag in range(-most, most + 1):
         low, high = max(0, -lag), min(len(a), len(b) - lag)

@@ -164,7 +164,7 @@ class StreamSource(Source):
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
         if self.is_live:
-            decoded = itertools.chain(self._head, self._decoded)
+            decoded: Iterator[Any] = itertools.chain(self._head, self._decoded)
             self._head = []
         else:
             self.close()

@@ -98,7 +98,7 @@ class Streams:
         given = self.settings.offsets(len(self.sources)) if self.settings.every is None else [0.0]
         if given is not None:
             return [Offset(seconds, 1.0, "given") for seconds in given]
-        out = []
+        out: list[Offset] = []
         for k, source in enumerate(self.sources):
             if k == self.settings.reference or self.is_live:
                 out.append(Offset(0.0, 1.0 if k == self.settings.reference else 0.0, "none"))

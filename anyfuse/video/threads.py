@@ -70,7 +70,7 @@ class Behind:
                 try:
                     self._function(item)
                 except BaseException as error:  # it is raised by the next `put`
-                    self._error = error  # type: ignore[assignment]
+                    self._error = error
 
     def put(self, item: Any) -> None:
         """Hands an item over; raises what an earlier one raised."""
