@@ -132,3 +132,5 @@ def video(
     found = fuse_video(job)
     if not quiet:
         typer.echo(summary(found), err=True)
+    if found["stopped"]:
+        raise typer.Exit(130)

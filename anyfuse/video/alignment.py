@@ -96,7 +96,7 @@ class Aligner:
                 matrix, step = self._agreed([steps[k] for steps in found], first[self.reference])
                 self.matrices.append(matrix)
                 self.steps.append(step)
-        self.targets = self.matrices
+        self.targets = list(self.matrices)
 
     def _estimate(self, frames: Sequence[Frame]) -> list[Step]:
         """What `align_frames` finds for the frames of one moment."""

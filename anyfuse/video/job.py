@@ -52,9 +52,10 @@ class Job:
 def fuse_video(job: Job) -> dict[str, Any]:
     """Fuses streams as `job` says; the report as plain values.
 
+    Ctrl-C ends it early: what was done is made a file that plays, and the report has `stopped`.
+
     Raises:
         FusionError: one line that says what to change.
-        KeyboardInterrupt: after what was done has been made a file that plays.
     """
     check_output(job)
     sources = [open_source(name, job.settings.rate, number=k) for k, name in enumerate(job.inputs, 1)]
@@ -161,8 +162,6 @@ class Run:
         if job.report is not None:
             text = json.dumps(report, indent=1)
             write_whole(job.report, [text.encode()], overwrite=job.overwrite, inputs=job.inputs)
-        if stopped:
-            raise KeyboardInterrupt
         return report
 
     def _write_all(self, start: float | None) -> None:
@@ -302,6 +301,7 @@ class Run:
             "frames": self.count,
             "resumed_at": self.resumed or None,
             "stopped": stopped,
+            "resume": self.job.resume,
             "rate": round(self.rate, 4),
             "model": self.fuser.name,
             "inputs": [source.describe() for source in streams.sources],

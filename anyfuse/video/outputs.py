@@ -14,7 +14,7 @@ from ..errors import FusionError
 from ..image.frame import convert_depth
 from ..io.write import write_image
 from .audio import AudioCopy
-from .pyav import load_av, reason
+from .pyav import exactly, load_av, reason
 from .settings import DEEP, FRAME_CODECS, Format
 from .sources import HD
 
@@ -136,7 +136,10 @@ class VideoFile:
         if self.form.codec == "ffv1":
             return frame.reformat(format=layout)
         matrix = "ITU709" if pixels.shape[0] >= HD else "ITU601"
-        return frame.reformat(format=layout, dst_colorspace=matrix, dst_color_range="MPEG")
+        way = exactly("write")
+        return frame.reformat(
+            format=layout, dst_colorspace=matrix, dst_color_range="MPEG", interpolation=way, threads=1
+        )
 
     def close(self) -> None:
         """Writes what the encoder still holds, the rest of the sound, and the index."""

@@ -19,6 +19,19 @@ def load_av() -> ModuleType:
     return av
 
 
+def exactly(chroma: str) -> Any:
+    """How swscale converts without a cast: its quick way is off by a level. Older versions of PyAV have that alone.
+
+    chroma: 'read', to RGB, or 'write', from it.
+    """
+    from av.video.reformatter import Interpolation
+
+    if not hasattr(Interpolation, "ACCURATE_RND"):
+        return Interpolation.BICUBIC
+    full = Interpolation.FULL_CHR_H_INT if chroma == "read" else Interpolation.FULL_CHR_H_INP
+    return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | full
+
+
 def reason(error: Any) -> str:
     """What an error of PyAV says, in one line."""
     return str(getattr(error, "strerror", None) or error).partition("\n")[0]

@@ -22,4 +22,7 @@ def summary(report: dict[str, Any]) -> str:
                 f"{source['name']}: {step['kind']}, a corner moves by {step['shift']:.1f} pixels, "
                 f"confidence {step.get('confidence') or 0:.2f}"
             )
+    if report["stopped"]:
+        kept = "add --resume to the same command to go on" if report["resume"] else "what is written plays"
+        lines.append(f"interrupted after {report['frames']} frames; {kept}")
     return "\n".join([*lines, *(f"warning: {note}" for note in report["warnings"])])

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import FusionError
 from ..io.frames import read_frames
-from .pyav import load_av, reason
+from .pyav import exactly, load_av, reason
 
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".jp2")
 HEAD = 3  # first pictures that decide whether a stream has colour
@@ -159,7 +159,9 @@ class StreamSource(Source):
         wide = "rgb48le" if self.depth == "uint16" else "rgb24"
         unknown = int(frame.colorspace) in (0, 2)
         matrix = "ITU709" if unknown and frame.height >= HD else None
-        pixels = frame.reformat(format=wide, src_colorspace=matrix).to_ndarray()
+        pixels = frame.reformat(
+            format=wide, src_colorspace=matrix, interpolation=exactly("read"), threads=1
+        ).to_ndarray()
         return pixels[:, :, 1:2] if getattr(self, "channels", 3) == 1 else pixels
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:

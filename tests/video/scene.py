@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from anyfuse.video.pyav import exactly
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "infrared"
 HEIGHT, WIDTH, RATE = 192, 256, 25
@@ -14,6 +17,7 @@ SHIFT = (5, -4)  # x, y of the thermal camera against the visible one, in pixels
 RADIUS = 9
 
 
+@functools.lru_cache
 def backgrounds() -> tuple[np.ndarray, np.ndarray]:
     """Visible (H, W, 3) and thermal (H, W) of the example, with room for a shift, as float."""
     visible = np.asarray(Image.open(EXAMPLES / "visible.jpg").convert("RGB"), dtype=float)
@@ -107,5 +111,8 @@ def read_video(path: Path | str, layout: str = "rgb24") -> tuple[np.ndarray, lis
     import av
 
     with av.open(str(path)) as container:
-        found = [(f.to_ndarray(format=layout), float(f.time)) for f in container.decode(video=0)]
+        found = [
+            (f.reformat(format=layout, interpolation=exactly("read")).to_ndarray(), float(f.time))
+            for f in container.decode(video=0)
+        ]
     return np.stack([f for f, _ in found]), [t for _, t in found]
