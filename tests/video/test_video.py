@@ -15,19 +15,18 @@ import numpy as np
 import pytest
 
 pytest.importorskip("av", reason='PyAV is not installed: pip install "anyfuse[video]"')
-sys.path.insert(0, str(Path(__file__).parent))
 
-import scene  # noqa: E402
+import scene
 
-import anyfuse.video  # noqa: E402
-from anyfuse import Fuser, FusionError  # noqa: E402
-from anyfuse.cli.main import main  # noqa: E402
-from anyfuse.video.job import Job, Run, fuse_video  # noqa: E402
-from anyfuse.video.offset import find_offset  # noqa: E402
-from anyfuse.video.settings import VideoSettings, format_of  # noqa: E402
-from anyfuse.video.sources import open_source  # noqa: E402
-from anyfuse.video.streams import Streams  # noqa: E402
-from anyfuse.video.sync import side_by_side  # noqa: E402
+import anyfuse.video
+from anyfuse import Fuser, FusionError
+from anyfuse.cli.main import main
+from anyfuse.video.job import Job, Run, fuse_video
+from anyfuse.video.offset import find_offset
+from anyfuse.video.settings import VideoSettings, format_of
+from anyfuse.video.sources import open_source
+from anyfuse.video.streams import Streams
+from anyfuse.video.sync import side_by_side
 
 LUMA = np.array([0.299, 0.587, 0.114])
 LATE = 0.24
@@ -447,4 +446,7 @@ def test_the_report_is_json(fused: tuple[Path, dict[str, Any]]) -> None:
 
 def test_help_imports_neither_torch_nor_av() -> None:
     program = "import sys; from anyfuse.cli import main; print(sorted({'torch', 'av'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+        == "[]"
+    )
