@@ -83,13 +83,16 @@ def speed(folder: Path) -> None:
     """Frames a second."""
     ones, others = frames(200)
     files = [write(folder / "visible.mp4", ones), write(folder / "thermal.mp4", others)]
-    print("| model | threads of the model | alignment | frames a second | seconds before |\n|---|---:|---|---:|---:|")
+    print(
+        "| model | threads of the model | alignment | frames a second | CPU ms a frame | seconds before |\n|---|---:|---|---:|---:|---:|"
+    )
     for model in ("anyfuse", "laplacian"):
         for threads in (1, 2):
             for align in ("none", "once") if model == "anyfuse" else ("none",):
                 found = command(files, folder / "f.mp4", threads, "--model", model, "--align", align)
                 rate, before = found["frames_a_second"], found["seconds_preparing"]
-                print(f"| {model} | {threads} | {align} | {rate:.1f} | {before:.1f} |", flush=True)
+                cost = 1000 * found["cpu_seconds"] / found["frames"]
+                print(f"| {model} | {threads} | {align} | {rate:.1f} | {cost:.0f} | {before:.1f} |", flush=True)
 
 
 def blocks(pictures: list[np.ndarray], side: int = 16) -> np.ndarray:
