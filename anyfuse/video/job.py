@@ -151,7 +151,7 @@ class Run:
             streams.prepare()
         if job.save_transforms is not None:
             self._save_transforms(job.save_transforms)
-        found = clock.perf_counter()
+        found, used = clock.perf_counter(), clock.process_time()
         stopped = False
         try:
             self._write_all(start)
@@ -159,6 +159,7 @@ class Run:
             stopped = True
         now = clock.perf_counter()
         report = self._report(found - begun, now - found, stopped)
+        report["cpu_seconds"] = round(clock.process_time() - used, 3)
         if job.report is not None:
             text = json.dumps(report, indent=1)
             write_whole(job.report, [text.encode()], overwrite=job.overwrite, inputs=job.inputs)

@@ -446,7 +446,5 @@ def test_the_report_is_json(fused: tuple[Path, dict[str, Any]]) -> None:
 
 def test_help_imports_neither_torch_nor_av() -> None:
     program = "import sys; from anyfuse.cli import main; print(sorted({'torch', 'av'} & set(sys.modules)))"
-    assert (
-        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
-        == "[]"
-    )
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert said.strip() == "[]"
