@@ -81,18 +81,20 @@ def command(files: list[str], output: Path, threads: int, *options: str) -> dict
 
 def speed(folder: Path) -> None:
     """Frames a second."""
-    ones, others = frames(200)
+    ones, others = frames(120)
     files = [write(folder / "visible.mp4", ones), write(folder / "thermal.mp4", others)]
-    print(
-        "| model | threads of the model | alignment | frames a second | CPU ms a frame | seconds before |\n|---|---:|---|---:|---:|---:|"
-    )
+    matrices = [np.eye(3), np.array([[1, 0, 3.3], [0, 1, -2.2], [0, 0, 1]])]
+    moved = folder / "moved.json"
+    moved.write_text(json.dumps([{"matrix": m.tolist()} for m in matrices]))
+    print("| model | threads | alignment | frames a second | CPU ms a frame | seconds before |")
+    print("|---|---:|---|---:|---:|---:|")
     for model in ("anyfuse", "laplacian"):
         for threads in (1, 2):
-            for align in ("none", "once") if model == "anyfuse" else ("none",):
+            for name, align in {"none": "none", "moved by 4 pixels": str(moved)}.items():
                 found = command(files, folder / "f.mp4", threads, "--model", model, "--align", align)
                 rate, before = found["frames_a_second"], found["seconds_preparing"]
                 cost = 1000 * found["cpu_seconds"] / found["frames"]
-                print(f"| {model} | {threads} | {align} | {rate:.1f} | {cost:.0f} | {before:.1f} |", flush=True)
+                print(f"| {model} | {threads} | {name} | {rate:.1f} | {cost:.0f} | {before:.1f} |", flush=True)
 
 
 def blocks(pictures: list[np.ndarray], side: int = 16) -> np.ndarray:

@@ -285,12 +285,12 @@ class Stopped(Exception):
 def test_a_run_that_was_stopped_goes_on(
     output: str, files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"offset": str(LATE), "align": "once", "end": 1.2, "resume": True, "part": 8}
+    options: dict[str, Any] = {"offset": str(LATE), "align": "once", "end": 0.8, "resume": True, "part": 8}
     whole = run(list(files), tmp_path / f"whole-{output}", **options)
     before = Run._begin
     made: list[int] = []
 
-    def stopping(self: Any, count: int = 20) -> None:
+    def stopping(self: Any, count: int = 12) -> None:
         put = self.streams.fused
 
         def some(start: float | None = None) -> Any:
@@ -307,8 +307,8 @@ def test_a_run_that_was_stopped_goes_on(
         run(list(files), tmp_path / output, **options)
     monkeypatch.undo()
     again = run(list(files), tmp_path / output, **options)
-    assert again["resumed_at"] == 16
-    assert again["frames"] == whole["frames"] == 30
+    assert again["resumed_at"] == 8
+    assert again["frames"] == whole["frames"] == 20
     assert Run._begin is before
     if output == "frames":
         for file in sorted((tmp_path / "whole-frames").iterdir()):
