@@ -389,6 +389,7 @@ def run_tiles(
     *,
     device: torch.device | str = "cpu",
     scratch: Scratch | None = None,
+    adjust: Callable[[Context], Context] | None = None,
 ) -> Iterator[tuple[Window, dict[str, Tensor]]]:
     """Runs `step` on every tile.
 
@@ -399,12 +400,15 @@ def run_tiles(
         step: sources (1, N, C, h, w) and context of the tile -> maps (1, ..., h, w) and numbers (1,), by name.
         device: where the step runs.
         scratch: holds the context where the grid says so.
+        adjust: changes the context of the whole image; a step that gets none does it itself
+            (`FusionModel.forward_adjusted`). Not for contexts in scratch files.
 
     Yields:
         Each part of the image once: its window, and the maps cut to it, without the batch axis.
     """
     device = torch.device(device)
     context = whole_context(model, grid, read, device, scratch)
+    context = adjust(context) if adjust is not None and isinstance(context, Context) else context
     scale = model.context_scale or 1
     for tile in grid.tiles():
         sources = read_padded(read, tile.outer, grid.height, grid.width, grid.margin)[None].to(device)

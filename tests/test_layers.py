@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fuser",),
     ("api",),
     ("jobs", "training", "engines"),
-    ("serve",),
+    ("serve", "video"),
     ("benchmark",),
     ("cli",),
     ("__init__", "__main__"),

@@ -30,20 +30,20 @@ def moved_frame(
         bend: (2, R, C) displacements in pixels of the reference, before the matrix; see `bent_coordinates`.
     """
     height, width = size or (frame.height, frame.width)
-    planes, matrix = _smaller(frame.read(), matrix, height, width)
+    planes, matrix = smaller(frame.read(), matrix, height, width)
     planes, inside = warp(planes, matrix, height, width, "bicubic", bend)
     pixels = frame.stored_values(planes)
     cover = inside
     if frame.opacity is not None:
-        planes, smaller = _smaller(frame.cover(), matrix, height, width)
-        cover = inside * warp(planes, smaller, height, width, bend=bend)[0][0]
+        planes, shrunk = smaller(frame.cover(), matrix, height, width)
+        cover = inside * warp(planes, shrunk, height, width, bend=bend)[0][0]
     alpha = (cover * FULL[frame.pixels.dtype.name]).round().numpy().astype(frame.pixels.dtype)
     same = (height, width) == (frame.height, frame.width)
     exif = frame.exif if same or frame.exif is None else upright_exif(frame.exif, width, height)
     return replace(frame, pixels=pixels, alpha=alpha, valid=None, exif=exif), inside.numpy()
 
 
-def _smaller(planes: Tensor, matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+def smaller(planes: Tensor, matrix: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Planes (C, H, W) with pixels about as large as the reference's, antialiased, and the matrix to them."""
     y, x = (height - 1) / 2, (width - 1) / 2
     rows = matrix.tolist()

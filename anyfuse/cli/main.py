@@ -30,6 +30,7 @@ from .say import say
 from .score import score
 from .serve import serve
 from .train import train
+from .video import video
 from .weights import app as backbone
 from .weights import codec
 
@@ -43,7 +44,7 @@ app = typer.Typer(
     "bit depth.",
 )
 PRESETS = (stack, hdr, thermal, medical)
-OTHERS = (align, say, estimate, models, train, score, bench, datasets, degrade, export, doctor, serve)
+OTHERS = (align, video, say, estimate, models, train, score, bench, datasets, degrade, export, doctor, serve)
 for command in (fuse, *PRESETS, *OTHERS):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
         raise
 
 
-READERS = ("fuse", "stack", "hdr", "thermal", "medical", "align", "score", "degrade", "estimate", "bench")
+READERS = ("fuse", "stack", "hdr", "thermal", "medical", "align", "score", "degrade", "estimate", "bench", "video")
 """Commands that read images of others."""
 
 

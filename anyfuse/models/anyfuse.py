@@ -23,6 +23,7 @@ computed in tiles; bands 3, 4 and the base from maps of the whole image at 1/8 (
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -303,6 +304,16 @@ class Anyfuse(FusionModel):
         """
         sources = self._clean(sources)
         fused, _, _, smooth = self._fuse(sources, context, statistics)
+        return self._held(fused, sources, smooth)
+
+    def forward_adjusted(self, sources: Tensor, condition: None, adjust: Callable[[Context], Context]) -> Tensor:
+        """As FusionModel; features that the context and the fusion share are computed once."""
+        sources = self._clean(sources)
+        fused, _, _, smooth = self._fuse(sources, None, None, adjust)
+        return self._held(fused, sources, smooth)
+
+    def _held(self, fused: Tensor, sources: Tensor, smooth: Tensor) -> Tensor:
+        """The fused planes with luma within the bound. fused (B, C, H, W) may be written to."""
         found = native.takes(fused, sources)
         if found is not None and len(fused) == 1:
             share = self._far(smooth)
@@ -350,13 +361,18 @@ class Anyfuse(FusionModel):
         return share[:, :, 0]
 
     def _fuse(
-        self, sources: Tensor, context: Context | None, statistics: Tensor | None = None
+        self,
+        sources: Tensor,
+        context: Context | None,
+        statistics: Tensor | None = None,
+        adjust: Callable[[Context], Context] | None = None,
     ) -> tuple[Tensor, list[Tensor], Tensor, Tensor]:
         gauss = gaussian_pyramid(flatten_set(sources), FINE_LEVELS)
         finest = None if native.takes(*gauss) else gauss[0] - expand(gauss[1])
         q, e = self._encode(gauss, sources.shape[1], finest)
         if context is None:
             context = self._own_context(e, unflatten_set(gauss[-1], sources.shape[1]), statistics)
+        context = context if adjust is None else adjust(context)
         features, logit3, coarse, share = context.maps
         weights = self._fine(q, features, logit3)
         smooth = unflatten_set(gauss[-1][:, :1], sources.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -127,6 +127,14 @@ class FusionModel(nn.Module):
             (B, C, H, W) in [0, 1].
         """
         raise NotImplementedError
+
+    def forward_adjusted(self, sources: Tensor, condition: Any, adjust: Callable[[Context], Context]) -> Tensor:
+        """As `forward` of whole images, whose context goes through `adjust` first: video keeps decisions steady so.
+
+        Only for models with a `context_scale`. The context that `adjust` gets may be kept; it is not changed later.
+        """
+        context = self.context(self.with_statistics(self.global_features(sources)))
+        return self.forward(sources, condition, adjust(context))
 
     def weights(self, sources: Tensor, condition: Any = None, context: Context | None = None) -> Tensor | None:
         """Share of each source in each pixel of the result, (B, N, H, W), sums to 1; None if the model has none."""
