@@ -121,7 +121,7 @@ class Streams:
     def _samples(self) -> list[list[Picture]]:
         """Moments over the whole length, on which the alignment is found."""
         span = (self.expected or 1) / self.rate
-        out = []
+        out: list[list[Picture]] = []
         for k in range(MOMENTS):
             try:
                 moment = next(self._moments(self.settings.start + span * k / MOMENTS), None)
@@ -133,7 +133,7 @@ class Streams:
 
     def _frames(self, moment: Sequence[Picture]) -> list[Frame]:
         """The pictures with their black and white levels."""
-        out = []
+        out: list[Frame] = []
         for k, picture in enumerate(moment):
             source = self.sources[0 if self.settings.every else k]
             black, white = self.levels[0 if self.settings.every else k]
