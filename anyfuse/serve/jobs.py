@@ -82,6 +82,7 @@ class Queue:
         self.reading = 0  # uploads that wait for the reader
         self._wake = asyncio.Event()
         self._reader_free = asyncio.Lock()
+        self._models_known = asyncio.Lock()
         threads = None if limits.jobs == 1 else max(1, (os.cpu_count() or 1) // limits.jobs)
         self.workers = [Worker(threads) for _ in range(limits.jobs)]
         self.reader = Worker(1)  # looks at uploads while the others fuse
@@ -107,8 +108,9 @@ class Queue:
 
     async def models(self) -> list[dict[str, Any]]:
         """The models that this server has."""
-        if self._models is None:
-            self._models = await self._read({"kind": "models"})
+        async with self._models_known:  # many first requests at once ask one time
+            if self._models is None:
+                self._models = await self._read({"kind": "models"})
         return self._models
 
     async def understand(self, text: str) -> dict[str, Any]:

@@ -89,11 +89,10 @@ def test_token(start: Start, pair: list[str]) -> None:
         Client(server.url, token="another-token-of-letters").models()
 
 
-def test_many_at_once(start: Start, pair: list[str]) -> None:
+def test_many_at_once(start: Start) -> None:
     """60 jobs of 60 clients: each gets its own result; what is over the limit is told to come again."""
     server = start("--jobs", "2", "--max-waiting", "64")
     client = Client(server.url)
-    client.fuse(pair, **QUICK)
 
     def one(number: int) -> bool:
         values = np.full((24, 24, 3), number * 4, np.uint8)
