@@ -12,13 +12,14 @@ ALIGN = ("auto", "none", "tags", "shift", "similarity", "affine", "homography", 
 DEGHOST = ("auto", "on", "off")
 FORMATS = ("auto", "png", "tif", "jpg", "webp", "exr")
 DEPTHS = ("auto", "8", "16")
+AUTOMATIC = "auto"
 
 
 @dataclass(frozen=True)
 class FuseRequest:
     """The options of one job. Names and meanings are those of `anyfuse.fuse`."""
 
-    model: str = "anyfuse"  # a named model; see GET /v1/models
+    model: str = AUTOMATIC  # a named model, see GET /v1/models; auto: the one that does what `say` asks for
     say: str = ""  # instruction; empty: none
     align: str = "auto"
     keep_frame: bool = False  # keeps the size of the reference
@@ -68,7 +69,7 @@ def parse_request(given: Mapping[str, Sequence[str]], models: Iterable[str] | No
     for name, allowed in CHOICES.items():
         if getattr(request, name) not in allowed:
             raise Refused(f"{name} '{getattr(request, name)[:40]}' is not known; give one of {', '.join(allowed)}")
-    if models is not None and request.model not in models:
+    if models is not None and request.model not in (AUTOMATIC, *models):
         raise Refused(f"model '{request.model[:80]}' is not one that this server has; see GET /v1/models")
     if not 1 <= request.quality <= 100:
         raise Refused(f"quality {request.quality} cannot be; give 1 to 100")

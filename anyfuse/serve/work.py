@@ -18,15 +18,16 @@ from ..fuser import Fuser
 from ..image.frame import FULL, Frame, convert_depth, icc_channels
 from ..io.read import count_pages, page_sizes, read_image
 from ..jobs.choices import suffix_of
-from ..language.instruction import parse_instruction
+from ..language.instruction import parse_instruction, read_say
 from ..metrics import METRICS, score
 from ..models.base import FusionModel
+from ..models.choice import model_for
 from ..models.registry import ALIASES, MODELS, describe, is_there
 from ..options import Progress
 from ..result import FusionResult
 from .channel import Channel
 from .names import names_for, renamed
-from .request import FuseRequest
+from .request import AUTOMATIC, FuseRequest
 from .store import folder_size
 from .views import histogram, reduced, save_view, step_for
 
@@ -112,7 +113,8 @@ def fuse(task: dict[str, Any], channel: Channel) -> dict[str, Any]:
             channel.send(stage=stage, share=round(share, 4))
 
     tell("load", 0.0)
-    fuser = fuser_for(task | {"model": request.model})
+    model = model_for(read_say(request.say or None)) if request.model == AUTOMATIC else request.model
+    fuser = fuser_for(task | {"model": model})
     fuser.progress = tell
     check_pixels(paths, names, task["pixels"], request.pages)
     with_weights = request.weights and type(fuser.model).weights is not FusionModel.weights

@@ -372,6 +372,13 @@ def test_an_instruction_is_followed(api: TestClient, shots: Shots) -> None:
     assert state["state"] == "done"
 
 
+def test_the_model_that_can_is_chosen(api: TestClient, shots: Shots) -> None:
+    for say, model in (("brighter", "ditfuse"), ("remove the haze", "mmaif"), ("", "anyfuse")):
+        job = api.post("/v1/fuse", files=shots(2), data={"say": say}).json()["id"]
+        assert finished(api, job)["state"] == "done"
+        assert api.get(f"/v1/jobs/{job}/report").json()["model"].startswith(model)
+
+
 @pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--token", "short"], ["--host", "no.such.host.example"]])
 def test_refused_starts(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An open address needs a token, and a token some length; the line has the remedy."""

@@ -357,11 +357,12 @@ async function drop(entry) {
 async function fillModels() {
   const models = await json("/v1/models");
   const chosen = $("model").value;
-  $("model").replaceChildren(...models.map((one) => {
+  const automatic = make("option", { value: "auto", textContent: "Automatic: what the instruction needs" });
+  $("model").replaceChildren(automatic, ...models.map((one) => {
     const kinds = [one.restores && "restores", one.segments && "light, segments"].filter(Boolean).join(", ");
     return make("option", { value: one.name, textContent: `${one.name}${one.inputs === "2" ? " (2 images)" : ""}${kinds ? `: ${kinds}` : ""}` });
   }));
-  $("model").value = models.some((one) => one.name === chosen) ? chosen : models[0].name;
+  $("model").value = models.some((one) => one.name === chosen) ? chosen : "auto";
 }
 
 let typing = null;
@@ -372,7 +373,7 @@ function understand() {
   const help = $("understood");
   if (!text) {
     help.className = "help";
-    help.textContent = "For models that restore, change light or segment.";
+    help.textContent = "What shall be repaired, made brighter or painted? Empty: fusion alone.";
     return;
   }
   typing = setTimeout(async () => {
