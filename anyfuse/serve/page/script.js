@@ -357,7 +357,7 @@ async function drop(entry) {
 async function fillModels() {
   const models = await json("/v1/models");
   const chosen = $("model").value;
-  const automatic = make("option", { value: "auto", textContent: "Automatic: what the instruction needs" });
+  const automatic = make("option", { value: "auto", textContent: "Automatic" });
   $("model").replaceChildren(automatic, ...models.map((one) => {
     const kinds = [one.restores && "restores", one.segments && "light, segments"].filter(Boolean).join(", ");
     return make("option", { value: one.name, textContent: `${one.name}${one.inputs === "2" ? " (2 images)" : ""}${kinds ? `: ${kinds}` : ""}` });
