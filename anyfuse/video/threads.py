@@ -55,7 +55,8 @@ class Behind:
 
     def __init__(self, function: Callable[[Any], None], size: int = 3) -> None:
         self._waiting: queue.Queue[Any] = queue.Queue(size)
-        self._function, self._error = function, None  # type: ignore[var-annotated]
+        self._function = function
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
 
