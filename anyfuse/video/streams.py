@@ -126,7 +126,7 @@ class Streams:
     def _samples(self) -> list[list[Picture]]:
         """Moments over the whole length, on which the alignment is found."""
         span = (self.expected or 1) / self.rate
-        out = []
+        out: list[list[Picture]] = []
         for k in range(MOMENTS):
             try:
                 moment = next(self._moments(self.settings.start + span * k / MOMENTS), None)
