@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import FusionError
 from ..fuser import Fuser
@@ -21,6 +22,10 @@ from .threads import ahead
 
 MOMENTS = 5  # on which an alignment is found
 WAITING = 3  # moments that are decoded and aligned ahead
+
+
+Moment = tuple[float, list[Frame], dict[str, Any]]
+"""Time, frames over the reference, and the state of the alignment."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class Streams:
             out.append(make_frame(pixels, name=source.name))
         return out
 
-    def _aligned(self, start: float) -> Iterator[tuple[float, list[Frame], dict[str, Any]]]:
+    def _aligned(self, start: float) -> Iterator[Moment]:
         """Time, frames over the reference, and the state of the alignment, of one moment after the other."""
         reference = 0 if self.settings.every else self.settings.reference
         for moment in self._moments(start):
@@ -156,11 +161,20 @@ class Streams:
                 self.aligner.find([frames])
             yield moment[reference].time, self.aligner(frames), self.aligner.state()
 
+    @staticmethod
+    def _alone(moments: Iterator[Moment]) -> Iterator[Moment]:
+        """The moments, made on one thread of torch: two threads that each ask for all cores wait for one another."""
+        torch.set_num_threads(1)
+        yield from moments
+
     def fused(self, start: float | None = None) -> Iterator[Fused]:
         """The results in the order of time. start: seconds of the reference, where a run that was stopped goes on."""
-        moments = ahead(self._aligned(self.settings.start if start is None else start), WAITING)
+        threads = torch.get_num_threads()
+        moments = ahead(self._alone(self._aligned(self.settings.start if start is None else start)), WAITING)
         try:
-            for time, frames, state in moments:
+            for count, (time, frames, state) in enumerate(moments):
+                if not count:
+                    torch.set_num_threads(threads)  # for this thread and new ones; that of `moments` keeps its 1
                 yield Fused(time, self.fuse(frames, time), state)
         finally:
             moments.close()  # type: ignore[attr-defined]
