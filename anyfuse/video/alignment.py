@@ -50,8 +50,8 @@ class Sampler:
             planes = F.interpolate(planes[None], self.small, mode="bicubic", antialias=True, align_corners=False)[0]
         grid = self.grid[:, window[0], window[1]]
         moved = F.grid_sample(planes[None], grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
-        cover = self.cover[:, window[0], window[1]]
-        if float(cover.min()) < 1:
+        if not bool(self.inside[window].all()):
+            cover = self.cover[:, window[0], window[1]]
             other = behind.read(window)
             other = to_luma(other[None])[0] if len(moved) == 1 else other.expand(len(moved), -1, -1)
             moved = torch.lerp(other, moved, cover)

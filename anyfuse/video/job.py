@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import threading
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,25 @@ def check_output(job: Job) -> None:
             target_of(extra, job.overwrite, job.inputs)
 
 
+@contextlib.contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets, so that work ends between two pictures; the second one ends it at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def first(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Run:
     """The work of one job."""
 
@@ -94,6 +116,7 @@ class Run:
         self.job, self.streams, self.fuser = job, streams, fuser
         self.notes: list[str] = []
         self.count, self.resumed, self.zero = 0, 0, 0.0
+        self.stop = threading.Event()  # set by Ctrl-C
         self.size: tuple[int, ...] = ()
         self.depth = ""
         self.checkpoint = Checkpoint(job.output, self._identity())
@@ -154,7 +177,8 @@ class Run:
         found, used = clock.perf_counter(), clock.process_time()
         stopped = False
         try:
-            self._write_all(start)
+            with stop_asked() as self.stop:
+                self._write_all(start)
         except KeyboardInterrupt:
             stopped = True
         now = clock.perf_counter()
@@ -191,6 +215,8 @@ class Run:
                 put(fused, in_depth(fused.pixels, depth))
                 self.count += 1
                 advance()
+                if self.stop.is_set():
+                    raise KeyboardInterrupt
         finally:
             generator.close()  # type: ignore[attr-defined]
 

@@ -330,7 +330,7 @@ def test_ctrl_c_leaves_a_file_that_plays(tmp_path: Path) -> None:
     limit = time.monotonic() + 40
     while not (tmp_path / ".f.partial.mp4").exists() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said
