@@ -100,7 +100,13 @@ class Fuser:
         """Fuses the images of one scene.
 
         Args:
-            images, reference, resize, white, keep_order, masks, align: as in `fuse`.
+            images: as in `fuse`.
+            reference: as in `fuse`.
+            resize: as in `fuse`.
+            white: as in `fuse`.
+            keep_order: as in `fuse`.
+            masks: as in `fuse`.
+            align: as in `fuse`.
             with_weights: also keeps the weight of each image at each pixel, for `FusionResult.save_weights`.
             explain: also keeps numbers and maps behind the result, for `FusionResult.save_explanation`.
             say: as in `fuse`. Classes that it names are painted into the result, and `FusionResult.save_masks` writes
@@ -111,7 +117,9 @@ class Fuser:
             black: as in `fuse`.
             range: as in `fuse`.
             pages: as in `fuse`.
-            deghost, deghost_reference, infrared: as in `fuse`.
+            deghost: as in `fuse`.
+            deghost_reference: as in `fuse`.
+            infrared: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.

@@ -169,7 +169,8 @@ def min_bytes(model: FusionModel, n: int, planes: int, height: int, width: int, 
         model: it says how many bytes a pixel takes.
         n: number of images.
         planes: channels of each, 1 or 3.
-        height, width: of the images, in pixels.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
         spill: the context may be in files.
     """
     _, padded, halo = _layout(model, height, width)
@@ -188,7 +189,8 @@ def comfortable_bytes(model: FusionModel, n: int, planes: int, height: int, widt
         model: it says how many bytes a pixel takes.
         n: number of images.
         planes: channels of each, 1 or 3.
-        height, width: of the images, in pixels.
+        height: of the images, in pixels.
+        width: of the images, in pixels.
         side: of a tile, in pixels.
     """
     _, padded, halo = _layout(model, height, width)

@@ -84,7 +84,8 @@ def estimate(
     """The transform that lays `other` over `reference`.
 
     Args:
-        reference, other: luma (H, W) in [0, 1], of one size.
+        reference: luma (H, W) in [0, 1].
+        other: luma of the same size.
         most: the richest kind to try.
         valid: where each counts, (H, W) in [0, 1].
     """

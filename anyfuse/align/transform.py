@@ -163,7 +163,8 @@ def warp(
     Args:
         planes: (C, H, W) of the image.
         matrix: 3x3, pixels of the reference to pixels of the image.
-        height, width: of the reference, in pixels.
+        height: of the reference, in pixels.
+        width: of the reference, in pixels.
         mode: of interpolation, 'bilinear' or 'bicubic'.
         bend: displacements, as in `bent_coordinates`; None: none.
     """

@@ -290,8 +290,7 @@ def apply(
         source: number of the source. Sources of one scene share depth and haze under one seed; noise, drops and flakes
             are each one's own.
         frame: shorter side in pixels of the picture that the image is a part of, for the size of drops and flakes;
-        None: the
-            image is whole.
+            None: the image is whole.
 
     Returns:
         The degraded image of the same shape, and the parameters of each operation.
