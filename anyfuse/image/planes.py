@@ -54,10 +54,11 @@ def read(stack: Stack, window: Window, rule: ColourRule) -> Tensor:
 
 def _merged(stack: Stack, window: Window) -> Tensor:
     """The chroma of the coloured sources, merged by saturation, (2, h, w)."""
-    parts = stack.read_split(window)
+    coloured = [k for k, frame in enumerate(stack.frames) if frame.channels == 3]
+    parts = stack.read_split(window, coloured)
     if parts is None:
         return colour.merge_chroma(colour.to_chroma(stack.read(window)))
-    return colour.merge_chroma(parts[[frame.channels == 3 for frame in stack.frames], 1:])
+    return parts[0, 1:] if len(coloured) == 1 else colour.merge_chroma(parts[:, 1:])
 
 
 def write(fused: Tensor, stack: Stack, window: Window, rule: ColourRule, pixels: np.ndarray) -> bool:

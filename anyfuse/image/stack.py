@@ -149,8 +149,9 @@ class Stack:
             return sources
         return fill_transparent(sources, torch.stack([f.soft_cover(window) for f in self.frames]), self._mean)
 
-    def read_split(self, window: Window) -> Tensor | None:
-        """The window of every frame as Y, Cb and Cr, (N, 3, h, w), see `colour.to_luma_chroma`.
+    def read_split(self, window: Window, which: Sequence[int] | None = None) -> Tensor | None:
+        """The window of every frame, or of those that `which` numbers, as Y, Cb and Cr, (N, 3, h, w), see
+        `colour.to_luma_chroma`.
 
         None where that takes more than converting each pixel, or there is nothing that does it at once (`native`).
         """
@@ -158,8 +159,9 @@ class Stack:
         if found is None or not self.is_opaque or any(level is not None for level in self._levels):
             return None
         rows, columns = self._bounds(window)
-        out = torch.empty(self.n, 3, rows.stop - rows.start, columns.stop - columns.start)
-        for frame, planes in zip(self.frames, out, strict=True):
+        frames = self.frames if which is None else [self.frames[k] for k in which]
+        out = torch.empty(len(frames), 3, rows.stop - rows.start, columns.stop - columns.start)
+        for frame, planes in zip(frames, out, strict=True):
             block = frame.pixels[rows, columns]
             if frame.channels == 1:
                 planes[:1], planes[1:] = frame.read(window), 0.0
