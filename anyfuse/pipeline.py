@@ -46,13 +46,9 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         model.check_explains(condition)
 
     rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
-    count = planes.plane_count(rule)
-    size = (stack.n, count, stack.height, stack.width)
     spill = scratch is not None
-    result = result_bytes(stack, control, options, spill)
-    budget = tiling.memory_left(model, *size, engine.max_memory, result, engine.jobs, spill)
     start = time.perf_counter()
-    grid = tiling.plan_tiles(model, *size, budget, spill=spill)
+    grid = tile_grid(stack, rule, engine, result_bytes(stack, control, options, spill), spill)
     canvas = Canvas(stack, rule, order, control, scratch)
 
     def read(window: Window) -> Tensor:
@@ -96,6 +92,13 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     )
     moved, aligned = prepared.deghosted.mask, prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
+
+
+def tile_grid(stack: Stack, rule: planes.ColourRule, engine: Engine, result: int, spill: bool) -> tiling.TileGrid:
+    """Tiles that fit the memory that `result` bytes of the result leave; `spill`: the context may be in files."""
+    size = (stack.n, planes.plane_count(rule), stack.height, stack.width)
+    budget = tiling.memory_left(engine.model, *size, engine.max_memory, result, engine.jobs, spill)
+    return tiling.plan_tiles(engine.model, *size, budget, spill=spill)
 
 
 def engine_facts(engine: Engine) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def backgrounds() -> tuple[np.ndarray, np.ndarray]:
 
 
 def place(time: float) -> tuple[float, float]:
-    """Centre x, y of the moving thing: it goes to and fro, fast and slow."""
+    """Centre x, y of the moving thing: it goes left and right, fast and slow."""
     x = WIDTH * (0.5 + 0.3 * np.sin(1.7 * time) + 0.1 * np.sin(4.1 * time))
     return x, HEIGHT * (0.55 + 0.15 * np.sin(2.3 * time + 1))
 
