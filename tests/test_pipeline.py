@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 import anyfuse
-from anyfuse import tiling
+from anyfuse import budget, tiling
 from anyfuse.api import Fuser
 from anyfuse.errors import FusionError
 from anyfuse.image.planes import colour_rule
@@ -153,7 +153,8 @@ def test_paths_give_arrays_or_a_file(tmp_path: Path) -> None:
 def test_budget_of_memory_changes_tiles_not_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     images = [to8(scene(500, 700, i, 3)) for i in range(2)]
     whole = FUSER.run(images)
-    monkeypatch.setattr(tiling, "resident_bytes", lambda: 2**30)
+    for module in (budget, tiling):
+        monkeypatch.setattr(module, "resident_bytes", lambda: 2**30)
     tiled = Fuser("anyfuse", max_memory=2**30 + 70 * 2**20).run(images)
     assert whole.report["tiles"] == 1
     assert tiled.report["tiles"] >= 4
