@@ -877,8 +877,12 @@ PLAIN: dict[str, Callable[[], Any]] = {
 }
 """Subjects that are the same on every processor."""
 
+GATED = dict.fromkeys(("mmaif-tiny", "mmaif-tiny-flow"), Tolerance(mean=1 / 255 / 2, share=0.02))
+"""How much of a restoration is taken hangs on counts and quantiles of its pixels, which step where a value does: the
+shares, and the whole picture with them, may move by half a level."""
+
 MEASURED: dict[str, tuple[Callable[[], Values], Tolerance]] = {
-    **{f"pixels-{name}": (lambda name=name: pixels(name), Tolerance()) for name in SHIPPED},
+    **{f"pixels-{name}": (lambda name=name: pixels(name), GATED.get(name, Tolerance())) for name in SHIPPED},
     "degradations": (degradations, Tolerance()),
     "masked-pairs": (masked_pairs, Tolerance()),
     "synthetic": (synthetic_data, Tolerance()),
