@@ -73,7 +73,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
     given, names = stack.frames[: prepared.given_count], [f.name for f in stack.frames]
-    said = [*notes, *prepared.notes, *roles.notes(names)]
+    said = [*notes, *prepared.notes, *roles.notes(names), *held.notes()]
     report = Report(
         **engine_facts(engine),
         **stack_facts(stack, prepared.given_count),

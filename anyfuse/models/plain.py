@@ -16,6 +16,9 @@ from ..image.colour import join, to_luma_chroma
 from .base import FusionModel, flatten_set, unflatten_set
 from .registry import load_model
 
+MOSTLY = 0.5
+"""Share of a restoration below which a person who asked for it is told so."""
+
 
 @lru_cache(maxsize=2)
 def _default(device: str) -> FusionModel:
@@ -54,3 +57,15 @@ class Held:
         held, shares = harmless(sources, plain_fusion(sources), result, self.control, self.roles, self.told)
         self.shares = shares.as_dict()
         return held
+
+    def notes(self) -> list[str]:
+        """A line where little was taken of a restoration that a person asked for."""
+        if self.shares is None or not (self.told and self.control.degradations):
+            return []
+        light, detail = self.shares["light"], self.shares["detail"]
+        if max(light, detail) >= MOSTLY:
+            return []
+        return [
+            f"the restoration was mostly left out ({light:.0%} of its light, {detail:.0%} of its detail): "
+            "the fusion without it seemed better"
+        ]

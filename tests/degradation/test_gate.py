@@ -15,6 +15,7 @@ from anyfuse.degradation.plan import Step, apply
 from anyfuse.image.colour import to_luma
 from anyfuse.image.stack import Frame
 from anyfuse.io.read import read_image
+from anyfuse.models import plain
 from anyfuse.models.plain import plain_fusion
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -105,6 +106,18 @@ def test_light_needs_a_person_and_a_dark_picture() -> None:
     daylight = dark + 0.6
     told, estimated = (harmless(daylight, plain + 0.6, bright, wish, told=t)[1] for t in (True, False))
     assert told == estimated
+
+
+@pytest.mark.parametrize("share", [0.1, 0.7])
+def test_a_restoration_that_is_left_out_is_said(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only to who asked for it: of what was estimated nobody expects anything."""
+    monkeypatch.setattr(plain, "harmless", lambda sources, default, *wish: (default, Shares(share, share)))
+    frames = [frame(x) for x in lumas()]
+    told = Fuser("mmaif").run(frames, say="remove the rain", align="none")
+    said = [line for line in told.report["warnings"] if "mostly left out" in line]
+    assert len(said) == (share < 0.5)
+    estimated = Fuser("mmaif").run(frames, align="none")
+    assert not [line for line in estimated.report["warnings"] if "mostly left out" in line]
 
 
 def test_the_result_depends_on_nothing_but_its_input() -> None:
