@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .plan import FAULT_OF, VARIED
 from .statistics import pair_statistics, statistics
 
-SHA256 = "cb1507a46bd3c141a698906cb520dc7dcdcc2af675a96221bd6cba24bf9226fb"
+SHA256 = "c8cf739af7980c929c3dbad1c395a6af373f1913e71f3518795f9a8f0bf89b0f"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""

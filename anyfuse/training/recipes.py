@@ -287,6 +287,15 @@ RECIPES["anyfuse-steady"] = replace(  # resumes from `anyfuse-lens`: --set start
     },
     options=PlainSettings(steady=250.0),
 )
+RECIPES["anyfuse-even"] = replace(  # resumes from `anyfuse-steady`: --set start=runs/anyfuse-steady
+    RECIPES["anyfuse-steady"],
+    losses={
+        **RECIPES["anyfuse-steady"].losses,
+        "ivf": {**RECIPES["anyfuse-steady"].losses["ivf"], "hot": 20.0, "even": 24.0},
+    },
+    steps=600,
+    lr=5e-4,
+)
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)

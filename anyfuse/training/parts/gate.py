@@ -23,6 +23,7 @@ from torch import Generator, Tensor
 
 from ...control import STRENGTHS, Control
 from ...degradation.estimator import ROLES, built_in, estimate
+from ...degradation.estimator import SHA256 as ESTIMATOR
 from ...degradation.gate import Gate, GateConfig, differences, gate_numbers, luma_view, parts, rows_of, said
 from ...degradation.plan import (
     VARIED,
@@ -265,7 +266,8 @@ def _counts(plan: GatePlan) -> dict[str, int]:
 
 def _cases(scenes: Scenes, part: str, count: int, plan: GatePlan, path: Path, log: Callable[[str], None]) -> Cases:
     """Cases of a part; those that an earlier run left in `path` are read."""
-    key = sha256(json.dumps([plan.model, plan.side, plan.clean, plan.seed, GATE_VERSION]).encode()).hexdigest()
+    made_by = [plan.model, plan.side, plan.clean, plan.seed, GATE_VERSION, ESTIMATOR]
+    key = sha256(json.dumps(made_by).encode()).hexdigest()
     saved = torch.load(path, weights_only=True) if path.exists() else {}
     saved = saved if saved.get("key") == key else {"key": key}
     columns: list[dict[str, Tensor]] = []
