@@ -14,8 +14,8 @@ demo: $(VENV)/.installed
 
 # What depends on the last bits of arithmetic runs a second time, as on an old processor.
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -m numerics
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/python -m pytest -n 2 --dist loadfile -m numerics
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -144,21 +144,21 @@ class Fuser:
         if explain:
             self.check_explains()
         options = Options(
-            reference,
-            resize,
-            white,
-            with_weights,
-            keep_order,
-            explain,
-            say,
-            masks,
-            as_align(align),
-            black,
-            range,
-            pages,
-            deghost,
-            deghost_reference,
-            infrared,
+            reference=reference,
+            resize=resize,
+            white=white,
+            with_weights=with_weights,
+            keep_order=keep_order,
+            explain=explain,
+            say=say,
+            masks=masks,
+            align=as_align(align),
+            black=black,
+            range=range,
+            pages=pages,
+            deghost=deghost,
+            deghost_reference=deghost_reference,
+            infrared=infrared,
         )
         control = read_say(say)
         if asks_for_both(control) and (self.model.restores or self.model.controls):
@@ -197,7 +197,8 @@ class Fuser:
         With `say`, also where this request leaves nothing to explain.
         """
         if type(self.model).explain is FusionModel.explain:
-            raise FusionError(f"model {self.name} explains nothing; --explain is for --model tita and ditfuse")
+            able = [name for name, spec in MODELS.items() if spec.cls.explain is not FusionModel.explain]
+            raise FusionError(f"model {self.name} explains nothing; --explain is for --model {', '.join(able)}")
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:

@@ -1,7 +1,7 @@
 """The whole job on one page: prepare -> condition -> plan tiles -> run them -> join colour -> report.
 
-Only io/ touches files, only image/colour.py changes colour space, only tiling.py knows of tiles, only image/overlay.py
-paints. Models see tensors in [0, 1]. Files are written by `result.Outputs`.
+In a run, only io/ reads and writes image files, only image/colour.py splits and joins luma and chroma, only tiling.py
+lays out tiles, only image/overlay.py paints. Models see tensors in [0, 1]. Files are written by `result.Outputs`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.given_count == 1
     model.check_arity(stack.n)
     roles, order = roles_for(stack, model, options)
-    control, assumed = complete(control, stack, order, model, options)
+    control, assumed = with_estimate(control, stack, order, model, options)
     condition = model.condition(control, order)
     if options.explain:
         model.check_explains(condition)
 
     rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
-    spill = scratch is not None
+    spill = scratch is not None  # large arrays lie in files
     start = time.perf_counter()
     grid = tile_grid(stack, rule, engine, result_bytes(stack, control, options, spill), spill)
     canvas = Canvas(stack, rule, order, control, scratch)
@@ -68,7 +68,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     engine.progress("fuse", 0.0)
     tiles = tiling.run_tiles(model, grid, read, step, device=engine.device, scratch=scratch)
     for done, (window, maps) in enumerate(tiles, 1):
-        canvas.write(window, maps)
+        canvas.write(window, maps)  # joins colour, paints classes, rounds
         engine.progress("fuse", done / grid.count)
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
@@ -90,8 +90,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict(names),
     )
-    moved, aligned = prepared.deghosted.mask, prepared.aligned
-    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, moved, aligned)
+    ghosts, aligned = prepared.deghosted.mask, prepared.aligned
+    return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, ghosts, aligned)
 
 
 def tile_grid(stack: Stack, rule: planes.ColourRule, engine: Engine, result: int, spill: bool) -> tiling.TileGrid:
@@ -132,7 +132,7 @@ def prepared_facts(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def complete(
+def with_estimate(
     control: Control, stack: Stack, order: list[int], model: FusionModel, options: Options
 ) -> tuple[Control, Estimate | None]:
     """The control, with estimated degradations where the model restores and the instruction names none."""

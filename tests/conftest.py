@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,10 @@ from anyfuse.native import build  # noqa: E402
 DATA_ROOT = Path(os.environ.get("ANYFUSE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 """Research images, which are not shipped: $ANYFUSE_DATA, or a folder beside the repository."""
 
-torch.set_num_threads(min(2, torch.get_num_threads()))
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, torch.get_num_threads()))
+
+GOLDENS: Counter[str] = Counter()
+"""How goldens were compared by the other processes of `pytest -n`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,10 +37,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--add-goldens", action="store_true", help="Add this processor's hashes to tests/goldens.")
 
 
+def goldens_used() -> Counter[str]:
+    """How this process compared goldens, with counts."""
+    store = sys.modules.get("goldens.store")
+    return Counter(store.used.values() if store else ())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hands the counts to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["goldens"] = dict(goldens_used())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes the counts of a process that has ended."""
+    GOLDENS.update(getattr(node, "workeroutput", {}).get("goldens", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says which comparison the goldens used."""
-    store = sys.modules.get("goldens.store")
-    for how, count in Counter(store.used.values() if store else ()).items():
+    for how, count in (goldens_used() + GOLDENS).items():
         terminalreporter.write_line(f"goldens: {count} compared {how}")
 
 

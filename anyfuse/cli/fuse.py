@@ -70,7 +70,7 @@ WeightsOut = Annotated[str | None, typer.Option(help="Folder for a per-input wei
 ReportFile = Annotated[str | None, typer.Option(help="JSON file for sizes, model, times, peak memory and warnings.")]
 Explain = Annotated[
     str | None,
-    typer.Option(help="Folder for explanation maps and values (explain.json, PNG); for tita models."),
+    typer.Option(help="Folder for explanation maps and values (explain.json, PNG); for TITA and DiTFuse."),
 ]
 KeepOrder = Annotated[
     bool,

@@ -136,6 +136,16 @@ def said(degradations: Mapping[str, Mapping[str, float]]) -> Tensor:
     return torch.tensor([max(degradations.get(name, {}).values(), default=0.0) for name in DEGRADATIONS])
 
 
+LOOKS = {
+    "levels": (0, 13),
+    "spectrum": (26, 43),
+    "residuals": (142, 151),
+    "noise in flat places": (171, 182),
+    "dark levels": (414, 421),
+}
+"""What an image looks like -> its places in a row of degradation/statistics.py, from the first to before the last."""
+
+
 def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, int], estimator: Estimator) -> Tensor:
     """What the gate reads (F,).
 
@@ -184,9 +194,8 @@ def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, in
 
 
 def _looks(row: Tensor) -> Tensor:
-    """Levels, spectrum, residuals, noise in flat places and dark levels: parts of a row of statistics.py."""
-    spans = ((0, 13), (26, 43), (142, 151), (171, 182), (414, 421))
-    return torch.cat([row[first:last] for first, last in spans])
+    """The parts of a row of statistics.py that LOOKS names."""
+    return torch.cat([row[first:last] for first, last in LOOKS.values()])
 
 
 def differences(plain: Tensor, repaired: Tensor) -> Tensor:

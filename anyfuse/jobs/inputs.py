@@ -93,6 +93,8 @@ def check_references(choices: Choices, count: int) -> None:
         raise FusionError(f"--reference {reference}: inputs are counted from 1")
     if count and reference > count:
         raise FusionError(f"--reference {reference} is not one of the {count} inputs; count from 1")
+    if choices.infrared is not None and count and choices.infrared + 1 > count:
+        raise FusionError(f"--infrared {choices.infrared + 1} is not one of the {count} inputs; count from 1")
     if shown is not None and count and shown + 1 > count:
         raise FusionError(f"--deghost-reference {shown + 1} is not one of the {count} inputs")
 

@@ -63,10 +63,10 @@ _NOTHING = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
-    from .grammar import NotUnderstoodError, cannot
     from .nearest import nearest_meaning
     from .phrases import NOTHING, in_known_words
     from .reader import read_request
+    from .segments import NotUnderstoodError, cannot
 
     plain = text.strip(" .,;:!").lower()
     if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):

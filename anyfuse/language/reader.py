@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .grammar import Item, Request, read
+from .grammar import read
 from .lexicon import lexicon
 from .neighbours import ENGLISH
+from .segments import Item, Request
 from .tokens import tokenise
 
 LONGEST = 6

@@ -57,7 +57,7 @@ class FusionModel(nn.Module):
     """Luma or RGB. This, `halo`, `arity` and `ordered` may depend on the configuration."""
     carries_chroma: ClassVar[bool] = False
     ordered: bool = False
-    """Whether the sources have roles: then they come as image.stack.order_of_roles says, grey before colour, darker
+    """Whether the sources have roles: then they come as image.roles.find_roles says, grey before colour, darker
     before brighter.
     """
     low_precision: ClassVar[bool] = True
@@ -149,9 +149,7 @@ class FusionModel(nn.Module):
     def check_explains(self, condition: Any = None) -> None:
         """Raises FusionError where `explain` has nothing to give under this condition."""
         if type(self).explain is FusionModel.explain:
-            raise FusionError(
-                f"{type(self).__name__} explains nothing; --explain is for --model tita, tita-small and ditfuse"
-            )
+            raise FusionError(f"{type(self).__name__} explains nothing")
 
     @property
     def has_masks(self) -> bool:

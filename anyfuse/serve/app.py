@@ -210,7 +210,7 @@ def file_routes(server: Server) -> APIRouter:
         one = form.uploads[0]
         try:
             await server.queue.inspect(one)
-        except BaseException:
+        except BaseException:  # also a cancelled request must not leave files
             server.store.drop(one)
             raise
         if one.error is not None:

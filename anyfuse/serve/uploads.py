@@ -151,7 +151,7 @@ async def read_form(chunks: AsyncIterator[bytes], content_type: str, store: Stor
     except Exception as error:  # of the parser, whose classes differ between its versions; or the client went away
         reader.close()
         raise Refused(f"the form cannot be read ({one_line(error)}); send it again", 400) from None
-    except BaseException:
+    except BaseException:  # also a cancelled request must not leave files
         reader.close()
         raise
     return reader.form

@@ -34,7 +34,6 @@ from .views import histogram, reduced, save_view, step_for
 MEASURES = ("qabf", "ssim", "mi", "vif", "en", "sf")
 """Metrics of the page: edges, structure and information kept, and what the result itself has."""
 MEASURED = 300_000  # pixels by which they are measured; larger results are reduced by whole numbers
-THUMBNAIL = 4096 * 4096  # pixels of the view of an upload, beyond which it is reduced
 KEPT = 2  # models that stay loaded
 _loaded: dict[tuple[str, ...], Fuser] = {}
 

@@ -27,7 +27,7 @@ from ..models.base import Context
 from ..models.choice import asks_for_both
 from ..models.plain import Held
 from ..options import Options
-from ..pipeline import complete
+from ..pipeline import with_estimate
 from ..prepare import roles_for
 from .settings import VideoSettings
 from .smoothing import Smoother
@@ -102,7 +102,7 @@ class MomentFuser:
         model.check_arity(stack.n)
         options = Options(self.settings.reference, say=self.settings.say)
         _, order = roles_for(stack, model, options)
-        control, assumed = complete(self.control, stack, order, model, options)
+        control, assumed = with_estimate(self.control, stack, order, model, options)
         rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
         grid = tiling.plan_tiles(model, stack.n, planes.plane_count(rule), stack.height, stack.width)
         self.notes += model.ignored(control)

@@ -247,7 +247,7 @@ class Run:
             if file.count:
                 os.replace(partial, target)
             raise
-        except BaseException:
+        except BaseException:  # no half file is left, whatever ended the run
             partial.unlink(missing_ok=True)
             raise
         os.replace(partial, target)
@@ -261,7 +261,7 @@ class Run:
         except FusionError:
             if not self.checkpoint.parts or self.count != self.checkpoint.count:
                 raise  # not: a run that was stopped at the very end
-        except BaseException:
+        except BaseException:  # whole parts stay for the next run
             work.abandon()
             raise
         files = [(self.checkpoint.folder / part["name"], part["start"]) for part in self.checkpoint.parts]

@@ -1,6 +1,6 @@
-"""Every stored value of the original MATLAB code (VIFB, MEFB, TANG, Z.
+"""Every stored value of the original MATLAB code, run under Octave, on the real images.
 
-Liu, Yu Liu), run under Octave, on the real images.
+The code is that of VIFB, MEFB, TANG, Z. Liu and Yu Liu.
 
 The values are in reference.json; the 26 image triples belong to the benchmarks and are not shipped. They are looked for
 in $ANYFUSE_DATA/metrics/triples, see conftest.DATA_ROOT.

@@ -4,15 +4,14 @@
 Origin: ours; nothing of the codecs below is copied, diffusers runs theirs. Licence of this code and of `tiny`:
 Apache-2.0. MMAIF (ICCV 2025, arXiv 2503.14944) compares such tokenizers and takes Cosmos.
 
-    name     what                                                     weights from
-    tiny     luma, ours (training/parts/codec.py), 1.1 M parameters         the package, or `anyfuse codec install tiny
-             FOLDER`
-    flux     RGB, AutoencoderKL of FLUX.1 (Apache-2.0), 84 M          hub, or a folder in diffusers' layout; needs
-             diffusers
-    taef1    RGB, AutoencoderTiny for FLUX.1 (MIT), 2.5 M             the same
-    cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),    the same; the image tokenizer CI8x8 is TorchScript
-             and a video codec, used with one frame, 106 M                has no class in diffusers
-    sdxl     RGB, AutoencoderKL of SDXL (MIT), 84 M, 4 channels       the same; DiTFuse's own
+    name     what                                                    weights from
+    tiny     luma, ours (training/parts/codec.py), 1.1 M parameters  the package, or `anyfuse codec install tiny FOLDER`
+    flux     RGB, AutoencoderKL of FLUX.1 (Apache-2.0), 84 M         hub, or a folder in diffusers' layout; needs
+                                                                     diffusers
+    taef1    RGB, AutoencoderTiny for FLUX.1 (MIT), 2.5 M            the same
+    cosmos   RGB, AutoencoderKLCosmos (NVIDIA open model licence),   the same; the image tokenizer CI8x8 is TorchScript
+             a video codec, used with one frame, 106 M               and has no class in diffusers
+    sdxl     RGB, AutoencoderKL of SDXL (MIT), 84 M, 4 channels      the same; DiTFuse's own
 
 `tiny` works on luma because chroma goes around the network (colour.py): 16 numbers for 64 pixels lose far less than for
 64 RGB pixels. Everything is deterministic: the mode of a codec that has a distribution. Weights of a codec are never

@@ -24,7 +24,7 @@ def instruction_vector(control: Control, order: Sequence[int]) -> Tensor:
     """(31,): the restoration that a Control asks of two sources.
 
     order: place in the user's list of the model's first and second source. 'infrared' is the model's first source and
-    'visible' its second, as image.stack.order_of_roles gives them.
+    'visible' its second, as image.roles.find_roles gives them.
     """
     vector = torch.zeros(WIDTH)
     vector[0] = 1

@@ -11,7 +11,7 @@ Origin: written from the paper's formulas and measured facts about its network; 
 ISF, IPA and OAF bear the paper's names; the numbers of its equations are not known to us.
 
 The network is not symmetric: its source A is the visible, or the brighter, image. anyfuse gives grey before colour and
-darker before brighter (`ordered`, see image/stack.py), in training and in use, so sources[:, 0] is B and
+darker before brighter (`ordered`, see image/roles.py), in training and in use, so sources[:, 0] is B and
 sources[:, 1] is A.
 """
 

@@ -42,7 +42,7 @@ from ...image.random import integer, uniform
 from ...models.plain import plain_fusion
 from ...models.registry import load_model
 from ..card import hardware, write_card
-from .estimator import EstimatePlan, Scenes
+from .scenes import EstimatePlan, Scenes
 
 PAIR_ROLES = {"ivf": ("infrared", "visible"), "mef": ("exposure", "exposure"), "mff": ("focus", "focus")}
 WAYS = ("right", "estimate", "wrong")

@@ -23,7 +23,7 @@ from ...image.random import uniform
 from ...image.roles import numbers, pair_numbers, scores, squared
 from ...weights import save_folder
 from ..card import hardware, write_card
-from .estimator import EstimatePlan, Scenes
+from .scenes import EstimatePlan, Scenes
 
 KINDS = ("ivf", "mef", "ivf", "mff", "ivf", "mif")
 
