@@ -1,7 +1,8 @@
-"""The example of docs/architecture.md, a model in one file and one entry, works as it is written there."""
+"""The examples of docs/architecture.md, a model and a metric, work as they are written there."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,17 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def section(title: str) -> str:
+    """What stands under a heading of the page."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    return page.split(f"## {title}", maxsplit=1)[1].split("\n## ", maxsplit=1)[0]
+
+
+def blocks(text: str) -> list[str]:
+    """Its blocks of code."""
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a copy of the package to which the example is added."""
@@ -24,16 +36,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("assets", "__pycache__")
     shutil.copytree(ROOT / "anyfuse", folder / "anyfuse", ignore=ignored)
     (folder / "anyfuse" / "assets").symlink_to(ROOT / "anyfuse" / "assets")
-    text = (ROOT / "docs" / "architecture.md").read_text()
-    text = text.split("## Add a model", maxsplit=1)[1].split("\n## ", maxsplit=1)[0]
+    text = section("Add a model")
     name = re.search(r"enough to use it\. `(anyfuse/models/\w+\.py)`", text)
     assert name is not None
-    module, entry = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    module, entry = blocks(text)
     (folder / name[1]).write_text(module)
     registry = folder / "anyfuse" / "models" / "registry.py"
     imported, line = entry.split("\n\n")
     changed = registry.read_text().replace("from .base import", f"{imported}\nfrom .base import", 1)
     registry.write_text(changed.replace("MODELS: dict[str, Spec] = {\n", f"MODELS: dict[str, Spec] = {{\n{line}", 1))
+    function, entry = blocks(section("Add a metric"))
+    weighted, table = (folder / "anyfuse" / "metrics" / f"{file}.py" for file in ("weighted", "table"))
+    weighted.write_text(f"{weighted.read_text()}\n\n{function}")
+    opening = "METRICS: dict[str, Metric] = {\n"
+    table.write_text(table.read_text().replace(opening, opening + entry, 1))
     return folder
 
 
@@ -68,3 +84,11 @@ def test_it_keeps_the_contract(package: Path) -> None:
     where = ("--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider")
     said = run(package, "pytest", contract, *where, "-k", "gain", "-rA")
     assert len(re.findall(r"^PASSED .*\bgain\b", said, re.MULTILINE)) > 15
+
+
+def test_the_metric_is_scored(package: Path) -> None:
+    """Its value is the mean level."""
+    image = to8(scene(37, 53, 3))
+    Image.fromarray(image).save(package / "m.png")
+    said = run(package, "anyfuse", "score", "m.png", "--sources", "m.png", "m.png", "--metrics", "middle", "--json")
+    assert abs(json.loads(said)["middle"] - image.mean()) < 0.01

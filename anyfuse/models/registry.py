@@ -86,7 +86,7 @@ MODELS: dict[str, Spec] = {
         "set encoder, weights on a Laplacian pyramid (ours)",
         weights="anyfuse",
         needs_weights=True,
-        sha256="e40232169f35fd41ccdcada94674c48f463d26172055f813e295bbc40f4a2236",
+        sha256="573461fa18f032b8f64b7350d32c51074114c3612c89482440545d5ea3c3594c",
         trained_on=DEFAULT_DATA,
     ),
     "anyfuse-first": Spec(

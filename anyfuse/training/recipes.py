@@ -296,6 +296,14 @@ RECIPES["anyfuse-even"] = replace(  # resumes from `anyfuse-steady`: --set start
     steps=600,
     lr=5e-4,
 )
+RECIPES["anyfuse-people"] = replace(  # resumes from `anyfuse-even`: --set start=runs/anyfuse-even
+    RECIPES["anyfuse-even"],
+    losses={
+        **RECIPES["anyfuse-even"].losses,
+        "ivf": {**RECIPES["anyfuse-even"].losses["ivf"], "hot": 34.0},
+    },
+    steps=400,
+)
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)
