@@ -18,6 +18,7 @@ from anyfuse.image.frame import make_frame
 from anyfuse.io.frames import read_frames
 from anyfuse.io.profiles import matrix_of, to_one_profile, trilinear
 from anyfuse.io.read import read_image
+from anyfuse.io.transfer import decode_srgb
 from anyfuse.io.write import write_image
 from anyfuse.io.xmp import OWN, Record, packet
 
@@ -284,6 +285,39 @@ def test_a_profile_that_is_the_same_or_unusable_changes_no_pixel() -> None:
     _, two = to_one_profile([plain, broken], 0)
     assert "cannot be used" in two.warnings[0]
     np.testing.assert_array_equal(two.pixels, broken.pixels)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A grey profile with a curve."""
+    numbers = struct.pack(">3i", round(0.9642 * 65536), 65536, round(0.8249 * 65536))
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(79),
+        b"wtpt": b"XYZ \0\0\0\0" + numbers,
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s", 128 + len(table + body), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    return (head + bytes(12) + b"acsp" + bytes(28) + numbers).ljust(128, b"\0") + table + body
+
+
+def test_grey_profiles_become_the_curve_of_the_result() -> None:
+    encoded = np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32)
+    light = np.rint(decode_srgb(encoded / 255) * 65535).astype(np.uint16)
+    linear = make_frame(light, name="linear", icc=grey_profile(1.0))
+    for reference in (make_frame(scene(0)[:32, :32], name="colour"), make_frame(encoded, name="grey")):
+        _, ready = to_one_profile([reference, linear], 0)
+        assert np.abs(ready.pixels[..., 0] / 257 - encoded).max() < 0.6
+        assert "curve" in ready.warnings[0]
+        assert ready.icc is None
+    two = make_frame(np.rint((light / 65535) ** (1 / 1.8) * 65535).astype(np.uint16), name="1.8", icc=grey_profile(1.8))
+    _, ready = to_one_profile([linear, two], 0)
+    assert np.abs(ready.pixels.astype(int) - linear.pixels).max() < 16
+    assert ready.icc == linear.icc
+    plain = make_frame(encoded, name="plain")
+    assert to_one_profile([linear, plain], 0)[1] is plain
 
 
 def test_tables_and_curves() -> None:

@@ -131,6 +131,9 @@ def _pixels(file: BinaryIO, name: str, index: int, tags: Any) -> Decoded:
         image = TiffImagePlugin.TiffImageFile(file)
         image.seek(index)
         return pil_pixels(image, icc, name)
+    samples, extra = _number(tags, 277, 1), tags.get(338, ())
+    if kind in (0, 1) and samples == 3 and len(extra) == 2 and extra[1] in (1, 2):
+        raise FusionError(f"{name}: holds a grey channel, one of another kind and alpha; save the grey one with alpha")
     if tags.get(259) in OWN:
         data = read_data(file, tags, byte_order_of(file), name)
         if kind not in (0, 1, 2):
@@ -141,8 +144,10 @@ def _pixels(file: BinaryIO, name: str, index: int, tags: Any) -> Decoded:
             pixels = 255 - pixels
     else:
         pixels, alpha, notes = read_oiio(name, "tiff", index)
-    if alpha is not None and tags.get(338, (0,))[0] == 1:
+    if alpha is not None and 1 in extra:
         pixels = unpremultiply(pixels, alpha)
+    if kind in (0, 1) and samples >= 3:
+        notes = (*notes, f"{name}: its first 3 of {samples} channels, all called grey, are taken for red, green, blue")
     if kind == 5:
         icc, notes = None, (*notes, f"{name}: CMYK converted to sRGB without its profile")
     return pixels, alpha, icc, notes
