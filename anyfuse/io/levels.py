@@ -12,7 +12,7 @@ The rules, in this order; the report names the one that was used:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ from .values import (
 
 _BLOCK = 1 << 22  # values looked at together
 _OVERSHOOT = 1e-5  # as in image/frame.py: rounding may lead this far beyond 0 and 1
+_NODATA = 42113  # tag of GeoTIFF
 _SHALLOW = 16383  # the largest value of 14 bits
 _TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
 
@@ -308,6 +309,10 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         scaling = Scaling(0.0, 255.0, f"palette {raster.palette} turned back")
     elif levels.white is not None and pixels.dtype != np.uint8:
         scaling = Scaling(0.0, levels.white, "--white")
+    metadata = raster.metadata
+    if scaling is not None and any(tag == _NODATA for tag, *_ in metadata.geo):  # its value means another one now
+        metadata = replace(metadata, geo=tuple(entry for entry in metadata.geo if entry[0] != _NODATA))
+        notes.append(f"{raster.name}: its nodata tag was left out, as values are scaled; alpha shows what has no value")
     return make_frame(
         pixels,
         raster.alpha,
@@ -317,7 +322,7 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         icc=raster.icc,
         dpi=raster.dpi,
         warnings=tuple(notes),
-        metadata=raster.metadata,
+        metadata=metadata,
         scaling=scaling,
         valid=valid,
         file=raster.file,
