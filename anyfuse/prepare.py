@@ -1,6 +1,6 @@
 """From images to the stack that a model sees.
 
-read -> mask -> place -> resize -> align -> match brightness -> deghost
+read -> mask -> place (position tags, georeference) -> resize -> align -> match brightness -> deghost
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from .image.resize import place, resize_to_reference
 from .image.roles import Roles, find_roles
 from .image.stack import Stack
 from .io.frames import read_frames
+from .io.geo import to_one_grid
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
 from .io.scratch import Scratch
@@ -60,7 +61,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
         placed = place(frames * 2, store)
         return Prepared(Stack(tuple(placed), options.reference), 1, [], Deghosted(placed, []), None, scratch, [])
     check_set(frames, options.reference, len(frames), engine.model)
-    placed = place(frames, store)
+    placed = to_one_grid(place(frames, store), options.reference, store)
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
     engine.progress("align", 0.0)
     aligned, steps = align_frames(placed, options.align, options.reference, store)

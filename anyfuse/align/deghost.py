@@ -309,6 +309,8 @@ def _patch(frame: Frame, source: Frame, maps: Sequence[IntensityMap], window: Wi
     for start in range(0, soft.shape[0], step):
         share = soft[start : start + step]
         part = (slice(top + start, top + start + len(share)), window[1])
+        for one in (frame, source):  # the mask is of a smaller size, and reaches over the rim of what is opaque
+            share = share if one.is_opaque else share * (one.cover(part)[0] > 0.99)
         own, other = _alike(frame.read(part), source.read(part))
         mixed = torch.lerp(own, map_frame(other, maps), share)
         if len(mixed) > frame.channels:

@@ -84,13 +84,20 @@ def moved_in_bracket(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
 
 
 def moved_in_focus(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
-    """(h, w) bool: what two frames (C, h, w) of a focus stack do not have in common, with details blurred away."""
+    """(h, w) bool: what two frames (C, h, w) of a focus stack do not have in common, with details blurred away.
+
+    use: (h, w) bool, where both have pixels. What lies outside blurs in, so nothing begins near it.
+    """
     forward = _beyond(source, target, fit_gains(source, target, use), LENS)
     backward = _beyond(target, source, fit_gains(target, source, use), LENS)
     worst = torch.maximum(forward, backward)
     seeds = torch.zeros_like(worst, dtype=torch.bool)
-    seeds[LENS:-LENS, LENS:-LENS] = worst[LENS:-LENS, LENS:-LENS] > FOCUS_STRONG  # what lies outside blurs in
-    return _whole(grown(seeds, worst > WEAK), LENS**2)
+    seeds[LENS:-LENS, LENS:-LENS] = worst[LENS:-LENS, LENS:-LENS] > FOCUS_STRONG
+    near = worst > WEAK
+    if not bool(use.all()):
+        inner = dilate((~use).float()[None], LENS)[0] < 0.5
+        seeds, near = seeds & inner, near & inner
+    return _whole(grown(seeds, near), LENS**2)
 
 
 def _whole(mask: Tensor, least: int) -> Tensor:

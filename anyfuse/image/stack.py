@@ -87,9 +87,9 @@ class Stack:
 
     @property
     def white(self) -> float:
-        """The value of the result that stands for 1.0: the reference's if it has the output depth."""
-        order = (self.frames[self.reference], *self.frames)
-        return next(frame.white for frame in order if frame.pixels.dtype == self.depth)
+        """The value of the result that stands for 1.0: the reference's if it has the output depth, else the largest."""
+        reference = self.frames[self.reference]
+        return reference.white if reference.pixels.dtype == self.depth else FULL[self.depth.name]
 
     @cached_property
     def has_colour(self) -> list[bool]:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import math
 import os
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
-
-from PIL import ExifTags, Image
 
 from ..errors import FusionError
 from ..runtime import check_regular
@@ -24,15 +18,12 @@ from .folders import (
     list_files,
     natural,
     pair_folders,
-    read_head,
     results_among,
 )
 from .names import stem_of, suffix_of
-from .pillow import DECODER_ERRORS
-from .sniff import title_of
+from .pages import split_name
+from .shots import find_series, read_shot
 
-GAP = 3.0
-"""Seconds from one shot to the next, less its exposure, from which a new set begins."""
 WORDS = ("auto", "time", "name", "folder")
 
 
@@ -171,7 +162,10 @@ def _by_folder(folder: Path, apart: Sequence[str | Path] = ()) -> Found:
         try:
             files = list_files(below)
         except FusionError as error:
-            found.lacking[below.name] = str(error)
+            if any(path.is_file() and not path.name.startswith(".") for path in below.iterdir()):
+                found.lacking[below.name] = str(error)
+            else:
+                found.notes.append(f"{below} holds no files; left out")
             continue
         if len(results_among(files, names)) == len(files):
             found.notes.append(f"{below} holds results of the other folders; left out")
@@ -247,111 +241,28 @@ def _by_endings(files: Sequence[Path], endings: Sequence[str]) -> Found:
 # Brackets by what the camera wrote
 
 
-@dataclass(frozen=True)
-class Shot:
-    """What EXIF says of one image. time, duration: seconds; bias, value: in stops; None: not there."""
-
-    path: Path
-    time: float | None = None
-    duration: float = 0.0
-    bias: float | None = None
-    value: float | None = None
-    size: tuple[int, int] | None = None
-
-
-def read_shot(path: Path) -> Shot:
-    """The time, exposure and size that a file's EXIF has; a file that cannot be read has none."""
-    try:
-        check_regular(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            size, exif = _size_and_exif(path)
-            own = exif.get_ifd(ExifTags.IFD.Exif)
-            text = str(own.get(ExifTags.Base.DateTimeOriginal) or exif.get(ExifTags.Base.DateTime) or "")
-            part = str(own.get(ExifTags.Base.SubsecTimeOriginal) or "0").strip("\0 ")
-            time = None
-            if match := re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", text):
-                with contextlib.suppress(ValueError):  # 0000:00:00, of a camera whose clock was never set
-                    moment = datetime.strptime("".join(match.groups()), "%Y%m%d%H%M%S")
-                    time = (moment - datetime(1970, 1, 1)).total_seconds()
-                    time += float(f"0.{part}") if part.isdecimal() else 0.0
-            duration = _number(own.get(ExifTags.Base.ExposureTime))
-            aperture, iso = _number(own.get(ExifTags.Base.FNumber)), _number(own.get(ExifTags.Base.ISOSpeedRatings))
-            value = None
-            if duration and duration > 0:
-                value = math.log2((aperture or 1.0) ** 2 / duration) - math.log2((iso or 100) / 100)
-            bias = _number(own.get(ExifTags.Base.ExposureBiasValue))
-            return Shot(path, time, duration or 0.0, bias, None if value is None else round(value * 3) / 3, size)
-    except DECODER_ERRORS:  # what cannot be read here is named when it is fused
-        return Shot(path)
-
-
-def _size_and_exif(path: Path) -> tuple[tuple[int, int], Image.Exif]:
-    """Width and height, and EXIF. Raises whatever a decoder raises."""
-    if title_of(read_head(path)) == "HEIC":
-        import pillow_heif
-
-        image = pillow_heif.open_heif(path)
-        exif = Image.Exif()
-        exif.load(image.info.get("exif") or b"")
-        return image.size, exif
-    with Image.open(path) as picture:
-        exif = picture.getexif()
-        exif.get_ifd(ExifTags.IFD.Exif)  # read while the file is open
-        return picture.size, exif
-
-
-def _number(value: object) -> float | None:
-    """A finite number of EXIF, or None."""
-    try:
-        number = float(value[0] if isinstance(value, tuple) else value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, ArithmeticError, IndexError):
-        return None
-    return number if math.isfinite(number) and number >= -1e6 else None
-
-
 def _by_shot(files: Sequence[Path], how: str) -> Found:
     """By the pauses between shots; auto: also by exposures that begin anew, or by names where EXIF says nothing."""
     shots = [read_shot(path) for path in files]
-    timed = all(shot.time is not None for shot in shots)
-    if how == "time" and not timed:
+    timed = [shot for shot in shots if shot.time is not None]
+    found = Found()
+    if 2 * len(timed) > len(shots):  # a screenshot among the pictures of a camera
+        for shot in shots:
+            if shot.time is None:
+                found.lacking[stem_of(shot.path)] = "has no time in its EXIF, and nothing else says where it belongs"
+        shots = timed
+    elif how == "time":
         first = next(shot.path for shot in shots if shot.time is None)
         raise FusionError(f"{first}: has no time in its EXIF; give --group N or --group name")
-    bias = {shot.bias for shot in shots if shot.bias is not None}
-    exposures = {shot.path: shot.bias if len(bias) > 1 else shot.value for shot in shots}
-    varied = len({value for value in exposures.values() if value is not None}) > 1
-    if not timed and not varied:
+    series = find_series(shots, how == "auto")
+    if series is None:
         return _by_name(files)
-    runs: list[list[Shot]] = []
-    for shot in sorted(shots, key=lambda s: (s.time, natural(s.path))) if timed else shots:
-        last = runs[-1][-1] if runs else None
-        if last is None or last.size != shot.size or (timed and _pause(last, shot) > GAP):
-            runs.append([])
-        runs[-1].append(shot)
-    found = Found()
-    for run in runs:
-        for some in [run] if how == "time" or not varied else _cycles(run, exposures):
-            if len(some) > 1:
-                found.add(stem_of(some[0].path), sorted((shot.path for shot in some), key=natural))
-            else:
-                found.lacking[stem_of(some[0].path)] = "stands alone: no other shot of its bracket is near in time"
+    for some in series:
+        if len(some) > 1:
+            found.add(stem_of(some[0].path), sorted((shot.path for shot in some), key=natural))
+        else:
+            found.lacking[stem_of(some[0].path)] = "stands alone: no other shot of its bracket is near in time"
     return found
-
-
-def _pause(one: Shot, other: Shot) -> float:
-    return float(other.time or 0) - float(one.time or 0) - one.duration
-
-
-def _cycles(run: list[Shot], exposures: dict[Path, float | None]) -> list[list[Shot]]:
-    """A run of shots, cut where an exposure comes again; shots of one exposure are a focus stack."""
-    if len({exposures[shot.path] for shot in run}) == 1:
-        return [run]
-    parts: list[list[Shot]] = [[]]
-    for shot in run:
-        if exposures[shot.path] in {exposures[other.path] for other in parts[-1]}:
-            parts.append([])
-        parts[-1].append(shot)
-    return parts
 
 
 # Tables
@@ -367,7 +278,7 @@ def read_table(path: str | Path) -> Found:
     path = Path(path)
     try:
         check_regular(path)
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = _text_of(path.read_bytes())
     except OSError as error:
         raise FusionError(f"--list {path}: cannot be read ({error.strerror}); name a CSV file") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
@@ -389,11 +300,11 @@ def read_table(path: str | Path) -> Found:
         cells = [cell for k, cell in enumerate(row) if cell and k != label]
         if not cells:
             continue
-        name = stem_of(cells[0])
+        places = [_place(path, cell) for cell in cells]
+        name = stem_of(cells[0] if places[0] is None else split_name(places[0])[0])
         if label is not None and label < len(row) and row[label]:
             is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, ".nii.gz"}
             name = stem_of(row[label]) if is_file else Path(row[label]).name
-        places = [_place(path, cell) for cell in cells]
         if None in places:
             found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"
         elif len(cells) < 2:
@@ -405,9 +316,26 @@ def read_table(path: str | Path) -> Found:
     return found
 
 
-def _place(table: Path, cell: str) -> Path | None:
-    """The file that a cell names, or None."""
+def _text_of(data: bytes) -> str:
+    """The text of a table: UTF-8, UTF-16 with a mark, or what Windows calls ANSI, as spreadsheets write them."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace")
     try:
-        return next((p for p in (table.parent / cell, Path(cell)) if p.exists() and not p.is_dir()), None)
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("utf-8-sig", "surrogateescape")
+    cells = [cell.strip(" \"'") for cell in re.split(r"[,;\t\r\n]", text) if not cell.isascii()]
+    names = [cell for cell in cells if any("\udc80" <= letter <= "\udcff" for letter in cell)]
+    return text if any(Path(name).exists() for name in names) else data.decode("cp1252", "surrogateescape")
+
+
+def _place(table: Path, cell: str) -> Path | None:
+    """The file that a cell names, or None. It may choose pages, as 'stack.tif[3]', and have backslashes."""
+    name, pages = split_name(cell)
+    names = [name, name.replace("\\", "/")] if os.sep == "/" and "\\" in name else [name]
+    try:
+        places = (p for text in names for p in (table.parent / text, Path(text)))
+        found = next((p for p in places if p.exists() and not p.is_dir()), None)
     except (OSError, ValueError):
         return None
+    return found if found is None or pages is None else Path(f"{found}[{pages}]")

@@ -12,7 +12,7 @@ The rules, in this order; the report names the one that was used:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ from .values import (
 
 _BLOCK = 1 << 22  # values looked at together
 _OVERSHOOT = 1e-5  # as in image/frame.py: rounding may lead this far beyond 0 and 1
+_NODATA = 42113  # tag of GeoTIFF
+_SHALLOW = 16383  # the largest value of 14 bits
 _TRUSTED = 0.999  # share of linear light that counts as the scene, the rest as highlights
 
 
@@ -128,7 +130,7 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     Raises:
         FusionError: values that have no scale.
     """
-    rasters = [_upright(native_order(as_sound_values(r))).stored(store) for r in rasters]
+    rasters = [_upright(as_sound_values(native_order(r))).stored(store) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
         if level.range not in ("none", "plain") and raster.file is not None:
             undo_palette(raster)
@@ -138,6 +140,7 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     wanted = [_wanted(r, w, x, v) for r, w, x, v in zip(rasters, levels, limits, valid, strict=True)]
     wanted = _shared(rasters, wanted)
     _note_unused(rasters, levels)
+    _note_depth(rasters, levels, limits, wanted)
     return [_frame(r, w, s, v).stored(store) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
 
 
@@ -156,6 +159,29 @@ def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:
         if options and is_plain and raster.pixels.size:
             what = f"{' and '.join(options)} {'do' if len(options) > 1 else 'does'} nothing"
             raster.warnings = (*raster.warnings, f"{raster.name}: {what}: its 8 bits are always 0 to 255")
+
+
+def _note_depth(
+    rasters: Sequence[Raster],
+    levels: Sequence[Levels],
+    limits: Sequence[tuple[float, float]],
+    wanted: Sequence[Scaling | None],
+) -> None:
+    """Notes files of 16 bits whose values all end below a quarter of the scale: they may be of 8 to 14 bits."""
+    own = [
+        k
+        for k, (raster, level) in enumerate(zip(rasters, levels, strict=True))
+        if raster.pixels.dtype == np.uint16 and raster.file is not None and raster.white is None
+        if level.range == "auto" and level.white is None and level.black is None and wanted[k] is None
+    ]
+    if any(limits[k][1] > _SHALLOW for k in own):
+        return  # a dark one among others is an exposure
+    for k in own:
+        high = int(limits[k][1])
+        if high > 0:
+            white = 2 ** max(8, high.bit_length()) - 1
+            note = f"{rasters[k].name}: its values end at {high} of 65535; if it has {white.bit_length()} bits"
+            rasters[k].warnings = (*rasters[k].warnings, f"{note}, add --white {white}")
 
 
 # Which value is black and which is white
@@ -283,6 +309,10 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         scaling = Scaling(0.0, 255.0, f"palette {raster.palette} turned back")
     elif levels.white is not None and pixels.dtype != np.uint8:
         scaling = Scaling(0.0, levels.white, "--white")
+    metadata = raster.metadata
+    if scaling is not None and any(tag == _NODATA for tag, *_ in metadata.geo):  # its value means another one now
+        metadata = replace(metadata, geo=tuple(entry for entry in metadata.geo if entry[0] != _NODATA))
+        notes.append(f"{raster.name}: its nodata tag was left out, as values are scaled; alpha shows what has no value")
     return make_frame(
         pixels,
         raster.alpha,
@@ -292,7 +322,7 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
         icc=raster.icc,
         dpi=raster.dpi,
         warnings=tuple(notes),
-        metadata=raster.metadata,
+        metadata=metadata,
         scaling=scaling,
         valid=valid,
         file=raster.file,

@@ -25,7 +25,8 @@ def with_masks(frames: Sequence[Frame], masks: Sequence[Any] | None, store: Stor
     Args:
         frames: of one scene.
         masks: one for each frame, as a path or an image in memory of the frame's size: a pixel counts where the mask is
-            over half of white. None or '-': all of the frame counts.
+            over half of white and of opaque. Of a mask that has no value beyond 1, 1 is white. None or '-': all of the
+            frame counts.
         store: where the frames' arrays go.
 
     Raises:
@@ -69,7 +70,11 @@ def _masked(frame: Frame, mask: Any) -> Frame:
             f"the mask {image.name} is {image.width}x{image.height} but {frame.name} is {frame.width}x{frame.height}; "
             "give a mask of the image's size"
         )
-    counts = image.pixels.max(axis=2) > image.white / 2
+    values = image.pixels.max(axis=2)
+    is_binary = values.dtype.kind == "u" and values.max(initial=0) == 1  # labels 0 and 1, as of segmentation
+    counts = values > (0 if is_binary else image.white / 2)
+    if image.opacity is not None:
+        counts &= image.opacity > FULL[image.opacity.dtype.name] / 2
     note = f"{frame.name}: its mask {image.name} is all {'white and takes nothing out' if counts.all() else 'black'}"
     note += "" if counts.any() else ", so the image has no say (white counts, black does not)"
     notes = () if counts.any() and not counts.all() else (note,)

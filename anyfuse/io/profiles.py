@@ -13,26 +13,67 @@ from PIL import Image, ImageCms
 
 from ..image.frame import Frame, Store, icc_channels, in_memory
 from ..runtime import release
+from .transfer import decode_srgb
 
 _STEPS = 33  # of the table that carries 16-bit and float colours
 _SAME = 1.5  # levels of 255 by which two profiles may differ and still count as one
 
 
 def to_one_profile(frames: Sequence[Frame], reference: int, store: Store = in_memory) -> list[Frame]:
-    """The coloured frames in the profile that the result gets; a colour image without a profile counts as sRGB.
+    """The frames in the profile that the result gets; a colour image without a profile counts as sRGB.
 
-    A frame whose profile cannot be used stays as it is, and says so. What is converted goes where `store` puts it.
+    A grey frame with a profile gets the curve of the result's, sRGB if that has none; one without stays as it is. A
+    frame whose profile cannot be used stays as it is, and says so. What is converted goes where `store` puts it.
     """
     coloured = [f for f in frames if f.channels == 3]
-    if not any(f.icc for f in coloured) or not -len(frames) <= reference < len(frames):
+    if not any(f.icc for f in frames) or not -len(frames) <= reference < len(frames):
         return list(frames)
     first = frames[reference]
+    grey_target = first.icc
+    if coloured and first.channels == 1:
+        grey_target = next((f.icc for f in coloured if f.icc), None)
+    frames = [_with_curve(f, grey_target, store) for f in frames]
+    if not any(f.icc for f in coloured):
+        return list(frames)
     target = first.icc if first.channels == 3 else next((f.icc for f in coloured if f.icc), None)
     if all((f.icc or None) == target for f in coloured):
         return list(frames)
     if target is not None and icc_channels(target) != 3:
         return list(frames)
     return [f if f.channels == 1 or f.icc == target else _converted(f, target).stored(store) for f in frames]
+
+
+def _with_curve(frame: Frame, target: bytes | None, store: Store) -> Frame:
+    """A grey frame that has a profile, with the curve of the target's; others as they are."""
+    if frame.channels != 1 or frame.icc is None or frame.icc == target or icc_channels(frame.icc) != 1:
+        return frame
+    own, wanted = _tone(frame.icc), decode_srgb(_AXIS) if target is None else _tone(target)
+    if own is None or wanted is None:
+        note = f"{frame.name}: its ICC profile or that of the result cannot be used; its grey values stay as they are"
+        return replace(frame, warnings=(*frame.warnings, note))
+    table = np.interp(own, wanted, _AXIS)
+    if np.abs(table - _AXIS).max() * 255 <= _SAME:
+        return replace(frame, icc=target)
+    pixels = np.empty_like(frame.pixels)
+    step = max(1, (1 << 21) // max(1, frame.pixels[:1].size))
+    for top in range(0, frame.height, step):
+        block = np.interp(frame.pixels[top : top + step] / frame.white, _AXIS, table) * frame.white
+        release(frame.pixels)
+        pixels[top : top + step] = block if pixels.dtype.kind == "f" else np.floor(block + 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        name = "sRGB" if target is None else ImageCms.getProfileName(_profile(target)).strip() or "the result's profile"
+    note = f"{frame.name}: grey values converted from the curve of its ICC profile to that of {name}"
+    return replace(frame, pixels=pixels, icc=target, warnings=(*frame.warnings, note)).stored(store)
+
+
+def _tone(icc: bytes) -> np.ndarray | None:
+    """Linear light of the 65536 values of a grey profile, or of green in one of curves and matrix."""
+    tags = _tags(icc)
+    if b"kTRC" in tags:
+        return _curve(tags[b"kTRC"])
+    parts = _parts(icc)
+    return None if parts is None else parts[1][1]
 
 
 def _converted(frame: Frame, target: bytes | None) -> Frame:
@@ -141,14 +182,19 @@ def matrix_of(source: Any, wanted: Any) -> Any:
 _AXIS = np.linspace(0.0, 1.0, 65536)
 
 
-def _parts(icc: bytes) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """The matrix to XYZ and the three curves of an ICC profile, or None where it is made otherwise."""
-    count = int.from_bytes(icc[128:132], "big")
-    tags = {}
-    for k in range(min(count, 100)):
+def _tags(icc: bytes) -> dict[bytes, bytes]:
+    """The tags of an ICC profile."""
+    found = {}
+    for k in range(min(int.from_bytes(icc[128:132], "big"), 100)):
         entry = icc[132 + 12 * k : 144 + 12 * k]
         at, size = int.from_bytes(entry[4:8], "big"), int.from_bytes(entry[8:12], "big")
-        tags[entry[:4]] = icc[at : at + size]
+        found[entry[:4]] = icc[at : at + size]
+    return found
+
+
+def _parts(icc: bytes) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """The matrix to XYZ and the three curves of an ICC profile, or None where it is made otherwise."""
+    tags = _tags(icc)
     if b"A2B0" in tags or not all(c + k in tags for c in (b"r", b"g", b"b") for k in (b"XYZ", b"TRC")):
         return None
     columns = [np.frombuffer(tags[c + b"XYZ"][8:20], ">i4") / 65536.0 for c in (b"r", b"g", b"b")]

@@ -60,3 +60,5 @@ class Pages:
     first: int = 0  # the one that is read where nobody asks for pages
     together: bool = True  # a single file of several pages is a stack of them
     size: Callable[[int], Size | None] = unknown_size  # of a page, by its header alone
+    stack: list[int] | None = None  # the pages of that stack; None: all
+    note: str = ""  # why not all

@@ -127,7 +127,9 @@ def _indices(pages: Pages, name: str, chosen: str | None, alone: bool) -> list[i
     """The pages to read."""
     if chosen is not None:
         return choose(chosen, pages, name)
-    return list(range(pages.count)) if alone and pages.together and pages.count > 1 else [pages.first]
+    if alone and pages.together and pages.count > 1:
+        return list(range(pages.count)) if pages.stack is None else pages.stack
+    return [pages.first]
 
 
 def _read(pages: Pages, name: str, chosen: str | None, alone: bool, store: Store) -> list[Raster]:
@@ -140,6 +142,8 @@ def _read(pages: Pages, name: str, chosen: str | None, alone: bool, store: Store
         elif pages.count > 1 and pages.noun != "planes":
             raster.warnings = (*raster.warnings, _page_note(name, pages))
         out.append(raster)
+    if pages.note and chosen is None and len(out) > 1:
+        out[0].warnings = (pages.note, *out[0].warnings)
     return out
 
 

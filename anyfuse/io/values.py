@@ -14,6 +14,7 @@ _BLOCK = 1 << 22  # values looked at together
 
 _COUNTS_PIXELS = 4096  # smaller images have too few values to tell what they are
 _COUNTS_SPAN = 8192  # an eighth of 16 bits
+_FEW_BYTES = 64  # of 256
 _DEAD = 0.005  # share of pixels at 0 or 65535 that are taken for dead ones
 
 
@@ -31,12 +32,24 @@ def as_sound_values(raster: Raster) -> Raster:
     plane = pixels.reshape(len(pixels), -1)
     plane = plane[:: max(1, plane.shape[0] // 512)].copy()  # enough rows to tell
     release(pixels)
-    if plane.shape[1] < 16 or _roughness(plane) < 0.7 or _roughness(plane.byteswap()) > 0.25 * _roughness(plane):
+    if plane.shape[1] < 16 or not _is_swapped(plane):
         return raster
     raster.pixels = pixels.byteswap()
     note = f"{raster.name}: its 16-bit values have their bytes swapped (as in PNGs taken out of FLIR files); put right"
     raster.warnings = (*raster.warnings, note)
     return raster
+
+
+def _is_swapped(plane: np.ndarray) -> bool:
+    """Whether a plane is far smoother with its bytes exchanged: it looks like noise, or its second bytes are the few
+    first bytes of counts, which span little.
+    """
+    now, then = _roughness(plane), _roughness(plane.byteswap())
+    if now >= 0.7 and then <= 0.25 * now:
+        return True
+    first, second = plane >> 8, plane & 255
+    few = second.min() >= 1 and second.max() - second.min() < _FEW_BYTES
+    return bool(few and then <= 0.5 * now and np.count_nonzero(np.bincount(first.ravel())) >= _FEW_BYTES)
 
 
 def _roughness(plane: np.ndarray) -> float:

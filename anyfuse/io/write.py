@@ -27,6 +27,8 @@ _ALPHA = ("png", "tiff", "webp", "exr")
 _ICC = ("png", "tiff", "jpeg", "webp")
 _EXIF = ("png", "tiff", "jpeg", "webp")
 _XMP = ("png", "tiff", "jpeg", "webp")
+_DPI = ("png", "tiff", "jpeg", "bmp")
+_USUAL_DPI = {72.0, 96.0}  # what programs write that know of no resolution
 
 
 def write_image(
@@ -96,6 +98,8 @@ def write_image(
         why = f"{kind} has none" if kind not in _ICC else f"it is not for {pixels.shape[2]}-channel images"
         notes.append(f"{name}: ICC profile dropped, {why}")
         icc = None
+    if dpi and kind not in _DPI and not set(dpi) <= _USUAL_DPI:
+        notes.append(f"{name}: resolution ({dpi[0]:g} dpi) dropped, {kind} has none")
     fitting, dropped = _fit_metadata(metadata or Metadata(), kind)
     notes += [f"{name}: {why}" for why in dropped]
     if kind in ("dicom", "nifti"):
@@ -129,7 +133,7 @@ def _fit_exif(exif: bytes, kind: str, width: int, height: int) -> tuple[bytes | 
     if patched is None:
         return None, "it is damaged"
     if kind not in _EXIF or (kind == "jpeg" and len(patched) > 65533 - 6):
-        return None, f"{len(patched)} bytes do not fit into {kind}"
+        return None, f"{kind} has none" if kind not in _EXIF else f"{len(patched)} bytes do not fit into {kind}"
     return patched, ""
 
 

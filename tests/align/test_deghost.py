@@ -17,8 +17,10 @@ from anyfuse.align.regions import regions
 from anyfuse.cli.main import app
 from anyfuse.errors import FusionError
 from anyfuse.image.frame import Frame, make_frame
+from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SIZE = (160, 224)
 GAMMAS = (2.2, 1.0, 0.45)
 
@@ -212,3 +214,18 @@ def test_each_frame_of_a_focus_stack_is_copied_once(monkeypatch: pytest.MonkeyPa
         assert len(kept) == 1
         assert done.frames[shown] is frames[shown]
         assert np.abs(done.frames[0].pixels.astype(int) - done.frames[1].pixels)[disc((36, 60), 16)].max() <= 2
+
+
+@pytest.mark.parametrize("gammas", [(1.0, 1.0, 1.0), (1.6, 1.0, 0.6)])
+def test_pieces_of_one_picture_stay_as_they_are(gammas: tuple[float, float, float]) -> None:
+    big = read_image(EXAMPLES / "exposure" / "2.jpg").pixels[:440, :660] / 255
+    pieces = [(0, 0, 300, 400), (100, 200, 440, 660), (50, 100, 250, 400)]  # top, left, bottom, right
+    frames = []
+    for (top, left, bottom, right), gamma in zip(pieces, gammas, strict=True):
+        pixels, alpha = np.zeros((440, 660, 3), np.uint8), np.zeros((440, 660), np.uint8)
+        pixels[top:bottom, left:right] = np.rint(255 * big[top:bottom, left:right] ** gamma)
+        alpha[top:bottom, left:right] = 255
+        frames.append(make_frame(pixels, alpha, name=str(gamma)))
+    for before, after in zip(frames, deghost(frames).frames, strict=True):
+        difference = np.abs(after.pixels.astype(int) - before.pixels)[before.alpha > 0]
+        assert difference.max() <= (0 if gammas[0] == 1.0 else 12)

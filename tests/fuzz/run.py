@@ -34,8 +34,9 @@ from anyfuse.degradation.manifest import Manifest as DegradeManifest
 from anyfuse.degradation.manifest import Settings, read_manifest
 from anyfuse.degradation.plan import parse
 from anyfuse.errors import FusionError
-from anyfuse.io.groups import read_shot, read_table
+from anyfuse.io.groups import read_table
 from anyfuse.io.read import read_image
+from anyfuse.io.shots import read_shot
 from anyfuse.models.registry import build_model, from_pretrained
 
 SLOW, STUCK, LARGE = 10, 60, 1 << 30

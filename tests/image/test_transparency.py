@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from anyfuse import Fuser, FusionError
 from anyfuse.image.resize import place
@@ -63,8 +64,13 @@ def test_masks_take_a_logo_out(tmp_path: Path) -> None:
     visible, thermal = to8(scene(*SHAPE, seed=5)), to8(scene(*SHAPE, seed=6))
     marked, mask = thermal.copy(), np.full(SHAPE, 255, np.uint8)
     marked[20:70, 100:106], mask[20:70, 100:106] = 255, 0
-    tifffile.imwrite(tmp_path / "mask.tif", mask)
-    for given in ([None, mask], ["-", str(tmp_path / "mask.tif")], [None, mask > 0]):
+    masks = {"mask": mask, "labels": (mask > 0).astype(np.uint8), "wide": mask.astype(np.uint16) * 257}
+    for name, values in masks.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", values)
+    Image.fromarray(np.dstack([np.full((*SHAPE, 3), 255, np.uint8), mask])).save(tmp_path / "erased.png")
+    Image.fromarray(mask).convert("1").save(tmp_path / "bits.png")
+    names = ("mask.tif", "labels.tif", "wide.tif", "erased.png", "bits.png")
+    for given in ([None, mask], [None, mask > 0], *(["-", str(tmp_path / name)] for name in names)):
         fused = Fuser("anyfuse").run([visible, marked], masks=given).pixels[..., 0]
         assert np.abs(fused[25:65, 102:104].astype(int) - visible[25:65, 102:104]).mean() < 12
 

@@ -14,8 +14,9 @@ from PIL import ExifTags, Image
 from anyfuse.cli import main
 from anyfuse.errors import FusionError
 from anyfuse.io.folders import list_files, pair_by_stem, pair_folders
-from anyfuse.io.groups import Pairing, find_sets, read_shot
+from anyfuse.io.groups import Pairing, find_sets
 from anyfuse.io.read import read_image
+from anyfuse.io.shots import read_shot
 from anyfuse.io.write import write_image
 
 GREY = to8(scene(24, 32))
@@ -30,9 +31,17 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def shot(path: Path, seconds: float, bias: float | None = None, exposure: float | None = None) -> None:
+def shot(
+    path: Path,
+    seconds: float,
+    bias: float | None = None,
+    exposure: float | None = None,
+    camera: str = "Camera",
+    side: int = 8,
+) -> None:
     """A JPEG with the time and exposure of a camera."""
     exif = Image.Exif()
+    exif[ExifTags.Base.Model] = camera
     own = exif.get_ifd(ExifTags.IFD.Exif)
     own[ExifTags.Base.DateTimeOriginal] = f"2026:05:01 12:{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"
     own[ExifTags.Base.SubsecTimeOriginal] = f"{round(seconds % 1 * 100):02d}"
@@ -43,7 +52,7 @@ def shot(path: Path, seconds: float, bias: float | None = None, exposure: float 
         own[ExifTags.Base.FNumber] = 8.0
         own[ExifTags.Base.ISOSpeedRatings] = 100
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(GREY).save(path, exif=exif)
+    Image.new("L", (side, side)).save(path, exif=exif)
 
 
 def names(sets: dict[str, tuple[Path, ...]]) -> dict[str, list[str]]:
@@ -154,6 +163,47 @@ def test_brackets_in_a_row(exposures: bool, tmp_path: Path) -> None:
     assert [len(paths) for paths in found.sets.values()] == [3] * 4
 
 
+@pytest.mark.parametrize(
+    ("order", "sizes"),
+    [
+        ((0, -2, 2, -2, 2, 0, -2, 2), [3, 2, 3]),  # the second lacks its first frame
+        ((0, -2, 2, 0, 2, 0, -2, 2), [3, 2, 3]),
+        ((0, -2, 2, 0, -2, 0, -2, 2), [3, 2, 3]),
+        ((-2, 0, 2, -2, 0, 2), [3, 3]),
+    ],
+)
+def test_brackets_in_a_row_that_lack_a_frame(order: Sequence[float], sizes: list[int], tmp_path: Path) -> None:
+    for k, bias in enumerate(order):
+        shot(tmp_path / f"{k:02d}.jpg", 0.5 * k, bias, 0.01)
+    found = find_sets([tmp_path], Pairing("auto"))
+    assert [len(paths) for paths in found.sets.values()] == sizes
+
+
+@pytest.mark.parametrize("how", ["auto", "time"])
+def test_a_picture_without_a_time_is_in_no_bracket(how: str, tmp_path: Path) -> None:
+    folder = brackets(tmp_path, [0, -2, 2], 20, 2)
+    Image.new("RGB", (8, 8)).save(folder / "Screenshot.png")
+    found = find_sets([folder], Pairing(how))
+    assert [len(paths) for paths in found.sets.values()] == [3, 3]
+    assert "no time" in found.lacking["Screenshot"]
+
+
+def test_two_cameras_at_one_time(tmp_path: Path) -> None:
+    for camera in ("Canon", "Nikon"):
+        for k, bias in enumerate((0, -2, 2)):
+            shot(tmp_path / f"{camera}_{k}.jpg", k, bias, 0.01, camera)
+    assert names(find_sets([tmp_path], Pairing("auto")).sets) == {
+        name: [f"{name[:-2]}_{k}.jpg" for k in range(3)] for name in ("Canon_0", "Nikon_0")
+    }
+
+
+def test_one_shot_of_each_of_two_cameras(tmp_path: Path) -> None:
+    for k in range(3):
+        for camera, size in (("FLIR", 8), ("Phone", 16)):
+            shot(tmp_path / f"{camera}_{k}.jpg", 60 * k, 0, 0.01, camera, size)
+    assert [len(paths) for paths in find_sets([tmp_path], Pairing("time")).sets.values()] == [2, 2, 2]
+
+
 def test_focus_stacks_and_single_shots(tmp_path: Path) -> None:
     for k in range(5):
         shot(tmp_path / f"a{k}.jpg", k, 0.0, 0.01)
@@ -186,6 +236,14 @@ def test_a_folder_of_folders(tmp_path: Path) -> None:
     assert "alone" in found.lacking
 
 
+def test_a_folder_without_files_is_no_set(tmp_path: Path) -> None:
+    """As the weights of an earlier run."""
+    touch(tmp_path, "day/1.png", "day/2.png", "maps/day/1.png", "maps/day/2.png")
+    found = find_sets([tmp_path], Pairing("folder"))
+    assert (list(found.sets), found.lacking) == (["day"], {})
+    assert "maps holds no files" in found.notes[0]
+
+
 @pytest.mark.parametrize("between", [",", ";", "\t"])
 @pytest.mark.parametrize("heading", ["", "ir{0}vis{0}name\n", "a{0}b{0}c\n"])
 def test_tables(between: str, heading: str, tmp_path: Path) -> None:
@@ -200,6 +258,21 @@ def test_tables(between: str, heading: str, tmp_path: Path) -> None:
     found = find_sets([], Pairing(table=str(tmp_path / "list.csv")))
     assert names(found.sets) == {"first" if named else "1": ["1.png", "x.png"]}
     assert "vis/none.png" in found.lacking["second" if named else "2"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_encodings_of_tables(encoding: str, tmp_path: Path) -> None:
+    touch(tmp_path, "ä/ü.png", "b.png")
+    (tmp_path / "sets.csv").write_text('visible;infrared\n"ä\\ü.png";b.png\n', encoding=encoding)
+    found = find_sets([], Pairing(table=str(tmp_path / "sets.csv")))
+    assert found.sets == {"ü": (tmp_path / "ä" / "ü.png", tmp_path / "b.png")}
+
+
+def test_pages_in_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "z.tif")
+    (tmp_path / "sets.csv").write_text("z.tif[0],z.tif[3]\n")
+    found = find_sets([], Pairing(table=str(tmp_path / "sets.csv")))
+    assert found.sets == {"z": (tmp_path / "z.tif[0]", tmp_path / "z.tif[3]")}
 
 
 @pytest.mark.parametrize("text", ["", "only.png\n", 'a,"b\n', "x,y\n", "\0,\0\n"])

@@ -305,6 +305,11 @@ def test_layouts_of_scientific_tiff(tmp_path: Path) -> None:
     assert tuple(read_image(path).pixels[0, 0]) == (0, 65535, 65535)
     tifffile.imwrite(path, picture(9, 7, 4, "uint16"), photometric="rgb", extrasamples=["unspecified"])
     assert "not marked as alpha" in read_image(path).warnings[0]
+    tifffile.imwrite(path, colour, photometric="minisblack", planarconfig="contig")
+    assert "called grey, are taken for red, green, blue" in read_image(path).warnings[0]
+    extra = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unspecified", "unassalpha"]}
+    tifffile.imwrite(path, colour, **extra)
+    complaint(lambda: read_image(path), "one of another kind and alpha")
     tifffile.imwrite(path, picture(9, 7, 6), photometric="minisblack", planarconfig="contig")
     complaint(lambda: read_image(path), "6 channels")
 
@@ -426,6 +431,8 @@ def test_what_a_format_cannot_keep_is_said(tmp_path: Path) -> None:
     assert write_image(tmp_path / "a.jpg", pixels, alpha=alpha) == [
         f"{tmp_path / 'a.jpg'}: alpha dropped, jpeg has none"
     ]
+    assert "resolution (300 dpi) dropped" in write_image(tmp_path / "a.webp", pixels, dpi=(300.0, 300.0))[0]
+    assert not write_image(tmp_path / "b.webp", pixels, dpi=(72.0, 72.0))
     (note,) = write_image(tmp_path / "b.jpg", pixels, exif=exif_block() + bytes(70000))
     assert "EXIF dropped" in note
     (note,) = write_image(tmp_path / "c.jpg", pixels, exif=b"II*\0\xff\xff\xff\xff")

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from anyfuse import Fuser
 from anyfuse.errors import FusionError
 from anyfuse.image.frame import Frame
 from anyfuse.io.frames import from_arrays, read_frames
@@ -145,7 +146,7 @@ def test_counts_are_left_alone_on_wish_and_in_arrays(tmp_path: Path) -> None:
 def test_ordinary_16_bit_pictures_are_not_stretched(tmp_path: Path, values: np.ndarray) -> None:
     (frame,) = read_frames([saved(tmp_path / "a.tif", values)])
     np.testing.assert_array_equal(frame.pixels[:, :, 0], values)
-    assert frame.warnings == ()
+    assert all("add --white" in note for note in frame.warnings)
 
 
 def test_dead_pixels_do_not_hide_counts(tmp_path: Path) -> None:
@@ -179,22 +180,52 @@ def test_colour_that_leaves_0_to_1_is_refused(tmp_path: Path) -> None:
     complaint(lambda: read_frames([path]), "a.tif", "--white")
 
 
+def test_few_bits_in_16_are_named(tmp_path: Path) -> None:
+    twelve, full = (np.rint(hills() * top).astype(np.uint16) for top in (4000, 65535))
+    for name, values in (("twelve", twelve), ("full", full)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values)
+    (alone,) = read_frames([tmp_path / "twelve.tif"])
+    assert alone.warnings == (f"{alone.name}: its values end at 4000 of 65535; if it has 12 bits, add --white 4095",)
+    assert not any(f.warnings for f in read_frames([tmp_path / "twelve.tif", tmp_path / "full.tif"]))  # a dark exposure
+    assert not read_frames([tmp_path / "twelve.tif"], white=4095)[0].warnings
+
+
+def test_12_bits_beside_8_fill_the_depth_of_the_result(tmp_path: Path) -> None:
+    eight = np.rint(hills() * 255).astype(np.uint8)
+    Image.fromarray(eight).save(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "b.tif", np.rint(hills() * 4095).astype(np.uint16))
+    result = Fuser("average").run([tmp_path / "a.png", tmp_path / "b.tif"], white=",4095")
+    assert np.abs(result.pixels[..., 0] / 65535 - eight / 255).max() < 0.003
+    result = Fuser("average").run([tmp_path / "b.tif", tmp_path / "a.png"], white="4095,")
+    assert np.abs(result.pixels[..., 0] / 4095 - eight / 255).max() < 0.003
+
+
 # Bytes in the wrong order
 
 
-def test_swapped_bytes_are_noticed(tmp_path: Path) -> None:
-    counts = np.rint(12501 + hills() * 7400).astype(np.uint16)
-    Image.fromarray(counts.byteswap()).save(tmp_path / "a.png")
-    frame = read_image(tmp_path / "a.png")
+@pytest.mark.parametrize(("start", "span"), [(12501, 7400), (7000, 2169), (29315, 1500), (20000, 400)])
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
+def test_swapped_bytes_are_noticed(start: int, span: int, suffix: str, tmp_path: Path) -> None:
+    counts = np.rint(start + hills() * span).astype(np.uint16)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "pgm":  # some cameras write the bytes as they have them; the format wants the first one first
+        path.write_bytes(b"P5\n%d %d\n65535\n" % counts.shape[::-1] + counts.astype("<u2").tobytes())
+    elif suffix == "tif":
+        tifffile.imwrite(path, counts.byteswap(), byteorder=">")
+    else:
+        Image.fromarray(counts.byteswap()).save(path)
+    frame = read_image(path)
     np.testing.assert_array_equal(frame.pixels[:, :, 0], counts)
     assert "swapped" in frame.warnings[0]
 
 
-@pytest.mark.parametrize("kind", ["whole range", "8 bits in 16", "noise"])
+@pytest.mark.parametrize("kind", ["whole range", "8 bits in 16", "8 bits and a half", "12 bits", "noise"])
 def test_pictures_in_order_keep_their_bytes(tmp_path: Path, kind: str) -> None:
     values = {
         "whole range": np.rint(hills() * 65535),
         "8 bits in 16": np.rint(hills() * 255) * 257,
+        "8 bits and a half": np.rint(hills() * 255) * 256 + 128,
+        "12 bits": np.rint(hills() * 4095),
         "noise": np.random.default_rng(0).integers(0, 65536, (80, 96)),
     }[kind].astype(np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")

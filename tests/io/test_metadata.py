@@ -14,10 +14,12 @@ from formats import by_oiio
 from PIL import Image, ImageCms, PngImagePlugin
 
 from anyfuse import Fuser
+from anyfuse.errors import FusionError
 from anyfuse.image.frame import make_frame
 from anyfuse.io.frames import read_frames
 from anyfuse.io.profiles import matrix_of, to_one_profile, trilinear
 from anyfuse.io.read import read_image
+from anyfuse.io.transfer import decode_srgb
 from anyfuse.io.write import write_image
 from anyfuse.io.xmp import OWN, Record, packet
 
@@ -223,6 +225,67 @@ def test_images_of_other_places_are_named(tmp_path: Path) -> None:
     assert "coordinate system" in zone.warnings[0]
 
 
+def placed(path: Path, data: np.ndarray, left: float, top: float, size: float, **more: Any) -> Path:
+    """A GeoTIFF with square pixels. nodata: as text; point: tie points tie centres of pixels."""
+    kind = 2 if more.get("point") else 1
+    corner = size / 2 if more.get("point") else 0.0
+    keys = (1, 1, 0, 2, 1025, 0, 1, kind, 3072, 0, 1, 32633)
+    tie = (0.0, 0.0, 0.0, left + corner, top - corner, 0.0)
+    tags: list[Any] = [(33550, "d", 3, (size, size, 0.0), True), (33922, "d", 6, tie, True)]
+    tags.append((34735, "H", len(keys), keys, True))
+    tags += [(42113, "s", 0, more["nodata"], True)] if "nodata" in more else []
+    colours = "rgb" if data.ndim == 3 else "minisblack"
+    tifffile.imwrite(path, data, photometric=colours, metadata=None, extratags=tags)
+    return path
+
+
+@pytest.mark.parametrize("point", [False, True])
+@pytest.mark.parametrize(("factor", "tolerance"), [(2, 0.02), (4, 0.04)])
+def test_resolutions_of_one_grid(point: bool, factor: int, tolerance: float, fuser: Fuser, tmp_path: Path) -> None:
+    y, x = np.mgrid[0:96, 0:128]
+    plane = (60 + 60 * np.sin(x / 19) + 50 * np.cos(y / 23)).clip(0, 255)
+    coarse = plane.reshape(96 // factor, factor, 128 // factor, factor).mean((1, 3))
+    fine_path = placed(tmp_path / "a.tif", np.rint(plane).astype(np.uint8), 5e5, 4e6, 10, point=point)
+    coarse_path = placed(tmp_path / "b.tif", np.rint(coarse).astype(np.uint8), 5e5, 4e6, 10 * factor, point=point)
+    result = fuser.run([fine_path, coarse_path])
+    assert result.pixels.shape[:2] == (96, 128)
+    inner = (slice(factor, -factor), slice(factor, -factor))
+    assert np.abs(result.stack.frames[1].pixels[..., 0][inner] - plane[inner]).max() < 255 * tolerance
+    small = fuser.run([coarse_path, fine_path])
+    assert small.pixels.shape[:2] == coarse.shape
+    assert np.abs(small.stack.frames[1].pixels[..., 0][1:-1, 1:-1] - coarse[1:-1, 1:-1]).max() < 255 * tolerance
+
+
+def test_a_map_that_lies_elsewhere_is_moved_and_transparent_beyond(fuser: Fuser, tmp_path: Path) -> None:
+    big = scene(0).repeat(2, 0).repeat(2, 1)
+    one, two = big[:40, :50], big[13:53, 7:57].copy()
+    two[5:9, 5:9] = 7
+    first = placed(tmp_path / "a.tif", one, 5e5, 4e6, 10)
+    second = placed(tmp_path / "b.tif", two, 5e5 + 70, 4e6 - 130, 10, nodata="7")
+    result = fuser.run([first, second])
+    np.testing.assert_array_equal(result.pixels[..., :3], one)
+    opacity = result.stack.frames[1].opacity
+    assert opacity is not None
+    assert opacity[:13].max() == opacity[:, :7].max() == opacity[18:22, 12:16].max() == 0
+    assert opacity[13:18, 7:].min() == 255
+    assert any("grid of" in note for note in result.report["warnings"])
+    far = placed(tmp_path / "c.tif", one, 6e5, 4e6, 10)
+    with pytest.raises(FusionError, match="no part of the earth"):
+        fuser.run([first, far])
+
+
+def test_nodata_of_scaled_values_is_left_out(fuser: Fuser, tmp_path: Path) -> None:
+    values = scene(0)[..., 0].astype(np.int16) * 9 - 400
+    values[:5] = -9999
+    paths = [placed(tmp_path / f"{k}.tif", values, 5e5, 4e6, 10, nodata="-9999") for k in range(2)]
+    result = fuser.run(paths)
+    result.save(tmp_path / "o.tif")
+    with tifffile.TiffFile(tmp_path / "o.tif") as file:
+        assert 42113 not in file.pages[0].tags  # type: ignore[union-attr]
+        assert 33922 in file.pages[0].tags  # type: ignore[union-attr]
+        assert (file.asarray()[..., -1] == 0).sum() == 5 * values.shape[1]
+
+
 @pytest.mark.parametrize("kind", ["imagej", "ome"])
 def test_the_size_of_a_pixel_stays(fuser: Fuser, kind: str, tmp_path: Path) -> None:
     if kind == "imagej":
@@ -284,6 +347,39 @@ def test_a_profile_that_is_the_same_or_unusable_changes_no_pixel() -> None:
     _, two = to_one_profile([plain, broken], 0)
     assert "cannot be used" in two.warnings[0]
     np.testing.assert_array_equal(two.pixels, broken.pixels)
+
+
+def grey_profile(gamma: float) -> bytes:
+    """A grey profile with a curve."""
+    numbers = struct.pack(">3i", round(0.9642 * 65536), 65536, round(0.8249 * 65536))
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"grey\0" + bytes(79),
+        b"wtpt": b"XYZ \0\0\0\0" + numbers,
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IHH", 1, round(gamma * 256), 0),
+    }
+    table, body = struct.pack(">I", len(tags)), b""
+    for tag, data in tags.items():
+        table += tag + struct.pack(">II", 132 + 12 * len(tags) + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    head = struct.pack(">I4sI4s4s4s", 128 + len(table + body), b"lcms", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    return (head + bytes(12) + b"acsp" + bytes(28) + numbers).ljust(128, b"\0") + table + body
+
+
+def test_grey_profiles_become_the_curve_of_the_result() -> None:
+    encoded = np.arange(256, dtype=np.uint8).repeat(4).reshape(32, 32)
+    light = np.rint(decode_srgb(encoded / 255) * 65535).astype(np.uint16)
+    linear = make_frame(light, name="linear", icc=grey_profile(1.0))
+    for reference in (make_frame(scene(0)[:32, :32], name="colour"), make_frame(encoded, name="grey")):
+        _, ready = to_one_profile([reference, linear], 0)
+        assert np.abs(ready.pixels[..., 0] / 257 - encoded).max() < 0.6
+        assert "curve" in ready.warnings[0]
+        assert ready.icc is None
+    two = make_frame(np.rint((light / 65535) ** (1 / 1.8) * 65535).astype(np.uint16), name="1.8", icc=grey_profile(1.8))
+    _, ready = to_one_profile([linear, two], 0)
+    assert np.abs(ready.pixels.astype(int) - linear.pixels).max() < 16
+    assert ready.icc == linear.icc
+    plain = make_frame(encoded, name="plain")
+    assert to_one_profile([linear, plain], 0)[1] is plain
 
 
 def test_tables_and_curves() -> None:

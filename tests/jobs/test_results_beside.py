@@ -56,7 +56,7 @@ def test_a_folder_of_results_within_the_input_is_no_set(tmp_path: Path, capsys: 
     assert fuse(day, "--group", "folder", "-o", day / "out", *maps, "--overwrite") == 0
     assert sorted(p.name for p in (day / "out").iterdir()) == ["one.png", "two.png"]
     capsys.readouterr()
-    assert fuse(day, "--group", "folder", "-o", day / "more", "--plan") == 1  # maps, which hold no image themselves
+    assert fuse(day, "--group", "folder", "-o", day / "more", "--plan") == 0  # maps hold no image themselves
     assert f"{day / 'out'} holds results of the other folders; left out" in capsys.readouterr().err
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..lab import lab_to_srgb
 from ..pillow import check_size, clear_errors, dpi_of, pil_pixels, unpremultiply
 from ..raster import Pages, Raster, Size
 from .oiio import read_oiio, split_channels
+from .planes import hidden_pages, layout_of, one_stack, read_hidden
 from .raw import open_raw
 from .tiff_data import OWN, UNKNOWN, byte_order_of, read_data
 
@@ -35,11 +37,27 @@ def open_tiff(file: BinaryIO, name: str) -> Pages:
         return open_raw(file, name)
     pages = [k for k, (_, tags) in enumerate(directories) if k == 0 or not _number(tags, 254, 0) & 5]
 
-    def read(page: int) -> Raster:
-        with clear_errors(name), open(name, "rb") as again:
-            return _read_page(again, name, size, pages[page], *directories[pages[page]])
+    first = directories[0][1]
+    text = _description(first)
+    hidden = hidden_pages(text, first, size) if len(pages) == 1 else 1
 
-    return Pages(read, len(pages), size=lambda page: _size(directories[pages[page]][1]))
+    def read(page: int) -> Raster:
+        own = pages[0 if hidden > 1 else page]
+        with clear_errors(name), open(name, "rb") as again:
+            raster = _read_page(again, name, size, own, *directories[own])
+            if hidden > 1 and page:
+                raster.pixels = read_hidden(again, name, first, byte_order_of(again), page)
+                if first.get(262) == 0:
+                    raster.pixels = _inverted(raster.pixels)
+            if raster.metadata.pixel_um is None and (um := _pixel_um(text, directories[own][1])):
+                raster.metadata = replace(raster.metadata, pixel_um=um)  # the first page says so for all
+                raster.dpi = raster.dpi or dpi_of(25400 / um[0], 25400 / um[1])
+        return raster
+
+    count = max(len(pages), hidden)
+    stack, note = one_stack(layout_of(text, count, _number(first, 277, 1)), name)
+    sizes = [_size(directories[page][1]) for page in pages]
+    return Pages(read, count, size=lambda page: sizes[min(page, len(sizes) - 1)], stack=stack, note=note)
 
 
 def _size(tags: Any) -> Size | None:
@@ -131,6 +149,9 @@ def _pixels(file: BinaryIO, name: str, index: int, tags: Any) -> Decoded:
         image = TiffImagePlugin.TiffImageFile(file)
         image.seek(index)
         return pil_pixels(image, icc, name)
+    samples, extra = _number(tags, 277, 1), tags.get(338, ())
+    if kind in (0, 1) and samples == 3 and len(extra) == 2 and extra[1] in (1, 2):
+        raise FusionError(f"{name}: holds a grey channel, one of another kind and alpha; save the grey one with alpha")
     if tags.get(259) in OWN:
         data = read_data(file, tags, byte_order_of(file), name)
         if kind not in (0, 1, 2):
@@ -141,8 +162,10 @@ def _pixels(file: BinaryIO, name: str, index: int, tags: Any) -> Decoded:
             pixels = 255 - pixels
     else:
         pixels, alpha, notes = read_oiio(name, "tiff", index)
-    if alpha is not None and tags.get(338, (0,))[0] == 1:
+    if alpha is not None and 1 in extra:
         pixels = unpremultiply(pixels, alpha)
+    if kind in (0, 1) and samples >= 3:
+        notes = (*notes, f"{name}: its first 3 of {samples} channels, all called grey, are taken for red, green, blue")
     if kind == 5:
         icc, notes = None, (*notes, f"{name}: CMYK converted to sRGB without its profile")
     return pixels, alpha, icc, notes
@@ -188,10 +211,9 @@ def _metadata(
         unit = 2.54 if tags.get(296, 2) == 3 else 1.0
         dpi = dpi_of(float(tags[282]) * unit, float(tags[283]) * unit)
     notes: tuple[str, ...] = ()
-    text = tags.get(270, "")
-    text = text if isinstance(text, bytes) else str(text).encode("latin-1", "replace")  # Pillow takes it for Latin-1
-    size = _pixel_um(text.decode("utf-8", "replace"), tags)
-    if b"<OME" in text[:4096]:
+    text = _description(tags)
+    size = _pixel_um(text, tags)
+    if "<OME" in text[:4096]:
         kept = "but for the size of a pixel" if size else "for it holds for the source alone"
         notes += (f"{name}: its OME-XML was left out, {kept}",)
     if 42112 in tags:
@@ -204,6 +226,13 @@ def _metadata(
         notes += (f"{name}: GeoTIFF tags were left out, its pixels are stored turned",)
     geo = () if turned else tuple(blocks[tag] for tag in GEO if tag in blocks)
     return Metadata(xmp, iptc, geo=geo, pixel_um=size), dpi, notes
+
+
+def _description(tags: Any) -> str:
+    """The tag ImageDescription."""
+    text = tags.get(270, "")
+    text = text if isinstance(text, bytes) else str(text).encode("latin-1", "replace")  # Pillow takes it for Latin-1
+    return str(text.decode("utf-8", "replace"))
 
 
 def _pixel_um(text: str, tags: Any) -> tuple[float, float] | None:
