@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from ..image.colour import to_luma
 from ..image.cover import dilate
 from ..image.filters import box, extreme3
 from .field import field
-from .intensity_map import IntensityMap, apply_knots, fit_gains, fit_maps
+from .intensity_map import INPUT_BINS, IntensityMap, apply_knots, fit_gains, fit_maps
 from .regions import grown, regions
 
 STRONG = 0.04  # how far beyond the expected interval some of a moved thing lies, in a bracket
@@ -20,6 +21,7 @@ FOCUS_STRONG = 0.12  # the same in a focus stack
 WEAK = 0.03  # how far beyond it all of a moved thing lies
 EDGES = 0.5  # agreement of the edges from which nothing has moved
 BACK = 3.0  # how much more a difference counts in the other frame's values
+ALONE = 0.15  # how much darker than it could be a thing before a clipped background is, whatever the way back says
 AROUND = 7  # pixels at `SIDE` within which edges are compared
 NEAR = 16  # pixels at `SIDE` around different values within which different edges count
 CLOSE = 8  # pixels at `SIDE`: gaps of up to twice this within a moved thing belong to it
@@ -58,8 +60,12 @@ def _left(x: Tensor, y: Tensor, expected: IntensityMap, reach: int, slack: float
     as wide, and distances are in units of it.
     """
     width = expected.spread + slack * (dark + (1 - dark) * np.minimum(1.0, expected.middle / DIM))
-    below = apply_knots(expected.middle - width, _extreme(x, torch.minimum, reach) - PLAY) - y
-    above = y - apply_knots(expected.middle + width, _extreme(x, torch.maximum, reach) + PLAY)
+    lowest, highest = expected.middle - width, expected.middle + width
+    bright, black = math.floor(CLIPPED * INPUT_BINS), math.ceil(CRUSHED * INPUT_BINS)
+    lowest[bright:] = np.maximum(lowest[bright:], lowest[bright])  # what is clipped is no darker than what nearly is
+    highest[: black + 1] = np.minimum(highest[: black + 1], highest[black])
+    below = apply_knots(lowest, _extreme(x, torch.minimum, reach) - PLAY) - y
+    above = y - apply_knots(highest, _extreme(x, torch.maximum, reach) + PLAY)
     unit = (y / DIM).clamp_(max=1.0).mul_(1 - dark).add_(dark)
     return below / unit, above / unit
 
@@ -75,12 +81,14 @@ def moved_in_bracket(source: Tensor, target: Tensor, use: Tensor) -> Tensor:
     """(h, w) bool: what two exposures (C, h, w) do not have in common, by maps of the pixels to use (h, w).
 
     A moved thing leaves each frame beyond what the other lets expect, and its edges differ: both, since a frame in
-    which little is lit foretells badly what a brighter one shows. From there it
-    reaches as far as values differ, and around that as far as edges do.
+    which little is lit foretells badly what a brighter one shows. Where the source is clipped, and the target far too
+    dark for that, one direction is enough. From there it reaches as far as values differ, and around that as far as
+    edges do.
     """
     forward = _beyond(source, target, fit_maps(source, target, use), 1, DARK)
     backward = _beyond(target, source, fit_maps(target, source, use), 1, DARK)
     seeds = torch.minimum(forward, BACK * backward) > STRONG
+    seeds |= (forward > ALONE) & (_extreme(source.amax(0), torch.minimum, 1) > CLIPPED)
     if not bool(seeds.any()):
         return seeds
     differ = _edges_differ(source, target)
