@@ -91,6 +91,37 @@ def test_off_does_nothing() -> None:
     assert deghost(frames, "off").frames == frames
 
 
+def test_a_moved_thing_looks_as_a_still_one_would() -> None:
+    """Two exposures, the thing at two places: the fusion shows it once, in the tone that it has when it stands still.
+
+    That tone lies between those of the two images, as everywhere else in the fusion.
+    """
+    gammas, places = (1.6, 0.7), [(80, 50), (80, 174)]
+    moving = [frame.pixels for frame in exposures(list(places), gammas=gammas)]
+    found = anyfuse.fuse(moving, align="none").astype(float)
+    still = [
+        anyfuse.fuse([f.pixels for f in exposures([place] * 2, gammas=gammas)], align="none").astype(float)
+        for place in places
+    ]
+    inside = disc(places[0], 15) | disc(places[1], 15)
+    errors = [np.abs(found - one)[inside].mean() for one in still]
+    assert min(errors) < 6
+    assert max(errors) > 15
+
+
+def test_a_dark_thing_before_a_clipped_background_is_seen_from_one_side() -> None:
+    """The darker frame has a leg before the ground, the brighter one only white ground: the leg goes."""
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    ground = np.clip(0.35 + 0.5 * rows / SIZE[0] + 0.05 * colour_scene()[:, :, 0], 0, 1)[:, :, None] * [1.0, 0.97, 0.93]
+    ground[: SIZE[0] // 3] *= 0.3 * colour_scene()[: SIZE[0] // 3]
+    dark, bright = ground.copy(), np.clip(2.4 * ground, 0, 1)
+    leg = (np.abs(columns - 110) < 7) & (rows > 90) & (rows < 140)
+    dark[leg] = (0.22, 0.15, 0.1)
+    done = deghost([make_frame(to8(dark), name="dark"), make_frame(to8(bright), name="bright")], reference=1)
+    assert [ghost.name for ghost in done.ghosts] == ["dark"]
+    assert done.frames[0].pixels[leg].mean() > 2 * to8(dark)[leg].mean()
+
+
 def test_sixteen_bits_and_any_order() -> None:
     frames = exposures([(80, 50), (80, 112), (80, 174)])
     wide = [make_frame(f.pixels.astype(np.uint16) * 257, name=f.name) for f in frames]
