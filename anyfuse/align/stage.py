@@ -22,6 +22,7 @@ from .full import at_full_size, scene_of
 from .local import Local, local_along
 from .optics import guesses, says_other
 from .resample import cut, moved_frame
+from .slices import estimate_slices
 from .tags import tag_matrix
 from .transform import KINDS, Kind, resized
 from .views import estimate_views
@@ -251,7 +252,18 @@ def _found(views: _Views, reference: int, settings: Align) -> list[Alignment]:
         if not done[k].trusted and any(says_other(guess, first) for guess in guesses(first, frames[k])):
             answer = _across(views, reference, k, settings, None)  # another field of view in an image of the same size
             done[k] = answer if answer.trusted else done[k]
+        if not done[k].trusted and settings.mode in KINDS and is_slice_pair(views, reference, k):
+            done[k] = _by_information(views, reference, k, settings.most, done[k])
     return [done[k] for k in range(len(frames))]
+
+
+def _by_information(views: _Views, reference: int, k: int, most: Kind, left: Alignment) -> Alignment:
+    """The alignment of a slice of another scanner, a similarity at most; `left` where nothing is sure."""
+    answer = estimate_slices(views[reference], views[k], most != "shift")
+    if answer is None:
+        return left
+    shift = _given(answer[0], views[k].shape).shift
+    return replace(left, matrix=answer[0], kind="shift" if most == "shift" else "similarity", shift=shift, trusted=True)
 
 
 def is_placed(frame: Frame) -> bool:
