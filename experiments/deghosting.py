@@ -1,4 +1,4 @@
-"""Deghosting measured: python experiments/deghosting.py --data DATA [--model anyfuse] [--out FOLDER]
+"""Deghosting measured: python experiments/deghosting.py --data DATA [--model anyfuse] [--out FOLDER] [--only still]
 
 pasted   a textured disc moves through still brackets. It is exposed as the bracket is: its values go through the maps
          from the reference to each frame. Truth: the fusion with the disc at the reference's place in all frames. PSNR
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from anyfuse import Fuser
 from anyfuse.align import deghost as part
+from anyfuse.align.brightness import match_brightness
 from anyfuse.align.intensity_map import fit_maps, map_frame
 from anyfuse.image.colour import to_luma
 from anyfuse.image.frame import make_frame
@@ -84,11 +85,12 @@ def run_still(fuser: Fuser, data: Path) -> None:
             other = next((f for f in (root / b).iterdir() if f.stem == file.stem), None)
             if other is None:
                 continue
-            images = [str(file), str(other)]
-            done = part.deghost(read_frames(images))
+            frames = match_brightness(read_frames([str(file), str(other)]))[0]  # as the pipeline does it before
+            images = [frame.pixels for frame in frames]
+            done = part.deghost(frames)
             shares.append(sum(g.replaced for g in done.ghosts if g.trusted))
             if shares[-1]:
-                sources = torch.stack([to_luma(f.read())[0] for f in read_frames(images)])[None] * 255
+                sources = torch.stack([to_luma(f.read())[0] for f in frames])[None] * 255
                 off, auto = (score(fuser, images, mode, sources) for mode in ("off", "auto"))
                 changes.append([auto[m] - off[m] for m in METRICS])
         mean = np.array(changes).sum(0) / len(shares) if changes else np.zeros(len(METRICS))
@@ -96,7 +98,7 @@ def run_still(fuser: Fuser, data: Path) -> None:
         print("  change of the mean metrics:", dict(zip(METRICS, mean.round(5).tolist(), strict=True)))
 
 
-def score(fuser: Fuser, images: list[str], mode: str, sources: Tensor) -> dict[str, float]:
+def score(fuser: Fuser, images: list[np.ndarray], mode: str, sources: Tensor) -> dict[str, float]:
     fused = (
         torch.from_numpy(np.atleast_3d(fuser(images, align="none", deghost=mode)).astype(np.float32)).permute(2, 0, 1)
         / 255
@@ -110,10 +112,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", default="anyfuse")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--only", choices=("pasted", "still"), help="one of both tables")
     options = parser.parse_args()
     fuser = Fuser(options.model)
-    run_pasted(fuser, options.data, options.out)
-    run_still(fuser, options.data)
+    if options.only != "still":
+        run_pasted(fuser, options.data, options.out)
+    if options.only != "pasted":
+        run_still(fuser, options.data)
 
 
 if __name__ == "__main__":

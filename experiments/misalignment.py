@@ -3,6 +3,7 @@
 The second image of each pair is moved by whole pixels, or turned about its centre, against the first; models fuse what
 they then see. Scores are of the fused image against the first image and the second one AS IT WAS GIVEN (moved): what a
 method keeps of its inputs. With --against truth they are against both images in their right places: what a user wanted.
+With --align auto the images are first laid over the first one, as anyfuse does it by default.
 All images are cut to the part that every shift covers, so that rows can be compared. Folders pair by file stem.
 
 Shifts lie on both diagonals in turn. A turn resamples the image bicubically, which softens it a little; the row '0' is
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser
+from anyfuse.align.stage import Align
 from anyfuse.image.stack import order_of_roles
 from anyfuse.io.folders import pair_by_stem
 from anyfuse.io.read import read_image
@@ -55,6 +57,12 @@ def turned(image: Tensor, degrees: float) -> Tensor:
     return out.round().clamp(0, 255)
 
 
+def fuse(fuser: Fuser, given: list[np.ndarray], reference: int, align: str) -> np.ndarray:
+    """(H, W), the first image in its place, aligned or not; its frame is kept."""
+    settings = Align(align, keep_frame=True)
+    return np.asarray(fuser(given, keep_order=True, align=settings, reference=reference, deghost="off"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs=2, type=Path, required=True, help="two folders that pair by stem")
@@ -63,6 +71,7 @@ def main() -> None:
     parser.add_argument("--turns", default="0.25,0.5,1,2", help="degrees")
     parser.add_argument("--metrics", default="mi,vif,qabf,ssim,cc")
     parser.add_argument("--against", choices=("given", "truth"), default="given")
+    parser.add_argument("--align", default="none", help="how the fusion aligns what it is given: none, auto, ...")
     parser.add_argument("--count", type=int, default=8, help="pairs, evenly spaced")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, help="CSV")
@@ -89,13 +98,14 @@ def main() -> None:
             given = [(a, shifted)[k].to(torch.uint8).numpy() for k in order]
             reference = torch.stack([a, shifted if args.against == "given" else b])[(..., *cut)]
             for name in names:
-                fused = torch.from_numpy(np.asarray(fusers[name](given, keep_order=True))).float()
+                fused = torch.from_numpy(np.asarray(fuse(fusers[name], given, order.index(0), args.align))).float()
                 found = score_batch(fused[cut][None], reference[None], metrics)
                 table.setdefault((kind, value, name), []).append([float(found[m][0]) for m in metrics])
     rows = [[k, f"{v:g}", name, *np.nanmean(scores, 0)] for (k, v, name), scores in table.items()]
     print(
         f"{len(pairs)} pairs of {args.data[0]} and {args.data[1]}, scores against the second image as it "
         + ("was given" if args.against == "given" else "should lie")
+        + f", --align {args.align}"
     )
     print(f"\n| | by | model | {' | '.join(metrics)} |\n|{' --- |' * (3 + len(metrics))}")
     for kind, value, name, *scores in rows:

@@ -20,7 +20,9 @@ from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
 from .files import read_locals, read_points, read_transforms
 from .full import at_full_size, scene_of
 from .local import Local, local_along
+from .optics import guesses, says_other
 from .resample import cut, moved_frame
+from .slices import estimate_slices
 from .tags import tag_matrix
 from .transform import KINDS, Kind, resized
 from .views import estimate_views
@@ -227,10 +229,12 @@ def _found(views: _Views, reference: int, settings: Align) -> list[Alignment]:
     done: dict[int, Alignment] = {reference: _given(torch.eye(3, dtype=torch.float64))}
     leave = Alignment(torch.eye(3).double(), "none", 0.0, math.nan, math.nan, math.nan, True, math.nan)
     for k, frame in enumerate(frames):
-        start = None if k == reference else tag_matrix(first, frame)
-        other = (frame.height, frame.width) != (first.height, first.width)
         if k == reference:
             continue
+        start = tag_matrix(first, frame)
+        other = (frame.height, frame.width) != (first.height, first.width)
+        if start is None and settings.mode == "tags":
+            start = next((guess for guess in guesses(first, frame) if other or says_other(guess, first)), None)
         if settings.mode == "tags" and start is not None:
             done[k] = replace(leave, matrix=start, kind="tags", shift=_given(start, (first.height, first.width)).shift)
         elif settings.mode == "tags" or (
@@ -244,7 +248,22 @@ def _found(views: _Views, reference: int, settings: Align) -> list[Alignment]:
     rest = [k for k in range(len(frames)) if k not in done or k == reference]
     if len(rest) > 1:
         done |= _chain(views, rest, reference, settings.most)
+    for k in rest:
+        if not done[k].trusted and any(says_other(guess, first) for guess in guesses(first, frames[k])):
+            answer = _across(views, reference, k, settings, None)  # another field of view in an image of the same size
+            done[k] = answer if answer.trusted else done[k]
+        if not done[k].trusted and settings.mode in KINDS and is_slice_pair(views, reference, k):
+            done[k] = _by_information(views, reference, k, settings.most, done[k])
     return [done[k] for k in range(len(frames))]
+
+
+def _by_information(views: _Views, reference: int, k: int, most: Kind, left: Alignment) -> Alignment:
+    """The alignment of a slice of another scanner, a similarity at most; `left` where nothing is sure."""
+    answer = estimate_slices(views[reference], views[k], most != "shift")
+    if answer is None:
+        return left
+    shift = _given(answer[0], views[k].shape).shift
+    return replace(left, matrix=answer[0], kind="shift" if most == "shift" else "similarity", shift=shift, trusted=True)
 
 
 def is_placed(frame: Frame) -> bool:
@@ -279,12 +298,13 @@ def are_slices(a: Scene, b: Scene) -> bool:
 
 
 def _across(views: _Views, reference: int, k: int, settings: Align, start: Tensor | None) -> Alignment:
-    """The alignment of a frame of another size."""
+    """The alignment of a frame of another size or field of view."""
     a, b, one, two = views[reference], views[k], views.frames[reference], views.frames[k]
     sizes = ((one.height, one.width), a.shape), ((two.height, two.width), b.shape)
     begin = None if start is None else resized(start, *sizes)
     most = settings.most if settings.mode in KINDS else "similarity"
-    answer = estimate_views(a, b, most, begin)
+    tried = [resized(guess, *sizes) for guess in guesses(one, two)] if begin is None else []
+    answer = estimate_views(a, b, most, begin, tried)
     matrix = resized(answer.matrix, (sizes[0][1], sizes[0][0]), (sizes[1][1], sizes[1][0]))
     if answer.kind == "none":
         return answer

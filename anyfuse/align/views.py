@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,14 +17,21 @@ VIEWS = (1.0, 1.4, 2.0, 2.8, 4.0)  # how many times as wide as the image the ref
 SURE = 0.12  # agreement of the edges that an answer needs
 
 
-def estimate_views(reference: Scene, other: Scene, most: Kind, start: Tensor | None = None) -> Alignment:
-    """The transform from the reference to an image of another size.
+def estimate_views(
+    reference: Scene, other: Scene, most: Kind, start: Tensor | None = None, guesses: Sequence[Tensor] = ()
+) -> Alignment:
+    """The transform from the reference to an image of another size or field of view.
 
-    start: a matrix near the answer, as tags give it; it stays where nothing better is sure.
+    Args:
+        reference: what stays.
+        other: the image.
+        most: the richest kind to try.
+        start: a matrix near the answer, as tags give it; it stays where nothing better is sure.
+        guesses: matrices to search around before others are tried, as focal lengths give them.
     """
     small = _scene(reference, CANVAS)
     size = (small.luma.shape[0], small.luma.shape[1])
-    views = [start] if start is not None else [_view(reference, other, ratio) for ratio in VIEWS]
+    views = [start] if start is not None else [*guesses, *(_view(reference, other, ratio) for ratio in VIEWS)]
     found: list[Alignment] = []
     for view in views:
         base = resized(view, (_size(reference), size), (_size(other), _size(other)))

@@ -8,6 +8,9 @@ from typing import Any
 TiffTag = tuple[int, int, int, bytes]  # number, type, count, value in little-endian order
 
 
+LOOK = (32, 24)  # columns and rows of the reduced photograph that an inset keeps
+
+
 @dataclass(frozen=True)
 class Inset:
     """How a thermal image lies in the photograph of its camera."""
@@ -16,6 +19,8 @@ class Inset:
     x: float  # from the centre of the photograph to that of the thermal image, in pixels of the photograph
     y: float
     width: int = 0  # of the photograph in which x and y are counted; 0: as the photograph is
+    height: int = 0  # of it; 0: not known
+    look: bytes = b""  # that photograph as LOOK[1] rows of LOOK[0] grey levels, to tell it from others; or not known
 
 
 @dataclass(frozen=True)

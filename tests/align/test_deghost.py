@@ -93,6 +93,36 @@ def test_off_does_nothing() -> None:
     assert deghost(frames, "off").frames == frames
 
 
+def test_a_moved_thing_looks_as_a_still_one_would() -> None:
+    """Two exposures, the thing at two places: the fusion shows it once, in the tone that it has when it stands still.
+
+    That tone lies between those of the two images, as everywhere else in the fusion.
+    """
+    gammas, places = (1.6, 0.7), [(80, 50), (80, 174)]
+    moving = [frame.pixels for frame in exposures(list(places), gammas=gammas)]
+    found = anyfuse.fuse(moving, align="none").astype(float)
+    still = [
+        anyfuse.fuse([f.pixels for f in exposures([place] * 2, gammas=gammas)], align="none").astype(float)
+        for place in places
+    ]
+    inside = disc(places[0], 15) | disc(places[1], 15)
+    errors = [np.abs(found - one)[inside].mean() for one in still]
+    assert min(errors) < 6
+    assert max(errors) > 15
+
+
+def test_a_dark_thing_before_a_clipped_background_is_seen_from_one_side() -> None:
+    """The darker frame has a leg before the ground, the brighter one only white ground: the leg goes."""
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    dark = np.where(rows[:, :, None] > 70, 0.8 + 0.12 * colour_scene(), 0.2 * colour_scene())
+    bright = np.clip(1.4 * dark, 0, 1)
+    leg = (np.abs(columns - 110) < 7) & (rows > 90) & (rows < 140)
+    dark[leg] = (0.45, 0.40, 0.35)
+    done = deghost([make_frame(to8(dark), name="dark"), make_frame(to8(bright), name="bright")], reference=1)
+    assert [ghost.name for ghost in done.ghosts] == ["dark"]
+    assert done.frames[0].pixels[leg].mean() > 1.8 * to8(dark)[leg].mean()
+
+
 def test_sixteen_bits_and_any_order() -> None:
     frames = exposures([(80, 50), (80, 112), (80, 174)])
     wide = [make_frame(f.pixels.astype(np.uint16) * 257, name=f.name) for f in frames]

@@ -34,8 +34,15 @@ def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 80, 3)).astype(np.uint8))
 
 
-def fff(body: bytes, *, camera: bool = True, photo: bool = False, order: str = "<") -> bytes:
-    """An FFF file: thermal data, the camera's constants, a photograph."""
+def fff(
+    body: bytes,
+    *,
+    camera: bool = True,
+    photo: bool | Image.Image = False,
+    inset: tuple[float, int, int] | None = None,
+    order: str = "<",
+) -> bytes:
+    """An FFF file: thermal data, the camera's constants, a photograph, and how the one lies in the other."""
     records = [(1, struct.pack(order + "HHH", 2, 80, 60).ljust(32, b"\0") + body)]
     if camera:
         block = bytearray(0x400)
@@ -44,10 +51,12 @@ def fff(body: bytes, *, camera: bool = True, photo: bool = False, order: str = "
             struct.pack_into(order + "f", block, at, value)
         struct.pack_into(order + "i", block, 0x308, int(CAMERA.o))
         records.append((0x20, bytes(block)))
-    if photo:
+    if photo is not False:
         buffer = BytesIO()
-        picture().save(buffer, "PNG")
+        (picture() if photo is True else photo).save(buffer, "PNG")
         records.append((0x0E, struct.pack(order + "HHH", 3, 80, 60).ljust(32, b"\0") + buffer.getvalue()))
+    if inset is not None:
+        records.append((0x2A, struct.pack(order + "fhh", *inset).ljust(32, b"\0")))
     table, data, start = b"", b"", 64 + 32 * len(records)
     for k, (kind, record) in enumerate(records):
         table += struct.pack(">HHIIII", kind, 0, 100, k, start + len(data), len(record)).ljust(32, b"\0")

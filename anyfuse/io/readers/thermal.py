@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from ...errors import FusionError
-from ...image.metadata import Inset, Metadata
+from ...image.metadata import LOOK, Inset, Metadata
 from ..exif import exif_orientation
-from ..pillow import check_size, clear_errors, raster_from_pil
+from ..pillow import DECODER_ERRORS, check_size, clear_errors, raster_from_pil
 from ..raster import Pages, Raster
 
 _RAW, _CAMERA, _PHOTO, _INSET = 0x01, 0x20, 0x0E, 0x2A
@@ -142,18 +142,26 @@ def _flir(name: str, fff: bytes) -> tuple[Raster, Image.Image | None]:
     with suppress(OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         if _PHOTO in records and records[_PHOTO][32:34] in (b"\xff\xd8", b"\x89P"):
             photo = Image.open(io.BytesIO(records[_PHOTO][32:]), formats=("JPEG", "PNG"))
-    thermal.metadata = Metadata(inset=_inset(records.get(_INSET, b""), 0 if photo is None else photo.width))
+    inset = _inset(records.get(_INSET, b""))
+    if inset is not None and photo is not None:
+        look = b""
+        with suppress(*DECODER_ERRORS), Image.open(io.BytesIO(records[_PHOTO][32:]), formats=("JPEG", "PNG")) as small:
+            check_size(name, small.width, small.height)
+            small.draft("L", (4 * LOOK[0], 4 * LOOK[1]))
+            look = small.convert("L").resize(LOOK, Image.Resampling.BOX).tobytes()
+        inset = replace(inset, width=photo.width, height=photo.height, look=look)
+    thermal.metadata = Metadata(inset=inset)
     return thermal, photo
 
 
-def _inset(record: bytes, width: int) -> Inset | None:
+def _inset(record: bytes) -> Inset | None:
     """How the thermal image lies in the photograph, where a record says it: Real2IR, OffsetX, OffsetY."""
     if len(record) < 8:
         return None
     for order in "<>":
         ratio, x, y = struct.unpack_from(order + "fhh", record)
         if 0.5 < ratio < 20 and max(abs(x), abs(y)) < 4000:
-            return Inset(ratio, x, y, width)
+            return Inset(ratio, x, y)
     return None
 
 
