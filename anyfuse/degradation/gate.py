@@ -30,7 +30,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "a278bb7940d1c02161812eeb661565b8aa1c0a95b21966692878c3b41c291636"
+SHA256 = "1d7199d92aa6fb8802a9fcc9d0671a3049cf891ee77b4240a9dcbd6de2c69c4b"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256
