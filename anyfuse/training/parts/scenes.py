@@ -37,7 +37,7 @@ from ...io.read import read_image
 class EstimatePlan:
     """Training of the degradation estimator."""
 
-    pairs: int = 1200  # scenes to train on
+    pairs: int = 6000  # scenes to train on
     tuning: int = 600  # scenes to calibrate on; as many clean ones come on top
     tests: int = 200  # held-out scenes; as many clean ones come on top
     clean: float = 0.25  # share of scenes that stay as they are
