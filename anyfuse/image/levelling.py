@@ -19,7 +19,7 @@ from .cover import Window, dilate
 
 CELLS = 96  # longer side of the field, in cells, at which both images are compared
 LEAST = 32  # shorter side in pixels of a field that is levelled
-GONE = 0.2  # share of the picture that the field leaves free at least
+GONE, RIM = 0.2, 0.03  # share of the picture that the field leaves free at least; where it is free all around
 FILLED = 0.85  # share of the field's rectangle that it covers at least: no mask drawn by hand
 RING = 0.06  # width of what is compared along the border, of the field's shorter side
 NEAR, ALIKE = 0.3, 0.25  # how far a difference reaches: of the field's longer side, and of the range of values
@@ -57,7 +57,11 @@ def field_of(cover: Tensor, step: int) -> Window | None:
     """
     covered = cover > 0.5
     rows, columns = (covered.any(axis).nonzero() for axis in (1, 0))
-    if not len(rows) or float(covered.float().mean()) > 1 - GONE:
+    if not len(rows):
+        return None
+    free, (bottom, right) = 1 - float(covered.float().mean()), (size - 1 for size in covered.shape)
+    amid = min(int(rows[0]), int(columns[0]), bottom - int(rows[-1]), right - int(columns[-1])) > 0
+    if free < (RIM if amid else GONE):
         return None
     box = tuple(slice(int(at[0]), int(at[-1]) + 1) for at in (rows, columns))
     if float(covered[box].float().mean()) < FILLED or min(part.stop - part.start for part in box) * step < LEAST:

@@ -65,6 +65,16 @@ def test_values_of_sky_and_wall_get_their_own_level() -> None:
     assert float((inner[0] - inner[1]).abs().max()) < 0.12
 
 
+def test_a_field_that_fills_most_of_the_picture_has_no_border() -> None:
+    """Nine tenths of each side, free all around, and much darker than the photograph: level along the border."""
+    alpha = np.zeros((240, 320), np.uint8)
+    alpha[12:-12, 16:-16] = 255
+    stack = Stack((photo(), replace(thermal(0.05, 0.5), alpha=alpha)))
+    own, around = stack.read()[1].mean(0), stack.read()[0].mean(0)
+    rim = [(own[k] - around[k]).mean().abs() for k in (slice(14, 18), slice(-18, -14))]
+    assert max(float(one) for one in rim) < 0.06
+
+
 def test_other_frames_keep_their_values() -> None:
     """Frames of colour, masks drawn by hand, logos, pieces of a panorama."""
     odd = thermal(0.8, 0.8)
