@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "anyfuse"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("control", "runtime", "device", "weights", "native"),
+    ("control", "runtime", "device", "weights", "native", "plugins"),
     ("image",),
     ("io", "losses", "metrics", "align"),
     ("language",),

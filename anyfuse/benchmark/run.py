@@ -26,6 +26,7 @@ from ..io.read import read_image
 from ..io.write import write_image
 from ..metrics import METRICS, RULES, known_names, to_grey
 from ..metrics import score as score_images
+from ..models.wrapped import Wrapped
 from ..runtime import peak_bytes
 from .datasets import ROLE_FOLDERS, find_groups
 from .protocol import Protocol, Row, hash_files
@@ -84,7 +85,10 @@ def is_trivial(method: str) -> bool:
 
 def identity(fuser: Fuser) -> str:
     """Which code, configuration and weights a model has, for the origin column: rows of another one are not reused."""
-    digest = hashlib.sha256(f"{model_version(type(fuser.model))}{fuser.model.config!r}".encode())
+    code = model_version(type(fuser.model))
+    if isinstance(fuser.model, Wrapped):
+        code += model_version(type(fuser.model.module))
+    digest = hashlib.sha256(f"{code}{getattr(fuser.model, 'config', '')!r}".encode())
     for key, value in sorted(fuser.model.state_dict().items()):
         digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes())
     return f"anyfuse {digest.hexdigest()[:8]}"
