@@ -59,6 +59,7 @@ class Bench:
     failures: dict[str, str] = field(default_factory=dict)  # image, or image (method) -> reason
     skipped: dict[str, str] = field(default_factory=dict)  # image without all its sources -> reason
     threads: int = 0
+    systems: dict[str, str] = field(default_factory=dict)  # method -> class of its model
     peak_mib: float = 0.0  # of the process
 
 
@@ -255,6 +256,7 @@ def bench(
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.skipped = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
     methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
+    result.systems = {label: type(fuser.model).__name__ for label, fuser in methods.fusers.items()}
     store.retain(methods.current)
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")
