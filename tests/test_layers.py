@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("models",),
     ("filemaps",),
-    ("tiling", "canvas", "options", "doctor"),
+    ("tiling", "canvas", "options", "doctor", "hub"),
     ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline", "stages"),
