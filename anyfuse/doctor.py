@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import Any
 
 import torch
 
 from . import native
+from .plugins import GROUPS
 from .version import __version__
 from .weights import cache_folder, package_folder
 
@@ -27,6 +28,7 @@ def examine() -> dict[str, Any]:
         "weights": str(package_folder("anyfuse").parent),
         "cache": f"{cache_folder()}{'' if cache_folder().is_dir() else ' (not there yet)'}",
         "allocator": "as the system has it" if os.environ.get("ANYFUSE_KEEP_MEMORY") == "0" else "keeps freed memory",
+        "plugins": _plugins(),
         "extras": _extras(),
     }
 
@@ -50,6 +52,16 @@ def _gpu() -> str:
     if torch.cuda.is_available():
         return ", ".join(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))
     return "none that torch can use"
+
+
+def _plugins() -> str:
+    """What other packages add, and why a part of them is not in use."""
+    points = [point for group in GROUPS for point in entry_points(group=group)]
+    if not points:
+        return "none"
+    packages = [p.dist.name if p.dist is not None else p.value for p in points]
+    kinds = [p.group.removeprefix("anyfuse.") for p in points]
+    return ", ".join(f"{k}: {p.name} ({name})" for k, p, name in zip(kinds, points, packages, strict=True))
 
 
 def _extras() -> dict[str, str]:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "anyfuse"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
-    ("control", "runtime", "device", "weights", "native"),
+    ("control", "runtime", "device", "weights", "native", "plugins"),
     ("image",),
     ("io", "losses", "metrics", "align"),
     ("language",),
@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("data",),
     ("models",),
     ("filemaps",),
-    ("tiling", "canvas", "options", "doctor"),
+    ("tiling", "canvas", "options", "doctor", "hub"),
     ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline", "stages"),

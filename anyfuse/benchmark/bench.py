@@ -18,6 +18,7 @@ from ..io.groups import Pairing
 from .datasets import DATASETS, find_groups
 from .degraded.cases import read_recipe
 from .degraded.run import run_degraded, table, write_results
+from .paper import check_paper, write_paper
 from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
 from .run import bench, ranked_groups, trivial_rows
@@ -43,6 +44,7 @@ def run_bench(
     quiet: bool,
     pairing: Pairing | None = None,
     plan: bool = False,
+    paper: bool = False,
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures; images that
     lack a source are named and skipped, which is none.
@@ -64,12 +66,15 @@ def run_bench(
         quiet: no progress.
         pairing: how files are put together.
         plan: prints the sets, and does nothing else.
+        paper: also writes OUT/paper: a table for LaTeX, figures, references.
 
     Raises:
         FusionError: a choice, a folder or a file that is wrong, or scores of another protocol.
     """
     if plan:
         return print_plan(data, task, pairing)
+    if paper:
+        check_paper()
     names, strict = metric_names(metrics) if metrics is not None else ([], False)
     given = _folders(fused)
     check_folder(out)
@@ -107,6 +112,9 @@ def run_bench(
         rows += beside(rows, check_peers(Path(peers), listed, rows), "peers")
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table, task)
+    if paper:
+        write_paper(Path(out) / "paper", result, table)
+        print(f"{out}/paper: table.tex, pictures.pdf, scores.pdf, references.bib; paper.tex shows them")
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
     for name, reason in result.skipped.items():
         print(f"anyfuse: {name}: skipped, {reason}", file=sys.stderr)

@@ -26,6 +26,7 @@ from ..io.read import read_image
 from ..io.write import write_image
 from ..metrics import METRICS, RULES, known_names, to_grey
 from ..metrics import score as score_images
+from ..models.wrapped import Wrapped
 from ..runtime import peak_bytes
 from .datasets import ROLE_FOLDERS, find_groups
 from .protocol import Protocol, Row, hash_files
@@ -58,6 +59,7 @@ class Bench:
     failures: dict[str, str] = field(default_factory=dict)  # image, or image (method) -> reason
     skipped: dict[str, str] = field(default_factory=dict)  # image without all its sources -> reason
     threads: int = 0
+    systems: dict[str, str] = field(default_factory=dict)  # method -> class of its model
     peak_mib: float = 0.0  # of the process
 
 
@@ -84,7 +86,10 @@ def is_trivial(method: str) -> bool:
 
 def identity(fuser: Fuser) -> str:
     """Which code, configuration and weights a model has, for the origin column: rows of another one are not reused."""
-    digest = hashlib.sha256(f"{model_version(type(fuser.model))}{fuser.model.config!r}".encode())
+    code = model_version(type(fuser.model))
+    if isinstance(fuser.model, Wrapped):
+        code += model_version(type(fuser.model.module))
+    digest = hashlib.sha256(f"{code}{getattr(fuser.model, 'config', '')!r}".encode())
     for key, value in sorted(fuser.model.state_dict().items()):
         digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes())
     return f"anyfuse {digest.hexdigest()[:8]}"
@@ -251,6 +256,7 @@ def bench(
     result = Bench(protocol, [], groups, {}, threads=torch.get_num_threads())
     result.skipped = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
     methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
+    result.systems = {label: type(fuser.model).__name__ for label, fuser in methods.fusers.items()}
     store.retain(methods.current)
     for index, (stem, paths) in enumerate(groups.items()):
         step(f"{index + 1}/{len(groups)} {stem}")

@@ -23,13 +23,15 @@ AROUND = ("anyfuse.pipeline", "anyfuse.tiling", "anyfuse.canvas")
 
 
 def metric_versions(names: Iterable[str]) -> dict[str, str]:
-    """name -> 8 hex digits over its module, the metrics modules that this one imports, and the grey rules."""
+    """name -> 8 hex digits over its module, the metrics modules that this one imports, and the grey rules. Of a metric
+    of another package, over all modules of that package that it imports.
+    """
     out = {}
     for name in names:
         modules = modules_of(METRICS[name].function.__module__) | {f"{PACKAGE}.grey"}
         digest = hashlib.sha256()
         for module in sorted(modules):
-            digest.update(f"{module}\n{code_of(_source(module))}\n".encode())
+            digest.update(f"{module}\n{_code(module)}\n".encode())
         out[name] = digest.hexdigest()[:8]
     return out
 
@@ -43,6 +45,10 @@ def modules_of(module: str) -> set[str]:
         if name in modules:
             continue
         modules.add(name)
+        if not name.startswith(f"{PACKAGE}."):
+            home = f"{name.partition('.')[0]}."
+            waiting += _imported(name, (home, f"{PACKAGE}."))
+            continue
         for node in ast.walk(ast.parse(_source(name))):
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
                 waiting.append(f"{PACKAGE}.{node.module}")
@@ -69,19 +75,24 @@ def model_version(model: type) -> str:
 
 
 def model_modules(module: str) -> set[str]:
-    """The module and all modules of MODEL_CODE that it imports, at load or inside functions, directly or not."""
+    """The module and all modules of MODEL_CODE that it imports, at load or inside functions, directly or not; of
+    another package's module, also those of that package.
+    """
+    own = () if module.startswith("anyfuse.") else (f"{module.partition('.')[0]}.",)
     modules: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
         if name not in modules:
             modules.add(name)
-            waiting += [other for other in _imported(name) if other.startswith(MODEL_CODE)]
+            waiting += _imported(name, MODEL_CODE + own)
     return modules
 
 
-def _imported(module: str) -> tuple[str, ...]:
-    """Names that a module imports, each as a module and as a part of one; those that are no modules are left out."""
+def _imported(module: str, below: tuple[str, ...]) -> tuple[str, ...]:
+    """Names below these packages that a module imports, each as a module and as a part of one; those that are no
+    modules are left out.
+    """
     try:
         tree = ast.parse(_source(module))
     except (OSError, TypeError, ImportError):
@@ -94,7 +105,7 @@ def _imported(module: str) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
             found += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in found if name.startswith(MODEL_CODE) and _is_module(name))
+    return tuple(name for name in found if name.startswith(below) and _is_module(name))
 
 
 def _is_module(name: str) -> bool:

@@ -30,6 +30,14 @@ InputPlanes = Annotated[
 Pictures = Annotated[int, typer.Option(min=0, help="Pictures in the report.")]
 Peers = Annotated[str | None, typer.Option(help="CSV of other methods' scores: folder, name, method, origin, metrics.")]
 Compare = Annotated[list[str] | None, typer.Option(help="scores.csv of another run; refused if its protocol differs.")]
+Paper = Annotated[
+    bool,
+    typer.Option(
+        "--paper",
+        help="Also write OUT/paper for a publication: LaTeX table, figures as PDF, BibTeX of what the table uses. "
+        "Needs the extra 'paper'.",
+    ),
+]
 Degraded = Annotated[
     str | None,
     typer.Option(
@@ -76,6 +84,7 @@ def bench(
     pairs: Pairs = None,
     table: ListFile = None,
     plan: Plan = False,
+    paper: Paper = False,
     quiet: Quiet = False,
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
@@ -96,6 +105,7 @@ def bench(
             or metrics
             or peers
             or compare
+            or paper
             or grey != "opencv"
             or inputs != "luma"
         ),
@@ -129,6 +139,7 @@ def bench(
         quiet=quiet,
         pairing=Pairing(group, pairs, table),
         plan=plan,
+        paper=paper,
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -142,5 +153,5 @@ def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -
     if degraded is not None and of_tables:
         raise FusionError(
             "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, "
-            "--peers, --compare, --pairs, --group, --list, --plan"
+            "--peers, --compare, --pairs, --group, --list, --plan, --paper"
         )

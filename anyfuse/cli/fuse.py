@@ -12,6 +12,9 @@ from .options import (
     AlignedOut,
     AlignMode,
     Blacks,
+    ContactSheet,
+    DepthOut,
+    DepthStep,
     Device,
     Group,
     KeepFrame,
@@ -21,6 +24,7 @@ from .options import (
     Pairs,
     Plan,
     Points,
+    Preview,
     Quiet,
     SaveTransforms,
     UseTransforms,
@@ -138,6 +142,10 @@ def fuse(
     dtype: Dtype = "auto",
     max_memory: MaxMemory = None,
     weights_out: WeightsOut = None,
+    depth_out: DepthOut = None,
+    depth_step: DepthStep = None,
+    contact_sheet: ContactSheet = None,
+    preview: Preview = False,
     report: ReportFile = None,
     explain: Explain = None,
     keep_order: KeepOrder = False,
@@ -177,6 +185,7 @@ def fuse(
     from ..align.stage import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
+    from ..jobs.extras import Extras
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
@@ -216,6 +225,7 @@ def fuse(
         report=report,
         explain=explain,
         mask_out=mask_out,
+        extras=Extras(tuple(depth_out or ()), depth_step, contact_sheet, preview),
     )
     if failed:
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from ..version import __version__
 from .align import align
 from .bench import bench
 from .data import app as data
-from .datasets import datasets
+from .datasets import app as datasets
 from .degrade import degrade
 from .doctor import doctor
 from .estimate import estimate
@@ -26,6 +26,7 @@ from .export import export
 from .fuse import fuse
 from .models import models
 from .presets import hdr, medical, stack, thermal
+from .push import push
 from .say import say
 from .score import score
 from .serve import serve
@@ -44,12 +45,13 @@ app = typer.Typer(
     "bit depth.",
 )
 PRESETS = (stack, hdr, thermal, medical)
-OTHERS = (align, video, say, estimate, models, train, score, bench, datasets, degrade, export, doctor, serve)
+OTHERS = (align, video, say, estimate, models, train, push, score, bench, degrade, export, doctor, serve)
 for command in (fuse, *PRESETS, *OTHERS):
     app.command()(command)
 app.add_typer(backbone, name="backbone")
 app.add_typer(codec, name="codec")
 app.add_typer(data, name="data")
+app.add_typer(datasets, name="datasets")
 
 Version = Annotated[bool, typer.Option("--version", help="Print the version and stop.")]
 

@@ -15,9 +15,9 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Also parameters by par
 
 def models(as_json: Json = False, verbose: Verbose = False) -> None:
     """List the named models."""
-    from ..models.registry import MODELS, describe, is_there, parts_text
+    from ..models.registry import MODELS, describe_all, is_there, parts_text
 
-    rows = [describe(name) for name in MODELS]
+    rows = describe_all()
     if as_json:
         print(json.dumps(rows, indent=1))
         return

@@ -66,6 +66,22 @@ PageChoice = Annotated[
         "file. A single TIFF is fused from all of its pages."
     ),
 ]
+DepthOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Focus stacks, images in the order of focus: depth as a 16-bit image (.png, .tif; black: the first image, "
+        "white: the last) or as a surface (.ply). May be repeated."
+    ),
+]
+DepthStep = Annotated[
+    float | None, typer.Option(help="Distance between two images in pixels, for a .ply with true proportions.")
+]
+ContactSheet = Annotated[
+    str | None, typer.Option(help="Picture (.jpg, .png) of inputs, weights, result, and crops of all at 200 %.")
+]
+Preview = Annotated[
+    bool, typer.Option("--preview", help="Show the result in terminals that show pictures (kitty, iTerm2, sixel).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Suppress progress and success messages.")]
 Pairs = Annotated[

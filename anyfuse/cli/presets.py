@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Group, Overwrite, Plan, Quiet
+from .options import ContactSheet, DepthOut, DepthStep, Group, Overwrite, Plan, Preview, Quiet
+
+if TYPE_CHECKING:
+    from ..jobs.extras import Extras
 
 Images = Annotated[list[str], typer.Argument(metavar="DIR|FILE...", help="A folder, or the images of one set.")]
 Infrared = Annotated[str, typer.Argument(metavar="IR", help="Infrared image, or a folder of them.")]
@@ -25,13 +28,28 @@ def stack(
     output: Output = None,
     align: Align = None,
     group: Group = None,
+    depth_out: DepthOut = None,
+    depth_step: DepthStep = None,
+    contact_sheet: ContactSheet = None,
+    preview: Preview = False,
     report: Report = None,
     plan: Plan = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Fuse a focus stack: one folder, or its images. --align local is for macro parallax and lenses that breathe."""
-    _run("stack", images, output, align=align, group=group, report=report, plan=plan, overwrite=overwrite, quiet=quiet)
+    _run(
+        "stack",
+        images,
+        output,
+        align=align,
+        group=group,
+        extras=_extras(depth_out, depth_step, contact_sheet, preview),
+        report=report,
+        plan=plan,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
 
 
 def hdr(
@@ -39,13 +57,26 @@ def hdr(
     output: Output = None,
     align: Align = None,
     group: Group = None,
+    contact_sheet: ContactSheet = None,
+    preview: Preview = False,
     report: Report = None,
     plan: Plan = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Fuse a bracket of exposures: one folder, or its images; --group auto where a folder holds many brackets."""
-    _run("hdr", images, output, align=align, group=group, report=report, plan=plan, overwrite=overwrite, quiet=quiet)
+    _run(
+        "hdr",
+        images,
+        output,
+        align=align,
+        group=group,
+        extras=_extras(None, None, contact_sheet, preview),
+        report=report,
+        plan=plan,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
 
 
 def thermal(
@@ -53,6 +84,8 @@ def thermal(
     visible: Visible,
     output: Output = None,
     align: Align = None,
+    contact_sheet: ContactSheet = None,
+    preview: Preview = False,
     report: Report = None,
     plan: Plan = False,
     overwrite: Overwrite = False,
@@ -60,7 +93,17 @@ def thermal(
 ) -> None:
     """Fuse an infrared image into a photograph, which gives size, colours and metadata; or folders of both."""
     pair = [infrared, visible]
-    _run("thermal", pair, output, align=align, report=report, plan=plan, overwrite=overwrite, quiet=quiet)
+    _run(
+        "thermal",
+        pair,
+        output,
+        align=align,
+        extras=_extras(None, None, contact_sheet, preview),
+        report=report,
+        plan=plan,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
 
 
 def medical(
@@ -68,6 +111,8 @@ def medical(
     second: Second,
     output: Output = None,
     align: Align = None,
+    contact_sheet: ContactSheet = None,
+    preview: Preview = False,
     report: Report = None,
     plan: Plan = False,
     overwrite: Overwrite = False,
@@ -75,7 +120,23 @@ def medical(
 ) -> None:
     """Fuse two scans of one patient, as MRI and PET: slices, NIfTI volumes, or folders. Nothing is moved."""
     pair = [first, second]
-    _run("medical", pair, output, align=align, report=report, plan=plan, overwrite=overwrite, quiet=quiet)
+    _run(
+        "medical",
+        pair,
+        output,
+        align=align,
+        extras=_extras(None, None, contact_sheet, preview),
+        report=report,
+        plan=plan,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def _extras(depth: list[str] | None, step: float | None, sheet: str | None, preview: bool) -> Extras:
+    from ..jobs.extras import Extras
+
+    return Extras(tuple(depth or ()), step, sheet, preview)
 
 
 def _run(
@@ -85,6 +146,7 @@ def _run(
     *,
     align: str | None,
     group: str | None = None,
+    extras: Extras,
     report: str | None,
     plan: bool,
     overwrite: bool,
@@ -92,8 +154,7 @@ def _run(
 ) -> None:
     from ..jobs.presets import fuse_preset
 
-    failed = fuse_preset(
-        name, inputs, output, align=align, group=group, report=report, plan=plan, overwrite=overwrite, quiet=quiet
-    )
+    options = {"align": align, "group": group, "report": report}
+    failed = fuse_preset(name, inputs, output, **options, plan=plan, overwrite=overwrite, quiet=quiet, extras=extras)
     if failed:
         raise typer.Exit(1)

@@ -35,6 +35,10 @@ Settings = Annotated[
     ),
 ]
 
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard while it trains (extra 'tensorboard').")
+]
+
 
 def train(
     recipe: RecipeName,
@@ -46,6 +50,7 @@ def train(
     threads: Threads = None,
     resume: Resume = True,
     settings: Settings = None,
+    tensorboard: TensorBoard = False,
 ) -> None:
     """Train a model from a recipe; resumes where it stopped."""
     from ..training.run import run
@@ -60,4 +65,5 @@ def train(
         threads=threads,
         resume=resume,
         settings=settings or [],
+        tensorboard=tensorboard,
     )

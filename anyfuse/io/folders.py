@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import FusionError
 from .names import stem_of, suffix_of
-from .sniff import HEAD, other_title, title_of
+from .sniff import HEAD, other_suffixes, other_title, title_of
 from .xmp import OWN
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp"})
@@ -67,7 +67,7 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def list_images(folder: str | Path) -> list[Path]:
     """Image files of one folder, sorted by name; a FusionError where there is no folder or no image in it."""
     folder = Path(folder)
-    files = sorted(_listed(folder, IMAGE_SUFFIXES))
+    files = sorted(_listed(folder, IMAGE_SUFFIXES | other_suffixes()))
     if not files:
         looked = ", ".join(sorted(IMAGE_SUFFIXES))
         raise FusionError(f"{folder}: no image in this folder (looked for {looked}); {contents(folder)}")
@@ -82,7 +82,7 @@ def list_files(folder: str | Path) -> list[Path]:
     """
     files = sorted(_listed(Path(folder), IMAGE_SUFFIXES), key=natural)
     stems = {stem_of(path) for path in files}
-    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES) if stem_of(path) not in stems]
+    files += [path for path in _listed(Path(folder), OTHER_SUFFIXES | other_suffixes()) if stem_of(path) not in stems]
     files += [p for p in _listed(Path(folder), None) if stem_of(p) not in stems and title_of(read_head(p)) is not None]
     results = results_among(files, {path.name for path in files})
     files = [path for path in files if path not in results]
@@ -138,7 +138,7 @@ def record_sources(path: Path) -> list[str]:
 def left_out(folder: str | Path) -> list[str]:
     """A line for each kind of file in a folder that is no image to fuse: a video, a result of an earlier run."""
     kinds: dict[str, list[Path]] = {}
-    images = [p for known in (IMAGE_SUFFIXES, OTHER_SUFFIXES) for p in _listed(Path(folder), known)]
+    images = [p for known in (IMAGE_SUFFIXES, OTHER_SUFFIXES | other_suffixes()) for p in _listed(Path(folder), known)]
     results = results_among(images, {path.name for path in images})
     if results:
         kinds["a result of images beside it"] = sorted(results, key=natural)
@@ -172,7 +172,7 @@ def _listed(folder: Path, suffixes: frozenset[str] | None) -> Iterator[Path]:
 
     Raises FusionError where there is no folder, or it may not be read.
     """
-    known = IMAGE_SUFFIXES | OTHER_SUFFIXES | _COPIES
+    known = IMAGE_SUFFIXES | OTHER_SUFFIXES | other_suffixes() | _COPIES
     if not folder.is_dir():
         raise FusionError(f"{folder}: no such folder")
     try:

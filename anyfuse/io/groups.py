@@ -23,6 +23,7 @@ from .folders import (
 from .names import stem_of, suffix_of
 from .pages import split_name
 from .shots import find_series, read_shot
+from .sniff import other_suffixes
 
 WORDS = ("auto", "time", "name", "folder")
 
@@ -303,7 +304,7 @@ def read_table(path: str | Path) -> Found:
         places = [_place(path, cell) for cell in cells]
         name = stem_of(cells[0] if places[0] is None else split_name(places[0])[0])
         if label is not None and label < len(row) and row[label]:
-            is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, ".nii.gz"}
+            is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, *other_suffixes(), ".nii.gz"}
             name = stem_of(row[label]) if is_file else Path(row[label]).name
         if None in places:
             found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..errors import FusionError
+from ..plugins import Extended, complain, first_line
 from .limits import check_directories, check_jpeg, check_webp
 from .raster import Pages
 from .readers.dicom import is_dicom
@@ -19,12 +20,15 @@ HEAD = 560  # bytes that tell every format
 
 @dataclass(frozen=True)
 class Format:
-    """A format that is read. `is_it` judges the first bytes; `reader`: module below readers/ and function."""
+    """A format that is read. `is_it` judges the first bytes; `reader`: module below readers/ and function, or a
+    function (file, name) -> Pages. `suffixes`, as ".xyz", of a format of another package: folders then take its files.
+    """
 
     title: str
     is_it: Callable[[bytes], bool]
-    reader: tuple[str, str]
+    reader: tuple[str, str] | Callable[[BinaryIO, str], Pages]
     extra: str = ""  # of pyproject.toml, where it needs one
+    suffixes: tuple[str, ...] = ()
 
 
 def _starts(*prefixes: bytes) -> Callable[[bytes], bool]:
@@ -83,6 +87,59 @@ FORMATS: tuple[Format, ...] = (
     Format("NIfTI", _is_nifti, ("nifti", "open_nifti"), "medical"),
 )
 
+
+def as_format(name: str, part: Any) -> Format:
+    """The entry of a format that another package adds: a Format with a function as its reader; else a FusionError."""
+    if not isinstance(part, Format) or not callable(part.reader) or not callable(part.is_it):
+        raise FusionError(f"give a Format whose reader is a function, not {type(part).__name__}")
+    wrong = [s for s in part.suffixes if not re.fullmatch(r"\.[a-z0-9]+", s)]
+    if wrong:
+        raise FusionError(f"suffix {wrong[0]!r}: give lower case with a dot, as '.xyz'")
+    return part
+
+
+READERS: Extended[Format] = Extended({}, "anyfuse.readers", as_format)
+"""Formats of other packages. Ours come first, so none of them can take a file away from ours."""
+
+
+def other_suffixes() -> frozenset[str]:
+    """Suffixes of the formats of other packages."""
+    return frozenset(suffix for kind in READERS.values() for suffix in kind.suffixes)
+
+
+def format_of(head: bytes) -> Format | None:
+    """The format of a file that begins with these bytes (`HEAD` of them), None where it is not read."""
+    ours = next((kind for kind in FORMATS if kind.is_it(head)), None)
+    return ours or next((kind for name, kind in READERS.items() if _is_theirs(name, kind, head)), None)
+
+
+def _is_theirs(name: str, kind: Format, head: bytes) -> bool:
+    """What a format of another package says; False where its code fails."""
+    try:
+        return bool(kind.is_it(head))
+    except Exception as error:
+        complain(f"reader '{name}' fails on the first bytes of a file ({first_line(error)}); it is left out")
+        return False
+
+
+def _read_theirs(kind: Format, reader: Callable[[BinaryIO, str], Pages], file: BinaryIO, name: str) -> Pages:
+    """The pages, by a reader of another package; whatever goes wrong in it is a FusionError."""
+
+    def guarded(function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (FusionError, MemoryError):
+            raise
+        except Exception as error:
+            raise FusionError(f"{name}: the reader of {kind.title} fails ({first_line(error)})") from None
+
+    pages = guarded(reader, file, name)
+    if not isinstance(pages, Pages):
+        raise FusionError(f"{name}: the reader of {kind.title} gives a {type(pages).__name__}, not Pages")
+    read, size = pages.read, pages.size
+    return replace(pages, read=lambda page: guarded(read, page), size=lambda page: guarded(size, page))
+
+
 _OTHERS = (
     ("a PDF document", _starts(b"%PDF")),
     ("a Photoshop document", _starts(b"8BPS")),
@@ -102,7 +159,8 @@ _OTHERS = (
 
 def title_of(head: bytes) -> str | None:
     """The format of a file that begins with these bytes (`HEAD` of them), None where it is not read."""
-    return next((kind.title for kind in FORMATS if kind.is_it(head)), None)
+    kind = format_of(head)
+    return None if kind is None else kind.title
 
 
 def other_title(head: bytes) -> str | None:
@@ -123,12 +181,14 @@ def open_pages(file: BinaryIO, name: str) -> Pages:
     elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         check_directories(file, name)
     file.seek(0)
-    for kind in FORMATS:
-        if kind.is_it(head):
-            module, function = kind.reader
-            pages: Pages = getattr(import_module(f".readers.{module}", __package__), function)(file, name)
-            return pages
+    kind = format_of(head)
+    if kind is not None:
+        if callable(kind.reader):
+            return _read_theirs(kind, kind.reader, file, name)
+        module, function = kind.reader
+        pages: Pages = getattr(import_module(f".readers.{module}", __package__), function)(file, name)
+        return pages
     what = other_title(head)
     is_what = f"is {what}, not an image that can be read" if what else "is not an image that can be read"
-    known = list(dict.fromkeys(f.title for f in FORMATS))
+    known = list(dict.fromkeys(f.title for f in (*FORMATS, *READERS.values())))
     raise FusionError(f"{name}: {is_what} (it begins with {head[:8]!r}); give {', '.join(known[:-1])} or {known[-1]}")

@@ -19,6 +19,8 @@ from ..models.base import FusionModel
 from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths, weight_paths, write_json
 from .align import aligned_paths, check_files, write_files
 from .choices import Choices, file_notes, volume_notes
+from .extras import NONE, Extras
+from .progress import SlowBar
 from .volumes import fuse_volume, is_volume
 
 
@@ -33,6 +35,7 @@ def fuse_files(
     explain: str | None = None,
     mask_out: str | None = None,
     ghost_mask: str | None = None,
+    extras: Extras = NONE,
     notes: Sequence[str] = (),
 ) -> None:
     """Fuses images into one image file; raises FusionError before the work where a file could not be written.
@@ -47,6 +50,7 @@ def fuse_files(
         explain: folder of the explanation.
         mask_out: file of the mask, or of several.
         ghost_mask: PNG file of where something moved.
+        extras: depth, contact sheet, preview.
         notes: what the choice of the images had to decide, for the report and the terminal.
 
     Raises:
@@ -63,9 +67,12 @@ def fuse_files(
     outputs.check(inputs, read_say(choices.say))
     check_files(choices.align, inputs, choices.overwrite)
     check_distinct(outputs, choices.align, report, inputs, read_say(choices.say))
+    extras.check(output, inputs, choices.overwrite)
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out, weights_out)
     if is_volume(inputs, output):
+        if extras.any:
+            raise FusionError("a volume is fused without --depth-out, --contact-sheet and --preview; leave them out")
         aligned = choices.align.save_transforms or choices.align.aligned_out
         if weights_out or explain or mask_out or ghost_mask or aligned:
             maps = "--weights-out, --explain, --mask-out, --ghost-mask, --save-transforms and --aligned-out"
@@ -74,7 +81,9 @@ def fuse_files(
         done = fuse_volume(lambda images: run_set(fuser, images, slices), inputs, output, overwrite=choices.overwrite)
         done["warnings"] += volume_notes(choices)
     else:
-        done = fuse_set(fuser, inputs, outputs, choices)
+        with SlowBar(choices.quiet) as bar:
+            fuser.progress = bar
+            done = fuse_set(fuser, inputs, outputs, choices, extras)
     done["warnings"] += [*notes, *file_notes([output], choices)]
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
@@ -84,16 +93,20 @@ def fuse_files(
         print_summary(done, len(done["inputs"]), choices)
 
 
-def fuse_set(fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices) -> dict[str, Any]:
+def fuse_set(
+    fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices, extras: Extras = NONE
+) -> dict[str, Any]:
     """Reads, fuses and writes one set of images; returns its report."""
     start = time.perf_counter()
-    result = run_set(fuser, inputs, choices, weights=outputs.weights is not None, explain=outputs.explain is not None)
+    weights = extras.needs_weights(fuser) or outputs.weights is not None
+    result = run_set(fuser, inputs, choices, weights=weights, explain=outputs.explain is not None)
     report = outputs.write(result)
     if report.get("aligned"):
         frames = result.stack.frames if result.aligned is None else result.aligned
         write_files(frames, report["aligned"], choices.align, inputs, choices.overwrite)
     elif choices.align.save_transforms is not None or choices.align.aligned_out is not None:
         report["warnings"].append("one image alone is not aligned: no --save-transforms, no --aligned-out")
+    report |= extras.write(result, choices.overwrite)
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
 
 

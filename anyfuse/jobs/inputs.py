@@ -12,6 +12,7 @@ from ..io.names import suffix_of
 from ..io.pages import split_name
 from ..io.read import is_series
 from .choices import Choices
+from .extras import NONE, Extras
 from .files import fuse_files
 from .folders import folder_stack, fuse_folders
 
@@ -28,6 +29,7 @@ def fuse_inputs(
     report: str | None = None,
     explain: str | None = None,
     mask_out: str | None = None,
+    extras: Extras = NONE,
 ) -> int:
     """Fuses images into one image, or folders into a folder.
 
@@ -42,6 +44,7 @@ def fuse_inputs(
         report: JSON file.
         explain: folder of the explanations.
         mask_out: file of the masks, or folder for folders.
+        extras: depth, contact sheet, preview; for one set.
 
     Returns:
         How many sets failed.
@@ -64,10 +67,12 @@ def fuse_inputs(
     if pairing.table is not None or are_folders:
         if ghost_mask is not None:
             raise FusionError("--ghost-mask is for one set of images; leave it out")
+        if extras.any:
+            raise FusionError("--depth-out, --contact-sheet and --preview are for one set of images; leave them out")
         return fuse_folders(inputs, output, choices, pairing=pairing, plan=plan, **maps)
     if pairing.chosen:
         raise FusionError("--group and --pairs are for folders, and images are given; leave them out")
-    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, notes=notes, **maps)
+    fuse_files(inputs, output, choices, plan=plan, ghost_mask=ghost_mask, extras=extras, notes=notes, **maps)
     return 0
 
 

@@ -15,6 +15,7 @@ from ..io.names import stem_of
 from ..io.names import suffix_of as own_suffix
 from ..io.read import is_series
 from .choices import Choices, suffix_of
+from .extras import NONE, Extras
 from .inputs import fuse_inputs
 
 VOLUMES = (".nii", ".nii.gz")
@@ -50,6 +51,7 @@ def fuse_preset(
     plan: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    extras: Extras = NONE,
 ) -> int:
     """Fuses with the options of a preset.
 
@@ -63,6 +65,7 @@ def fuse_preset(
         plan: prints what would be fused, and does nothing.
         overwrite: replaces files.
         quiet: prints nothing but errors.
+        extras: depth, contact sheet, preview; for one set.
 
     Returns:
         How many sets failed.
@@ -81,7 +84,7 @@ def fuse_preset(
         overwrite=overwrite,
         quiet=quiet,
     )
-    return fuse_inputs(inputs, output, choices, Pairing(group), plan=plan, report=report)
+    return fuse_inputs(inputs, output, choices, Pairing(group), plan=plan, report=report, extras=extras)
 
 
 def default_output(preset: Preset, inputs: Sequence[str], grouped: bool) -> str:

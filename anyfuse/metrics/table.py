@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from ..errors import FusionError
+from ..plugins import Extended, complain, first_line
 from . import (
     edges,
     fidelity,
@@ -49,7 +53,7 @@ class Metric:
     variant_of: str | None = None
 
 
-METRICS: dict[str, Metric] = {
+OWN_METRICS: dict[str, Metric] = {
     # information
     "en": Metric("en", information.en, "higher", (0, 8), "information", "Roberts et al. 2008; VIFB, MEFB, TANG"),
     "ce": Metric("ce", information.ce, "lower", (-INF, INF), "information", "Bulanon et al. 2009; VIFB, MEFB"),
@@ -170,4 +174,47 @@ METRICS: dict[str, Metric] = {
     "brisque": Metric("brisque", noreference.brisque, "lower", (-INF, INF), "no-reference", "Mittal et al. 2012"),
 }
 
-PLAIN: tuple[str, ...] = tuple(name for name, metric in METRICS.items() if metric.variant_of is None)
+
+def as_metric(name: str, part: Any) -> Metric:
+    """The entry of a metric that another package adds.
+
+    Args:
+        name: of the metric.
+        part: a Metric, or a function as in METRICS, whose direction is then 'none'.
+
+    Raises:
+        FusionError: it is neither.
+    """
+    if callable(part) and not isinstance(part, type):
+        text = (part.__doc__ or "from another package").strip().splitlines()[0]
+        part = Metric(name, part, "none", (-INF, INF), "other", text)
+    if not isinstance(part, Metric) or not callable(part.function):
+        raise FusionError(f"give a Metric or a function, not {type(part).__name__}")
+    if part.better not in ("higher", "lower", "none"):
+        raise FusionError(f"better is '{part.better}': give higher, lower or none")
+    return replace(part, name=name, function=_guarded(name, part.function))
+
+
+def _guarded(name: str, function: Function) -> Function:
+    """The function of another package: where it fails the value is NaN, and one line says so."""
+
+    @functools.wraps(function)
+    def call(fused: Tensor, sources: Tensor, *more: Any, **options: Any) -> Tensor:
+        try:
+            value = torch.as_tensor(function(fused, sources, *more, **options))
+            if value.shape != fused.shape[:1]:
+                raise ValueError(f"it gives {tuple(value.shape)} for {len(fused)} images")
+        except FusionError:
+            raise
+        except Exception as error:  # foreign code never stops the other metrics
+            complain(f"metric '{name}' fails, its values are NaN ({first_line(error)})")
+            value = fused.new_full((len(fused),), float("nan"))
+        return value
+
+    return call
+
+
+METRICS: Extended[Metric] = Extended(OWN_METRICS, "anyfuse.metrics", as_metric)
+"""By name: ours, and those that other packages add (plugins.py)."""
+
+PLAIN: tuple[str, ...] = tuple(name for name, metric in OWN_METRICS.items() if metric.variant_of is None)

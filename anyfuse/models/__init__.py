@@ -11,12 +11,15 @@ _HOME = {
     "Spec": ".registry",
     "build_model": ".registry",
     "describe": ".registry",
+    "describe_all": ".registry",
     "from_pretrained": ".registry",
     "is_there": ".registry",
     "load_model": ".registry",
     "parts_text": ".registry",
     "FusionModel": ".base",
     "Context": ".base",
+    "Wrapped": ".wrapped",
+    "wrap": ".wrapped",
 }
 
 __all__ = [
@@ -25,12 +28,15 @@ __all__ = [
     "Context",
     "FusionModel",
     "Spec",
+    "Wrapped",
     "build_model",
     "describe",
+    "describe_all",
     "from_pretrained",
     "is_there",
     "load_model",
     "parts_text",
+    "wrap",
 ]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import FusionError
 from ..io.atomic import one_line
+from ..plugins import Extended, complain, first_line
 from ..weights import (
     CONFIG_NAME,
     WEIGHTS_NAME,
@@ -56,11 +58,12 @@ class Spec:
     config: Any  # its configuration
     system: str  # description
     licence: str = "Apache-2.0"  # of code and weights
-    weights: str | None = None  # folder below anyfuse/assets/weights; None: none are shipped
+    weights: str | None = None  # folder below anyfuse/assets/weights, or an absolute one; None: none are shipped
     needs_weights: bool = False  # False: a model without parameters
     sha256: str | None = None  # of model.safetensors
     trained_on: str | None = None  # data sets
     fetch: str = ""  # command that gets the frozen part which the package does not carry; "": it carries all
+    build: Callable[[], FusionModel] | None = None  # what makes the model; None: `cls` of `config`
 
     @property
     def weights_path(self) -> Path | None:
@@ -68,6 +71,11 @@ class Spec:
         if self.weights is None:
             return None
         return package_folder(self.weights) / WEIGHTS_NAME
+
+    def make(self) -> FusionModel:
+        """The model with fresh weights; of a `build`, as that makes it."""
+        model: FusionModel = self.build() if self.build is not None else self.cls(self.config)
+        return model
 
 
 NO_MEDICAL = "RoadScene, FusionDN exposures, BSDS500 (training splits)"
@@ -79,7 +87,7 @@ DEFAULT_DATA = (
 )
 WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
-MODELS: dict[str, Spec] = {
+OWN_MODELS: dict[str, Spec] = {
     "anyfuse": Spec(
         Anyfuse,
         REGIONS,
@@ -189,10 +197,33 @@ MODELS: dict[str, Spec] = {
     ),
 }
 
+
+def as_spec(name: str, part: Any) -> Spec:
+    """The entry of a model that another package adds.
+
+    Args:
+        name: of the model.
+        part: a Spec, a subclass of FusionModel that needs no arguments, or a function that gives a FusionModel.
+
+    Raises:
+        FusionError: it is none of these.
+    """
+    if isinstance(part, Spec):
+        return part
+    text = ((getattr(part, "__doc__", None) or "").strip().splitlines() or ["from another package"])[0].rstrip(".")
+    if isinstance(part, type) and issubclass(part, FusionModel):
+        return Spec(part, getattr(part(), "config", None), text, licence="not stated")
+    if callable(part) and not isinstance(part, type | FusionModel):
+        return Spec(FusionModel, None, text, licence="not stated", build=part)
+    raise FusionError(f"give a Spec, a class of FusionModel or a function that returns one, not {type(part).__name__}")
+
+
+MODELS: Extended[Spec] = Extended(OWN_MODELS, "anyfuse.models", as_spec)
+"""By name: ours, and those that other packages add (plugins.py)."""
 ALIASES = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
 """Short names of those that ship."""
-SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in MODELS.values()}
-CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in MODELS.values()}
+SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in OWN_MODELS.values()}
+CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in OWN_MODELS.values()}
 SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
 """Without a name in MODELS: it is 8 GB and comes as a folder."""
 
@@ -206,6 +237,10 @@ def build_model(name: str, changes: dict[str, Any] | None = None, training: bool
         training: also builds what only training needs, and loads what it needs beside its own weights.
     """
     spec = MODELS[name]
+    if spec.build is not None:
+        if changes:
+            raise FusionError(f"model '{name}' has no configuration to change")
+        return spec.build()
     config = replace(spec.config, **changes or {})
     if training and hasattr(config, "reconstructors"):
         config = replace(config, reconstructors=True)
@@ -233,7 +268,8 @@ def load_model(name: str | Path) -> FusionModel:
             fit or whose sha256 differs from the recorded one, or a hub that cannot be reached.
     """
     name = ALIASES.get(str(name), name)
-    if str(name) in MODELS:
+    folder = os.sep in str(name) or len(str(name)) > 4096 or "\0" in str(name)  # no name, so nothing to look for
+    if not folder and str(name) in MODELS:
         spec = MODELS[str(name)]
         if spec.weights is None and not is_there(spec):
             raise FusionError(
@@ -242,7 +278,7 @@ def load_model(name: str | Path) -> FusionModel:
             )
         if spec.fetch and not is_there(spec):
             raise FusionError(f"model '{name}' needs `{spec.fetch}` first, once")
-        model = spec.cls(spec.config)
+        model = spec.make() if name in MODELS.own else _made(str(name), spec)
         if spec.weights_path is not None:
             if spec.sha256 is not None:
                 check_sha256(spec.weights_path, spec.sha256)
@@ -265,6 +301,28 @@ def load_model(name: str | Path) -> FusionModel:
     raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(MODELS)}; or a folder, or a hub id owner/name")
 
 
+def _made(name: str, spec: Spec) -> FusionModel:
+    """The model of another package; FusionError in one line, whatever goes wrong in its code."""
+    try:
+        model: Any = spec.make()
+    except FusionError:
+        raise
+    except Exception as error:
+        raise FusionError(f"model '{name}' cannot be built ({first_line(error)}); ask its authors") from None
+    if not isinstance(model, FusionModel):
+        raise FusionError(f"model '{name}' gives a {type(model).__name__}, not a FusionModel; see `wrap`")
+    return model
+
+
+def _system(name: str) -> tuple[type[FusionModel], type]:
+    """The class and the configuration's class of a system in a config.json; KeyError: there is none."""
+    if name not in SYSTEMS:
+        for spec in MODELS.values():
+            if spec.cls.__name__ == name and spec.config is not None:
+                return spec.cls, type(spec.config)
+    return SYSTEMS[name], CONFIGS[name]
+
+
 def from_pretrained(folder: Path) -> FusionModel:
     """The model in a folder with config.json and model.safetensors, or of OmniGen in diffusers' layout."""
     if is_pipeline(folder):
@@ -273,7 +331,7 @@ def from_pretrained(folder: Path) -> FusionModel:
     try:
         config = read_config(folder)
         system = config.pop("system")
-        cls, config_cls = SYSTEMS[system], CONFIGS[system]
+        cls, config_cls = _system(system)
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
         check_values(config_cls, config)
         settings = config_cls(**config)
@@ -307,7 +365,7 @@ def download(hub_id: str) -> Path:
 def describe(name: str) -> dict[str, Any]:
     """One row of `anyfuse models`: a flat dict of plain values."""
     spec = MODELS[name]
-    model = spec.cls(spec.config)
+    model = _made(name, spec)
     total, trainable = parameter_counts(model)
     low, high = model.arity
     path = spec.weights_path
@@ -329,17 +387,37 @@ def describe(name: str) -> dict[str, Any]:
     }
 
 
+def describe_all() -> list[dict[str, Any]]:
+    """A row for every model. One of another package that cannot be built is named on stderr and left out."""
+    rows = []
+    for name in MODELS:
+        try:
+            rows.append(describe(name))
+        except FusionError as error:
+            complain(str(error))
+    return rows
+
+
 def parts_text() -> str:
     """Exact parameter counts (total, trainable) of every model that has any, by part, with its configuration."""
     lines = []
     for name, spec in MODELS.items():
-        model = spec.cls(spec.config)
+        try:
+            model = _made(name, spec)
+        except FusionError:  # `describe_all` names it
+            continue
         total, trainable = parameter_counts(model)
         if not total:
             continue
         lines += [f"{name}: {total:,} parameters, {trainable:,} trainable"]
-        lines += ["  " + ", ".join(f"{k}={v}" for k, v in asdict(spec.config).items())]
+        lines += ["  " + ", ".join(f"{k}={v}" for k, v in _fields(model).items())]
         lines += [f"  {part:<16} {parameter_counts(child)[0]:>12,}" for part, child in model.named_children()]
         own = sum(p.numel() for p in model.parameters(recurse=False))
         lines += [f"  {'itself':<16} {own:>12,}"] if own else []
     return "\n".join(lines) + "\n"
+
+
+def _fields(model: FusionModel) -> dict[str, Any]:
+    """The configuration of a model by field; {} where it is no dataclass."""
+    config = getattr(model, "config", None)
+    return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}

@@ -22,7 +22,7 @@ from ..language.instruction import parse_instruction, read_say
 from ..metrics import METRICS, score
 from ..models.base import FusionModel
 from ..models.choice import model_for
-from ..models.registry import ALIASES, MODELS, describe, is_there
+from ..models.registry import ALIASES, MODELS, describe_all, is_there
 from ..options import Progress
 from ..result import FusionResult
 from .channel import Channel
@@ -60,8 +60,8 @@ def check_pixels(paths: Sequence[str], names: Sequence[str], most: int, pages: s
 def models(task: dict[str, Any], channel: Channel) -> list[dict[str, Any]]:
     """The named models that can be used here, as `anyfuse models` describes them; none of the server's paths."""
     rows = []
-    for name in (n for n, spec in MODELS.items() if is_there(spec)):
-        row = describe(name)
+    known = {row["name"]: row for row in describe_all()}
+    for name, row in ((n, known[n]) for n, spec in MODELS.items() if n in known and is_there(spec)):
         cls = MODELS[name].cls
         rows.append(
             {

@@ -180,12 +180,12 @@ class Loop:
         done = step + 1 == self.total
         if (step + 1) % self.log_every == 0 or done:
             left = self.seconds / (step + 1) * (self.total - step - 1)
-            self.log(
-                f"step {step + 1}/{self.total}  loss {self.means['loss']:.4f}  {self.seconds:.0f} s, {left:.0f} s left"
-            )
             line = {"step": step + 1, "seconds": round(self.seconds, 1), **self.means, **(scores or {})}
             with (self.out / "log.jsonl").open("a") as file:
                 file.write(json.dumps(line) + "\n")
+            self.log(
+                f"step {step + 1}/{self.total}  loss {self.means['loss']:.4f}  {self.seconds:.0f} s, {left:.0f} s left"
+            )
         if (step + 1) % self.save_every == 0 or done:
             self._save(step)
 

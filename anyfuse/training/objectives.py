@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
+from ..plugins import Extended
 from .recipe import Recipe
 
 SUPERVISED = ("reconstruction",)
@@ -18,6 +19,34 @@ REGIONAL = ("hot", "lit")
 """Losses that look at regions, by the statistics of whole images."""
 OF_FEATURES = "self_reconstruction"
 """A loss of features, not of the fused image: bilevel.py has what it needs."""
+
+
+def as_loss(name: str, part: Any) -> Callable[..., Tensor]:
+    """The loss that another package adds: a function (fused (B, H, W), clean (B, N, H, W)) -> scalar."""
+    if not callable(part) or isinstance(part, type):
+        raise FusionError(f"give a function, not {type(part).__name__}")
+    function: Callable[..., Tensor] = part
+    return function
+
+
+LOSSES: Extended[Callable[..., Tensor]] = Extended({}, "anyfuse.losses", as_loss)
+"""Losses of other packages, by name. A name of anyfuse.losses is always ours."""
+
+
+def is_own_loss(name: str) -> bool:
+    """Whether `anyfuse.losses` defines a public function of this name."""
+    function = getattr(losses, name, None)
+    return not name.startswith("_") and getattr(function, "__module__", "") == losses.__name__
+
+
+def loss_of(name: str) -> Callable[..., Tensor]:
+    """The function of a loss; FusionError: there is none of this name."""
+    if is_own_loss(name):
+        function: Callable[..., Tensor] = getattr(losses, name)
+        return function
+    if name in LOSSES:
+        return LOSSES[name]
+    raise FusionError(f"there is no loss '{name}'; see docs/training.md and docs/own_model.md")
 
 
 def task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -56,7 +85,7 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
         if target is None:
             raise FusionError(f"loss '{name}' needs what task '{batch.task}' has not")
         known = (batch.statistics,) if name in REGIONAL else ()
-        value = getattr(losses, name)(fused, target, *known)
+        value = loss_of(name)(fused, target, *known)
         terms[name] = value.detach()
         total = total + weight * value
     return total, terms

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import losses
 from ..errors import FusionError
 from ..models.registry import MODELS
+from .objectives import LOSSES, is_own_loss
 from .recipe import Recipe, StrategySettings
 from .strategies.table import options_of, unknown_option, with_strategy
 
@@ -62,7 +62,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         elif name == "losses":
             _depth(setting, path, 2, "losses.mff.intensity=20")
             _known(setting, path[0], recipe.losses)
-            if path[1].startswith("_") or getattr(getattr(losses, path[1], None), "__module__", "") != losses.__name__:
+            if not is_own_loss(path[1]) and path[1] not in LOSSES:
                 raise FusionError(f"--set {setting}: there is no loss '{path[1]}'; see docs/training.md")
             terms = {**recipe.losses[path[0]], path[1]: _parse(setting, text, 1.0)}
             value = {**recipe.losses, path[0]: {loss: weight for loss, weight in terms.items() if weight}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from .parts.language import LANGUAGES, train_language
 from .parts.roles import ROLES_PLANS, train_roles
 from .recipe import Recipe
 from .recipes import RECIPES
+from .tensorboard import Board
 from .train import train
 
 ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES, **GATES, **ROLES_PLANS}
@@ -38,6 +39,7 @@ def run(
     threads: int | None = None,
     resume: bool = True,
     settings: Sequence[str] = (),
+    tensorboard: bool = False,
     log: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Path:
     """Trains a recipe.
@@ -52,6 +54,7 @@ def run(
         threads: of the CPU.
         resume: resumes from last.pt of the same recipe in `out`.
         settings: 'key=value' each, see `overrides.override`.
+        tensorboard: also writes OUT/tensorboard, as the run goes on.
         log: gets each line of progress.
 
     Returns:
@@ -71,6 +74,22 @@ def run(
     plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
     folder = Path("runs") / name if out is None else Path(out)
     check_folder(folder)
+    options: dict[str, Any] = {"device": device, "resume": resume}
+    if not tensorboard:
+        return _train(name, plan, data, folder, log=log, **options)
+    with Board(folder, asdict(plan)) as board:
+
+        def heard(line: str) -> None:
+            log(line)
+            board.update()
+
+        return _train(name, plan, data, folder, log=heard, **options)
+
+
+def _train(
+    name: str, plan: Any, data: str | Path, folder: Path, *, device: str, resume: bool, log: Callable[[str], None]
+) -> Path:
+    """The training of a plan, by the kind of the recipe."""
     if name in LANGUAGES:
         return train_language(plan, folder, resume=resume, log=log)
     if name in ESTIMATES:
