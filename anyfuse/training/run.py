@@ -12,6 +12,7 @@ import torch
 from ..device import pick_device
 from ..errors import FusionError
 from ..io.atomic import check_folder
+from .distributed import launched, processes
 from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
 from .parts.codec import CODEC_PLANS, train_codec
@@ -36,11 +37,12 @@ def run(
     seed: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    accumulate: int = 1,
     resume: bool = True,
     settings: Sequence[str] = (),
     log: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Path:
-    """Trains a recipe.
+    """Trains a recipe, with the other processes of torchrun or accelerate launch if they started it.
 
     Args:
         name: in ENTRIES.
@@ -50,6 +52,7 @@ def run(
         seed: overrides that of the recipe.
         device: as in `Fuser`.
         threads: of the CPU.
+        accumulate: parts of a step that go through the model one after the other; less memory, equal gradients.
         resume: resumes from last.pt of the same recipe in `out`.
         settings: 'key=value' each, see `overrides.override`.
         log: gets each line of progress.
@@ -58,7 +61,7 @@ def run(
         The folder with weights, card, log.jsonl and last.pt.
 
     Raises:
-        FusionError: an unknown recipe or setting, or missing data.
+        FusionError: an unknown recipe or setting, missing data, or several processes for a recipe of one.
     """
     if name not in ENTRIES:
         raise FusionError(f"unknown recipe '{name}'; known: {', '.join(ENTRIES)}")
@@ -71,6 +74,8 @@ def run(
     plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
     folder = Path("runs") / name if out is None else Path(out)
     check_folder(folder)
+    if not isinstance(plan, Recipe) and (launched() > 1 or accumulate > 1):
+        raise FusionError(f"recipe {name} trains in one process, and each step at once; start it without a launcher")
     if name in LANGUAGES:
         return train_language(plan, folder, resume=resume, log=log)
     if name in ESTIMATES:
@@ -79,5 +84,8 @@ def run(
         return train_roles(plan, data, folder, log=log)
     if name in GATES:
         return train_gate(plan, data, folder, log=log)
-    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec if name in CODEC_PLANS else train
+    if isinstance(plan, Recipe):
+        with processes(pick_device(device)) as place:
+            return train(plan, data, folder, device=str(place), accumulate=accumulate, resume=resume, log=log)
+    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec
     return method(plan, data, folder, device=str(pick_device(device)), resume=resume, log=log)
