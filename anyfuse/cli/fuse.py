@@ -13,9 +13,11 @@ from .options import (
     AlignMode,
     Blacks,
     Device,
+    Gpus,
     Group,
     KeepFrame,
     ListFile,
+    On,
     Overwrite,
     PageChoice,
     Pairs,
@@ -26,6 +28,7 @@ from .options import (
     UseTransforms,
     ValueRange,
     Whites,
+    Workers,
     complete_model,
 )
 
@@ -163,6 +166,9 @@ def fuse(
     quality: Quality = None,
     suffix: Format = None,
     jobs: Jobs = 1,
+    on: On = None,
+    workers: Workers = None,
+    gpus: Gpus = 0.0,
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
@@ -177,6 +183,8 @@ def fuse(
     from ..align.stage import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
+    from ..jobs.cluster import Cluster, check_no_cluster
+    from ..jobs.fuse_cluster import fuse_on
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
@@ -205,17 +213,14 @@ def fuse(
         deghost_reference=None if deghost_reference is None else deghost_reference - 1,
         infrared=None if infrared is None else infrared - 1,
     )
-    failed = fuse_inputs(
-        inputs or [],
-        output,
-        choices,
-        Pairing(group, pairs, table),
-        plan=plan,
-        ghost_mask=ghost_mask,
-        weights_out=weights_out,
-        report=report,
-        explain=explain,
-        mask_out=mask_out,
-    )
+    pairing = Pairing(group, pairs, table)
+    maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
+    if on is not None:
+        if ghost_mask is not None:
+            raise FusionError("--ghost-mask is for one set of images; leave it out")
+        failed = fuse_on(Cluster(on, workers, gpus), inputs or [], output, choices, pairing, plan=plan, **maps)
+    else:
+        check_no_cluster(workers, gpus)
+        failed = fuse_inputs(inputs or [], output, choices, pairing, plan=plan, ghost_mask=ghost_mask, **maps)
     if failed:
         raise typer.Exit(1)
