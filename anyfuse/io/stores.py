@@ -36,7 +36,7 @@ def _open(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        return url_to_fs(url)  # type: ignore[no-any-return]
+        return url_to_fs(url)
     except ImportError:
         needs = PACKAGES.get(scheme, "fsspec")
         raise FusionError(f"{url}: needs {needs}: pip install 'anyfuse[cluster]' {needs}") from None

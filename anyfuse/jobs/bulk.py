@@ -62,9 +62,6 @@ def find_bulk(inputs: Sequence[str], pairing: Pairing, *, single: bool = False, 
         table = local_path(pairing.table)
         return _table_sets(table) if _is_bulk(table) else _as_names(folder_sets([], pairing, single, apart))
     if not any(map(is_url, inputs)):
-        for folder in inputs:
-            if not os.path.isdir(folder):
-                raise FusionError(f"{folder}: no such folder; a cluster fuses folders or a table (--list)")
         return _as_names(folder_sets(inputs, pairing, single, apart))
     if pairing.group is not None or len(inputs) < 2:
         raise FusionError("folders of a store are two or more, paired by names; name other sets in a table (--list)")
@@ -194,9 +191,9 @@ def plan_bulk(
         elif (image if is_url(image) else os.path.realpath(image)) in inputs:
             raise FusionError(f"{image}: is one of the inputs and is not overwritten; give another output")
         else:
-            below = (None if place is None else os.path.join(place, name) for place in (weights_out, explain))
-            masks = None if mask_out is None else os.path.join(mask_out, f"{name}.png")
-            planned.append(BulkSet(name, files, image, *below, masks))
+            weights, explained = (place and os.path.join(place, name) for place in (weights_out, explain))
+            masks = mask_out and os.path.join(mask_out, f"{name}.png")
+            planned.append(BulkSet(name, files, image, weights, explained, masks))
     return planned, failures
 
 
@@ -209,8 +206,12 @@ def existing(folder: str) -> set[str]:
 
 def check_results(inputs: Sequence[str], output: str, apart: Iterable[str]) -> None:
     """Raises FusionError, before any work is done, where results cannot go to `output` or `apart`."""
+    local = [name for name in map(local_path, inputs) if not is_url(name)]
+    for folder in local:
+        if not os.path.isdir(folder):
+            raise FusionError(f"{folder}: no such folder; a cluster fuses folders or a table (--list)")
     if not is_url(output):
-        check_folders([name for name in map(local_path, inputs) if not is_url(name)], output)
+        check_folders(local, output)
     elif output.rstrip("/") in {name.rstrip("/") for name in inputs}:
         raise FusionError(f"{output}: is an input folder too; name another one for the results")
     for folder in apart:
