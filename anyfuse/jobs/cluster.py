@@ -32,6 +32,10 @@ from ..io.stores import is_url, read_store, write_store
 
 ATTEMPTS = 3
 """How often a set may lose its worker."""
+CHANCES = 3
+"""How often the pipeline itself may fail, as where nodes come and go; what is done stays done."""
+OWN, AROUND = 0.9, 0.02
+"""CPUs of an actor, and of a task that fetches or stores: one actor a CPU leaves room for these."""
 BLOCK = 16
 """Sets of a task at most; a task that loses its worker is done again."""
 
@@ -242,30 +246,48 @@ def run_rows(
     context.enable_progress_bars = False
     workers = cluster.workers or _free(ray, cluster)
     workers = max(1, min(workers, len(jobs)))
+    left = {job["name"]: job for job in jobs}
+    for chance in range(CHANCES):
+        try:
+            for row in _pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
+                left.pop(row["name"], None)
+                yield row
+            return
+        except ray.exceptions.RayError as error:
+            reason = one_line(error)
+            if chance + 1 == CHANCES:
+                raise FusionError(f"the cluster failed ({reason:.300}); the same command goes on") from None
+            say(f"note: the cluster failed ({reason:.300}); {len(left)} sets are begun again")
+
+
+def _pipeline(
+    ray: Any,
+    cluster: Cluster,
+    kind: type[Work],
+    arguments: tuple[Any, ...],
+    jobs: Sequence[Mapping[str, Any]],
+    workers: int,
+) -> Iterator[dict[str, Any]]:
+    """The stages, once."""
     block = max(1, min(BLOCK, len(jobs) // (4 * workers)))
     ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Ledger).remote()
     data = ray.data.from_items(
         [{"job": json.dumps(job)} for job in jobs], override_num_blocks=math.ceil(len(jobs) / block)
     )
-    around = {"num_cpus": 0.01, "compute": ray.data.TaskPoolStrategy(size=2 * workers)}
+    around = {"num_cpus": AROUND, "compute": ray.data.TaskPoolStrategy(size=2 * workers)}
     if any(is_url(name) for job in jobs for name in job["inputs"]):
         data = data.map(fetch, **around)
     data = data.map(
         Actor,
         fn_constructor_args=(kind, arguments, ledger),
         compute=ray.data.ActorPoolStrategy(size=workers),
-        num_cpus=0 if cluster.gpus else 1,
+        num_cpus=AROUND if cluster.gpus else OWN,
         **({"num_gpus": cluster.gpus} if cluster.gpus else {}),
     )
     if any(is_url(job.get("image") or "") for job in jobs):
         data = data.map(store, **around)
-    try:
-        for row in data.iter_rows():
-            yield json.loads(row["row"])
-    except ray.exceptions.RayError as error:
-        raise FusionError(
-            f"the cluster failed ({one_line(error):.300}); the same command does what is missing"
-        ) from None
+    for row in data.iter_rows():
+        yield json.loads(row["row"])
 
 
 def _free(ray: Any, cluster: Cluster) -> int:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ def nodes() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
-    os.environ |= {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    path = os.pathsep.join(map(str, (PACKAGE, Path(__file__).parent)))
+    os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     small = {"num_cpus": 1, "object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args=small)
     cluster.add_node(**small)
@@ -177,6 +178,7 @@ def test_a_killed_driver_loses_nothing(nodes: Any, folders: Path, expected: dict
 
 def test_a_set_that_kills_its_worker_becomes_a_row(nodes: Any) -> None:
     import ray
+    from deadly import Deadly
 
     from anyfuse.jobs.cluster import ATTEMPTS, Cluster, run_rows
 
@@ -189,18 +191,6 @@ def test_a_set_that_kills_its_worker_becomes_a_row(nodes: Any) -> None:
     assert rows["2"]["status"] == "failed"
     assert f"died in each of {ATTEMPTS} attempts" in rows["2"]["reason"]
     assert {rows[k]["status"] for k in "013"} == {"fused"}
-
-
-class Deadly:
-    """Set 2 kills whoever does it."""
-
-    def there(self, job: Any) -> bool:
-        return False
-
-    def do(self, job: Any, files: Sequence[str], result: str) -> dict[str, Any]:
-        if job["name"] == "2":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return {"status": "fused"}
 
 
 # ---------------------------------------------------------------------- object stores
@@ -243,7 +233,7 @@ def test_sets_and_results_in_s3(bucket: Any, folders: Path, expected: dict[str, 
         for path in (folders / name).iterdir():
             bucket.pipe_file(f"sets/{name}/{path.name}", path.read_bytes())
     command = ["fuse", "s3://sets/ir", "s3://sets/vis", "-o", "s3://sets/out", "--on", "ray", "--workers", "2"]
-    printed, _ = anyfuse(*command, status=1)
+    printed, _ = anyfuse(*command, status=1, address="local")
     assert f"{SETS - 1} fused, 0 already there, 1 failed" in printed
     names = {Path(name).name for name in bucket.ls("sets/out") if name.endswith(".png")}
     assert names == set(expected)
@@ -262,7 +252,7 @@ def test_sets_and_results_in_s3(bucket: Any, folders: Path, expected: dict[str, 
     lines.append("s3://sets/ir/none.png,s3://sets/vis/00.png,none")
     (tmp_path / "sets.csv").write_text("\n".join(["ir,vis,name", *lines]))
     table = ["fuse", "--list", tmp_path / "sets.csv", "-o", "s3://sets/out", "--on", "ray", "--workers", "2"]
-    printed, err = anyfuse(*table, status=1)
+    printed, err = anyfuse(*table, status=1, address="local")
     assert f"1 fused, {SETS - 2} already there, 2 failed" in printed
     assert "s3://sets/ir/none.png: no such file" in err
     assert len(read_rows("s3://sets/out/report.parquet")) == SETS + 1
