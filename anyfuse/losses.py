@@ -176,59 +176,77 @@ def local_mask(sources: Tensor, statistics: Tensor) -> Tensor:
     return above.clamp(0, 1) * ((infrared - visible + 0.02) / 0.12).clamp(0, 1)
 
 
-def _level_error(wrong: list[Tensor], masks: list[Tensor]) -> Tensor:
-    """Mean absolute error under a mask on Gaussian levels 0 to 3."""
+def _level_error(wrong: list[Tensor], masks: list[Tensor], whole: list[Tensor]) -> Tensor:
+    """Mean absolute error under a mask on Gaussian levels 0 to 3; whole: masks of the whole batch."""
     total = wrong[0].new_zeros(())
     for level, share in ((0, 0.5), (1, 0.5), (2, 1.0), (3, 1.0)):
-        total = total + share * (masks[level] * wrong[level].abs()).mean() / (masks[level].mean() + 0.01)
+        total = total + share * (masks[level] * wrong[level].abs()).mean() / (whole[level].mean() + 0.01)
     return total / 3
 
 
-def _lost_contrast(wrong: list[Tensor], masks: list[Tensor]) -> Tensor:
+def _lost_contrast(wrong: list[Tensor], masks: list[Tensor], whole: list[Tensor]) -> Tensor:
     """What is missing under a mask of the contrast against what is around: level 1 less level 4."""
     around = F.interpolate(wrong[4], wrong[1].shape[-2:], mode="bilinear", align_corners=False)
-    return (masks[1] * F.relu(around - wrong[1])).mean() / (masks[1].mean() + 0.01)
+    return (masks[1] * F.relu(around - wrong[1])).mean() / (whole[1].mean() + 0.01)
 
 
-def hot(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
-    """Distance to infrared (source 0) where it shows a target, in level and in contrast, on several scales.
-
-    The contrast also counts where infrared is brighter than what is around (`local_mask`).
-    """
-    wrong = gaussian_pyramid((fused - sources[:, 0])[:, None], 4)
+def _target_masks(sources: Tensor, statistics: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """Pyramids of the masks of `hot`: targets, and what is brighter than its surroundings too."""
     mask = hot_mask(sources, statistics)
     near = torch.maximum(mask, local_mask(sources, statistics))
-    masks, local = gaussian_pyramid(mask[:, None], 4), gaussian_pyramid(near[:, None], 4)
-    return _level_error(wrong, masks) + 2 * _lost_contrast(wrong, local)
+    return gaussian_pyramid(mask[:, None], 4), gaussian_pyramid(near[:, None], 4)
 
 
-def lit(fused: Tensor, sources: Tensor, statistics: Tensor) -> Tensor:
+def hot(fused: Tensor, sources: Tensor, statistics: Tensor, whole: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Distance to infrared (source 0) where it shows a target, in level and in contrast, on several scales.
+
+    The contrast also counts where infrared is brighter than what is around (`local_mask`). whole: sources and
+    statistics of the batch that these rows are a part of, over which the masks are averaged; None: these rows.
+    """
+    wrong = gaussian_pyramid((fused - sources[:, 0])[:, None], 4)
+    masks, local = _target_masks(sources, statistics)
+    all_masks, all_local = (masks, local) if whole is None else _target_masks(*whole)
+    return _level_error(wrong, masks, all_masks) + 2 * _lost_contrast(wrong, local, all_local)
+
+
+def lit(fused: Tensor, sources: Tensor, statistics: Tensor, whole: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Distance to visible (source 1) where it is lit, on several scales: white skies, lamps, road markings.
 
-    The contrast has little weight, since it darkens what is beside a lit window.
+    The contrast has little weight, since it darkens what is beside a lit window. whole: as of `hot`.
     """
     wrong = gaussian_pyramid((fused - sources[:, 1])[:, None], 4)
     masks = gaussian_pyramid(lit_mask(sources)[:, None], 4)
-    return _level_error(wrong, masks) + 0.4 * _lost_contrast(wrong, masks)
+    every = masks if whole is None else gaussian_pyramid(lit_mask(whole[0])[:, None], 4)
+    return _level_error(wrong, masks, every) + 0.4 * _lost_contrast(wrong, masks, every)
 
 
-def even(fused: Tensor, sources: Tensor) -> Tensor:
+def even(fused: Tensor, sources: Tensor, whole: Tensor | None = None) -> Tensor:
     """What the result shows in even lit areas that visible (source 1) does not: grain and stripes of the infrared
     camera (source 0) in white skies. Ours.
 
     L1 distance of details, which are the image less its Gaussian level 3. Counts where visible is lit (`lit_mask`)
     and differs from its surroundings by less than 5 to 13 levels, and infrared by less than 20 to 46: wires, birds
-    and roofs stand out more, and may be seen.
+    and roofs stand out more, and may be seen. whole: sources of the batch that these rows are a part of, over which
+    the mask is averaged; None: these rows.
     """
-    details = torch.cat((sources, fused[:, None]), 1)
-    levels = gaussian_pyramid(details, 3)
-    smooth = F.interpolate(levels[3], fused.shape[-2:], mode="bilinear", align_corners=False)
-    infrared, visible, ours = (details - smooth).unbind(1)
-    around = F.avg_pool2d((details - smooth)[:, :2].abs(), 7, 1, 3, count_include_pad=False)
+    details = _details(torch.cat((sources, fused[:, None]), 1))
+    mask = _calm_mask(sources, details)
+    share = mask if whole is None else _calm_mask(whole, _details(whole))
+    return (mask * (details[:, 2] - details[:, 1]).abs()).mean() / (share.mean() + 0.01)
+
+
+def _details(planes: Tensor) -> Tensor:
+    """Planes (B, N, H, W) less their Gaussian level 3."""
+    levels = gaussian_pyramid(planes, 3)
+    return planes - F.interpolate(levels[3], planes.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _calm_mask(sources: Tensor, details: Tensor) -> Tensor:
+    """(B, H, W): where visible is lit, and neither source has much detail."""
+    around = F.avg_pool2d(details[:, :2].abs(), 7, 1, 3, count_include_pad=False)
     calm = (1 - (around[:, 0] - 0.08) / 0.1).clamp(0, 1) * (1 - (around[:, 1] - 0.02) / 0.03).clamp(0, 1)
-    weak = (1 - (infrared.abs() - 0.08) / 0.1).clamp(0, 1)
-    mask = lit_mask(sources) * calm * weak
-    return (mask * (ours - visible).abs()).mean() / (mask.mean() + 0.01)
+    weak = (1 - (details[:, 0].abs() - 0.08) / 0.1).clamp(0, 1)
+    return lit_mask(sources) * calm * weak
 
 
 def unsteadiness(fused: Tensor, other: Tensor) -> Tensor:
@@ -256,12 +274,18 @@ def gradient_shares(sources: Tensor) -> Tensor:
     return means / means.sum()
 
 
-def ssim_weighted(fused: Tensor, sources: Tensor, rule: Literal["gradient", "equal"] = "gradient") -> Tensor:
+def ssim_weighted(
+    fused: Tensor,
+    sources: Tensor,
+    rule: Literal["gradient", "equal"] = "gradient",
+    whole: Tensor | None = None,
+) -> Tensor:
     """1 - weighted sum of the SSIM with each source; weights by the ratio of mean gradients over the batch, or equal
-    ones.
+    ones. whole: sources of the batch that these rows are a part of; None: these rows.
     """
     each = ssim_map(fused[:, None].expand_as(sources), sources).mean((0, 2, 3))
-    return 1 - (each * gradient_shares(sources)).sum() if rule == "gradient" else 1 - each.mean()
+    shares = gradient_shares(sources if whole is None else whole)
+    return 1 - (each * shares).sum() if rule == "gradient" else 1 - each.mean()
 
 
 def self_reconstruction(restored: Tensor, sources: Tensor) -> Tensor:

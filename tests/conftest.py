@@ -37,6 +37,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--add-goldens", action="store_true", help="Add this processor's hashes to tests/goldens.")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that start clusters run where -m asks for them."""
+    if "cluster" not in (config.option.markexpr or ""):
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(pytest.mark.skip(reason="starts a cluster: pytest -m cluster"))
+
+
 def goldens_used() -> Counter[str]:
     """How this process compared goldens, with counts."""
     store = sys.modules.get("goldens.store")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from rich import box
@@ -26,12 +26,14 @@ from ..io.groups import Pairing, find_sets
 from ..io.levels import parse_levels
 from ..io.names import stem_of
 from ..io.read import read_image, read_set
+from ..jobs.cluster import Cluster
 from ..metrics import METRICS, RULES, known_names
 from ..metrics import score as score_images
 from ..metrics.grey import GreyRule
 from ..metrics.shared import TooSmallError
 from .report import number
 from .run import DEFAULT_METRICS, levels
+from .score_cluster import score_rows, sets_in_stores
 from .stats import mean_of
 from .versions import metric_versions
 
@@ -129,6 +131,8 @@ def run_score(
     overwrite: bool = False,
     pairing: Pairing | None = None,
     plan: bool = False,
+    cluster: Cluster | None = None,
+    report: str | None = None,
 ) -> int:
     """Scores a file or a folder. Returns the number of images that failed.
 
@@ -144,6 +148,8 @@ def run_score(
         overwrite: replaces `out`.
         pairing: how files are put together.
         plan: prints the sets, and does nothing else.
+        cluster: scores folders there; their names may be URLs of object stores.
+        report: folder of Parquet files for the rows of a cluster.
 
     Raises:
         FusionError: a choice or a file that is wrong.
@@ -157,12 +163,20 @@ def run_score(
         raise FusionError(f"a fused image has two or more sources, and {len(sources)} was given: --sources A B")
     if out is not None:
         _check_target(Path(out), [fused, *sources, *([truth] if truth else [])], overwrite)
-    scored = _score_all(fused, sources, names, rule, truth, strict, values_of, pairing, plan)
+    if cluster is None or plan:
+        scored = _score_all(fused, sources, names, rule, truth, strict, values_of, pairing, plan)
+    else:
+        settings = {"names": names, "grey": rule, "strict": strict, "values_of": values_of}
+        scored = _score_on(cluster, fused, sources, truth, settings, pairing, report, as_json)
     if plan:
         return len(scored.failures)
     if as_json:
         folder = {"grey": grey, "images": _for_json(scored.rows), "failed": scored.failures}
-        print(json.dumps(folder if Path(fused).is_dir() else _for_json(scored.rows)[stem_of(fused)]))
+        print(
+            json.dumps(
+                folder if cluster is not None or Path(fused).is_dir() else _for_json(scored.rows)[stem_of(fused)]
+            )
+        )
     if out is not None:
         _save(Path(out), scored.rows, grey, names, overwrite)
     if not as_json:
@@ -246,6 +260,40 @@ def _score_all(
         for stem, reason in scored.failures.items():
             print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
         return scored
+    if not scored.rows:
+        reason = next(iter(scored.failures.values()), "no file stem is in all folders")
+        raise FusionError(f"{fused}: nothing could be scored ({reason})")
+    return scored
+
+
+def _score_on(
+    cluster: Cluster,
+    fused: str,
+    sources: Sequence[str],
+    truth: str | None,
+    settings: dict[str, Any],
+    pairing: Pairing,
+    report: str | None,
+    quiet: bool,
+) -> _Scored:
+    """All of a folder, on a cluster."""
+    scored = _Scored()
+    truths = [truth] if truth else []
+    remote = sets_in_stores([fused, *sources, *truths], pairing)
+    if remote is not None:
+        sets, lacking = remote
+        scored.failures |= lacking
+    elif not Path(fused).is_dir():
+        raise FusionError(f"{fused}: is no folder; a cluster scores folders")
+    else:
+        complete = _groups(fused, sources, truths, pairing, scored)
+        sets = {name: tuple(map(str, paths)) for name, paths in complete.items()}
+    for row in score_rows(cluster, sets, score_one, truth is not None, settings, report, quiet):
+        if row["status"] == "failed":
+            scored.failures[row["name"]] = row["reason"]
+        else:
+            content = json.loads(row["report"])
+            scored.add(row["name"], content["values"], content["small"])
     if not scored.rows:
         reason = next(iter(scored.failures.values()), "no file stem is in all folders")
         raise FusionError(f"{fused}: nothing could be scored ({reason})")

@@ -16,9 +16,11 @@ from .options import (
     DepthOut,
     DepthStep,
     Device,
+    Gpus,
     Group,
     KeepFrame,
     ListFile,
+    On,
     Overwrite,
     PageChoice,
     Pairs,
@@ -30,6 +32,7 @@ from .options import (
     UseTransforms,
     ValueRange,
     Whites,
+    Workers,
     complete_model,
 )
 
@@ -171,6 +174,9 @@ def fuse(
     quality: Quality = None,
     suffix: Format = None,
     jobs: Jobs = 1,
+    on: On = None,
+    workers: Workers = None,
+    gpus: Gpus = 0.0,
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
@@ -185,7 +191,9 @@ def fuse(
     from ..align.stage import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
+    from ..jobs.cluster import Cluster, check_no_cluster
     from ..jobs.extras import Extras
+    from ..jobs.fuse_cluster import fuse_on
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
@@ -214,18 +222,19 @@ def fuse(
         deghost_reference=None if deghost_reference is None else deghost_reference - 1,
         infrared=None if infrared is None else infrared - 1,
     )
-    failed = fuse_inputs(
-        inputs or [],
-        output,
-        choices,
-        Pairing(group, pairs, table),
-        plan=plan,
-        ghost_mask=ghost_mask,
-        weights_out=weights_out,
-        report=report,
-        explain=explain,
-        mask_out=mask_out,
-        extras=Extras(tuple(depth_out or ()), depth_step, contact_sheet, preview),
-    )
+    pairing = Pairing(group, pairs, table)
+    maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
+    extras = Extras(tuple(depth_out or ()), depth_step, contact_sheet, preview)
+    if on is not None:
+        if extras.any:
+            raise FusionError("--depth-out, --contact-sheet and --preview are for one set of images; leave them out")
+        if ghost_mask is not None:
+            raise FusionError("--ghost-mask is for one set of images; leave it out")
+        failed = fuse_on(Cluster(on, workers, gpus), inputs or [], output, choices, pairing, plan=plan, **maps)
+    else:
+        check_no_cluster(workers, gpus)
+        failed = fuse_inputs(
+            inputs or [], output, choices, pairing, plan=plan, ghost_mask=ghost_mask, extras=extras, **maps
+        )
     if failed:
         raise typer.Exit(1)

@@ -115,6 +115,19 @@ Task = Annotated[
     str,
     typer.Option(help="ivf (infrared + visible), mef (multi-exposure), mff (multi-focus) or mif (medical)."),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="ray|ray://HOST:PORT",
+        help="Folders and tables: on a cluster, by Ray. Folders may be URLs of object stores (s3://, gs://); results "
+        "and a Parquet report go to the output folder.",
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="With --on: models at a time (default: one for each CPU or share of a GPU).")
+]
+Gpus = Annotated[float, typer.Option(min=0, help="With --on: GPUs of each worker; 0.25: four share one.")]
 AlignMode = Annotated[
     str,
     typer.Option(

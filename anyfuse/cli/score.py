@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from .options import Blacks, Grey, Group, ListFile, Metrics, Overwrite, Pairs, Plan, ValueRange, Whites
+from .options import (
+    Blacks,
+    Grey,
+    Group,
+    ListFile,
+    Metrics,
+    On,
+    Overwrite,
+    Pairs,
+    Plan,
+    ValueRange,
+    Whites,
+    Workers,
+)
 
 Images = Annotated[
     list[str], typer.Argument(metavar="FUSED --sources A B ...", help="Fused image, or a folder of them.")
@@ -17,6 +30,9 @@ Sources = Annotated[
 ]
 Truth = Annotated[str | None, typer.Option(help="Ground truth (image or folder): adds psnr_truth and ssim_truth.")]
 Out = Annotated[str | None, typer.Option("-o", "--output", help="Also write .csv or .json.")]
+Report = Annotated[
+    str | None, typer.Option(help="With --on: folder of Parquet files, a row a set. A second run does what is missing.")
+]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help='Print one JSON object, {metric: value} for one image; null is NaN, "inf" infinity.'),
@@ -37,13 +53,18 @@ def score(
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
+    on: On = None,
+    workers: Workers = None,
+    report: Report = None,
     plan: Plan = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score fused images against their sources."""
     from ..benchmark.score import run_score
     from ..io.groups import Pairing
+    from ..jobs.cluster import Cluster, check_no_cluster
 
+    check_no_cluster(None if on else workers, 0.0)
     rest = [*(sources or []), *images[1:]]
     failed = run_score(
         images[0],
@@ -59,5 +80,7 @@ def score(
         range=range,
         pairing=Pairing(group, pairs, table),
         plan=plan,
+        cluster=None if on is None else Cluster(on, workers),
+        report=report,
     )
     raise typer.Exit(1 if failed else 0)

@@ -22,6 +22,12 @@ Out = Annotated[str | None, typer.Option(help="Folder for weights, card, log and
 Steps = Annotated[int | None, typer.Option(min=1, help="Override the number of steps.")]
 Seed = Annotated[int | None, typer.Option(help="Override the seed.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Accumulate = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Parts of a step that go through the model one after the other: less memory, equal gradients."
+    ),
+]
 Resume = Annotated[bool, typer.Option(help="Resume from last.pt in the output folder.")]
 Settings = Annotated[
     list[str] | None,
@@ -48,11 +54,12 @@ def train(
     seed: Seed = None,
     device: Device = "auto",
     threads: Threads = None,
+    accumulate: Accumulate = 1,
     resume: Resume = True,
     settings: Settings = None,
     tensorboard: TensorBoard = False,
 ) -> None:
-    """Train a model from a recipe; resumes where it stopped."""
+    """Train a model from a recipe; resumes where it stopped. torchrun and accelerate launch start several processes."""
     from ..training.run import run
 
     run(
@@ -63,6 +70,7 @@ def train(
         seed=seed,
         device=device,
         threads=threads,
+        accumulate=accumulate,
         resume=resume,
         settings=settings or [],
         tensorboard=tensorboard,

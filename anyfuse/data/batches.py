@@ -48,6 +48,7 @@ class Batch:
     truth: Tensor | None = None  # (B, H, W), the right result where it is known
     # (B, N, 2), mean and deviation of the whole images, smoothed, that the sources are crops of; where known
     statistics: Tensor | None = field(default=None, kw_only=True)
+    whole: Batch | None = field(default=None, kw_only=True)  # the batch that these rows are a part of; None: all of one
 
 
 class TrainingData:

@@ -227,7 +227,13 @@ def pair_folders(folders: Sequence[str | Path], endings: Sequence[str] | None = 
     Returns:
         The sets, and how they were found ('' where the stems agree).
     """
-    files = [list_files(folder) for folder in folders]
+    return pair_files(folders, [list_files(folder) for folder in folders], endings)
+
+
+def pair_files(
+    folders: Sequence[str | Path], files: Sequence[Sequence[Path]], endings: Sequence[str] | None = None
+) -> tuple[Sets, str]:
+    """`pair_folders` for folders whose files are known: one list for each folder."""
     if endings is not None and len(endings) != len(folders):
         raise FusionError(f"--pairs names {len(endings)} endings for {len(folders)} folders; give one for each")
     if endings is None:

@@ -59,13 +59,16 @@ class Found:
     sets: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set, repr=False, compare=False)  # names in lower case
 
     def add(self, name: str, files: Sequence[Path]) -> None:
         """A set under a name that no other one has."""
-        taken = {known.lower() for known in self.sets}
+        if len(self._taken) != len(self.sets):
+            self._taken = {known.lower() for known in self.sets}
         unique, count = name, 2
-        while unique.lower() in taken:
+        while unique.lower() in self._taken:
             unique, count = f"{name}-{count}", count + 1
+        self._taken.add(unique.lower())
         self.sets[unique] = tuple(files)
 
 

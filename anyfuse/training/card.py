@@ -19,6 +19,7 @@ from ..metrics import score_batch
 from ..models.base import FusionModel, parameter_counts
 from ..tiling import fuse_whole
 from ..weights import WEIGHTS_NAME
+from .distributed import world
 from .pools.base import Pool
 from .recipe import Recipe
 from .recipes import command
@@ -117,9 +118,11 @@ def write_card(out: Path, title: str, intro: str, lines: Sequence[str], settings
 
 
 def hardware(device: torch.device) -> str:
-    """A line for the card: processor, threads, GPU, version of torch."""
+    """A line for the card: processor, threads, GPU, version of torch, processes where there were several."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    return f"- hardware: {platform.machine()}, {torch.get_num_threads()} thread(s), {name}, torch {torch.__version__}"
+    together = f", {world()} processes" if world() > 1 else ""
+    threads = f"{torch.get_num_threads()} thread(s)"
+    return f"- hardware: {platform.machine()}, {threads}, {name}, torch {torch.__version__}{together}"
 
 
 SCORES = ("mi", "vif", "qabf", "ssim", "cc", "scd", "halo")

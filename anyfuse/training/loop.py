@@ -24,6 +24,7 @@ from ..errors import FusionError
 from ..io.atomic import one_line
 from ..runtime import check_regular
 from ..weights import LOADING_ERRORS
+from .distributed import all_equal, any_of, rank, world
 
 
 class Ema:
@@ -145,6 +146,9 @@ class Loop:
                 if device.startswith("cuda"):
                     torch.cuda.set_rng_state(state["random_cuda"].cpu(), device)
             self.first, spent = state["step"], state["seconds"]
+        if not all_equal(self.first):
+            raise FusionError(f"{self.last}: not all processes have this file; give an --out that all machines share")
+        if self.first:
             log(f"resumed at step {self.first}")
         self.clock = time.monotonic() - spent
 
@@ -161,7 +165,7 @@ class Loop:
         with _interruptions() as signals:
             for step in range(self.first, self.total):
                 yield step
-                if signals:
+                if any_of(bool(signals)):
                     self._save(step)
                     self.log(f"interrupted: step {step + 1} is in {self.last}, and the same command goes on")
                     raise KeyboardInterrupt
@@ -181,8 +185,9 @@ class Loop:
         if (step + 1) % self.log_every == 0 or done:
             left = self.seconds / (step + 1) * (self.total - step - 1)
             line = {"step": step + 1, "seconds": round(self.seconds, 1), **self.means, **(scores or {})}
-            with (self.out / "log.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            if not rank():  # before the line is shown: whoever hears it may read the file
+                with (self.out / "log.jsonl").open("a") as file:
+                    file.write(json.dumps(line) + "\n")
             self.log(
                 f"step {step + 1}/{self.total}  loss {self.means['loss']:.4f}  {self.seconds:.0f} s, {left:.0f} s left"
             )
@@ -190,6 +195,8 @@ class Loop:
             self._save(step)
 
     def _save(self, step: int) -> None:
+        if rank():
+            return
         state = {**self.key, **{name: part.state_dict() for name, part in self.parts.items()}}
         state |= {"step": step + 1, "seconds": self.seconds, "random": torch.get_rng_state()}
         if self.ema is not None:
@@ -222,13 +229,14 @@ def read_checkpoint(path: Path, names: set[str], device: str) -> dict[str, Any]:
 def _interruptions() -> Iterator[list[int]]:
     """A list that gets the number of each SIGINT or SIGTERM; a second one interrupts at once.
 
-    Outside the main thread it stays empty.
+    Of several processes each gets one from the terminal and one from the launcher, so a third one does. Outside the
+    main thread it stays empty.
     """
     signals: list[int] = []
 
     def note(number: int, _: object) -> None:
         signals.append(number)
-        if len(signals) > 1:
+        if len(signals) > (1 if world() == 1 else 2):
             raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

@@ -12,11 +12,14 @@ from .. import losses
 from ..data.batches import Batch
 from ..errors import FusionError
 from ..plugins import Extended
+from .distributed import average_gradients, mean_logs, parts_of
 from .recipe import Recipe
 
 SUPERVISED = ("reconstruction",)
 REGIONAL = ("hot", "lit")
 """Losses that look at regions, by the statistics of whole images."""
+BATCH_WIDE = (*REGIONAL, "even", "ssim_weighted")
+"""Losses that weigh by means over the whole batch; all others are means of what they are for each row."""
 OF_FEATURES = "self_reconstruction"
 """A loss of features, not of the fused image: bilevel.py has what it needs."""
 
@@ -85,10 +88,18 @@ def _task_loss(fused: Tensor, batch: Batch, weights: dict[str, float]) -> tuple[
         if target is None:
             raise FusionError(f"loss '{name}' needs what task '{batch.task}' has not")
         known = (batch.statistics,) if name in REGIONAL else ()
-        value = loss_of(name)(fused, target, *known)
+        value = loss_of(name)(fused, target, *known, **_whole(batch, name))
         terms[name] = value.detach()
         total = total + weight * value
     return total, terms
+
+
+def _whole(batch: Batch, name: str) -> dict[str, Any]:
+    """What a loss that is nonlinear in the batch needs of the batch that this one is a part of."""
+    if batch.whole is None or name not in BATCH_WIDE:
+        return {}
+    clean = batch.whole.clean
+    return {"whole": (clean, batch.whole.statistics) if name in REGIONAL else clean}
 
 
 def task_losses(
@@ -133,7 +144,7 @@ def split_losses(
         if channels > 1:
             clean = clean.repeat_interleave(channels, 0)
             truth = None if truth is None else truth.repeat_interleave(channels, 0)
-        targets = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics)
+        targets = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics, whole=batch.whole)
         loss, terms = task_loss(part.flatten(0, 1), targets, weights[batch.task])
         totals.append(loss)
         log |= {f"{batch.task}/{name}": value for name, value in terms.items()}
@@ -194,10 +205,12 @@ def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor
 
 
 def clipped_step(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
-    """Clips and takes a step; returns the norm.
+    """Averages the gradients of all processes, clips them and takes a step; returns the norm.
 
     A fused optimiser, as on GPUs, leaves out a step whose gradients are not finite.
     """
+    parameters = list(parameters)
+    average_gradients(parameters)
     norm = clip_gradients(parameters, largest)
     if optimiser.defaults.get("fused"):
         optimiser.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
@@ -213,6 +226,7 @@ class SingleLossStrategy:
     model: nn.Module
     recipe: Recipe
     optimiser: torch.optim.Optimizer
+    accumulate: int = 1  # parts of a step's batches, whose gradients are added
 
     def loss(self, batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """The loss, and values for the log."""
@@ -223,11 +237,16 @@ class SingleLossStrategy:
         `loss` logs.
         """
         set_rate(self.optimiser, lr)
-        total, log = self.loss(batches)
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        logs = []
+        for index, part in enumerate(parts_of(batches, self.accumulate)):
+            total, log = self.loss(part)
+            if not index:
+                self.optimiser.zero_grad(set_to_none=True)
+            (total if self.accumulate == 1 else total / self.accumulate).backward()
+            logs.append({"loss": total.detach(), **log})
         norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
-        return {"loss": total.detach(), "norm": norm, **log}
+        means = mean_logs(logs)
+        return {"loss": means.pop("loss"), "norm": norm, **means}
 
     def state_dict(self) -> dict[str, Any]:
         """See weighting.Strategy."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from ..device import pick_device
 from ..errors import FusionError
 from ..io.atomic import check_folder
+from .distributed import launched, processes
 from .overrides import override, override_fields
 from .parts.backbone import DISTILLATIONS, distil
 from .parts.codec import CODEC_PLANS, train_codec
@@ -37,12 +39,13 @@ def run(
     seed: int | None = None,
     device: str = "auto",
     threads: int | None = None,
+    accumulate: int = 1,
     resume: bool = True,
     settings: Sequence[str] = (),
     tensorboard: bool = False,
     log: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> Path:
-    """Trains a recipe.
+    """Trains a recipe, with the other processes of torchrun or accelerate launch if they started it.
 
     Args:
         name: in ENTRIES.
@@ -52,6 +55,7 @@ def run(
         seed: overrides that of the recipe.
         device: as in `Fuser`.
         threads: of the CPU.
+        accumulate: parts of a step that go through the model one after the other; less memory, equal gradients.
         resume: resumes from last.pt of the same recipe in `out`.
         settings: 'key=value' each, see `overrides.override`.
         tensorboard: also writes OUT/tensorboard, as the run goes on.
@@ -61,7 +65,7 @@ def run(
         The folder with weights, card, log.jsonl and last.pt.
 
     Raises:
-        FusionError: an unknown recipe or setting, or missing data.
+        FusionError: an unknown recipe or setting, missing data, or several processes for a recipe of one.
     """
     if name not in ENTRIES:
         raise FusionError(f"unknown recipe '{name}'; known: {', '.join(ENTRIES)}")
@@ -74,8 +78,10 @@ def run(
     plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
     folder = Path("runs") / name if out is None else Path(out)
     check_folder(folder)
-    options: dict[str, Any] = {"device": device, "resume": resume}
-    if not tensorboard:
+    if not isinstance(plan, Recipe) and (launched() > 1 or accumulate > 1):
+        raise FusionError(f"recipe {name} trains in one process, and each step at once; start it without a launcher")
+    options: dict[str, Any] = {"device": device, "resume": resume, "accumulate": accumulate}
+    if not tensorboard or (launched() > 1 and os.environ["RANK"] != "0"):  # the first process writes
         return _train(name, plan, data, folder, log=log, **options)
     with Board(folder, asdict(plan)) as board:
 
@@ -87,7 +93,15 @@ def run(
 
 
 def _train(
-    name: str, plan: Any, data: str | Path, folder: Path, *, device: str, resume: bool, log: Callable[[str], None]
+    name: str,
+    plan: Any,
+    data: str | Path,
+    folder: Path,
+    *,
+    device: str,
+    accumulate: int,
+    resume: bool,
+    log: Callable[[str], None],
 ) -> Path:
     """The training of a plan, by the kind of the recipe."""
     if name in LANGUAGES:
@@ -98,5 +112,8 @@ def _train(
         return train_roles(plan, data, folder, log=log)
     if name in GATES:
         return train_gate(plan, data, folder, log=log)
-    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec if name in CODEC_PLANS else train
+    if isinstance(plan, Recipe):
+        with processes(pick_device(device)) as place:
+            return train(plan, data, folder, device=str(place), accumulate=accumulate, resume=resume, log=log)
+    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec
     return method(plan, data, folder, device=str(pick_device(device)), resume=resume, log=log)

@@ -12,6 +12,17 @@ import torch
 from ..errors import FusionError
 from ..models.latent.lora import merge_lora
 from .card import export
+from .distributed import (
+    check_tasks,
+    equal_start,
+    first_alone,
+    mean_values,
+    own_draws,
+    own_parts,
+    rank,
+    share_norms,
+    wait_for_all,
+)
 from .loop import Ema, Loop
 from .recipe import Recipe
 from .steps import draw_tasks, fresh_model, learning_rate, make_batches, to_device, update
@@ -24,6 +35,7 @@ def train(
     out: str | Path,
     *,
     device: str = "cpu",
+    accumulate: int = 1,
     resume: bool = True,
     save_every: int = 200,
     validated: int = 16,
@@ -31,11 +43,14 @@ def train(
 ) -> Path:
     """Trains a recipe and writes model.safetensors (EMA), config.json, README.md (model card), log.jsonl and last.pt.
 
+    Inside `distributed.processes` each process learns from its part of every batch, and the first one writes.
+
     Args:
         recipe: every choice of the run.
         data_root: folder with the sets of the recipe, or a packed file.
         out: folder to write.
         device: of the model, as torch names it.
+        accumulate: parts of a step that go through the model one after the other: less memory, equal gradients.
         resume: resumes from last.pt in `out`; with a constant schedule, `steps` may differ from before.
         save_every: steps between checkpoints.
         validated: held-out images of each set that the card's scores come from.
@@ -45,21 +60,28 @@ def train(
         `out`.
 
     Raises:
-        FusionError: a recipe that cannot be run, missing data, or a last.pt of another recipe.
+        FusionError: a recipe that cannot be run, missing data, a last.pt of another recipe, or tasks whose sets
+            do not divide by processes and parts.
     """
     if recipe.steps < 1 or not recipe.tasks or min(recipe.tasks.values()) < 1:
         raise FusionError(
             f"steps {recipe.steps}, tasks {recipe.tasks}: give 1 step or more, and 1 pair or more of some task"
         )
+    check_tasks(recipe.tasks, accumulate)
     recipe = replace(recipe, options=options_of(recipe))
+    log = log if rank() == 0 else silent
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.set_flush_denormal(True)  # late in a run, values that vanish would make each step several times slower
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     model = fresh_model(recipe).to(device).train()
-    data = build_data(model, recipe, data_root, out, device, log)
+    equal_start(model)
+    with first_alone():
+        data = build_data(model, recipe, data_root, out, device, log)
+    share_norms(model)
     strategy, ema = build_strategy(model, recipe), Ema(model, recipe.ema)
+    strategy.accumulate = accumulate
     fingerprint = json.dumps(asdict(recipe), sort_keys=True)
     loop = Loop(
         out,
@@ -74,14 +96,24 @@ def train(
         log=log,
         same=lambda state: same_recipe(state["recipe"], fingerprint) and state["manifest"] == data.manifest,
     )
+    own_draws(recipe.seed, loop.first)
     for step in loop.steps():
-        batches = [to_device(batch, device) for batch in make_batches(recipe, data, step, gen)]
+        batches = own_parts([to_device(batch, device) for batch in make_batches(recipe, data, step, gen)])
         values = update(strategy, batches, learning_rate(recipe, step), recipe, torch.device(device))
         ema.update(model, step)
-        loop.record(step, values)
+        loop.record(step, mean_values(values))
+    if rank():
+        wait_for_all()
+        return out
     model.load_state_dict(ema.shadow)
     merge_lora(model)
-    return export(model, recipe, data, out, loop.seconds, validated, log)
+    export(model, recipe, data, out, loop.seconds, validated, log)
+    wait_for_all()
+    return out
+
+
+def silent(line: str) -> None:
+    """The log of every process but the first."""
 
 
 def same_recipe(before: str, now: str) -> bool:

@@ -32,6 +32,11 @@ class RunningNorm(nn.BatchNorm2d):
     average.
     """
 
+    def share(self) -> Tensor:
+        """Weight of the next pass in the statistics, above 0 and at most 1."""
+        assert self.num_batches_tracked is not None
+        return (1 / (1 + self.num_batches_tracked)).clamp_min(0.01)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)"""
         if self.training:
@@ -39,7 +44,7 @@ class RunningNorm(nn.BatchNorm2d):
             assert self.running_var is not None
             assert self.num_batches_tracked is not None
             with torch.no_grad():
-                share = (1 / (1 + self.num_batches_tracked)).clamp_min(0.01)
+                share = self.share()
                 var, mean = torch.var_mean(x.float(), (0, 2, 3))
                 self.running_mean.lerp_(mean, share)
                 self.running_var.lerp_(var, share)

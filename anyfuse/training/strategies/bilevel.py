@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ...data.batches import Batch
 from ...errors import FusionError
 from ...losses import self_reconstruction
 from ...models.base import FusionModel
+from ..distributed import mean_gradients, mean_logs, mean_of_all, parts_of
 from ..objectives import OF_FEATURES, clipped_step, make_optimiser, set_rate, split_losses
 from ..recipe import Recipe, StrategySettings
 
@@ -47,6 +48,14 @@ class TwoLevels(Protocol):
         """The fused image (B, C, H, W), a function of theta."""
 
 
+class Seen(NamedTuple):
+    """A part of a step's batches."""
+
+    sources: Tensor  # (B, N, C, H, W) of all tasks
+    maps: list[Tensor]  # what the frozen part makes of them
+    batches: list[Batch]
+
+
 @dataclass(frozen=True)
 class BilevelSettings(StrategySettings):
     """Settings of strategy 'bilevel'."""
@@ -69,6 +78,8 @@ class Bilevel:
     Per task `self_reconstruction` in the recipe's losses weighs L_rec (0 where it is left out); the rest is L_fuse.
     """
 
+    accumulate = 1
+
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         if not all(hasattr(model, name) for name in ("lower_parameters", "upper_parameters", "encode", "reconstruct")):
             raise FusionError(f"strategy 'bilevel' needs a model with two levels, and {type(model).__name__} has one")
@@ -90,7 +101,7 @@ class Bilevel:
         for batch, part, own in zip(batches, restored.split(sizes), sources.split(sizes), strict=True):
             total = total + self.recipe.losses[batch.task].get(OF_FEATURES, 0.0) * self_reconstruction(part, own)
         error = (restored.detach() - sources).square().mean()
-        return total, {"reconstruction_psnr": -10 * error.clamp_min(1e-10).log10()}
+        return total, {"reconstruction_psnr": -10 * mean_of_all(error).clamp_min(1e-10).log10()}
 
     def upper_loss(self, features: list[Tensor], batches: list[Batch]) -> tuple[Tensor, dict[str, Any]]:
         """Sum of the tasks' fusion losses."""
@@ -107,49 +118,75 @@ class Bilevel:
         joint = self.options.joint
         for optimiser, rate in zip(self.optimisers, [lr] if joint else [self.options.ratio * lr, lr], strict=True):
             set_rate(optimiser, rate)
-        sources = torch.cat([b.sources for b in batches])
-        maps = self.model.observe(sources)
+        parts = [self._seen(part) for part in parts_of(batches, self.accumulate)]
         log: dict[str, Any] = {}
         every = self.options.angle_every
         if every and self.steps % every == 0:
-            log["angle"] = self.angle(sources, maps, batches)
-        log |= self._joint(sources, maps, batches) if joint else self._alternate(sources, maps, batches)
+            log["angle"] = sum(self.angle(*part) for part in parts) / len(parts)
+        log |= self._joint(parts) if joint else self._alternate(parts)
         self.steps += 1
         return {"loss": log["fusion"] + log["reconstruction"], **log}
 
-    def _alternate(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, Any]:
+    def _seen(self, batches: list[Batch]) -> Seen:
+        sources = torch.cat([b.sources for b in batches])
+        return Seen(sources, self.model.observe(sources), batches)
+
+    def _alternate(self, parts: list[Seen]) -> dict[str, Any]:
         log: dict[str, Any] = {}
-        leak = self.options.leak
         for _ in range(self.options.lower_steps):
-            features = self.model.encode(sources, maps)
-            loss, terms = self.lower_loss(features, batches)
-            log |= {"reconstruction": loss.detach(), **terms}
-            if leak:
-                loss = loss + leak * self.upper_loss(features, batches)[0]
-            self._update(self.optimisers[0], self.lower, loss)
+            log |= self._update(self.optimisers[0], self.lower, map(self._lower_of, parts), len(parts))
         with torch.no_grad():
-            features = self.model.encode(sources, maps)
+            features = [self.model.encode(part.sources, part.maps) for part in parts]
         for _ in range(self.options.upper_steps):
-            loss, terms = self.upper_loss(features, batches)
-            self._update(self.optimisers[-1], self.upper, loss)
-            log |= {"fusion": loss.detach(), **terms}
+            losses = (self._upper_of(*one) for one in zip(features, parts, strict=True))
+            log |= self._update(self.optimisers[-1], self.upper, losses, len(parts))
         return log
 
-    def _joint(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> dict[str, Any]:
-        features = self.model.encode(sources, maps)
-        restored, quality = self.lower_loss(features, batches)
-        fused, terms = self.upper_loss(features, batches)
-        self._update(self.optimisers[0], self.lower + self.upper, restored + fused)
-        return {"reconstruction": restored.detach(), "fusion": fused.detach(), **quality, **terms}
+    def _lower_of(self, part: Seen) -> tuple[Tensor, dict[str, Any]]:
+        features = self.model.encode(part.sources, part.maps)
+        loss, terms = self.lower_loss(features, part.batches)
+        log = {"reconstruction": loss.detach(), **terms}
+        if self.options.leak:
+            loss = loss + self.options.leak * self.upper_loss(features, part.batches)[0]
+        return loss, log
 
-    def _update(self, optimiser: torch.optim.Optimizer, parameters: list[nn.Parameter], loss: Tensor) -> None:
-        """One step of `parameters` down `loss`; gradients of the others are not kept."""
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            odd = gradient is not None and gradient.stride() != parameter.stride()  # a fused optimiser wants one layout
-            parameter.grad = torch.empty_like(parameter).copy_(gradient) if odd else gradient
+    def _upper_of(self, features: list[Tensor], part: Seen) -> tuple[Tensor, dict[str, Any]]:
+        loss, terms = self.upper_loss(features, part.batches)
+        return loss, {"fusion": loss.detach(), **terms}
+
+    def _joint(self, parts: list[Seen]) -> dict[str, Any]:
+        return self._update(self.optimisers[0], self.lower + self.upper, map(self._both_of, parts), len(parts))
+
+    def _both_of(self, part: Seen) -> tuple[Tensor, dict[str, Any]]:
+        features = self.model.encode(part.sources, part.maps)
+        restored, quality = self.lower_loss(features, part.batches)
+        fused, terms = self.upper_loss(features, part.batches)
+        log = {"reconstruction": restored.detach(), "fusion": fused.detach(), **quality, **terms}
+        return restored + fused, log
+
+    def _update(
+        self,
+        optimiser: torch.optim.Optimizer,
+        parameters: list[nn.Parameter],
+        losses: Iterable[tuple[Tensor, dict[str, Any]]],
+        count: int,
+    ) -> dict[str, Any]:
+        """One step of `parameters` down the mean of `count` losses; gradients of the others are not kept. Returns the
+        means of what comes with the losses.
+        """
+        logs = []
+        for loss, log in losses:
+            gradients = torch.autograd.grad(loss if count == 1 else loss / count, parameters, allow_unused=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                if gradient is None:
+                    continue
+                odd = gradient.stride() != parameter.stride()  # a fused optimiser wants one layout
+                new = torch.empty_like(parameter).copy_(gradient) if odd else gradient
+                parameter.grad = new if parameter.grad is None else parameter.grad + new
+            logs.append(log)
         clipped_step(optimiser, parameters, self.recipe.clip)
         optimiser.zero_grad(set_to_none=True)
+        return mean_logs(logs)
 
     def angle(self, sources: Tensor, maps: list[Tensor], batches: list[Batch]) -> float:
         """Degrees between the gradients of L_rec and L_fuse in the encoder's parameters: below 90 they agree.
@@ -172,8 +209,8 @@ class Bilevel:
         )  # a product of matrices may be of lower precision
         return math.degrees(math.acos(max(-1.0, min(1.0, float(cosine)))))
 
-    def _gradient(self, loss: Tensor) -> tuple[Tensor | None, ...]:
-        return torch.autograd.grad(loss, self.lower, retain_graph=True, allow_unused=True)
+    def _gradient(self, loss: Tensor) -> list[Tensor | None]:
+        return mean_gradients(torch.autograd.grad(loss, self.lower, retain_graph=True, allow_unused=True))
 
     # ------------------------------------------------------------------ state
 

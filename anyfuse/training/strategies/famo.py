@@ -23,6 +23,7 @@ from torch import Tensor
 from ...data.batches import Batch
 from ...errors import FusionError
 from ...models.base import FusionModel
+from ..distributed import at_value, mean_logs, parts_of, pooled
 from ..objectives import clipped_step, make_optimiser, set_rate, task_losses
 from ..recipe import Recipe, StrategySettings
 
@@ -109,8 +110,11 @@ class Balance:
 class Famo:
     """FAMO behind the calls of weighting.Strategy; options are FamoSettings.
 
-    The second evaluation is in training mode, without gradients.
+    The second evaluation is in training mode, without gradients. Losses are those of the whole batch: of all processes,
+    and of all parts, which a first pass without gradients goes through where there are several.
     """
+
+    accumulate = 1
 
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
@@ -129,15 +133,29 @@ class Famo:
                 f"FAMO needs a batch of each of {', '.join(tasks)} in every step: set stacks=0 and one_task=false"
             )
         set_rate(self.optimiser, lr)
-        before, log = task_losses(self.model, batches, self.recipe.losses)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.balance.combine(before).backward()
+        parts = parts_of(batches, self.accumulate)
+        if len(parts) == 1:
+            before, log = task_losses(self.model, batches, self.recipe.losses)
+            before = pooled(before)
+            self.optimiser.zero_grad(set_to_none=True)
+            self.balance.combine(before).backward()
+        else:
+            before, log = self.evaluate(parts)
+            self.optimiser.zero_grad(set_to_none=True)
+            for part in parts:
+                each, _ = task_losses(self.model, part, self.recipe.losses)
+                (self.balance.combine(at_value(each, before)) / len(parts)).backward()
         norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
-        with torch.no_grad():
-            after, _ = task_losses(self.model, batches, self.recipe.losses)
-        self.balance.update(before, after)
+        self.balance.update(before, self.evaluate(parts)[0])
         weights = {f"weight/{t}": w for t, w in zip(tasks, self.balance.weights().unbind(), strict=True)}
         return {"loss": before.detach().sum(), "norm": norm, **log, **weights}
+
+    @torch.no_grad()
+    def evaluate(self, parts: list[list[Batch]]) -> tuple[Tensor, dict[str, Any]]:
+        """Losses (tasks,) of the whole batch, and each for the log."""
+        done = [task_losses(self.model, part, self.recipe.losses) for part in parts]
+        each = done[0][0] if len(done) == 1 else torch.stack([losses for losses, _ in done]).mean(0)
+        return pooled(each), mean_logs([log for _, log in done])
 
     def state_dict(self) -> dict[str, Any]:
         """See weighting.Strategy."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from ... import losses
 from ...data.batches import Batch
 from ...models.base import FusionModel
+from ..distributed import mean_logs, parts_of, pooled
 from ..objectives import SingleLossStrategy, clipped_step, fused_of, make_optimiser, set_rate, split_losses, task_losses
 from ..recipe import Recipe, StrategySettings
 
@@ -19,7 +20,12 @@ SENSOR_NOISE = 0.02  # largest deviation of the noise that a result should not f
 
 
 class Strategy(Protocol):
-    """One update of a model from a list of batches, one per task, all with the same number of inputs."""
+    """One update of a model from a list of batches, one per task, all with the same number of inputs.
+
+    accumulate: parts that a batch is cut into, whose gradients are added before the update; it saves memory.
+    """
+
+    accumulate: int
 
     def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """Updates the model with the rate `lr` of the recipe's schedule, a number or, in a graph of the device, a
@@ -86,6 +92,8 @@ class Uncertainty:
     but a task whose loss stays negative gains weight without bound, so s is kept above -10.
     """
 
+    accumulate = 1
+
     def __init__(self, model: FusionModel, recipe: Recipe) -> None:
         self.model, self.recipe = model, recipe
         self.optimiser = make_optimiser(model.parameters(), recipe)
@@ -97,17 +105,24 @@ class Uncertainty:
     def step(self, batches: list[Batch], lr: float | Tensor) -> dict[str, Any]:
         """See Strategy; logs the weight of each task too."""
         set_rate(self.optimiser, lr)
-        each, log = task_losses(self.model, batches, self.recipe.losses)
-        s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
-        self.optimiser.zero_grad(set_to_none=True)
-        self.own.zero_grad(set_to_none=True)
-        (0.5 * (torch.exp(-s) * each + s).sum()).backward()
+        logs = []
+        for index, part in enumerate(parts_of(batches, self.accumulate)):
+            each, log = task_losses(self.model, part, self.recipe.losses)
+            each = pooled(each)
+            s = torch.stack([self.log_variance[self.tasks.index(b.task)] for b in batches])
+            if not index:
+                self.optimiser.zero_grad(set_to_none=True)
+                self.own.zero_grad(set_to_none=True)
+            total = 0.5 * (torch.exp(-s) * each + s).sum()
+            (total if self.accumulate == 1 else total / self.accumulate).backward()
+            logs.append({"loss": each.detach().sum(), **log})
+        means = mean_logs(logs)
         norm = clipped_step(self.optimiser, self.model.parameters(), self.recipe.clip)
         self.own.step()
         with torch.no_grad():
             self.log_variance.clamp_(min=-10)
         weights = {f"weight/{t}": 0.5 * w for t, w in zip(self.tasks, (-self.log_variance).exp().tolist(), strict=True)}
-        return {"loss": each.detach().sum(), "norm": norm, **log, **weights}
+        return {"loss": means.pop("loss"), "norm": norm, **means, **weights}
 
     def state_dict(self) -> dict[str, Any]:
         """See Strategy."""

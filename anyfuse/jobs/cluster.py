@@ -1,0 +1,304 @@
+"""Many sets on a cluster, by Ray Data: fetch -> work, on actors that keep the model -> store.
+
+    fetch   reads files of object stores into memory; local files, or of a shared file system, are read by the actor
+    work    the same functions as on one machine (jobs/files.py, benchmark/score.py); one model for each actor
+    store   writes results to an object store; local ones are written by the actor, whole or not at all
+
+At least once: Ray repeats the tasks of a worker that has died. A result has one name, so doing it again changes
+nothing, and a set that is there is not done again. A set over which workers die again and again becomes a row with that
+reason. The stages run at the same time, and Ray holds the first ones back where the later ones are slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import FusionError
+from ..io.atomic import one_line, unforeseen
+from ..io.pages import split_name
+from ..io.stores import is_url, read_store, write_store
+
+ATTEMPTS = 3
+"""How often a set may lose its worker."""
+CHANCES = 3
+"""How often the pipeline itself may fail, as where nodes come and go; what is done stays done."""
+OWN, AROUND = 0.9, 0.02
+"""CPUs of an actor, and of a task that fetches or stores: one actor a CPU leaves room for these."""
+BLOCK = 16
+"""Sets of a task at most; a task that loses its worker is done again."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the work is done."""
+
+    address: str = "ray"  # 'ray': the cluster that this machine belongs to, or a new one here; or ray://host:port
+    workers: int | None = None  # actors; None: one for each CPU, or each share of a GPU
+    gpus: float = 0.0  # GPUs of an actor; 0.25: four actors share one
+
+    def __post_init__(self) -> None:
+        if self.address != "ray" and not self.address.startswith("ray://"):
+            raise FusionError(f"--on {self.address}: give ray, or ray://HOST:PORT")
+        if self.gpus < 0:
+            raise FusionError(f"--gpus {self.gpus:g}: give 0 or more")
+
+
+def check_no_cluster(workers: int | None, gpus: float) -> None:
+    """Raises FusionError where options of a cluster are given without one."""
+    if workers is not None or gpus:
+        raise FusionError("--workers and --gpus need --on ray; without it give --jobs")
+
+
+class Work(Protocol):
+    """What an actor does with each set. Its constructor gets the arguments of `run_rows`, and loads the model."""
+
+    def there(self, job: Mapping[str, Any]) -> bool:
+        """Whether a local result is there already."""
+
+    def do(self, job: Mapping[str, Any], files: Sequence[str], result: str) -> dict[str, Any]:
+        """Does one set; returns columns of its row.
+
+        Args:
+            job: what `run_rows` was given.
+            files: local names of its inputs.
+            result: local name of the file to write.
+        """
+
+
+class Ledger:
+    """Counts how often each set was begun and not ended; an actor of its own."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, int] = {}
+
+    def begin(self, name: str) -> int:
+        """Which attempt this is, from 1."""
+        self.begun[name] = self.begun.get(name, 0) + 1
+        return self.begun[name]
+
+    def end(self, name: str) -> None:
+        """The set is done, well or not."""
+        self.begun.pop(name, None)
+
+
+# ---------------------------------------------------------------------- the stages
+
+
+def fetch(row: dict[str, Any]) -> dict[str, Any]:
+    """Adds the bytes of the inputs that lie in stores; where one cannot be read, the reason."""
+    job = json.loads(row["job"])
+    data, reason = [], ""
+    try:
+        data = [read_store(split_name(name)[0]) if is_url(name) else b"" for name in job["inputs"]]
+    except Exception as error:  # one set never stops the others
+        reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
+    return {"job": row["job"], "data": data, "reason": reason}
+
+
+class Actor:
+    """The stage in the middle: one loaded model, one set at a time."""
+
+    def __init__(self, kind: type[Work], arguments: tuple[Any, ...], ledger: Any) -> None:
+        self.work, self.ledger = kind(*arguments), ledger
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """{'job', and of `fetch` 'data' and 'reason'} -> {'row': JSON of its columns, 'result': bytes to store}."""
+        job = json.loads(row["job"])
+        done: dict[str, Any] = {"name": job["name"], "inputs": job["inputs"], "output": job.get("image")}
+        result = b""
+        if row.get("reason"):
+            done |= {"status": "failed", "reason": row["reason"]}
+        elif self.work.there(job):
+            done |= {"status": "there"}
+        else:
+            more, result = self._attempt(job, list(row.get("data", ())))
+            done |= more
+        return {"row": json.dumps(done | {"node": platform.node()}), "result": result}
+
+    def _attempt(self, job: dict[str, Any], data: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
+        attempt = self._tell("begin", job["name"])
+        if attempt > ATTEMPTS:
+            self._tell("end", job["name"])
+            lost = f"its worker died in each of {ATTEMPTS} attempts; fuse it alone, or with less memory"
+            return {"status": "failed", "reason": lost, "attempt": attempt - 1}, b""
+        start = time.perf_counter()
+        done: dict[str, Any] = {"attempt": attempt}
+        result = b""
+        try:
+            with tempfile.TemporaryDirectory(prefix="anyfuse-cluster-") as scratch:
+                files = [_local(Path(scratch) / str(k), name, data, k) for k, name in enumerate(job["inputs"])]
+                image = job.get("image") or ""
+                place = os.path.join(scratch, "result", os.path.basename(image)) if is_url(image) else image
+                done |= self.work.do(job, files, place)
+                result = Path(place).read_bytes() if is_url(image) else b""
+                if "report" in done:
+                    done["report"] = _named(done["report"], [*files, place], [*job["inputs"], image])
+        except FusionError as error:
+            done |= {"status": "failed", "reason": str(error)}
+        except Exception as error:  # one set never stops the others, whatever is wrong with it
+            done |= {"status": "failed", "reason": unforeseen(error)}
+        self._tell("end", job["name"])
+        return done | {"seconds": round(time.perf_counter() - start, 4)}, result
+
+    def _tell(self, call: str, name: str) -> int:
+        """1 where the ledger itself is lost."""
+        import ray
+
+        try:
+            answer = getattr(self.ledger, call).remote(name)
+            return int(ray.get(answer)) if call == "begin" else 0
+        except ray.exceptions.RayError:
+            return 1
+
+
+def _local(folder: Path, name: str, data: Sequence[bytes], index: int) -> str:
+    """The local name of an input; what was fetched becomes a file of the same name, with the same pages."""
+    if not is_url(name):
+        return name
+    file, pages = split_name(name)
+    folder.mkdir(parents=True)
+    path = folder / file.rpartition("/")[2]
+    path.write_bytes(data[index])
+    return str(path) if pages is None else f"{path}[{pages}]"
+
+
+def _named(report: str, local: Sequence[str], names: Sequence[str]) -> str:
+    """A report with the names of the user in place of those of scratch files."""
+    for old, new in zip(local, names, strict=True):
+        if old and old != new:
+            report = report.replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1])
+    return report
+
+
+def store(row: dict[str, Any]) -> dict[str, Any]:
+    """Writes the result of a set to its store."""
+    done = json.loads(row["row"])
+    if row["result"]:
+        try:
+            write_store(done["output"], row["result"])
+        except Exception as error:  # one set never stops the others
+            reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
+            done |= {"status": "failed", "reason": reason}
+    return {"row": json.dumps(done), "result": b""}
+
+
+# ---------------------------------------------------------------------- the engine
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[Any]:
+    """Ray, connected for the time of the body; a connection that is there already stays.
+
+    Raises:
+        FusionError: Ray is not installed, or cannot be reached.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise FusionError("--on ray needs Ray: pip install 'anyfuse[cluster]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    address = None if cluster.address == "ray" else cluster.address
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise FusionError(f"--on {cluster.address}: cannot connect ({one_line(error):.200})") from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def run_rows(
+    ray: Any, cluster: Cluster, kind: type[Work], arguments: tuple[Any, ...], jobs: Sequence[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Does the jobs; yields the row of each when it is done, in any order.
+
+    Args:
+        ray: of `connected`.
+        cluster: how many actors, and what each takes.
+        kind: what an actor does; importable on every machine.
+        arguments: of its constructor.
+        jobs: plain values: `name`, `inputs` (local names or URLs), `image` (file to write, or None).
+
+    Raises:
+        FusionError: the engine itself fails; what is done stays done.
+    """
+    if not jobs:
+        return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    workers = cluster.workers or _free(ray, cluster)
+    workers = max(1, min(workers, len(jobs)))
+    left = {job["name"]: job for job in jobs}
+    for chance in range(CHANCES):
+        try:
+            for row in _pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
+                left.pop(row["name"], None)
+                yield row
+            return
+        except ray.exceptions.RayError as error:
+            reason = one_line(error)
+            if chance + 1 == CHANCES:
+                raise FusionError(f"the cluster failed ({reason:.300}); the same command goes on") from None
+            say(f"note: the cluster failed ({reason:.300}); {len(left)} sets are begun again")
+
+
+def _pipeline(
+    ray: Any,
+    cluster: Cluster,
+    kind: type[Work],
+    arguments: tuple[Any, ...],
+    jobs: Sequence[Mapping[str, Any]],
+    workers: int,
+) -> Iterator[dict[str, Any]]:
+    """The stages, once."""
+    block = max(1, min(BLOCK, len(jobs) // (4 * workers)))
+    ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Ledger).remote()
+    data = ray.data.from_items(
+        [{"job": json.dumps(job)} for job in jobs], override_num_blocks=math.ceil(len(jobs) / block)
+    )
+    around = {"num_cpus": AROUND, "compute": ray.data.TaskPoolStrategy(size=2 * workers)}
+    if any(is_url(name) for job in jobs for name in job["inputs"]):
+        data = data.map(fetch, **around)
+    data = data.map(
+        Actor,
+        fn_constructor_args=(kind, arguments, ledger),
+        compute=ray.data.ActorPoolStrategy(size=workers),
+        num_cpus=AROUND if cluster.gpus else OWN,
+        **({"num_gpus": cluster.gpus} if cluster.gpus else {}),
+    )
+    if any(is_url(job.get("image") or "") for job in jobs):
+        data = data.map(store, **around)
+    for row in data.iter_rows():
+        yield json.loads(row["row"])
+
+
+def _free(ray: Any, cluster: Cluster) -> int:
+    """How many actors the cluster has room for."""
+    resources = ray.cluster_resources()
+    count = resources.get("GPU", 0) / cluster.gpus if cluster.gpus else resources.get("CPU", 1)
+    if count < 1:
+        raise FusionError(f"--gpus {cluster.gpus:g}: the cluster has {resources.get('GPU', 0):g} GPUs")
+    return int(count)
+
+
+def say(line: str) -> None:
+    """A line on stderr."""
+    print(one_line(f"anyfuse: {line}"), file=sys.stderr)

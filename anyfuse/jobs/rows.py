@@ -1,0 +1,126 @@
+"""The report of a cluster's run: a folder of Parquet files, one row a set."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import FusionError
+from ..io.atomic import write_whole
+from ..io.stores import is_url, join, list_store, read_store, remove_from_store, write_store
+
+ROWS = 2000
+"""Rows of a file at most."""
+SECONDS = 20.0
+"""Between files at most, so that a killed run loses no more of its report."""
+COLUMNS = {
+    "name": "string",
+    "status": "string",  # fused or scored, there (by an earlier run), failed
+    "reason": "string",  # of a failure
+    "output": "string",
+    "inputs": "list",
+    "seconds": "double",  # with reading and writing, without the transfer from and to a store
+    "attempt": "int",  # 1: no worker died over it
+    "node": "string",  # where it was done
+    "report": "string",  # JSON: the report of the set, or its metrics
+}
+
+
+class Rows:
+    """Takes rows and writes them, whole files at a time.
+
+    Args:
+        folder: local or of a store; made where it is missing.
+        keep: whether a row of an earlier run stays: those of failures, and of results that are gone, make room.
+    """
+
+    def __init__(self, folder: str, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+        self.folder, self.waiting, self.last = folder, list[dict[str, Any]](), time.monotonic()
+        self.known = self._tidy(keep)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One row; those that COLUMNS does not name are left out."""
+        self.waiting.append({name: row.get(name) for name in COLUMNS})
+        if len(self.waiting) >= ROWS or time.monotonic() - self.last > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what is waiting."""
+        if self.waiting:
+            self._write(f"part-{time.time_ns()}-{secrets.token_hex(3)}.parquet", self.waiting)
+            self.waiting = []
+        self.last = time.monotonic()
+
+    def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
+        import pyarrow
+        from pyarrow.parquet import write_table
+
+        kinds = {
+            "string": pyarrow.string(),
+            "double": pyarrow.float64(),
+            "int": pyarrow.int64(),
+            "list": pyarrow.list_(pyarrow.string()),
+        }
+        schema = pyarrow.schema([(column, kinds[kind]) for column, kind in COLUMNS.items()])
+        buffer = io.BytesIO()
+        write_table(pyarrow.Table.from_pylist(rows, schema), buffer)
+        place = join(self.folder, name)
+        if is_url(place):
+            write_store(place, buffer.getvalue())
+        else:
+            write_whole(place, [buffer.getvalue()], overwrite=True)
+
+    def _tidy(self, keep: Callable[[Mapping[str, Any]], bool]) -> set[str]:
+        """Leaves one row of each set in the files of earlier runs; returns the sets that have one."""
+        known: set[str] = set()
+        for name in _parts(self.folder):
+            rows = read_rows(self.folder, name)
+            kept = []
+            for row in rows:
+                if row["name"] not in known and keep(row):
+                    known.add(row["name"])
+                    kept.append(row)
+            if kept and len(kept) < len(rows):
+                self._write(name, kept)
+            elif not kept:
+                place = join(self.folder, name)
+                remove_from_store(place) if is_url(place) else os.unlink(place)
+        return known
+
+
+def _parts(folder: str) -> list[str]:
+    if is_url(folder):
+        names = list_store(folder, missing=True)
+    else:
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(name for name in names if name.startswith("part-") and name.endswith(".parquet"))
+
+
+def read_rows(folder: str, name: str | None = None) -> list[dict[str, Any]]:
+    """The rows of a report.
+
+    Args:
+        folder: local or of a store.
+        name: of one of its files; None: all.
+
+    Raises:
+        FusionError: a file that is no Parquet, or pyarrow is not installed.
+    """
+    if name is None:
+        return [row for part in _parts(folder) for row in read_rows(folder, part)]
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import read_table
+    except ImportError:
+        raise FusionError("the report of a cluster needs pyarrow: pip install 'anyfuse[cluster]'") from None
+    place = join(folder, name)
+    data = read_store(place) if is_url(place) else Path(place).read_bytes()
+    try:
+        return list(read_table(io.BytesIO(data)).to_pylist())
+    except ArrowException as error:
+        raise FusionError(f"{place}: is no report of a cluster ({error!s:.100}); remove it") from None

@@ -1,0 +1,141 @@
+"""What a cluster is given to do, and its report, without a cluster; stores by fsspec's own in memory."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anyfuse.errors import FusionError
+from anyfuse.io import stores
+from anyfuse.io.groups import Pairing
+from anyfuse.io.write import write_image
+from anyfuse.jobs.bulk import existing, find_bulk, plan_bulk
+from anyfuse.jobs.choices import Choices
+from anyfuse.jobs.cluster import Cluster, _local, _named, connected, fetch, store
+from anyfuse.jobs.fuse_cluster import fuse_on
+
+ROOT = "memory://anyfuse-test"
+
+
+@pytest.fixture(autouse=True)
+def memory() -> None:
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").store.clear()
+    for name in ("ir/scene_1_T.png", "ir/scene_2_T.png", "vis/scene_1_V.png", "vis/scene_3_V.png", "vis/notes.txt"):
+        stores.write_store(f"{ROOT}/{name}", name.encode())
+
+
+def test_a_store_writes_whole_files_and_lists_them() -> None:
+    assert stores.list_store(f"{ROOT}/vis") == ["notes.txt", "scene_1_V.png", "scene_3_V.png"]
+    assert stores.read_store(f"{ROOT}/ir/scene_1_T.png") == b"ir/scene_1_T.png"
+    assert stores.exists_in_store(f"{ROOT}/ir/scene_1_T.png")
+    assert not stores.exists_in_store(f"{ROOT}/ir/scene_9_T.png")
+    assert stores.list_store(f"{ROOT}/none", missing=True) == []
+    for call in (stores.read_store, stores.list_store):
+        with pytest.raises(FusionError, match="no such file or folder"):
+            call(f"{ROOT}/none.png")
+    with pytest.raises(FusionError, match="nosuch://x"):
+        stores.read_store("nosuch://x")
+
+
+def test_folders_of_a_store_are_paired_by_names() -> None:
+    found = find_bulk([f"{ROOT}/ir", f"{ROOT}/vis"], Pairing(pairs="_T/_V"))
+    assert found.files == {"scene_1": (f"{ROOT}/ir/scene_1_T.png", f"{ROOT}/vis/scene_1_V.png")}
+    assert set(found.lacking) == {"scene_2", "scene_3"}
+    with pytest.raises(FusionError, match="two or more"):
+        find_bulk([f"{ROOT}/ir"], Pairing())
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_tables_name_files_anywhere(kind: str, tmp_path: Path) -> None:
+    rows = [("s3://b/a.png", "file:///data/b.png", "one"), ("c.png", "/d/d.tif[2]", "two"), ("e.png", "", "three")]
+    path = tmp_path / f"sets.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join(["first,second,name", *map(",".join, rows)]))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow.parquet import write_table
+
+        columns = zip(("first", "second", "name"), zip(*rows, strict=True), strict=True)
+        write_table(pyarrow.table({name: list(values) for name, values in columns}), path)
+    found = find_bulk([], Pairing(table=str(path)))
+    assert found.files == {
+        "one": ("s3://b/a.png", "/data/b.png"),
+        "two": (str(tmp_path / "c.png"), "/d/d.tif[2]"),
+    }
+    assert found.lacking == {"three": "one image alone, e.png"}
+    planned, failures = plan_bulk(found, "s3://b/out", Choices())
+    assert [one.image for one in planned] == ["s3://b/out/one.png", "s3://b/out/two.png"]
+    assert not failures
+    own = find_bulk([], Pairing(table=_table(tmp_path)))
+    with pytest.raises(FusionError, match="one of the inputs"):
+        plan_bulk(own, str(tmp_path), Choices())
+
+
+def _table(folder: Path) -> str:
+    """A table whose result would replace its input."""
+    path = folder / "own.csv"
+    path.write_text("a,b,name\nx.png,s3://b/y.png,x")
+    return str(path)
+
+
+def test_what_cannot_be_read_or_written_is_a_row() -> None:
+    job = {"name": "a", "inputs": [f"{ROOT}/ir/scene_1_T.png", f"{ROOT}/none.png"]}
+    row = fetch({"job": json.dumps(job)})
+    assert row["data"] == []
+    assert row["reason"].startswith(f"{ROOT}/none.png: no such file")
+    done = store({"row": json.dumps({"output": "nosuch://x/a.png", "status": "fused"}), "result": b"1"})
+    assert json.loads(done["row"])["status"] == "failed"
+    done = store({"row": json.dumps({"output": f"{ROOT}/out/a.png", "status": "fused"}), "result": b"1"})
+    assert json.loads(done["row"])["status"] == "fused"
+    assert existing(f"{ROOT}/out") == {"a.png"}
+
+
+def test_fetched_files_keep_their_names_and_pages(tmp_path: Path) -> None:
+    assert _local(tmp_path / "0", "/a/b.png", [b""], 0) == "/a/b.png"
+    name = _local(tmp_path / "1", f"{ROOT}/stack.tif[3:5]", [b"", b"data"], 1)
+    assert name == f"{tmp_path / '1' / 'stack.tif'}[3:5]"
+    assert (tmp_path / "1" / "stack.tif").read_bytes() == b"data"
+    assert _named(json.dumps({"name": name}), [name], ["s3://b/stack.tif"]) == '{"name": "s3://b/stack.tif"}'
+
+
+def test_a_report_has_one_row_a_set(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from anyfuse.jobs.rows import Rows, read_rows
+
+    for place in (str(tmp_path / "report"), f"{ROOT}/report"):
+        for _ in range(2):
+            rows = Rows(place, lambda row: row["status"] != "failed")
+            for name, status in (("a", "fused"), ("b", "failed")):
+                if name not in rows.known:
+                    rows.add({"name": name, "status": status, "inputs": ["x", "y"], "more": 1})
+            rows.flush()
+            found = read_rows(place)
+            assert sorted((row["name"], row["status"]) for row in found) == [("a", "fused"), ("b", "failed")]
+    (tmp_path / "report" / "part-1.parquet").write_bytes(b"no")
+    with pytest.raises(FusionError, match="is no report of a cluster"):
+        read_rows(str(tmp_path / "report"))
+
+
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(FusionError, match="--on spark"):
+        Cluster("spark")
+    for folder in ("ir", "vis"):
+        write_image(tmp_path / folder / "1.png", np.zeros((16, 16), np.uint8))
+    given = [str(tmp_path / "ir"), str(tmp_path / "vis")]
+    assert fuse_on(Cluster(), given, str(tmp_path / "out"), Choices(), Pairing(), plan=True) == 0
+    assert capsys.readouterr().out.startswith(str(tmp_path / "out" / "1.png"))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FusionError, match="input folder too"):
+        fuse_on(Cluster(), given, given[0], Choices(), Pairing())
+    with pytest.raises(FusionError, match="needs results in a local folder"):
+        fuse_on(Cluster(), given, f"{ROOT}/out", Choices(), Pairing(), explain=str(tmp_path / "maps"))
+    with pytest.raises(FusionError, match="no such folder"):
+        fuse_on(Cluster(), [str(tmp_path / "no"), given[0]], str(tmp_path / "out"), Choices(), Pairing())
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(FusionError, match=r"pip install 'anyfuse\[cluster\]'"), connected(Cluster()):
+        pass
