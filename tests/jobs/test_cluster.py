@@ -82,7 +82,7 @@ def start(*arguments: object, address: str | None = None) -> subprocess.Popen[st
 
 def anyfuse(*arguments: object, status: int = 0, address: str | None = None) -> tuple[str, str]:
     process = start(*arguments, address=address)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == status, err[-3000:]
     return out, err
 
@@ -155,7 +155,7 @@ def test_killed_workers_lose_nothing(nodes: Any, folders: Path, expected: dict[s
     killed = workers(nodes)
     assert killed
     os.kill(killed[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 1, err[-3000:]
     rows = assert_complete(out, expected)
     assert {row["status"] for row in rows} <= {"fused", "there", "failed"}
