@@ -8,7 +8,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
-.PHONY: demo test lint docs
+.PHONY: demo test lint docs wheel
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py demo
 
@@ -30,3 +30,17 @@ $(VENV)/.docs: $(VENV)/.installed
 # The pages of docs/ with the API reference; a broken link is an error. The result is in site/.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Wheel and sdist, built and tried outside of the clone: the wheel takes its dependencies from the environment above.
+wheel: $(VENV)/.installed
+	rm -rf dist
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build --outdir dist . >/dev/null
+	$(PYTHON) -m venv dist/venv
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > $$(dist/venv/bin/python -c \
+		"import sysconfig; print(sysconfig.get_path('purelib'))")/dependencies.pth
+	dist/venv/bin/pip install --quiet --no-deps dist/anyfuse-*.whl
+	cd dist && venv/bin/anyfuse doctor && venv/bin/anyfuse fuse --quiet \
+		../examples/infrared/visible.jpg ../examples/infrared/thermal.png -o fused.png
+	rm -rf dist/source && mkdir dist/source && tar -xzf dist/anyfuse-*.tar.gz -C dist/source --strip-components 1
+	test -f dist/source/tests/conftest.py -a -f dist/source/anyfuse/native/kernels.c
