@@ -220,6 +220,12 @@ def lit(fused: Tensor, sources: Tensor, statistics: Tensor, whole: tuple[Tensor,
     return _level_error(wrong, masks, every) + 0.4 * _lost_contrast(wrong, masks, every)
 
 
+CALM_INFRARED, CALM_VISIBLE = 0.08, 0.02
+"""Details of an even area, of 1, that count in full in `even`: 20 and 5 levels."""
+FADE_INFRARED, FADE_VISIBLE = 0.1, 0.03
+"""Over how much more of it the weight falls to 0."""
+
+
 def even(fused: Tensor, sources: Tensor, whole: Tensor | None = None) -> Tensor:
     """What the result shows in even lit areas that visible (source 1) does not: grain and stripes of the infrared
     camera (source 0) in white skies. Ours.
@@ -244,9 +250,10 @@ def _details(planes: Tensor) -> Tensor:
 def _calm_mask(sources: Tensor, details: Tensor) -> Tensor:
     """(B, H, W): where visible is lit, and neither source has much detail."""
     around = F.avg_pool2d(details[:, :2].abs(), 7, 1, 3, count_include_pad=False)
-    calm = (1 - (around[:, 0] - 0.08) / 0.1).clamp(0, 1) * (1 - (around[:, 1] - 0.02) / 0.03).clamp(0, 1)
-    weak = (1 - (details[:, 0].abs() - 0.08) / 0.1).clamp(0, 1)
-    return lit_mask(sources) * calm * weak
+    infrared = (1 - (around[:, 0] - CALM_INFRARED) / FADE_INFRARED).clamp(0, 1)
+    visible = (1 - (around[:, 1] - CALM_VISIBLE) / FADE_VISIBLE).clamp(0, 1)
+    weak = (1 - (details[:, 0].abs() - CALM_INFRARED) / FADE_INFRARED).clamp(0, 1)
+    return lit_mask(sources) * (infrared * visible) * weak
 
 
 def unsteadiness(fused: Tensor, other: Tensor) -> Tensor:

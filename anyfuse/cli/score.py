@@ -61,10 +61,13 @@ def score(
 ) -> None:
     """Score fused images against their sources."""
     from ..benchmark.score import run_score
+    from ..errors import FusionError
     from ..io.groups import Pairing
     from ..jobs.cluster import Cluster, check_no_cluster
 
     check_no_cluster(None if on else workers, 0.0)
+    if report is not None and on is None:
+        raise FusionError("--report needs --on ray")
     rest = [*(sources or []), *images[1:]]
     failed = run_score(
         images[0],

@@ -25,7 +25,9 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Accumulate = Annotated[
     int,
     typer.Option(
-        min=1, help="Parts of a step that go through the model one after the other: less memory, equal gradients."
+        min=1,
+        help="Parts of a step that go through the model one after the other: less memory, equal gradients but for "
+        "batch norms.",
     ),
 ]
 Resume = Annotated[bool, typer.Option(help="Resume from last.pt in the output folder.")]

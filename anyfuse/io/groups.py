@@ -307,8 +307,7 @@ def read_table(path: str | Path) -> Found:
         places = [_place(path, cell) for cell in cells]
         name = stem_of(cells[0] if places[0] is None else split_name(places[0])[0])
         if label is not None and label < len(row) and row[label]:
-            is_file = suffix_of(row[label]).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, *other_suffixes(), ".nii.gz"}
-            name = stem_of(row[label]) if is_file else Path(row[label]).name
+            name = result_name(row[label], path)
         if None in places:
             found.lacking[name] = f"{cells[places.index(None)]} is no file beside {path} or here"
         elif len(cells) < 2:
@@ -318,6 +317,19 @@ def read_table(path: str | Path) -> Found:
     if not found.sets:
         raise FusionError(f"--list {path}: no line names two files ({next(iter(found.lacking.values()), 'no lines')})")
     return found
+
+
+def result_name(cell: str, table: str | Path) -> str:
+    """The set that a cell of the column `name` names: without a folder, and without the suffix of an image.
+
+    Raises:
+        FusionError: the cell is a folder alone, as '..'.
+    """
+    is_file = suffix_of(cell).lower() in {*IMAGE_SUFFIXES, *OTHER_SUFFIXES, *other_suffixes(), ".nii.gz"}
+    name = stem_of(cell) if is_file else Path(cell).name
+    if name in ("", ".", ".."):
+        raise FusionError(f"--list {table}: {cell!r} is no name of a result; give one as scene-1")
+    return name
 
 
 def _text_of(data: bytes) -> str:

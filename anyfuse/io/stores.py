@@ -30,6 +30,15 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)
 
 
+def canonical(name: str) -> str:
+    """One name for one place: links, doubled slashes and schemes of one store (s3a and s3) make no difference."""
+    if not is_url(name):
+        return os.path.realpath(local_path(name))
+    scheme, _, path = name.partition("://")
+    scheme = PACKAGES.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{'/'.join(part for part in path.split('/') if part)}"
+
+
 def _open(url: str) -> tuple[Any, str]:
     """The file system of a URL, and the path in it."""
     scheme = url.partition("://")[0]

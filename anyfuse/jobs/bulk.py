@@ -12,9 +12,10 @@ from pathlib import Path
 from ..errors import FusionError
 from ..io.atomic import check_folder
 from ..io.folders import IMAGE_SUFFIXES, OTHER_SUFFIXES, list_files, pair_files
-from ..io.groups import Found, Pairing
+from ..io.groups import Found, Pairing, result_name
 from ..io.names import stem_of
-from ..io.stores import is_url, join, list_store, local_path, read_store
+from ..io.pages import split_name
+from ..io.stores import canonical, is_url, join, list_store, local_path, read_store
 from .choices import Choices, suffix_of
 from .folders import check_folders, folder_sets
 
@@ -115,7 +116,8 @@ def _table_sets(table: str) -> Sets:
         cells = [str(cell).strip() for k, cell in enumerate(row) if k != label and cell]
         if not cells:
             continue
-        name = Path(str(row[label])).name if label is not None and row[label] else stem_of(cells[0])
+        given = "" if label is None or label >= len(row) or row[label] is None else str(row[label]).strip()
+        name = result_name(given or stem_of(cells[0]), table)
         files = [local_path(c) if "://" in c or os.path.isabs(c) else join(home, c) for c in cells]
         if len(files) < 2:
             found.lacking[name] = f"one image alone, {cells[0]}"
@@ -180,7 +182,7 @@ def plan_bulk(
             raise FusionError(f"{option} needs results in a local folder; leave it out, or give another -o")
     planned, failures = list[BulkSet](), dict[str, str]()
     taken: dict[str, str] = {}
-    inputs = {os.path.realpath(f) if not is_url(f) else f for files in sets.files.values() for f in files}
+    inputs = {canonical(split_name(f)[0]) for files in sets.files.values() for f in files}
     for name, files in sets.files.items():
         if choices.reference >= len(files):
             failures[name] = f"--reference {choices.reference + 1} is not one of its {len(files)} images"
@@ -188,7 +190,7 @@ def plan_bulk(
         image = join(output, f"{name}{suffix_of(Path(files[choices.reference]), choices.suffix)}")
         if taken.setdefault(image, name) != name:
             failures[name] = f"{image} is the result of {taken[image]} too"
-        elif (image if is_url(image) else os.path.realpath(image)) in inputs:
+        elif canonical(image) in inputs:
             raise FusionError(f"{image}: is one of the inputs and is not overwritten; give another output")
         else:
             weights, explained = (place and os.path.join(place, name) for place in (weights_out, explain))
@@ -212,7 +214,7 @@ def check_results(inputs: Sequence[str], output: str, apart: Iterable[str]) -> N
             raise FusionError(f"{folder}: no such folder; a cluster fuses folders or a table (--list)")
     if not is_url(output):
         check_folders(local, output)
-    elif output.rstrip("/") in {name.rstrip("/") for name in inputs}:
+    elif canonical(output) in map(canonical, inputs):
         raise FusionError(f"{output}: is an input folder too; name another one for the results")
     for folder in apart:
         if not is_url(folder):

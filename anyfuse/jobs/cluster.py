@@ -38,6 +38,8 @@ OWN, AROUND = 0.9, 0.02
 """CPUs of an actor, and of a task that fetches or stores: one actor a CPU leaves room for these."""
 BLOCK = 16
 """Sets of a task at most; a task that loses its worker is done again."""
+REMEMBERED = 20_000
+"""Rows that the ledger keeps for tasks that are done again: the sets of 1,250 actors."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ class Cluster:
     def __post_init__(self) -> None:
         if self.address != "ray" and not self.address.startswith("ray://"):
             raise FusionError(f"--on {self.address}: give ray, or ray://HOST:PORT")
-        if self.gpus < 0:
-            raise FusionError(f"--gpus {self.gpus:g}: give 0 or more")
+        if not (0 <= self.gpus <= 1 or (self.gpus > 1 and float(self.gpus).is_integer())):
+            raise FusionError(f"--gpus {self.gpus:g}: give 0 to 1, or a whole number")
 
 
 def check_no_cluster(workers: int | None, gpus: float) -> None:
@@ -78,19 +80,27 @@ class Work(Protocol):
 
 
 class Ledger:
-    """Counts how often each set was begun and not ended; an actor of its own."""
+    """Counts how often each set was begun and not ended, and keeps the last rows; an actor of its own."""
 
     def __init__(self) -> None:
         self.begun: dict[str, int] = {}
+        self.rows: dict[str, str] = {}
 
     def begin(self, name: str) -> int:
         """Which attempt this is, from 1."""
         self.begun[name] = self.begun.get(name, 0) + 1
         return self.begun[name]
 
-    def end(self, name: str) -> None:
-        """The set is done, well or not."""
+    def end(self, name: str, row: str) -> None:
+        """The set is done, well or not; its columns as JSON."""
         self.begun.pop(name, None)
+        self.rows[name] = row
+        if len(self.rows) > REMEMBERED:
+            del self.rows[next(iter(self.rows))]
+
+    def row(self, name: str) -> str:
+        """What `end` was told of a set; '{}' where it was not, or long ago."""
+        return self.rows.get(name, "{}")
 
 
 # ---------------------------------------------------------------------- the stages
@@ -121,18 +131,17 @@ class Actor:
         if row.get("reason"):
             done |= {"status": "failed", "reason": row["reason"]}
         elif self.work.there(job):
-            done |= {"status": "there"}
+            done |= {"status": "there"} | json.loads(self._ask("row", job["name"]) or "{}")
         else:
             more, result = self._attempt(job, list(row.get("data", ())))
             done |= more
         return {"row": json.dumps(done | {"node": platform.node()}), "result": result}
 
     def _attempt(self, job: dict[str, Any], data: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
-        attempt = self._tell("begin", job["name"])
+        attempt = int(self._ask("begin", job["name"]) or 1)
         if attempt > ATTEMPTS:
-            self._tell("end", job["name"])
             lost = f"its worker died in each of {ATTEMPTS} attempts; fuse it alone, or with less memory"
-            return {"status": "failed", "reason": lost, "attempt": attempt - 1}, b""
+            return self._ended(job, {"status": "failed", "reason": lost, "attempt": attempt - 1}), b""
         start = time.perf_counter()
         done: dict[str, Any] = {"attempt": attempt}
         result = b""
@@ -149,18 +158,22 @@ class Actor:
             done |= {"status": "failed", "reason": str(error)}
         except Exception as error:  # one set never stops the others, whatever is wrong with it
             done |= {"status": "failed", "reason": unforeseen(error)}
-        self._tell("end", job["name"])
-        return done | {"seconds": round(time.perf_counter() - start, 4)}, result
+        return self._ended(job, done | {"seconds": round(time.perf_counter() - start, 4)}), result
 
-    def _tell(self, call: str, name: str) -> int:
-        """1 where the ledger itself is lost."""
+    def _ended(self, job: Mapping[str, Any], done: dict[str, Any]) -> dict[str, Any]:
+        """`done`, after the ledger was told."""
+        self._ask("end", job["name"], json.dumps(done))
+        return done
+
+    def _ask(self, call: str, *arguments: str) -> Any:
+        """The ledger's answer; None where it is lost itself, and for `end`, which nobody waits for."""
         import ray
 
         try:
-            answer = getattr(self.ledger, call).remote(name)
-            return int(ray.get(answer)) if call == "begin" else 0
+            answer = getattr(self.ledger, call).remote(*arguments)
+            return None if call == "end" else ray.get(answer)
         except ray.exceptions.RayError:
-            return 1
+            return None
 
 
 def _local(folder: Path, name: str, data: Sequence[bytes], index: int) -> str:
@@ -293,9 +306,11 @@ def _pipeline(
 def _free(ray: Any, cluster: Cluster) -> int:
     """How many actors the cluster has room for."""
     resources = ray.cluster_resources()
-    count = resources.get("GPU", 0) / cluster.gpus if cluster.gpus else resources.get("CPU", 1)
-    if count < 1:
+    count = resources.get("GPU", 0) / cluster.gpus if cluster.gpus else resources.get("CPU", 0)
+    if count < 1 and cluster.gpus:
         raise FusionError(f"--gpus {cluster.gpus:g}: the cluster has {resources.get('GPU', 0):g} GPUs")
+    if count < 1:
+        raise FusionError(f"--on {cluster.address}: the cluster has {count:g} CPUs, and an actor takes {OWN:g} of one")
     return int(count)
 
 

@@ -133,7 +133,15 @@ def _run(
     fused = 0
     with connected(cluster) as ray, progress_bar(choices.quiet) as bar:
         done = {one.name for one in sets} - again
-        rows = Rows(report, lambda row: row["status"] != "failed" and row["name"] in done)
+        images = {one.name: one.image for one in sets}
+
+        def keep(row: Mapping[str, Any]) -> bool | None:
+            name, image = row["name"], images.get(row["name"])
+            if (image is None and name not in failures) or (image and row["output"] not in (None, image)):
+                return None  # of other sets, or into another folder
+            return row["status"] != "failed" and name in done
+
+        rows = Rows(report, keep)
         for name, reason in failures.items():
             rows.add({"name": name, "status": "failed", "reason": reason})
         for one in sets:
@@ -143,7 +151,7 @@ def _run(
         try:
             for row in run_rows(ray, cluster, Fusing, (quiet,), [asdict(one) for one in todo]):
                 rows.add(row)
-                fused += row["status"] == "fused"
+                fused += row["status"] != "failed"  # "there": its worker died after it was written
                 if row["status"] == "failed":
                     failures[row["name"]] = row["reason"]
                 bar.advance(task)

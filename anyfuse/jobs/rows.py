@@ -36,10 +36,14 @@ class Rows:
 
     Args:
         folder: local or of a store; made where it is missing.
-        keep: whether a row of an earlier run stays: those of failures, and of results that are gone, make room.
+        keep: of a row of an earlier run, True: it stays, and its set is `known`; False: it makes room, as those of
+            failures and of results that are gone; None: it is of other sets, and stays.
+
+    Raises:
+        FusionError: a file in the folder that is of something else; nothing is changed then.
     """
 
-    def __init__(self, folder: str, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    def __init__(self, folder: str, keep: Callable[[Mapping[str, Any]], bool | None]) -> None:
         self.folder, self.waiting, self.last = folder, list[dict[str, Any]](), time.monotonic()
         self.known = self._tidy(keep)
 
@@ -75,20 +79,26 @@ class Rows:
         else:
             write_whole(place, [buffer.getvalue()], overwrite=True)
 
-    def _tidy(self, keep: Callable[[Mapping[str, Any]], bool]) -> set[str]:
+    def _tidy(self, keep: Callable[[Mapping[str, Any]], bool | None]) -> set[str]:
         """Leaves one row of each set in the files of earlier runs; returns the sets that have one."""
         known: set[str] = set()
-        for name in _parts(self.folder):
+        changed: dict[str, list[dict[str, Any]]] = {}
+        for name in _parts(self.folder):  # all are read before one is written
             rows = read_rows(self.folder, name)
             kept = []
             for row in rows:
-                if row["name"] not in known and keep(row):
-                    known.add(row["name"])
+                stays = keep(row)
+                if stays is None or (stays and row["name"] not in known):
                     kept.append(row)
-            if kept and len(kept) < len(rows):
+                if stays:
+                    known.add(row["name"])
+            if len(kept) < len(rows):
+                changed[name] = kept
+        for name, kept in changed.items():
+            place = join(self.folder, name)
+            if kept:
                 self._write(name, kept)
-            elif not kept:
-                place = join(self.folder, name)
+            else:
                 remove_from_store(place) if is_url(place) else os.unlink(place)
         return known
 
@@ -109,7 +119,7 @@ def read_rows(folder: str, name: str | None = None) -> list[dict[str, Any]]:
         name: of one of its files; None: all.
 
     Raises:
-        FusionError: a file that is no Parquet, or pyarrow is not installed.
+        FusionError: a file that is no Parquet or has other columns, or pyarrow is not installed.
     """
     if name is None:
         return [row for part in _parts(folder) for row in read_rows(folder, part)]
@@ -121,6 +131,9 @@ def read_rows(folder: str, name: str | None = None) -> list[dict[str, Any]]:
     place = join(folder, name)
     data = read_store(place) if is_url(place) else Path(place).read_bytes()
     try:
-        return list(read_table(io.BytesIO(data)).to_pylist())
+        table = read_table(io.BytesIO(data))
     except ArrowException as error:
-        raise FusionError(f"{place}: is no report of a cluster ({error!s:.100}); remove it") from None
+        raise FusionError(f"{place}: is no report of a cluster ({error!s:.100}); give another --report") from None
+    if table.schema.names != list(COLUMNS):
+        raise FusionError(f"{place}: is no report of a cluster; give another --report")
+    return list(table.to_pylist())

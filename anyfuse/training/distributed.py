@@ -33,6 +33,9 @@ PATIENCE = timedelta(hours=6)
 """How long processes wait for the first one, which may have a pool of samples to make. The launcher ends them all
 where one fails."""
 
+SEED_STEP, STEP_RANK = 1_000_003, 65_537
+"""Primes that keep the seeds of runs, steps and processes apart."""
+
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
 
 
@@ -104,7 +107,7 @@ def own_draws(seed: int, step: int) -> None:
     noise); batches are drawn by a generator that all have in common.
     """
     if rank():
-        torch.manual_seed((seed * 1_000_003 + step) * 65_537 + rank())
+        torch.manual_seed(((seed * SEED_STEP + step) * STEP_RANK + rank()) % 2**63)
 
 
 def equal_start(model: nn.Module) -> None:
@@ -142,6 +145,8 @@ def own_parts(batches: Sequence[Batch]) -> list[Batch]:
 
 def check_tasks(tasks: Mapping[str, int], accumulate: int) -> None:
     """Raises FusionError where the sets of a task do not divide by the processes and the parts of a step."""
+    if accumulate < 1:
+        raise FusionError(f"accumulate {accumulate}: give 1 part or more")
     count = world() * accumulate
     odd = {task: sets for task, sets in tasks.items() if sets % count}
     if odd:

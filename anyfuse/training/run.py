@@ -55,7 +55,8 @@ def run(
         seed: overrides that of the recipe.
         device: as in `Fuser`.
         threads: of the CPU.
-        accumulate: parts of a step that go through the model one after the other; less memory, equal gradients.
+        accumulate: parts of a step that go through the model one after the other; less memory, equal gradients
+            but for batch norms.
         resume: resumes from last.pt of the same recipe in `out`.
         settings: 'key=value' each, see `overrides.override`.
         tensorboard: also writes OUT/tensorboard, as the run goes on.
@@ -78,7 +79,7 @@ def run(
     plan = override(plan, settings) if isinstance(plan, Recipe) else override_fields(plan, settings)
     folder = Path("runs") / name if out is None else Path(out)
     check_folder(folder)
-    if not isinstance(plan, Recipe) and (launched() > 1 or accumulate > 1):
+    if not isinstance(plan, Recipe) and (launched() > 1 or accumulate != 1):
         raise FusionError(f"recipe {name} trains in one process, and each step at once; start it without a launcher")
     options: dict[str, Any] = {"device": device, "resume": resume, "accumulate": accumulate}
     if not tensorboard or (launched() > 1 and os.environ["RANK"] != "0"):  # the first process writes

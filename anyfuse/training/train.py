@@ -50,7 +50,8 @@ def train(
         data_root: folder with the sets of the recipe, or a packed file.
         out: folder to write.
         device: of the model, as torch names it.
-        accumulate: parts of a step that go through the model one after the other: less memory, equal gradients.
+        accumulate: parts of a step that go through the model one after the other: less memory, equal gradients
+            but for batch norms.
         resume: resumes from last.pt in `out`; with a constant schedule, `steps` may differ from before.
         save_every: steps between checkpoints.
         validated: held-out images of each set that the card's scores come from.
