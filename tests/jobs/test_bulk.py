@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from anyfuse.benchmark.score import Values
+from anyfuse.benchmark.score_cluster import is_done, protocol_of
 from anyfuse.errors import FusionError
 from anyfuse.io import stores
 from anyfuse.io.groups import Pairing
 from anyfuse.io.write import write_image
-from anyfuse.jobs.bulk import existing, find_bulk, plan_bulk
+from anyfuse.jobs.bulk import Sets, check_results, existing, find_bulk, plan_bulk
 from anyfuse.jobs.choices import Choices
-from anyfuse.jobs.cluster import Cluster, _local, _named, connected, fetch, store
+from anyfuse.jobs.cluster import Actor, Cluster, Ledger, _free, _local, _named, connected, fetch, store
 from anyfuse.jobs.fuse_cluster import fuse_on
 
 ROOT = "memory://anyfuse-test"
@@ -119,6 +124,112 @@ def test_a_report_has_one_row_a_set(tmp_path: Path) -> None:
     (tmp_path / "report" / "part-1.parquet").write_bytes(b"no")
     with pytest.raises(FusionError, match="is no report of a cluster"):
         read_rows(str(tmp_path / "report"))
+
+
+def test_a_report_keeps_what_is_not_of_this_run(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow.parquet import write_table
+
+    from anyfuse.jobs.rows import Rows, read_rows
+
+    place = str(tmp_path / "report")
+    rows = Rows(place, lambda row: True)
+    (tmp_path / "report").mkdir()
+    for name in ("a", "b", "c"):
+        rows.add({"name": name, "status": "failed"})
+    rows.flush()
+    again = Rows(place, _fate)
+    assert again.known == {"b"}
+    assert [row["name"] for row in read_rows(place)] == ["b", "c"]
+    before = {path: path.read_bytes() for path in (tmp_path / "report").iterdir()}
+    for number, table in enumerate(({"id": [1]}, {"id": []}, {"name": ["x"]})):
+        write_table(pyarrow.table(table), tmp_path / "report" / f"part-9{number}.parquet")
+    with pytest.raises(FusionError, match="is no report of a cluster; give another --report"):
+        Rows(place, lambda row: False)
+    assert {path: path.read_bytes() for path in before} == before
+    assert len(list((tmp_path / "report").iterdir())) == 4
+
+
+def _fate(row: Mapping[str, Any]) -> bool | None:
+    return {"a": False, "b": True, "c": None}[row["name"]]
+
+
+def test_scores_count_again_by_the_same_protocol_alone() -> None:
+    settings = {"names": ["mi", "en"], "grey": "opencv", "strict": False, "values_of": Values()}
+    protocol = protocol_of(settings)
+    report = json.dumps({"values": {"mi": 1.0, "en": 1.0}, "small": [], **protocol})
+    row = {"name": "1", "inputs": ["f", "a", "b"], "status": "scored", "report": report}
+    sets = {"1": ("f", "a", "b")}
+    assert is_done(row, sets, protocol) is True
+    for change in ({"grey": "pil"}, {"values_of": Values(white="4095")}, {"names": ["mi"]}, {"strict": True}):
+        assert is_done(row, sets, protocol_of(settings | change)) is False
+    assert is_done(row, sets, protocol | {"versions": {"mi": "0", "en": "0"}}) is False
+    assert is_done(row | {"report": json.dumps({"values": {"mi": 1.0}, "small": []})}, sets, protocol) is False
+    assert is_done(row | {"status": "failed", "report": None}, sets, protocol) is False
+    assert is_done(row, {"1": ("other", "a", "b")}, protocol) is None
+
+
+@pytest.mark.parametrize("name", ["s3://b/out/x.tif[0]", "s3a://b/out/x.tif", "s3://b//out/x.tif[1:3]"])
+def test_inputs_in_stores_are_not_overwritten(name: str) -> None:
+    with pytest.raises(FusionError, match="one of the inputs"):
+        plan_bulk(Sets({"x": (name, "s3://b/y.tif")}, {}, []), "s3://b/out/", Choices())
+    with pytest.raises(FusionError, match="input folder too"):
+        check_results([name.rpartition("/")[0], "s3://b/vis"], "s3://b/out/", ())
+
+
+def test_names_in_tables_are_those_of_one_machine(tmp_path: Path) -> None:
+    path = tmp_path / "sets.csv"
+    path.write_text(
+        "a,b,name\ns3://b/1.png,s3://b/2.png,res.jpg\ns3://b/3.png,s3://b/4.png,night.2\ns3://b/5.png,c.png"
+    )
+    assert list(find_bulk([], Pairing(table=str(path))).files) == ["res", "night.2", "5"]
+    for name in ("..", ".", "a/.."):
+        path.write_text(f"a,b,name\ns3://b/1.png,s3://b/2.png,{name}")
+        with pytest.raises(FusionError, match="is no name of a result"):
+            find_bulk([], Pairing(table=str(path)))
+
+
+def test_gpus_and_cpus_of_a_cluster() -> None:
+    for gpus in (1.5, -1, float("nan"), float("inf")):
+        with pytest.raises(FusionError, match="--gpus"):
+            Cluster(gpus=gpus)
+    resources = {"CPU": 0.5, "GPU": 2.0}
+    ray = SimpleNamespace(cluster_resources=lambda: resources)
+    assert _free(ray, Cluster(gpus=0.25)) == 8
+    with pytest.raises(FusionError, match="has 2 GPUs"):
+        _free(ray, Cluster(gpus=3))
+    with pytest.raises(FusionError, match=r"has 0\.5 CPUs"):
+        _free(ray, Cluster())
+
+
+class _Once:
+    """Work whose result is there after the first time."""
+
+    done = False
+
+    def there(self, job: Mapping[str, Any]) -> bool:
+        return self.done
+
+    def do(self, job: Mapping[str, Any], files: Sequence[str], result: str) -> dict[str, Any]:
+        self.done = True
+        return {"status": "fused", "report": "{}"}
+
+
+def test_a_task_that_is_done_again_keeps_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Error(Exception):
+        pass
+
+    ray = SimpleNamespace(get=lambda value: value, exceptions=SimpleNamespace(RayError=Error))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    ledger = Ledger()
+    calls = {call: SimpleNamespace(remote=getattr(ledger, call)) for call in ("begin", "end", "row")}
+    actor = Actor(_Once, (), SimpleNamespace(**calls))
+    job = {"job": json.dumps({"name": "a", "inputs": [], "image": None})}
+    first, again = (json.loads(actor(job)["row"]) for _ in range(2))
+    assert first["status"] == "fused"
+    assert again == first
+    ledger.rows.clear()
+    assert json.loads(actor(job)["row"])["status"] == "there"
 
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

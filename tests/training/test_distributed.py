@@ -206,3 +206,15 @@ def test_refusals(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 if __name__ == "__main__":
     for each in RUNS:
         alone(each, Path(sys.argv[1]), Path(sys.argv[2]) / each, log=print)
+
+
+def test_seeds_of_processes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "rank", lambda: 1)
+    for seed in (2**62, -(2**62)):
+        distributed.own_draws(seed, 3)
+
+
+@pytest.mark.parametrize("recipe", ["anyfuse-first", "language"])
+def test_no_parts_are_refused(recipe: str, tmp_path: Path) -> None:
+    with pytest.raises(FusionError, match=r"give 1 part|each step at once"):
+        run(recipe, tmp_path, tmp_path / "out", accumulate=0)
