@@ -87,3 +87,13 @@ def test_folders_say_so_once(pair: list[Path], tmp_path: Path, capsys: pytest.Ca
         (tmp_path / name).mkdir()
         path.rename(tmp_path / name / "1.png")
     assert len(notes_of(capsys, tmp_path, tmp_path / "a", tmp_path / "b", "--quality", "80", output="out")) == 1
+
+
+@pytest.mark.parametrize("more", [[], ["--plan"]])
+def test_a_report_of_scores_needs_a_cluster(
+    pair: list[Path], capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["score", *map(str, [pair[0], "--sources", *pair]), "--report", "r", *more])
+    assert stop.value.code
+    assert "--report needs --on ray" in capsys.readouterr().err
