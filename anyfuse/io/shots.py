@@ -61,7 +61,7 @@ def read_shot(path: Path) -> Shot:
             camera = " ".join(str(exif.get(tag, "")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
             camera = f"{camera} {own.get(ExifTags.Base.BodySerialNumber, '')}"
             return Shot(path, time, duration or 0.0, bias, value, size, camera)
-    except DECODER_ERRORS:  # what cannot be read here is named when it is fused
+    except (*DECODER_ERRORS, ImportError):  # what cannot be read here is named when it is fused
         return Shot(path)
 
 
