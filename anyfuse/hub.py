@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
 
 from .errors import FusionError
 from .models.base import FusionModel, parameter_counts
-from .models.registry import from_pretrained
+from .models.registry import config_fields, from_pretrained
 from .weights import CONFIG_NAME, WEIGHTS_NAME, is_hub_id
 
 CARD_NAME = "README.md"
@@ -37,7 +37,6 @@ def card(model: FusionModel, hub_id: str, body: str = "", licence: str = "apache
     Returns:
         YAML for the hub, the body, and how to load the model.
     """
-    config: dict[str, Any] = dict(vars(model.config)) if hasattr(model, "config") else {}
     if body.startswith("---\n"):  # it has front matter of its own
         front, text = "", body
     else:
@@ -49,7 +48,7 @@ def card(model: FusionModel, hub_id: str, body: str = "", licence: str = "apache
                 f"{type(model).__name__}, {parameter_counts(model)[0]:,} parameters. The training is not recorded.",
                 "",
                 "```json",
-                json.dumps(config, indent=1, default=str),
+                json.dumps(config_fields(model), indent=1, default=str),
                 "```",
             ]
         )
@@ -101,6 +100,8 @@ def push_to_hub(
         raise FusionError(f"'{hub_id}': give a hub id as owner/name, which is not a folder here")
     with tempfile.TemporaryDirectory() as temporary:
         if isinstance(model, FusionModel):
+            if not is_dataclass(getattr(model, "config", None)):
+                raise FusionError(f"{type(model).__name__}: has no configuration to build it from; it is not uploaded")
             folder, body, loaded = Path(temporary), "", model
             loaded.save_pretrained(folder)
         else:
@@ -108,6 +109,10 @@ def push_to_hub(
             loaded = from_pretrained(folder)  # what nobody could load is not uploaded
             readme = folder / CARD_NAME
             body = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+        needed = [CONFIG_NAME, *([WEIGHTS_NAME] if loaded.state_dict() else [])]
+        for name in needed:
+            if not (folder / name).is_file():
+                raise FusionError(f"{folder}: has no {name}, so there is no model to upload; give the folder of a run")
         text = card(loaded, hub_id, body, licence)
         files = [(name, folder / name) for name in (CONFIG_NAME, WEIGHTS_NAME) if (folder / name).is_file()]
         return _commit(hub_id, [*files, (CARD_NAME, text.encode())], private, message)
@@ -115,7 +120,6 @@ def push_to_hub(
 
 def _commit(hub_id: str, files: Sequence[tuple[str, Path | bytes]], private: bool, message: str) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     api = HfApi()
     try:
@@ -124,7 +128,7 @@ def _commit(hub_id: str, files: Sequence[tuple[str, Path | bytes]], private: boo
             CommitOperationAdd(name, str(content) if isinstance(content, Path) else content) for name, content in files
         ]
         done = api.create_commit(hub_id, operations, commit_message=message)
-    except (OSError, HfHubHTTPError, HFValidationError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the hub's transport (httpx) has classes of its own
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise FusionError(
             f"{hub_id}: the hub did not take the model ({first}); `hf auth login` with a token that may write, "

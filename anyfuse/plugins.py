@@ -24,7 +24,7 @@ GROUPS = ("anyfuse.models", "anyfuse.metrics", "anyfuse.readers", "anyfuse.losse
 
 V = TypeVar("V")
 _LOG = logging.getLogger("anyfuse.plugins")
-_said: set[str] = set()
+_said: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,12 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def complain(text: str) -> None:
-    """One line on stderr, once in a process; a program that uses `logging` gets it under 'anyfuse.plugins'."""
-    if text not in _said:
-        _said.add(text)
+def complain(group: str, name: str, text: str) -> None:
+    """One line on stderr about a part, once in a process, whatever it says then; a program that uses `logging` gets it
+    under 'anyfuse.plugins'.
+    """
+    if (group, name) not in _said:
+        _said.add((group, name))
         _LOG.warning("anyfuse: %s", " ".join(text.split()))
 
 
@@ -82,7 +84,8 @@ def load_group(group: str, accept: Callable[[str, Any], V], taken: Callable[[str
                 problem = f"does not load ({first_line(error)}); update or uninstall {package.split()[0]}"
         FOUND[group, point.name, package] = Plugin(group, point.name, package, problem)
         if problem:
-            complain(f"{group.removeprefix('anyfuse.')[:-1]} '{point.name}' of {package}: {problem}")
+            kind = group.removeprefix("anyfuse.")[:-1]
+            complain(group, f"{point.name} of {package}", f"{kind} '{point.name}' of {package}: {problem}")
     return out
 
 

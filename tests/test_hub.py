@@ -13,8 +13,9 @@ import pytest
 from conftest import scene, to8
 
 from anyfuse import Fuser, FusionError
+from anyfuse import hub as hub_module
 from anyfuse.cli import main
-from anyfuse.hub import push_to_hub
+from anyfuse.hub import card, push_to_hub
 from anyfuse.models.registry import load_model
 
 
@@ -93,3 +94,30 @@ def test_refusals_are_one_line(hub: Hub, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(hub, "create_repo", refuse)
     with pytest.raises(FusionError, match=r"did not take the model \(401 Client Error\); `hf auth login`"):
         push_to_hub(load_model("anyfuse"), "someone/mine")
+
+
+def test_a_transport_that_fails_is_one_line(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ConnectError(Exception):
+        """As httpx has it: of no class that huggingface_hub names."""
+
+    def fails(*given: object, **options: object) -> None:
+        raise ConnectError("no route")
+
+    monkeypatch.setattr(hub, "create_repo", fails)
+    with pytest.raises(FusionError, match=r"did not take the model \(no route\)"):
+        push_to_hub(load_model("anyfuse"), "someone/mine")
+
+
+def test_a_model_without_configuration_or_weights_is_not_uploaded(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model("anyfuse")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    monkeypatch.setattr(hub_module, "from_pretrained", lambda folder: model)
+    with pytest.raises(FusionError, match=r"has no model.safetensors"):
+        push_to_hub(tmp_path / "run", "someone/mine")
+    model.config = None
+    assert "```json\n{}\n```" in card(model, "someone/mine")
+    with pytest.raises(FusionError, match="has no configuration"):
+        push_to_hub(model, "someone/mine")

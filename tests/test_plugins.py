@@ -16,6 +16,8 @@ from PIL import Image
 
 from anyfuse import plugins
 from anyfuse.errors import FusionError
+from anyfuse.models import registry
+from anyfuse.models.classical import Average, AverageConfig
 from anyfuse.plugins import Extended
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -248,3 +250,39 @@ def test_wrap_refuses_what_it_cannot_call() -> None:
             wrap(nn.Identity(), **wrong)  # type: ignore[arg-type]
     with pytest.raises(FusionError, match="gives \\(1, 2, 4, 4\\)"):
         wrap(lambda a, b: torch.cat([a, b], 1))(torch.zeros(1, 2, 1, 4, 4))
+
+
+class Plain(Average):
+    """Plain mean."""
+
+    def __init__(self) -> None:
+        super().__init__(AverageConfig())
+        self.config = None  # type: ignore[assignment]
+
+
+class Fails(Plain):
+    """Fails when it is built."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        raise OSError("not there")
+
+
+def test_a_class_without_configuration_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = registry.as_spec("plain", Plain)
+    assert (spec.cls, spec.config, spec.system) == (Plain, None, "Plain mean")
+    assert isinstance(spec.make(), Plain)
+    monkeypatch.setitem(registry.MODELS, "plain", spec)
+    monkeypatch.setitem(registry.MODELS, "fails", registry.Spec(Fails, None, "", build=Fails))
+    assert isinstance(registry.build_model("plain"), Plain)
+    with pytest.raises(FusionError, match="no configuration to change"):
+        registry.build_model("plain", {"gain": 2})
+    with pytest.raises(FusionError, match=r"'fails' cannot be built \(OSError: not there\)"):
+        registry.build_model("fails")
+
+
+def test_a_part_is_named_once_whatever_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    for text in ("fails on 1", "fails on 2"):
+        plugins.complain("anyfuse.metrics", "once", text)
+    plugins.complain("anyfuse.readers", "once", "fails too")
+    assert [record.args for record in caplog.records] == [("fails on 1",), ("fails too",)]

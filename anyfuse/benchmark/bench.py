@@ -113,8 +113,8 @@ def run_bench(
     table = write_report(Path(out) / "report.html", result, rows, images)
     _show_ranks(table, task)
     if paper:
-        write_paper(Path(out) / "paper", result, table)
-        print(f"{out}/paper: table.tex, pictures.pdf, scores.pdf, references.bib; paper.tex shows them")
+        written = write_paper(Path(out) / "paper", result, table)
+        print(f"{out}/paper: {', '.join(path.name for path in written)}; paper.tex shows them")
     print(f"{out}/scores.csv, {out}/report.html: {len(table.images)} images, {len(table.methods)} methods")
     for name, reason in result.skipped.items():
         print(f"anyfuse: {name}: skipped, {reason}", file=sys.stderr)

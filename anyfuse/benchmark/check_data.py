@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import torch.nn.functional as F
 
 from ..errors import FusionError
 from ..io.atomic import unforeseen, write_whole
-from ..io.folders import list_images
+from ..io.folders import Sets, list_images, pair_folders
 from ..io.read import read_image
-from .datasets import find_groups
+from .datasets import INSIDE, ROLE_FOLDERS, find_groups, role_folders, suffix_pairs
 
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "eval")
 FORMAT = "anyfuse image hashes 1"
@@ -112,12 +114,13 @@ def leaks(here: Sequence[Print], there: Sequence[Print], alike: int = ALIKE) -> 
     if not known or not others:
         return out
     for way in ("", ", mirrored"):
-        looks = [p.mirrored if way else p.look for p in others]
+        asked = [p for p in others if p.mirrored] if way else others
+        looks = [p.mirrored if way else p.look for p in asked]
         for start in range(0, len(looks), 1024):  # so that memory stays small
             far = distances(looks[start : start + 1024], [p.look for p in known])
             for k in np.flatnonzero(far.min(1) <= alike):
                 j = int(far[k].argmin())
-                name = others[start + int(k)].name
+                name = asked[start + int(k)].name
                 out.append(f"{name} looks like {known[j].name}{way} ({far[k, j]} of {KEPT * KEPT} bits differ)")
     return out
 
@@ -128,7 +131,12 @@ def read_prints(path: Path) -> list[Print]:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
             raise ValueError(content["format"])
-        return [Print(**entry) for entry in content["images"]]
+        prints = [Print(**entry) for entry in content["images"]]
+        for one in prints:
+            for value in (one.file, one.pixels, one.look, one.mirrored):
+                if not re.fullmatch("(?:[0-9a-f]{64})?", value):
+                    raise ValueError(f"{str(value)[:80]!r} is no hash")
+        return prints
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise FusionError(f"{path}: holds no hashes of images ({error}); give what --hashes-out wrote") from None
 
@@ -139,25 +147,85 @@ def write_prints(path: Path, prints: Iterable[Print], overwrite: bool = False) -
     write_whole(path, [json.dumps(content, indent=0).encode()], overwrite=overwrite)
 
 
-def parts_of(folder: Path, task: str) -> dict[str, tuple[dict[str, tuple[Path, ...]], dict[str, list[Path]]]]:
-    """Name of a part, as 'train' or 'ivif', -> its sets and what lacks a source. Splits come first, then the folder
-    itself, then the folders in it, two levels deep. FusionError: there are no sets in any of them.
+def parts_of(folder: Path, task: str, found: Findings) -> dict[str, Sets]:
+    """Name of a part, as 'train' or 'ivif/test', -> its sets and what lacks a source.
+
+    Splits are folders with the sources' folders in them, or folders in each of those (infrared/train). At each place,
+    two folders deep, splits and the sets of the place itself are taken; only where there are none, the folders in it
+    are looked at. A split without sets goes into `found`. FusionError: there are no sets at all.
     """
     if not folder.is_dir():
         raise FusionError(f"{folder}: no such folder")
-    inside = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    below = [p for part in inside for p in sorted(part.iterdir()) if p.is_dir()]
-    splits = [p for p in inside if p.name.lower() in SPLITS]
-    for places in (splits, [folder], inside, below):
-        found = {}
-        for place in places:
+    if task and task not in ROLE_FOLDERS:
+        raise FusionError(f"--task {task}: give one of {', '.join(ROLE_FOLDERS)}")
+    parts: dict[str, Sets] = {}
+    errors: list[str] = []
+    _look_in(folder, folder, task, 2, parts, errors)
+    if not parts:
+        return {".": find_groups(folder, task)}  # its error says what was looked for
+    for text in errors:
+        found.error("layout", text)
+    return dict(sorted(parts.items()))
+
+
+def _look_in(root: Path, place: Path, task: str, deep: int, parts: dict[str, Sets], errors: list[str]) -> None:
+    """Adds the parts in a folder, and below it where it has none itself."""
+    own = _direct(place, task, errors)
+    folders = _folders(place)
+    for split in folders:
+        if split.name.lower() in SPLITS:
+            sets = _sets_in(split, task, errors)
+            if sets[0]:
+                before = own.get(split.name, ({}, {}))
+                own[split.name] = ({**before[0], **sets[0]}, {**before[1], **sets[1]})
+    for name, sets in own.items():
+        parts[(place / name).relative_to(root).as_posix()] = sets
+    if not own and deep:
+        for below in folders:
+            if below.name.lower() not in SPLITS:
+                _look_in(root, below, task, deep - 1, parts, errors)
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _direct(place: Path, task: str, errors: list[str]) -> dict[str, Sets]:
+    """The sets of a folder itself as part '', and those of splits in the sources' folders by the split's name."""
+    for inside in (name for name in INSIDE if name not in SPLITS):
+        for name in [task] if task else ROLE_FOLDERS:
+            roles = role_folders(place / inside, ROLE_FOLDERS[name])
+            if not roles:
+                continue
+            splits = sorted({p.name for role in roles for p in _folders(role) if p.name.lower() in SPLITS})
+            out: dict[str, Sets] = {}
+            for split in ["", *splits]:
+                try:
+                    out[split] = pair_folders([role / split for role in roles])[0]
+                except FusionError as error:
+                    if split or not splits:
+                        errors.append(str(error))
+            return out
+    pairs = suffix_pairs(place)
+    return {"": (pairs, {})} if pairs else {}
+
+
+def _sets_in(split: Path, task: str, errors: list[str]) -> Sets:
+    """The sets of a split, or else of all folders in it; without any, an error."""
+    try:
+        return find_groups(split, task)
+    except FusionError as error:
+        sets, lacking = {}, {}
+        for below in _folders(split):
             try:
-                found[place.relative_to(folder).as_posix()] = find_groups(place, task)
+                more = find_groups(below, task)
             except FusionError:
                 continue
-        if found:
-            return found
-    return {".": find_groups(folder, task)}  # its error says what was looked for
+            sets.update({f"{below.name}/{stem}": paths for stem, paths in more[0].items()})
+            lacking.update({f"{below.name}/{stem}": where for stem, where in more[1].items()})
+        if not sets:
+            errors.append(str(error))
+        return sets, lacking
 
 
 def check_dataset(
@@ -186,7 +254,7 @@ def check_dataset(
     root = Path(folder)
     found = Findings(str(folder), task)
     prints: dict[str, list[Print]] = {}
-    for part, (sets, lacking) in parts_of(root, task).items():
+    for part, (sets, lacking) in parts_of(root, task, found).items():
         found.sets[part] = len(sets)
         prints[part] = []
         for stem, where in lacking.items():
@@ -240,10 +308,10 @@ def _repeats(prints: Sequence[Print], found: Findings) -> None:
 
 
 def _between(prints: dict[str, list[Print]], alike: int, found: Findings) -> None:
-    """Leaks between the splits of the data set."""
-    splits = [part for part in prints if part.lower() in SPLITS]
-    for k, a in enumerate(splits):
-        for b in splits[k + 1 :]:
+    """Leaks between the splits of one folder."""
+    splits = [part for part in prints if Path(part).name.lower() in SPLITS]
+    for a, b in combinations(splits, 2):
+        if Path(a).parent == Path(b).parent:
             for line in leaks(prints[a], prints[b], alike):
                 found.error("leak", line)
 
@@ -265,6 +333,8 @@ def _prints_of(place: Path, found: Findings) -> list[Print]:
                 out.append(print_of(path, str(path))[0])
             except FusionError as error:
                 found.note("unreadable test image", str(error))
+            except Exception as error:  # one file never stops the others
+                found.note("unreadable test image", f"{path}: {unforeseen(error)}")
     if not out:
         raise FusionError(f"--against {place}: no image in this folder or below it")
     return out

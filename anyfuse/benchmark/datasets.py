@@ -129,13 +129,13 @@ def find_groups(folder: str | Path, task: str, pairing: Pairing | None = None) -
         if name not in ROLE_FOLDERS:
             raise FusionError(f"--task {name}: give one of {', '.join(ROLE_FOLDERS)}")
         for inside in INSIDE:
-            folders = _role_folders(folder / inside, ROLE_FOLDERS[name])
+            folders = role_folders(folder / inside, ROLE_FOLDERS[name])
             if folders:
                 below = [p / "test" for p in folders]  # as LLVIP has it: infrared/test and visible/test
                 return pair_folders(below if all(p.is_dir() for p in below) else folders, endings)[0]
     if endings is not None and pairing is not None:
         return find_sets([folder], pairing).sets, {}
-    pairs = _suffix_pairs(folder)
+    pairs = suffix_pairs(folder)
     if pairs:
         return pairs, {}
     wanted = "; ".join("/".join(role[:3]) for t in tasks for role in ROLE_FOLDERS[t])
@@ -145,7 +145,7 @@ def find_groups(folder: str | Path, task: str, pairing: Pairing | None = None) -
     )
 
 
-def _role_folders(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path]:
+def role_folders(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path]:
     """One existing folder per role, or nothing."""
     if not parent.is_dir():
         return []
@@ -154,7 +154,7 @@ def _role_folders(parent: Path, roles: tuple[tuple[str, ...], ...]) -> list[Path
     return [p for p in folders if p is not None] if all(folders) else []
 
 
-def _suffix_pairs(folder: Path) -> dict[str, tuple[Path, ...]]:
+def suffix_pairs(folder: Path) -> dict[str, tuple[Path, ...]]:
     """Files of one folder whose names end in A, B or 1, 2: {scene: paths}."""
     groups: dict[str, dict[str, Path]] = {}
     try:

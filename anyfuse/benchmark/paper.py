@@ -95,9 +95,10 @@ def latex_table(table: Table, result: Bench) -> str:
         methods[name] = rf"\textit{{{escape(name)}}}" if is_trivial(name) else escape(name) + cite
     metrics = [m for m in table.metrics if column(table, m)[0]]
     fewer = [f"{escape(m)} on {column(table, m)[1]}" for m in metrics if column(table, m)[1] < len(table.common)]
+    on_fewer = f" ({', '.join(fewer)})" if fewer else ""
     caption = (
         f"Means over {len(table.common)} images of {escape(result.protocol.data)}"
-        f"{f' ({chr(44).join(fewer)})'.replace(chr(44), ', ') if fewer else ''}. "
+        f"{on_fewer}. "
         r"Best in \textbf{bold}, second \underline{underlined}; simple rows (italic) are not marked."
     )
     lines = [
@@ -162,9 +163,11 @@ def write_paper(folder: Path, result: Bench, table: Table, images: int = 2) -> l
         The files.
 
     Raises:
-        FusionError: matplotlib is missing, or a file cannot be written.
+        FusionError: matplotlib is missing, no metric has a value, or a file cannot be written.
     """
     check_paper()
+    if not any(column(table, metric)[0] for metric in table.metrics):
+        raise FusionError("--paper: no metric has a value, so there is nothing to show; give other --metrics")
     known = DATASETS.get(result.protocol.data.lower())
     terms = f"{known.where}; {known.licence}" if known else ""
     systems = {m: result.systems.get(m, "") for m in table.ranked if not is_trivial(m)}
@@ -174,6 +177,8 @@ def write_paper(folder: Path, result: Bench, table: Table, images: int = 2) -> l
     drawn = _pictures_figure(result, table, images)
     if drawn is not None:
         figures = {"pictures.pdf": drawn, **figures}
+    else:
+        (folder / "pictures.pdf").unlink(missing_ok=True)  # of an earlier run
     texts = {
         "table.tex": latex_table(table, result),
         "references.bib": bibtex(given),

@@ -18,6 +18,7 @@ from .folders import natural, read_head
 from .pillow import DECODER_ERRORS
 from .sniff import title_of
 
+_UNREADABLE: tuple[type[Exception], ...] = (*DECODER_ERRORS, ImportError)  # ImportError: HEIC without its extra
 GAP = 3.0
 """Seconds from one shot to the next, less its exposure, from which a new series begins."""
 
@@ -61,7 +62,7 @@ def read_shot(path: Path) -> Shot:
             camera = " ".join(str(exif.get(tag, "")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
             camera = f"{camera} {own.get(ExifTags.Base.BodySerialNumber, '')}"
             return Shot(path, time, duration or 0.0, bias, value, size, camera)
-    except DECODER_ERRORS:  # what cannot be read here is named when it is fused
+    except _UNREADABLE:  # what cannot be read here is named when it is fused
         return Shot(path)
 
 

@@ -118,7 +118,8 @@ def _is_theirs(name: str, kind: Format, head: bytes) -> bool:
     try:
         return bool(kind.is_it(head))
     except Exception as error:
-        complain(f"reader '{name}' fails on the first bytes of a file ({first_line(error)}); it is left out")
+        text = f"reader '{name}' fails on the first bytes of a file ({first_line(error)}); it is left out"
+        complain("anyfuse.readers", name, text)
         return False
 
 

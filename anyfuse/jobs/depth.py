@@ -66,8 +66,8 @@ def depth_of(weights: np.ndarray, radius: int | None = None, luma: np.ndarray | 
         mass += torch.where(beside, frame, torch.zeros(()))
         moment += torch.where(beside, frame * k, torch.zeros(()))
     depth = moment / mass.clamp_min(1e-6)
-    even = 1 / count
-    sure = ((mass / total.clamp_min(1e-6) - min(1.0, 3 * even)) / max(1e-6, 1 - min(0.95, 3 * even))).clamp(0, 1)
+    some, even = (mass, 3 / count) if count > 3 else (best, 1 / count)  # of 3 frames, peak and neighbours are all
+    sure = ((some / total.clamp_min(1e-6) - even) / (1 - even)).clamp(0, 1)
     if luma is not None:
         sure = sure * ((_detail(torch.from_numpy(np.array(luma, np.float32)), radius) - 0.5) / 1.5).clamp(0, 1)
     return Depth(_fill(depth, sure).numpy(), sure.numpy(), count)

@@ -14,12 +14,15 @@ from PIL import Image
 
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..io.atomic import Inputs, target_of, write_whole
+from ..io.atomic import Inputs, one_line, target_of, write_whole
 from ..models.base import FusionModel
 from ..result import NO_WEIGHTS, FusionResult
 from . import preview as terminal
 from .depth import check_depth, depth_of_result, write_depth
 from .sheet import check_sheet, contact_sheet, to_eight_bits
+
+SURE = 0.2
+"""From here on a pixel counts as one whose depth is known, in the report."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,14 @@ class Extras:
         """Whether something is to be done."""
         return bool(self.depth or self.sheet or self.preview)
 
-    def check(self, image: str, inputs: Sequence[str], overwrite: bool) -> None:
-        """Raises FusionError, before any work is done, where a file cannot be written or would be written twice."""
+    @property
+    def files(self) -> dict[str, list[str]]:
+        """What is written, by option."""
+        sheet = {"--contact-sheet": [self.sheet]} if self.sheet is not None else {}
+        return ({"--depth-out": list(self.depth)} if self.depth else {}) | sheet
+
+    def check(self, inputs: Sequence[str], overwrite: bool) -> None:
+        """Raises FusionError, before any work is done, where a file cannot be written."""
         check_depth(self.depth)
         if self.depth_step is not None and not self.depth_step > 0:
             raise FusionError(f"--depth-step {self.depth_step:g}: give more than 0 pixels")
@@ -45,12 +54,11 @@ class Extras:
             raise FusionError("--depth-step is for surfaces: give --depth-out NAME.ply too, or leave it out")
         if self.sheet is not None:
             check_sheet(self.sheet)
-        taken = {os.path.realpath(image)}
-        for path in (*self.depth, *([self.sheet] if self.sheet else [])):
-            if os.path.realpath(path) in taken:
-                raise FusionError(f"{path}: two options would write this file; give another name to one")
-            taken.add(os.path.realpath(path))
-            target_of(path, overwrite, inputs)
+        if len(set(map(os.path.realpath, self.depth))) < len(self.depth):
+            raise FusionError(f"--depth-out {', '.join(self.depth)}: one file is given twice; leave one out")
+        for paths in self.files.values():
+            for path in paths:
+                target_of(path, overwrite, inputs)
 
     def needs_weights(self, fuser: Fuser) -> bool:
         """Whether the run has to keep weights; FusionError where depth needs them and the model has none."""
@@ -70,12 +78,17 @@ class Extras:
             done["depth_map"] = {
                 "files": list(self.depth),
                 "frames": depth.count,
-                "sure": round(float((depth.sure > 0.2).mean()), 4),
+                "sure": round(float((depth.sure > SURE).mean()), 4),
             }
         if self.sheet is not None:
             buffer = io.BytesIO()
             kinds = {".png": "PNG", ".webp": "WEBP"}
-            contact_sheet(result).save(buffer, kinds.get(Path(self.sheet).suffix.lower(), "JPEG"), quality=92)
+            sheet = contact_sheet(result)
+            try:
+                sheet.save(buffer, kinds.get(Path(self.sheet).suffix.lower(), "JPEG"), quality=92)
+            except (OSError, ValueError) as error:
+                size = f"a sheet of {sheet.width}x{sheet.height}"
+                raise FusionError(f"{self.sheet}: {size} cannot be saved ({one_line(error)}); try .png") from None
             write_whole(self.sheet, [buffer.getvalue()], overwrite=overwrite, inputs=spare)
             done["contact_sheet"] = self.sheet
         if self.preview:

@@ -66,8 +66,8 @@ def fuse_files(
         check_report(report, output, inputs, choices.overwrite)
     outputs.check(inputs, read_say(choices.say))
     check_files(choices.align, inputs, choices.overwrite)
-    check_distinct(outputs, choices.align, report, inputs, read_say(choices.say))
-    extras.check(output, inputs, choices.overwrite)
+    extras.check(inputs, choices.overwrite)
+    check_distinct(outputs, choices.align, report, inputs, read_say(choices.say), extras)
     fuser = choices.load()
     check_maps(fuser, choices, explain, mask_out, weights_out)
     if is_volume(inputs, output):
@@ -83,20 +83,27 @@ def fuse_files(
     else:
         with SlowBar(choices.quiet) as bar:
             fuser.progress = bar
-            done = fuse_set(fuser, inputs, outputs, choices, extras)
+            done = fuse_set(fuser, inputs, outputs, choices, extras, report)
     done["warnings"] += [*notes, *file_notes([output], choices)]
     for warning in done["warnings"]:
         print(f"anyfuse: note: {warning}", file=sys.stderr)
     if report is not None:
-        write_json(report, done, inputs, overwrite=choices.overwrite)
+        write_json(report, done, inputs, overwrite=choices.overwrite or extras.any)  # with extras it is there already
     if not choices.quiet:
         print_summary(done, len(done["inputs"]), choices)
 
 
 def fuse_set(
-    fuser: Fuser, inputs: Sequence[str], outputs: Outputs, choices: Choices, extras: Extras = NONE
+    fuser: Fuser,
+    inputs: Sequence[str],
+    outputs: Outputs,
+    choices: Choices,
+    extras: Extras = NONE,
+    early: str | None = None,
 ) -> dict[str, Any]:
-    """Reads, fuses and writes one set of images; returns its report."""
+    """Reads, fuses and writes one set of images; returns its report. early: a file that gets the report before the
+    extras are made, so that it is there if one of them fails.
+    """
     start = time.perf_counter()
     weights = extras.needs_weights(fuser) or outputs.weights is not None
     result = run_set(fuser, inputs, choices, weights=weights, explain=outputs.explain is not None)
@@ -106,6 +113,8 @@ def fuse_set(
         write_files(frames, report["aligned"], choices.align, inputs, choices.overwrite)
     elif choices.align.save_transforms is not None or choices.align.aligned_out is not None:
         report["warnings"].append("one image alone is not aligned: no --save-transforms, no --aligned-out")
+    if early is not None and extras.any:
+        write_json(early, report, inputs, overwrite=choices.overwrite)
     report |= extras.write(result, choices.overwrite)
     return report | {"seconds_with_files": round(time.perf_counter() - start, 4)}
 
@@ -134,7 +143,14 @@ def run_set(
     )
 
 
-def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: Sequence[str], control: Control) -> None:
+def check_distinct(
+    outputs: Outputs,
+    align: Align,
+    report: str | None,
+    inputs: Sequence[str],
+    control: Control,
+    extras: Extras = NONE,
+) -> None:
     """Raises FusionError, before any work is done, where two options would write one file."""
     files = {"-o": [outputs.image]}
     files |= {option: [path] for option, path in (("--report", report), ("--ghost-mask", outputs.ghost_mask)) if path}
@@ -145,6 +161,7 @@ def check_distinct(outputs: Outputs, align: Align, report: str | None, inputs: S
         files["--weights-out"] = list(map(str, weight_paths(outputs.weights, inputs)))
     if align.aligned_out:
         files["--aligned-out"] = list(map(str, aligned_paths(align.aligned_out, [(name, False) for name in inputs])))
+    files |= extras.files
     taken: dict[str, str] = {}
     for option, paths in files.items():
         for path in paths:

@@ -25,7 +25,7 @@ def protocol(environment: Mapping[str, str] = os.environ) -> str:
         return ""
     if environment.get("KITTY_WINDOW_ID") or term in ("xterm-kitty", "xterm-ghostty") or program == "ghostty":
         return "kitty"
-    if program in ("iTerm.app", "WezTerm", "mintty", "vscode-images") or environment.get("LC_TERMINAL") == "iTerm2":
+    if program in ("iTerm.app", "WezTerm", "mintty") or environment.get("LC_TERMINAL") == "iTerm2":
         return "iterm2"
     if term.startswith(("foot", "mlterm", "yaft", "contour")) or "sixel" in term:
         return "sixel"

@@ -13,6 +13,7 @@ from ..result import FusionResult
 
 WIDTH = 1800  # pixels of the sheet
 GAP = 10
+TALL = 2  # height of a picture at most, in its widths
 LINE = 22  # pixels of a line of text
 ACROSS = 6  # pictures in a row
 INK, PAPER = (30, 30, 30), (250, 250, 250)
@@ -53,7 +54,8 @@ def crop_places(images: list[np.ndarray], height: int, width: int, count: int = 
         if not np.isfinite(score).any() or float(score.max()) < 0:
             break
         top, left = (int(v) for v in np.unravel_index(int(score.argmax()), score.shape))
-        places.append((top * small, left * small))
+        full = images[0].shape
+        places.append((max(0, min(top * small, full[0] - height)), max(0, min(left * small, full[1] - width))))
         score[max(0, top - tall + 1) : top + tall, max(0, left - wide + 1) : left + wide] = -1
     return places
 
@@ -107,11 +109,13 @@ def _title(result: FusionResult) -> Image.Image:
 
 
 def _fit(pixels: np.ndarray, width: int) -> Image.Image:
-    """A picture no wider than `width`; small ones stay as they are."""
+    """A picture no wider than `width` and no taller than TALL times that; small ones stay as they are."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    if image.width <= width:
+    scale = min(width / image.width, TALL * width / image.height)
+    if scale >= 1:
         return image
-    return image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
+    size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _rows(pictures: list[tuple[str, Image.Image]]) -> list[Image.Image]:

@@ -207,7 +207,8 @@ def _guarded(name: str, function: Function) -> Function:
         except FusionError:
             raise
         except Exception as error:  # foreign code never stops the other metrics
-            complain(f"metric '{name}' fails, its values are NaN ({first_line(error)})")
+            text = f"metric '{name}' fails, its values are NaN ({first_line(error)})"
+            complain("anyfuse.metrics", name, text)
             value = fused.new_full((len(fused),), float("nan"))
         return value
 

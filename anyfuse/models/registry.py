@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass, replace
@@ -212,7 +213,10 @@ def as_spec(name: str, part: Any) -> Spec:
         return part
     text = ((getattr(part, "__doc__", None) or "").strip().splitlines() or ["from another package"])[0].rstrip(".")
     if isinstance(part, type) and issubclass(part, FusionModel):
-        return Spec(part, getattr(part(), "config", None), text, licence="not stated")
+        config = getattr(part(), "config", None)
+        if is_dataclass(config) and inspect.signature(part).parameters:
+            return Spec(part, config, text, licence="not stated")
+        return Spec(part, None, text, licence="not stated", build=part)
     if callable(part) and not isinstance(part, type | FusionModel):
         return Spec(FusionModel, None, text, licence="not stated", build=part)
     raise FusionError(f"give a Spec, a class of FusionModel or a function that returns one, not {type(part).__name__}")
@@ -237,14 +241,14 @@ def build_model(name: str, changes: dict[str, Any] | None = None, training: bool
         training: also builds what only training needs, and loads what it needs beside its own weights.
     """
     spec = MODELS[name]
-    if spec.build is not None:
+    if spec.build is not None or spec.config is None:
         if changes:
             raise FusionError(f"model '{name}' has no configuration to change")
-        return spec.build()
+        return _made(name, spec)
     config = replace(spec.config, **changes or {})
     if training and hasattr(config, "reconstructors"):
         config = replace(config, reconstructors=True)
-    model = spec.cls(config)
+    model = spec.cls(config) if name in MODELS.own else _made(name, replace(spec, config=config))
     if training:
         model.prepare()
     return model
@@ -394,7 +398,7 @@ def describe_all() -> list[dict[str, Any]]:
         try:
             rows.append(describe(name))
         except FusionError as error:
-            complain(str(error))
+            complain("anyfuse.models", name, str(error))
     return rows
 
 
@@ -410,14 +414,14 @@ def parts_text() -> str:
         if not total:
             continue
         lines += [f"{name}: {total:,} parameters, {trainable:,} trainable"]
-        lines += ["  " + ", ".join(f"{k}={v}" for k, v in _fields(model).items())]
+        lines += ["  " + ", ".join(f"{k}={v}" for k, v in config_fields(model).items())]
         lines += [f"  {part:<16} {parameter_counts(child)[0]:>12,}" for part, child in model.named_children()]
         own = sum(p.numel() for p in model.parameters(recurse=False))
         lines += [f"  {'itself':<16} {own:>12,}"] if own else []
     return "\n".join(lines) + "\n"
 
 
-def _fields(model: FusionModel) -> dict[str, Any]:
+def config_fields(model: FusionModel) -> dict[str, Any]:
     """The configuration of a model by field; {} where it is no dataclass."""
     config = getattr(model, "config", None)
     return asdict(config) if is_dataclass(config) and not isinstance(config, type) else {}

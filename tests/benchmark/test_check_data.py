@@ -14,7 +14,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from mini import refused, run
 
-from anyfuse.benchmark.check_data import check_dataset, distances, leaks, look_of, print_of, read_prints
+from anyfuse.benchmark import check_data
+from anyfuse.benchmark.check_data import Print, check_dataset, distances, leaks, look_of, print_of, read_prints
 from anyfuse.errors import FusionError
 
 
@@ -137,3 +138,57 @@ def test_looks_of_one_picture_are_close_and_of_others_are_far(tmp_path: Path) ->
     Image.new("L", (40, 40), 9).save(tmp_path / "flat.png")
     flat = print_of(tmp_path / "flat.png", "flat")[0]
     assert leaks([flat], [flat]) == ["flat is the file flat"]
+
+
+@pytest.mark.parametrize(
+    "layout", ["ivif/{split}/{role}", "{role}/{split}", "sub/{role}/{split}", "{split}/part/{role}"]
+)
+def test_leaks_between_splits_are_found_in_every_layout(tmp_path: Path, layout: str) -> None:
+    for split, seeds in (("train", (0, 1)), ("test", (1, 2))):
+        for seed in seeds:
+            for role, more in (("infrared", 0), ("visible", 50)):
+                save(tmp_path / layout.format(split=split, role=role) / f"{seed}.png", seed + more)
+    found, _ = check_dataset(tmp_path)
+    assert found.images == 8
+    assert len(found.sets) == 2
+    assert {len(lines) for lines in found.errors.values()} == {2}
+    assert "leak" in found.errors
+
+
+def test_a_split_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path / "train" / "ir" / "1.png", 1)
+    save(tmp_path / "train" / "vis" / "1.png", 2)
+    save(tmp_path / "test" / "left" / "1.png", 1)
+    save(tmp_path / "test" / "right" / "1.png", 2)
+    found, _ = check_dataset(tmp_path)
+    assert found.sets == {"train": 1}
+    assert "no sources found" in found.errors["layout"][0]
+    for name, seed in (("ir", 1), ("vis", 2)):
+        save(tmp_path / "b" / name / "train" / "1.png", seed)
+    save(tmp_path / "b" / "ir" / "test" / "1.png", 3)
+    assert len(check_dataset(tmp_path / "b")[0].errors["layout"]) == 1
+
+
+def test_malformed_hashes_are_refused_and_a_missing_mirror_is_left_out(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "h.json"
+    one = print_of(data / "ir" / "0.png", "a")[0]
+    for bad in ({"look": "xyz"}, {"mirrored": "ab"}, {"file": ["a"]}):
+        content = {"format": "anyfuse image hashes 1", "images": [{**vars(one), **bad}]}
+        file.write_text(json.dumps(content))
+        with pytest.raises(FusionError, match="holds no hashes"):
+            read_prints(file)
+    other = print_of(data / "ir" / "1.png", "b")[0]
+    assert leaks([Print("c", other.file, other.pixels, other.look, "")], [one]) == []
+
+
+def test_a_test_image_whose_decoder_fails_is_a_note(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = check_data.print_of
+
+    def fails(path: Path, name: str) -> object:
+        if name.endswith("0.png") and name.startswith("/"):
+            raise KeyError("odd")
+        return whole(path, name)
+
+    monkeypatch.setattr(check_data, "print_of", fails)
+    found, _ = check_dataset(data, against=[data / "ir"])
+    assert "KeyError" in found.notes["unreadable test image"][0]

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from mini import make_data, refused, run
 
 from anyfuse.benchmark import paper
 from anyfuse.benchmark.citations import PAPERS, bibtex, credits_of, entry, key_of
+from anyfuse.errors import FusionError
 from anyfuse.metrics import METRICS
 
 pytest.importorskip("matplotlib")
@@ -134,3 +137,28 @@ def test_crop_is_where_images_differ() -> None:
     assert (tall, wide) == (10, 15)
     assert 18 <= top <= 20
     assert 35 <= left <= 40
+
+
+def test_without_any_value_there_is_no_paper(tmp_path: Path) -> None:
+    table: Any = SimpleNamespace(metrics=["scd"], defined=lambda metric: ([], []))
+    with pytest.raises(FusionError, match="no metric has a value"):
+        paper.write_paper(tmp_path / "p", None, table)  # type: ignore[arg-type]
+    assert not (tmp_path / "p").exists()
+
+
+def test_pictures_of_an_earlier_run_are_removed(
+    written: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_data(tmp_path / "d")
+    folder = tmp_path / "o" / "paper"
+    folder.mkdir(parents=True)
+    shutil.copy(written / "pictures.pdf", folder)
+    monkeypatch.setattr(paper, "_pictures_figure", lambda *given: None)
+    code, out, err = run(
+        capsys, "bench", "--data", data, "--task", "ivf", "--models", "guided", "--metrics", "mi", "--paper",
+        "-o", tmp_path / "o", "-q",
+    )  # fmt: skip
+    assert code == 0, err
+    assert not (folder / "pictures.pdf").exists()
+    assert "pictures.pdf" not in out
+    assert "table.tex" in out

@@ -404,3 +404,13 @@ def test_a_damaged_file_has_no_shot(suffix: str, tmp_path: Path) -> None:
         assert read_shot(path).path == path
     path.write_bytes(b"")
     assert read_shot(path).size is None
+
+
+def test_a_heic_without_its_decoder_has_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from anyfuse.io.shots import Shot, read_shot
+
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert read_shot(tmp_path / "a.heic") == Shot(tmp_path / "a.heic")

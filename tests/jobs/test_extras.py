@@ -89,6 +89,18 @@ def test_smooth_areas_are_filled_from_around() -> None:
         depth_of(weights[:1])
 
 
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_few_frames_are_sure_where_one_stands_out(count: int) -> None:
+    weights = np.zeros((count, 60, 60), np.uint8)
+    weights[1] = 255
+    weights[:, :, :30] = 255 // count
+    found = depth_of(weights)
+    assert found.sure[30, 50] == pytest.approx(1)
+    assert found.sure[30, 10] < 0.1
+    assert found.frames[30, 50] == pytest.approx(1)
+    assert found.frames[30, 5] == pytest.approx(1, abs=0.15)  # filled in from the right
+
+
 def test_surface_is_a_mesh_over_the_image() -> None:
     weights = np.zeros((3, 8, 10), np.uint8)
     weights[0, :, :5], weights[2, :, 5:] = 255, 255
@@ -151,7 +163,9 @@ def test_the_command_writes_all_of_it(stack: list[str], tmp_path: Path) -> None:
     [
         (["--depth-out", "d.jpg"], "ends in .png or .tif"),
         (["--contact-sheet", "c.tif"], "--contact-sheet c.tif: give a name"),
-        (["--depth-out", "o.png"], "two options would write this file"),
+        (["--depth-out", "o.png"], "--depth-out and -o would both write o.png"),
+        (["--depth-out", "d.png", "--ghost-mask", "d.png"], "would both write d.png"),
+        (["--depth-out", "d.png", "--depth-out", "./d.png"], "one file is given twice"),
         (["--depth-out", "d.png", "--depth-step", "3"], "--depth-step is for surfaces"),
         (["--depth-out", "d.ply", "--depth-step", "-1"], "more than 0"),
         (["--depth-out", "d.png", "--model", "laplacian"], "--depth-out"),
@@ -200,6 +214,31 @@ def test_crops_are_where_images_differ_and_apart() -> None:
     images[1][50:100, 60:110] = 255
     images[1][300:350, 200:250] = 200
     assert crop_places(images, 50, 50) == [(50, 60), (300, 200)]
+
+
+def test_crops_of_large_images_lie_within() -> None:
+    images = [np.zeros((803, 805, 3), np.uint8), np.zeros((803, 805, 3), np.uint8)]
+    images[1][-6:, -6:] = 255
+    for top, left in crop_places(images, 51, 51):
+        assert top <= 803 - 51
+        assert left <= 805 - 51
+
+
+def test_a_tall_image_makes_no_endless_sheet() -> None:
+    images = [np.random.default_rng(k).integers(0, 255, (9000, 20), np.uint8) for k in range(2)]
+    result = Fuser("average").run(images, align="none", deghost="off")
+    assert contact_sheet(result).height < 8000
+
+
+def test_the_report_is_there_when_the_sheet_fails(
+    stack: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extras_module, "contact_sheet", lambda result: Image.new("RGB", (20000, 4)))
+    given = ("-o", "o.png", "--contact-sheet", "c.webp", "--report", "r.json", "--align", "none", "-q")
+    assert called("fuse", *stack, *given) == 2
+    assert "c.webp: a sheet of 20000x4 cannot be saved" in capsys.readouterr().err
+    assert json.loads(Path("r.json").read_text())["output"] == "o.png"
 
 
 @pytest.mark.parametrize(
