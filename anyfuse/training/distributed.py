@@ -10,6 +10,7 @@ With one process every function here gives back what it was given.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ BUCKET = 1 << 24
 PATIENCE = timedelta(hours=6)
 """How long processes wait for the first one, which may have a pool of samples to make. The launcher ends them all
 where one fails."""
+
+_RUNS = itertools.count()
+"""Numbers of the runs in this process; each has addresses of its own."""
 
 SEED_STEP, STEP_RANK = 1_000_003, 65_537
 """Primes that keep the seeds of runs, steps and processes apart."""
@@ -79,7 +83,11 @@ def processes(device: torch.device) -> Iterator[torch.device]:
             raise FusionError(f"{torch.cuda.device_count()} GPUs for process {local + 1}: start one process a GPU")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    store, number, count = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # A launcher keeps the addresses of the processes' last group; a second run in them would call those and wait.
+    store = dist.PrefixStore(f"run {next(_RUNS)}", store)
+    dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=number, world_size=count)
     try:
         yield device
     finally:

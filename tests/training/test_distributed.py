@@ -203,11 +203,6 @@ def test_refusals(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         run("codec-tiny", folders, tmp_path / "codec")
 
 
-if __name__ == "__main__":
-    for each in RUNS:
-        alone(each, Path(sys.argv[1]), Path(sys.argv[2]) / each, log=print)
-
-
 def test_seeds_of_processes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     for seed in (2**62, -(2**62)):
@@ -218,3 +213,26 @@ def test_seeds_of_processes_fit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_parts_are_refused(recipe: str, tmp_path: Path) -> None:
     with pytest.raises(FusionError, match=r"give 1 part|each step at once"):
         run(recipe, tmp_path, tmp_path / "out", accumulate=0)
+
+
+def test_one_group_after_the_other() -> None:
+    """Runs in the same processes never call the addresses of the run before; the late process makes them differ."""
+    assert finish(launch(Path(__file__), "groups")).split().count("60.0") == 2
+
+
+def groups(count: int = 40) -> float:
+    """20 + 40, added up by two processes in the last of `count` groups."""
+    for index in range(count):
+        with distributed.processes(torch.device("cpu")):
+            total = torch.full((), 20.0 * (1 + distributed.rank()))
+            torch.distributed.all_reduce(total)
+            time.sleep(0.01 * (distributed.rank() == index % 2))
+    return float(total)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "groups":
+        print(groups())
+        sys.exit()
+    for each in RUNS:
+        alone(each, Path(sys.argv[1]), Path(sys.argv[2]) / each, log=print)
