@@ -44,6 +44,7 @@ def fuse(
     deghost: str = "auto",
     deghost_reference: int | None = None,
     infrared: int | None = None,
+    pseudocolour: str | Sequence[str | None] | None = None,
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
@@ -80,6 +81,9 @@ def fuse(
             one at each place of a focus stack.
         infrared: index of the infrared image, for models whose inputs have roles. None: the grey one of a grey and a
             coloured image; of two grey ones it is found by what they show, and low confidence is in the report.
+        pseudocolour: palette that a grey image is shown in, as 'red_yellow'; or one for each image. 'tracer' says that
+            it is a PET or SPECT image, 'none' leaves it grey. None: DICOM and NIfTI files that say that they are PET or
+            SPECT are shown in red and yellow beside a grey image of another kind: one grey cannot show both.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -95,7 +99,7 @@ def fuse(
     fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
-    options.update(deghost_reference=deghost_reference, infrared=infrared)
+    options.update(deghost_reference=deghost_reference, infrared=infrared, pseudocolour=pseudocolour)
     if out is None:
         return fuser(images, **options)
     result = fuser.run(as_list(images), **options)

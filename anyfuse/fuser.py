@@ -96,6 +96,7 @@ class Fuser:
         deghost: str = "auto",
         deghost_reference: int | None = None,
         infrared: int | None = None,
+        pseudocolour: str | Sequence[str | None] | None = None,
     ) -> FusionResult:
         """Fuses the images of one scene.
 
@@ -120,6 +121,7 @@ class Fuser:
             deghost: as in `fuse`.
             deghost_reference: as in `fuse`.
             infrared: as in `fuse`.
+            pseudocolour: as in `fuse`.
 
         Returns:
             Pixels in the depth of the inputs, a report (`aligned` says what moved), and methods that save them.
@@ -159,6 +161,7 @@ class Fuser:
             deghost=deghost,
             deghost_reference=deghost_reference,
             infrared=infrared,
+            pseudocolour=pseudocolour,
         )
         control = read_say(say)
         if asks_for_both(control) and (self.model.restores or self.model.controls):

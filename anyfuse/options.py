@@ -48,6 +48,7 @@ class Options:
     align: Align = NO_ALIGNMENT  # what lays the images over the reference
     black: Any = None  # black level of 16-bit and float images
     range: Any = None  # 'auto', 'none' or percentiles as 'p1,p99'
+    pseudocolour: Any = None  # 'auto', 'none', 'tracer' or a palette of grey images: one, or one for each
     pages: str | None = None  # of each file, as '3:40'
     deghost: str = "auto"  # what moved comes from one frame: 'auto' where such is found, 'on', 'off'
     deghost_reference: int | None = None  # which frame shows what moved, from 0; None: chosen by the frames

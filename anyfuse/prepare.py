@@ -88,7 +88,8 @@ def read_set(images: Sequence[Any], engine: Engine, options: Options) -> tuple[l
         deghosted=options.deghost != "off",
     )
     store = in_memory if scratch is None else scratch.store
-    frames = read_frames(images, options.white, options.black, options.range, options.pages, store)
+    levels = (options.white, options.black, options.range, options.pages)
+    frames = read_frames(images, *levels, store, options.pseudocolour)
     return with_masks(to_one_profile(frames, options.reference, store), options.masks, store), scratch
 
 

@@ -59,6 +59,16 @@ ValueRange = Annotated[
         "[default: auto]",
     ),
 ]
+Pseudocolour = Annotated[
+    str | None,
+    typer.Option(
+        "--pseudocolour",
+        "--pseudocolor",
+        help="Palette for grey images, as red_yellow; one, or one per image: none,red_yellow. tracer: this is a PET or "
+        "SPECT image. none: stay grey.  [default: auto, red_yellow for DICOM and NIfTI files that are PET or SPECT "
+        "beside another grey image]",
+    ),
+]
 PageChoice = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import ContactSheet, DepthOut, DepthStep, Group, Overwrite, Plan, Preview, Quiet
+from .options import ContactSheet, DepthOut, DepthStep, Group, Overwrite, Plan, Preview, Pseudocolour, Quiet
 
 if TYPE_CHECKING:
     from ..jobs.extras import Extras
@@ -111,6 +111,7 @@ def medical(
     second: Second,
     output: Output = None,
     align: Align = None,
+    pseudocolour: Pseudocolour = None,
     contact_sheet: ContactSheet = None,
     preview: Preview = False,
     report: Report = None,
@@ -118,13 +119,17 @@ def medical(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fuse two scans of one patient, as MRI and PET: slices, NIfTI volumes, or folders. Nothing is moved."""
+    """Fuse two scans of one patient, as MRI and PET: slices, NIfTI volumes, or folders. Nothing is moved.
+
+    A grey PET or SPECT image, by its header or its name, is shown in colours.
+    """
     pair = [first, second]
     _run(
         "medical",
         pair,
         output,
         align=align,
+        pseudocolour=pseudocolour,
         extras=_extras(None, None, contact_sheet, preview),
         report=report,
         plan=plan,
@@ -146,6 +151,7 @@ def _run(
     *,
     align: str | None,
     group: str | None = None,
+    pseudocolour: str | None = None,
     extras: Extras,
     report: str | None,
     plan: bool,
@@ -154,7 +160,7 @@ def _run(
 ) -> None:
     from ..jobs.presets import fuse_preset
 
-    options = {"align": align, "group": group, "report": report}
+    options = {"align": align, "group": group, "report": report, "pseudocolour": pseudocolour}
     failed = fuse_preset(name, inputs, output, **options, plan=plan, overwrite=overwrite, quiet=quiet, extras=extras)
     if failed:
         raise typer.Exit(1)

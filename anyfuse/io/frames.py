@@ -39,6 +39,7 @@ def read_frames(
     range: Any = None,
     pages: str | None = None,
     store: Store = in_memory,
+    pseudocolour: Any = None,
 ) -> list[Frame]:
     """Frames of paths and of images in memory, as one set; the same picture given twice is a FusionError.
 
@@ -50,8 +51,9 @@ def read_frames(
         range: 'auto', 'none' or 'p1,p99', see `levels`.
         pages: choice of pages for every path without one.
         store: where the pixels of files go, one image after the other.
+        pseudocolour: colours of grey images, as in `pseudocolour.parse_pseudocolour`.
     """
-    given = parse_levels(len(images), white, black, range)
+    given = parse_levels(len(images), white, black, range, pseudocolour=pseudocolour)
     rasters: list[Raster | Frame] = []
     levels: list[Levels] = []
     seen: dict[tuple[Any, ...], str] = {}

@@ -22,6 +22,7 @@ from ..image.frame import FULL, Frame, Store, in_memory, make_frame
 from ..image.metadata import Scaling
 from ..runtime import one_line_of, release
 from .exif import upright_exif
+from .pseudocolour import chosen, coloured, parse_pseudocolour, said
 from .raster import Raster
 from .transfer import encode_srgb
 from .values import (
@@ -52,11 +53,17 @@ class Levels:
 
     white: float | None = None  # the value that counts as 1
     black: float | None = None  # the value that counts as 0
+    pseudocolour: str = "auto"  # of `pseudocolour.parse_pseudocolour`
     range: Range = "auto"  # 'none': rule 4 alone; 'plain': rule 3 without counts; or percentiles of black and white
 
 
 def parse_levels(
-    count: int, white: Any = None, black: Any = None, range: Any = None, names: Sequence[str] = ()
+    count: int,
+    white: Any = None,
+    black: Any = None,
+    range: Any = None,
+    names: Sequence[str] = (),
+    pseudocolour: Any = None,
 ) -> list[Levels]:
     """The levels of each of `count` images.
 
@@ -66,6 +73,7 @@ def parse_levels(
         black: the same.
         range: 'auto', 'none' or 'p1,p99'; None: auto.
         names: of the images, for messages.
+        pseudocolour: of grey images, as in `pseudocolour.parse_pseudocolour`.
 
     Raises:
         FusionError: no numbers, or not one for each image.
@@ -77,7 +85,8 @@ def parse_levels(
     for low, high in zip(blacks, whites, strict=True):
         if low is not None and high is not None and not low < high:
             raise FusionError(f"--black {low:g} is not below --white {high:g}; give a smaller --black")
-    return [Levels(high, low, between) for low, high in zip(blacks, whites, strict=True)]
+    shown = parse_pseudocolour(count, pseudocolour)
+    return [Levels(high, low, one, between) for low, high, one in zip(blacks, whites, shown, strict=True)]
 
 
 def _numbers(flag: str, value: Any, count: int, names: Sequence[str]) -> list[float | None]:
@@ -132,7 +141,8 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     """
     rasters = [_upright(as_sound_values(native_order(r))).stored(store) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
-        if level.range not in ("none", "plain") and raster.file is not None:
+        keeps = level.range in ("none", "plain") or level.pseudocolour == "tracer" or raster.is_tracer
+        if not keeps and raster.file is not None:
             undo_palette(raster)
             raster.stored(store)
     valid = [None if (v := valid_mask(r)) is None else store(v) for r in rasters]
@@ -141,7 +151,9 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     wanted = _shared(rasters, wanted)
     _note_unused(rasters, levels)
     _note_depth(rasters, levels, limits, wanted)
-    return [_frame(r, w, s, v).stored(store) for r, w, s, v in zip(rasters, levels, wanted, valid, strict=True)]
+    shown = chosen(rasters, [level.pseudocolour for level in levels])
+    parts = zip(rasters, levels, wanted, valid, shown, strict=True)
+    return [_frame(*part).stored(store) for part in parts]
 
 
 def _note_unused(rasters: Sequence[Raster], levels: Sequence[Levels]) -> None:
@@ -289,7 +301,7 @@ def _overlap(rasters: Sequence[Raster], wanted: Sequence[Scaling | None], a: int
 # Frames
 
 
-def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.ndarray | None) -> Frame:
+def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.ndarray | None, shown: str) -> Frame:
     pixels, notes = raster.pixels, list(raster.warnings)
     if valid is not None:
         share = 100 * float(1 - valid.mean())
@@ -313,6 +325,9 @@ def _frame(raster: Raster, levels: Levels, scaling: Scaling | None, valid: np.nd
     if scaling is not None and any(tag == _NODATA for tag, *_ in metadata.geo):  # its value means another one now
         metadata = replace(metadata, geo=tuple(entry for entry in metadata.geo if entry[0] != _NODATA))
         notes.append(f"{raster.name}: its nodata tag was left out, as values are scaled; alpha shows what has no value")
+    if shown:
+        pixels, white = coloured(pixels, white, shown), None
+        notes.append(said(raster, shown, levels.pseudocolour))
     return make_frame(
         pixels,
         raster.alpha,

@@ -84,6 +84,11 @@ _UNKNOWN = (16, 256)  # numbers of different colours that only a palette leaves 
 _PART = 1 << 8  # colours compared at a time: so few that a BLAS wakes no threads, which would spin meanwhile
 
 
+def names() -> list[str]:
+    """Of the palettes."""
+    return list(_TABLES)
+
+
 @cache
 def palette(name: str) -> np.ndarray:
     """The 256 colours (256, 3) of a palette, float32."""

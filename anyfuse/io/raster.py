@@ -41,6 +41,7 @@ class Raster:
     file: str | None = None  # where it is from
     offset: tuple[int, int] | None = None  # place (x, y) in pixels on the canvas that it is a piece of
     is_indexed: bool = False  # stored with a table of at most 256 colours
+    is_tracer: bool = False  # shows where a tracer is, as PET and SPECT do
     palette: str = ""  # of false colours that were turned back into grey values
 
     def stored(self, store: Store) -> Raster:

@@ -57,7 +57,7 @@ def align_files(
         FusionError: a file that cannot be written, before the work where its name is known; images that cannot be read.
     """
     check_files(settings, inputs, overwrite, report)
-    frames = read_frames(inputs, reading.white, reading.black, reading.range, reading.pages)
+    frames = read_frames(inputs, reading.white, reading.black, reading.range, reading.pages, pseudocolour="none")
     if len(frames) < 2:
         raise FusionError(f"alignment needs at least two images of one scene, and got {len(frames)}")
     if not -len(frames) <= reading.reference < len(frames):

@@ -35,6 +35,7 @@ class Choices:
     say: str | None = None  # instruction
     masks: tuple[str, ...] = ()  # which pixels of each input count; empty: all
     align: Align = AUTOMATIC  # what lays the images over the reference
+    pseudocolour: str | None = None  # palettes of grey images
     black: str | float | None = None  # black level of 16-bit and float images
     range: str | None = None  # auto, none or percentiles as 'p1,p99'
     pages: str | None = None  # of each file, as '3:40'

@@ -131,6 +131,7 @@ def run_set(
         black=choices.black,
         range=choices.range,
         pages=choices.pages,
+        pseudocolour=choices.pseudocolour,
         with_weights=weights,
         keep_order=choices.keep_order,
         explain=explain,

@@ -13,6 +13,7 @@ from ..io.folders import list_files
 from ..io.groups import Pairing
 from ..io.names import stem_of
 from ..io.names import suffix_of as own_suffix
+from ..io.pseudocolour import is_named_tracer
 from ..io.read import is_series
 from .choices import Choices, suffix_of
 from .extras import NONE, Extras
@@ -48,6 +49,7 @@ def fuse_preset(
     align: str | None = None,
     group: str | None = None,
     report: str | None = None,
+    pseudocolour: str | None = None,
     plan: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -62,6 +64,7 @@ def fuse_preset(
         align: mode of alignment in place of the preset's.
         group: a folder holds many sets, as `Pairing.group` says.
         report: JSON file.
+        pseudocolour: palettes of grey images; None: two scans of which one is named PET or SPECT take it as that.
         plan: prints what would be fused, and does nothing.
         overwrite: replaces files.
         quiet: prints nothing but errors.
@@ -81,10 +84,17 @@ def fuse_preset(
         reference=preset.reference,
         align=Align(preset.align if align is None else align),
         deghost=preset.deghost,
+        pseudocolour=tracers(inputs) if pseudocolour is None and name == "medical" else pseudocolour,
         overwrite=overwrite,
         quiet=quiet,
     )
     return fuse_inputs(inputs, output, choices, Pairing(group), plan=plan, report=report, extras=extras)
+
+
+def tracers(inputs: Sequence[str]) -> str:
+    """`--pseudocolour` of two scans by their names."""
+    named = [is_named_tracer(os.path.abspath(one)) for one in inputs]
+    return ",".join("tracer" if one and not all(named) else "auto" for one in named)
 
 
 def default_output(preset: Preset, inputs: Sequence[str], grouped: bool) -> str:

@@ -14,6 +14,7 @@ from formats import by_pydicom
 from anyfuse import Fuser
 from anyfuse.cli.main import main
 from anyfuse.errors import FusionError
+from anyfuse.io import pseudocolour
 from anyfuse.io.frames import read_frames
 from anyfuse.io.read import count_pages, is_series, page_sizes, read_image, read_rasters
 from anyfuse.io.write import write_image
@@ -290,3 +291,106 @@ def test_damaged_nifti_files_are_refused_in_one_line(name: str, tmp_path: Path) 
         changed = bytearray(data)
         changed[draw.randrange(348)] = draw.choice((0, 1, 0x7F, 0x80, 0xFF))
         read_or_refuse(tmp_path / name, bytes(changed))
+
+
+# Tracers
+
+
+def test_a_tracer_is_shown_in_colours_beside_the_anatomy(tmp_path: Path) -> None:
+    """In one grey a PET image would vanish: its place in the result is the hue."""
+    plane = slices()[0]
+    spot = np.zeros(plane.shape, np.uint16)
+    spot[10:20, 10:20] = 4000
+    by_pydicom(tmp_path / "mri.dcm", plane, Modality="MR")
+    by_pydicom(tmp_path / "pet.dcm", spot, Modality="PT")
+    both = [tmp_path / "mri.dcm", tmp_path / "pet.dcm"]
+    mri, pet = read_frames(both)
+    assert (mri.channels, pet.channels) == (1, 3)
+    assert any("red_yellow" in note for note in pet.warnings)
+    fused = Fuser("anyfuse").run(both, align="none").pixels.astype(int)
+    reddish = fused[..., 0] - fused[..., 2]
+    assert reddish[12:18, 12:18].mean() > 8 * 257
+    assert abs(reddish[30:, 30:]).max() < 257
+    grey = Fuser("anyfuse").run(both, align="none", pseudocolour="none")
+    assert grey.pixels.shape[2] == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "word", "channels"),
+    [
+        (("MR", "PT"), "none", (1, 1)),
+        (("PT", "PT"), None, (1, 1)),  # two of them compare in grey
+        (("CT", "NM"), None, (1, 3)),
+        (("MR", "MR"), None, (1, 1)),
+        (("MR", "MR"), "auto,tracer", (1, 3)),
+        (("MR", "MR"), ["viridis", None], (3, 1)),
+    ],
+)
+def test_which_scans_are_coloured(tmp_path: Path, kinds: tuple[str, str], word: Any, channels: Any) -> None:
+    files = [tmp_path / f"{k}.dcm" for k in range(2)]
+    for k, (file, kind) in enumerate(zip(files, kinds, strict=True)):
+        by_pydicom(file, slices(seed=k)[0], Modality=kind)
+    assert tuple(f.channels for f in read_frames(files, pseudocolour=word)) == channels
+
+
+def test_colours_of_hot_iron() -> None:
+    """PS3.6, annex B: red rises over the first half, green over the second, blue over the last quarter."""
+    table = pseudocolour.hot_iron()
+    known = {0: (0, 0, 0), 64: (128, 0, 0), 128: (255, 0, 0), 192: (255, 128, 0), 255: (255, 254, 252)}
+    for place, colour in known.items():
+        assert tuple(table[place]) == colour
+        assert tuple(pseudocolour.red_yellow()[place]) == (*colour[:2], 0)
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_array_equal(pseudocolour.coloured(ramp, None, "hot_iron").reshape(256, 3), table)
+    for kind, white in (("uint16", None), ("uint16", 4095.0), ("float32", None)):
+        top = white or {"uint16": 65535.0, "float32": 1.0}[kind]
+        some = np.linspace(0, top, 256).astype(kind).reshape(16, 16)
+        shown = pseudocolour.coloured(some, white, "hot_iron").astype(float)
+        full = 1.0 if kind == "float32" else 65535.0
+        np.testing.assert_allclose(shown.reshape(256, 3) / full * 255, table, atol=0.3)
+
+
+def test_palettes_that_are_refused(tmp_path: Path) -> None:
+    by_pydicom(tmp_path / "a.dcm", slices()[0])
+    write_image(tmp_path / "b.png", np.zeros((40, 50, 3), np.uint8))
+    files = [tmp_path / "a.dcm", tmp_path / "b.png"]
+    for word, message in (
+        ("sepia", "is no palette"),
+        ("none,none,none", "3 values for 2 images"),
+        ("hot_iron", "has colours of its own"),
+        (7, "is no palette"),
+    ):
+        with pytest.raises(FusionError, match=message):
+            read_frames(files, pseudocolour=word)
+
+
+def test_names_of_tracers(tmp_path: Path) -> None:
+    for name in ("sub-01_pet.nii.gz", "PET/1.png", "spect-mri/spect/3.png", "brain FDG.png"):
+        assert pseudocolour.is_named_tracer(name), name
+    for name in ("petal.png", "carpet/1.png", "mri/pet-mri/mri/1.png", "respect.nii"):
+        assert not pseudocolour.is_named_tracer(name), name
+    volume(tmp_path / "sub-01_pet.nii.gz", slices(2))
+    volume(tmp_path / "sub-01_T1w.nii.gz", slices(2, 1))
+    files = [f"{tmp_path}/sub-01_{kind}.nii.gz[1]" for kind in ("T1w", "pet")]
+    assert [f.channels for f in read_frames(files)] == [1, 3]
+
+
+def test_the_preset_takes_names(tmp_path: Path) -> None:
+    for kind, plane in (("mri", slices()[0]), ("pet", slices(seed=1)[0])):
+        (tmp_path / kind).mkdir()
+        write_image(tmp_path / kind / "1.png", (plane // 16).astype(np.uint8)[..., None])
+    called("medical", tmp_path / "mri/1.png", tmp_path / "pet/1.png", "-o", tmp_path / "coloured.png", "-q")
+    assert read_image(tmp_path / "coloured.png").channels == 3
+    both = (tmp_path / "mri/1.png", tmp_path / "pet/1.png")
+    called("medical", *both, "-o", tmp_path / "grey.png", "--pseudocolour", "none")
+    assert read_image(tmp_path / "grey.png").channels == 1
+
+
+def test_a_coloured_tracer_keeps_its_colours(tmp_path: Path) -> None:
+    """False colours of thermal cameras become grey; those of a tracer are what is to be seen."""
+    some = np.add.outer(np.arange(64), 2 * np.arange(96)).astype(np.uint8)
+    write_image(tmp_path / "pet.png", pseudocolour.coloured(some, None, "hot"))
+    write_image(tmp_path / "mri.png", some.T[:64, :64].repeat(2, 1)[:, :96, None])
+    files = [tmp_path / "mri.png", tmp_path / "pet.png"]
+    assert [f.channels for f in read_frames(files)] == [1, 1]
+    assert [f.channels for f in read_frames(files, pseudocolour="auto,tracer")] == [1, 3]

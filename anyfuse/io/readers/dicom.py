@@ -15,6 +15,7 @@ from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..atomic import one_line
 from ..pillow import check_size
+from ..pseudocolour import TRACERS
 from ..raster import Pages, Raster, Size
 from .extra import needed
 
@@ -192,6 +193,7 @@ def _scaled(data: Any, values: np.ndarray, kind: str, name: str, found: Metadata
         scale="" if unit else f"{data.get('Modality', '')} {data.get('SeriesInstanceUID', '')}",
         window=window,
         nodata=nodata,
+        is_tracer=str(data.get("Modality", "")) in TRACERS,
         metadata=found,
     )
 

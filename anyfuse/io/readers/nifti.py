@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,6 +13,7 @@ from ...errors import FusionError
 from ...image.metadata import Metadata
 from ..atomic import one_line
 from ..pillow import check_size
+from ..pseudocolour import is_named_tracer
 from ..raster import Pages, Raster
 from .extra import needed
 
@@ -50,6 +52,7 @@ def open_nifti(file: BinaryIO, name: str) -> Pages:
             name=name,
             unit="" if plain else "stored values",
             window=None if plain else window[0],
+            is_tracer=is_named_tracer(Path(name).name),
             metadata=Metadata(header=image),
         )
 
