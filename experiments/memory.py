@@ -121,7 +121,7 @@ def write_stack(folder: Path, count: int, width: int, height: int, suffix: str) 
     paths = []
     for k in range(count):
         path = folder / f"{k:03d}.{suffix}"
-        rolled = np.roll(pixels, 37 * k, 0)
+        rolled = np.roll(pixels, 3 * k, 0)
         if suffix == "tif":
             import tifffile
 

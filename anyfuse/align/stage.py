@@ -131,9 +131,9 @@ def align_frames(
                 common &= inside > 0.999
             kept = float(inside.mean())
             if kept == 0.0:
-                raise FusionError(
-                    f"{frame.name}: by its transform it shows nothing of {first.name}; check the transform"
-                )
+                given = settings.transforms is not None or settings.points is not None
+                remedy = "check the transform" if given else "leave it out, or add --align none"
+                raise FusionError(f"{frame.name}: by its transform it shows nothing of {first.name}; {remedy}")
             moved = moved.stored(store)
         steps.append(replace(_step(frame, answer, kept, k == reference, settings), local=local))
         out.append(moved)
