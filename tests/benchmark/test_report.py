@@ -98,8 +98,8 @@ def test_win_rates_of_two_rows_make_a_hundred(page: str) -> None:
 
 
 def test_the_protocol_the_times_and_what_was_left_out(page: str) -> None:
-    assert html.escape('"sources": "abc"') in page
-    assert "<title>anyfuse benchmark: set &lt;one&gt;</title>" in page
+    assert '"sources": "abc"' in html.unescape(page)
+    assert "<title>anyfuse benchmark: set &lt;one&gt;, ivf</title>" in page
     assert "<td>good</td><td>0.2000</td><td>0.1000</td><td>0.3000</td>" in page
     assert "<li>7: lacks &lt;b&gt;</li>" in page
     assert page.count('src="data:image/png;base64,') == 3

@@ -16,9 +16,9 @@ PSNR and SSIM are of 8-bit luma. PSNR counts as 60 dB where it is more, so that 
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -37,7 +37,7 @@ from ...io.atomic import write_whole
 from ...io.write import write_image
 from ...metrics import psnr_truth, ssim_truth
 from ..datasets import find_groups
-from ..report import STYLE, data_uri
+from ..page import Pictures, pictures, render
 from ..run import identity, labels, levels
 from .cases import Case, CaseList, clean_frames, degraded_frames, instruction
 from .restore_baseline import restore
@@ -283,7 +283,7 @@ def write_results(result: DegradedBench, out: str | Path, images: int = 4) -> No
     content = {"protocol": protocol(result), "means": rows, "told": result.conditions, "failures": result.failures}
     write_whole(out / "summary.json", [(json.dumps(content, indent=1) + "\n").encode()], overwrite=True)
     write_whole(out / "report.md", [markdown(result).encode()], overwrite=True)
-    write_whole(out / "report.html", [_page(result, out, images).encode()], overwrite=True)
+    write_whole(out / "report.html", [_page(result, out, images)], overwrite=True)
 
 
 def protocol(result: DegradedBench) -> dict[str, object]:
@@ -351,42 +351,36 @@ def markdown(result: DegradedBench) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _page(result: DegradedBench, out: Path, images: int) -> str:
+def _page(result: DegradedBench, out: Path, images: int) -> bytes:
     head, *rows = table(result)
-    body = []
-    for row in rows:
-        values = [float(cell.split(" / ")[0]) if " / " in cell else float("-inf") for cell in row[2:]]
-        best = max(values) if values else 0.0
-        cells = "".join(
-            f'<td class="{"best" if value == best > float("-inf") else ""}">{html.escape(cell)}</td>'
-            for cell, value in zip(row[2:], values, strict=True)
-        )
-        body.append(f"<tr><td>{html.escape(row[0])}</td><td>{row[1]}</td>{cells}</tr>")
-    heads = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     names = list(dict.fromkeys(score.case for score in result.scores))
-    shown = names[:: max(1, len(names) // max(1, images))][:images]
-    return f"""<!doctype html><html lang="en"><meta charset="utf-8">
-<title>anyfuse on degraded pairs</title><style>{STYLE}</style>
-<h1>anyfuse on degraded pairs</h1><p class="note">{html.escape(NOTE)}</p>
-<div class="scroll"><table><tr>{heads}</tr>{"".join(body)}</table></div>
-<h2>Pictures</h2>{"".join(_pictures(result, out, name) for name in shown)}
-<h2>Protocol</h2><pre>{html.escape(json.dumps(protocol(result), indent=1))}</pre>
-{"".join(f"<p>{html.escape(f'{k}: {v}')}</p>" for k, v in result.failures.items())}</html>"""
+    return render(
+        "degraded.html",
+        note=NOTE,
+        head=head,
+        rows=[_marked(row) for row in rows],
+        shown=[_pictures(result, out, name) for name in names[:: max(1, len(names) // max(1, images))][:images]],
+        protocol_text=json.dumps(protocol(result), indent=1),
+        left_out=result.failures,
+    )
 
 
-def _pictures(result: DegradedBench, out: Path, name: str) -> str:
+def _marked(row: list[str]) -> list[tuple[str, str]]:
+    """The cells of a row, each with its mark: 'best' for the highest PSNR."""
+    values = [float(cell.split(" / ")[0]) if " / " in cell else -math.inf for cell in row[2:]]
+    best = max(values, default=-math.inf)
+    marks = ["", "", *("best" if value == best > -math.inf else "" for value in values)]
+    return list(zip(row, marks, strict=True))
+
+
+def _pictures(result: DegradedBench, out: Path, name: str) -> Pictures:
     case = next(c for c in result.recipe.cases if c.name == name)
     said = ["; ".join(f"{step.op} {step.strength:g}" for step in plan) or "clean" for plan in case.plans]
-    figures = [(f"source {k + 1}: {said[k]}", out / "cases" / f"{name}-{k + 1}.png") for k in (0, 1)]
-    figures.append(("goal", out / "cases" / f"{name}-goal.png"))
+    files = [(f"source {k + 1}: {said[k]}", out / "cases" / f"{name}-{k + 1}.png") for k in (0, 1)]
+    files.append(("goal", out / "cases" / f"{name}-goal.png"))
     scores = {s.method: s for s in result.scores if s.case == name}
-    figures += [
+    files += [
         (f"{method}: {s.psnr:.1f} dB", out / "fused" / method.replace(", ", "-") / f"{name}.png")
         for method, s in scores.items()
     ]
-    inner = "".join(
-        f'<figure><div><img src="{data_uri(path)}" '
-        f'alt="{html.escape(text)}"></div><figcaption>{html.escape(text)}</figcaption></figure>'
-        for text, path in figures
-    )
-    return f'<h3>{html.escape(name)}</h3><div class="pictures">{inner}</div>'
+    return pictures(name, files)
