@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import tiling
+from .align.resample import LARGE, STRIP
 from .errors import MemoryLimitError
 from .io.frames import as_raster_size
 from .io.raster import Size
@@ -19,6 +20,7 @@ from .runtime import resident_bytes, return_memory, trim_memory
 
 _TILE = 512  # side of the tiles for which there should be room beside the images
 _MOVED, _SOUGHT = 32, 190  # bytes beside its own for a pixel that is moved, and for one by which transforms are found
+_MOVED_ON, _MOVED_STRIP = 7, 56  # the same of a large image, and for a pixel of the strip that is at work
 _REPLACED, _STRIP = 14, 80  # bytes beside its own for a pixel of a frame that is deghosted, and for one of its strips
 _SOUGHT_PIXELS, _STRIP_PIXELS = 1600 * 1200, 1 << 21  # at most
 
@@ -119,6 +121,7 @@ def _stages_bytes(pixels: int, each: int, aligned: bool, deghosted: bool) -> int
     """Peak bytes of the stages before the model, of which one is at work at a time; pixels of an image, and bytes of
     each. Measured by `experiments/memory.py --stages`.
     """
-    moving = max((each + _MOVED) * pixels, _SOUGHT * min(pixels, _SOUGHT_PIXELS)) if aligned else 0
+    moved = (each + _MOVED) * pixels if pixels <= LARGE else (each + _MOVED_ON) * pixels + _MOVED_STRIP * STRIP
+    moving = max(moved, _SOUGHT * min(pixels, _SOUGHT_PIXELS)) if aligned else 0
     replacing = (each + _REPLACED) * pixels + _STRIP * min(pixels, _STRIP_PIXELS) if deghosted else 0
     return max(moving, replacing)

@@ -46,7 +46,7 @@ from anyfuse.runtime import return_memory
 def own(): return next(int(x.split()[1]) / 1024 for x in open("/proc/self/status") if x.startswith("RssAnon"))
 stage, width, height, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 torch.set_num_threads(1)
-gen, keep = torch.Generator().manual_seed(0), Scratch().keep
+gen, store = torch.Generator().manual_seed(0), Scratch().store
 tiles = torch.rand(1, 3, height // 40, width // 40, generator=gen)
 scene = torch.nn.functional.interpolate(tiles, (height, width))[0].permute(1, 2, 0).numpy() * 0.8 + 0.1
 frames = []

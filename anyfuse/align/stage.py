@@ -128,7 +128,7 @@ def align_frames(
         if k != reference and (answer.kind != "none" or local is not None):
             moved, inside = moved_frame(frame, answer.matrix, size, None if local is None else local.grid)
             if answer.kind != "tags" and (frame.height, frame.width) == size:
-                common &= inside > 0.999
+                common &= inside
             kept = float(inside.mean())
             if kept == 0.0:
                 given = settings.transforms is not None or settings.points is not None

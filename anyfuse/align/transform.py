@@ -31,6 +31,7 @@ def scaled(matrix: Tensor, factor: float) -> Tensor:
 
 
 Size = tuple[int, int]  # height, width
+_ROWS = 1 << 18  # pixels that are warped at a time
 
 
 def resized(matrix: Tensor, first: tuple[Size, Size], other: tuple[Size, Size]) -> Tensor:
@@ -168,20 +169,32 @@ def warp(
         mode: of interpolation, 'bilinear' or 'bicubic'.
         bend: displacements, as in `bent_coordinates`; None: none.
     """
-    inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
-    limit = torch.tensor([planes.shape[2] - 0.99, planes.shape[1] - 0.99])
     out = torch.empty(planes.shape[0], height, width)
     valid = torch.empty(height, width)
-    step = max(1, (1 << 18) // max(1, width))
+    step = max(1, _ROWS // max(1, width))
     for top in range(0, height, step):
         rows = min(step, height - top)
-        if bend is None:
-            where = coordinates(matrix, rows, width, top)
-        else:
-            where = bent_coordinates(matrix, bend, (height, width), top, rows)
-        valid[top : top + rows] = ((where >= -0.01) & (where <= limit)).all(2).float()
-        grid = ((where + 0.5) * inverse_size - 1)[None]
-        out[:, top : top + rows] = F.grid_sample(
-            planes[None], grid, mode=mode, padding_mode="border", align_corners=False
-        )[0]
+        where = places(matrix, (height, width), top, rows, bend)
+        out[:, top : top + rows], valid[top : top + rows] = sampled(planes, where, mode)
     return out, valid
+
+
+def places(matrix: Tensor, size: Size, top: int, rows: int, bend: Tensor | None = None) -> Tensor:
+    """Where whole rows of a reference of `size` lie in the image, (rows, W, 2); `bend` as in `bent_coordinates`."""
+    if bend is None:
+        return coordinates(matrix, rows, size[1], top)
+    return bent_coordinates(matrix, bend, size, top, rows)
+
+
+def sampled(planes: Tensor, where: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+    """Planes (C, H, W) at the places (h, w, 2): values (C, h, w), and 1 where a place lies within, (h, w)."""
+    inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
+    grid = ((where + 0.5) * inverse_size - 1)[None]
+    values = F.grid_sample(planes[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
+    return values, within(where, planes.shape[1], planes.shape[2])
+
+
+def within(where: Tensor, height: int, width: int) -> Tensor:
+    """1 where a place (h, w, 2) lies within an image of this size, (h, w)."""
+    limit = torch.tensor([width - 0.99, height - 0.99])
+    return ((where >= -0.01) & (where <= limit)).all(2).float()

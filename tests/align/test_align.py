@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from anyfuse import Fuser, FusionError
+from anyfuse.align import resample
 from anyfuse.align.estimate import estimate
 from anyfuse.align.resample import rectangle
 from anyfuse.align.stage import Align, align_frames, alignment_notes
 from anyfuse.align.transform import KINDS, apply, fit, robust_fit, scaled, warp
+from anyfuse.image.frame import make_frame
 from anyfuse.image.random import smooth_field
 from anyfuse.io.frames import from_arrays
-from tests.conftest import to8
+from tests.conftest import scene, to8
 
 SHAPE = (240, 320)
 
@@ -214,3 +216,28 @@ def test_a_stack_that_does_not_move_keeps_its_pixels() -> None:
     out, steps = align_frames(frames, Align("auto"), 1)
     assert out == frames
     assert [step.kind for step in steps] == ["none", "reference", "none"]
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("bent", [False, True])
+def test_strips_of_a_large_frame_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch, kind: str, bent: bool) -> None:
+    """Read part by part, a frame is moved as if it were read at once, transparent parts and all."""
+    full = {"uint8": 255, "uint16": 65535, "float32": 1}[kind]
+    values = scene(90, 120, 3, 3) * full
+    pixels = values.astype(kind) if kind == "float32" else np.rint(values).astype(kind)
+    alpha = np.full((90, 120), full, kind)
+    alpha[20:30, 40:60] = 0
+    frame = make_frame(pixels, alpha, name="a")
+    matrix = torch.tensor([[0.99, -0.05, 7.3], [0.06, 1.01, -4.6], [1e-5, 2e-5, 1.0]], dtype=torch.float64)
+    bend = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0)) if bent else None
+    whole, seen = resample.moved_frame(frame, matrix, (100, 110), bend)
+    monkeypatch.setattr(resample, "LARGE", 0)
+    monkeypatch.setattr(resample, "STRIP", 110 * 7)
+    strips, shown = resample.moved_frame(frame, matrix, (100, 110), bend)
+    np.testing.assert_array_equal(shown, seen)
+    tolerance = 1e-4 if kind == "float32" else full * 1e-4 + 1
+    for one, other in ((strips.pixels, whole.pixels), (strips.alpha, whole.alpha)):
+        assert one is not None
+        assert other is not None
+        np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=0, atol=tolerance)
+    assert 0.5 < seen.mean() < 1
