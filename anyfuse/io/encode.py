@@ -1,7 +1,7 @@
 """Pixels and metadata as the bytes of a file: PNG and TIFF encoded here, JPEG, WebP and BMP by Pillow.
 
-PNG and TIFF are our own so that EXIF and ICC go through byte for byte, at any depth, and a full disk is an error. Pillow
-writes no colours of 16 bits, OpenImageIO and tifffile no block of EXIF (tests/io/test_other_writers.py).
+PNG and TIFF are our own so that EXIF and ICC go through byte for byte, at any depth, and a full disk is an error.
+Pillow writes no colours of 16 bits, OpenImageIO and tifffile no block of EXIF (tests/io/test_other_writers.py).
 """
 
 from __future__ import annotations
