@@ -167,8 +167,10 @@ def test_low_precision_is_close_or_refused() -> None:
         if not is_there(spec):
             continue
         if spec.cls.low_precision:
-            low = Fuser(name, dtype="bfloat16")(images)
-            assert np.abs(low.astype(int) - Fuser(name)(images)).mean() < 1.0
+            low, most = Fuser(name, dtype="bfloat16")(images), 2 if name == "anyfuse" else 255
+            apart = np.abs(low.astype(int) - Fuser(name)(images))
+            assert apart.mean() < 1.0, name
+            assert apart.max() <= most, name
         else:
             with pytest.raises(FusionError, match="float32 only"):
                 Fuser(name, dtype="bfloat16")
