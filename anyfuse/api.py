@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .align.stage import Align
+from .align.settings import Align
 from .control import Control
 from .errors import names_arguments
 from .fuser import Fuser
@@ -44,6 +44,7 @@ def fuse(
     deghost: str = "auto",
     deghost_reference: int | None = None,
     infrared: int | None = None,
+    engine: str = "auto",
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
@@ -80,6 +81,7 @@ def fuse(
             one at each place of a focus stack.
         infrared: index of the infrared image, for models whose inputs have roles. None: the grey one of a grey and a
             coloured image; of two grey ones it is found by what they show, and low confidence is in the report.
+        engine: as in `Fuser`.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -92,7 +94,7 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     model = model_for(read_say(say)) if model is None else model
-    fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory, engine=engine)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
     options.update(deghost_reference=deghost_reference, infrared=infrared)

@@ -8,9 +8,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import Any
 
-import torch
-
 from . import native
+from .arrays import torch
 from .plugins import GROUPS
 from .version import __version__
 from .weights import cache_folder, package_folder

@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from .align.stage import NO_ALIGNMENT, Align
+from .align.settings import NO_ALIGNMENT, Align
+from .arrays import torch
 from .control import Control
 from .models.base import FusionModel
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .arrays import Tensor, torch
 from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
 from .image.frame import Frame

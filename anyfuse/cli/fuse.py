@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..engine_choice import use_for_process
 from ..errors import FusionError
 from .options import (
     AlignedOut,
@@ -16,6 +17,7 @@ from .options import (
     DepthOut,
     DepthStep,
     Device,
+    Engine,
     Gpus,
     Group,
     KeepFrame,
@@ -143,6 +145,7 @@ def fuse(
     model: Model = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    engine: Engine = "auto",
     max_memory: MaxMemory = None,
     weights_out: WeightsOut = None,
     depth_out: DepthOut = None,
@@ -188,7 +191,8 @@ def fuse(
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
-    from ..align.stage import Align
+    use_for_process(engine)
+    from ..align.settings import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
     from ..jobs.cluster import Cluster, check_no_cluster
@@ -202,6 +206,7 @@ def fuse(
         model=model,
         device=device,
         dtype=dtype,
+        engine=engine,
         max_memory=max_memory,
         reference=reference - 1,
         resize=resize is Resize.reference,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..align.stage import NO_ALIGNMENT, Align
+from ..align.settings import NO_ALIGNMENT, Align
 from ..control import Control
 from ..errors import FusionError
 from ..fuser import Fuser

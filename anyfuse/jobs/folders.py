@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import Progress
 
+from ..arrays import torch
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen

@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ..arrays import Tensor, nn, torch
 from ..errors import FusionError
 from ..weights import load_state, save_folder
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ...errors import FusionError
 from ..base import FusionModel, flatten_set
 from .codec import Codec

@@ -21,9 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
 from .adapter import Adapter
