@@ -176,7 +176,7 @@ class Tensor(np.ndarray):
 
     def squeeze(self, dim: int) -> Tensor:  # type: ignore[override]
         """Without an axis, if that has one value."""
-        return np.squeeze(self, dim) if self.shape[dim] == 1 else self
+        return wrap(np.squeeze(self.base_array, dim)) if self.shape[dim] == 1 else self
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
         """The parts along an axis, without it."""

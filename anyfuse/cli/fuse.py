@@ -195,9 +195,7 @@ def fuse(
     from ..align.settings import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
-    from ..jobs.cluster import Cluster, check_no_cluster
     from ..jobs.extras import Extras
-    from ..jobs.fuse_cluster import fuse_on
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
@@ -231,13 +229,19 @@ def fuse(
     maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
     extras = Extras(tuple(depth_out or ()), depth_step, contact_sheet, preview)
     if on is not None:
+        from ..jobs.cluster import Cluster
+        from ..jobs.fuse_cluster import fuse_on
+
         if extras.any:
             raise FusionError("--depth-out, --contact-sheet and --preview are for one set of images; leave them out")
         if ghost_mask is not None:
             raise FusionError("--ghost-mask is for one set of images; leave it out")
         failed = fuse_on(Cluster(on, workers, gpus), inputs or [], output, choices, pairing, plan=plan, **maps)
     else:
-        check_no_cluster(workers, gpus)
+        if workers is not None or gpus:
+            from ..jobs.cluster import check_no_cluster
+
+            check_no_cluster(workers, gpus)
         failed = fuse_inputs(
             inputs or [], output, choices, pairing, plan=plan, ghost_mask=ghost_mask, extras=extras, **maps
         )

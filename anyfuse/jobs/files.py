@@ -20,7 +20,7 @@ from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths
 from .align import aligned_paths, check_files, write_files
 from .choices import Choices, file_notes, volume_notes
 from .extras import NONE, Extras
-from .progress import SlowBar
+from .slow_bar import SlowBar
 from .volumes import fuse_volume, is_volume
 
 
