@@ -84,5 +84,5 @@ def resolve(name: str, with_torch: bool) -> str:
 def lacks_torch(what: str) -> FusionError:
     """The error for what only PyTorch can do."""
     if is_installed("torch"):
-        return FusionError(f"{what} needs PyTorch, which --engine onnx leaves out: use --engine torch")
+        return FusionError(f"{what} needs PyTorch: use --engine torch")
     return FusionError(f"{what} needs PyTorch: {TORCH_COMMAND}")

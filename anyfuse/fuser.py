@@ -171,7 +171,9 @@ class Fuser:
     @property
     def _engine(self) -> Engine:
         """The model and where it runs."""
-        return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.progress)
+        return Engine(
+            self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.engine, self.progress
+        )
 
     def _other(self, name: str) -> Fuser:
         """A Fuser of another model on the same device, for requests that need both; loaded once."""

@@ -29,6 +29,7 @@ class Engine:
     dtype: torch.dtype  # in which the network computes
     max_memory: int | None = None
     jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
+    runtime: str = "torch"  # what computes the network: torch or onnx
     progress: Progress = silent  # is called at each stage and after each tile
 
 

@@ -105,6 +105,7 @@ def engine_facts(engine: Engine) -> dict[str, Any]:
     """The report's entries about model and device."""
     return {
         "model": engine.name,
+        "engine": engine.runtime,
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),

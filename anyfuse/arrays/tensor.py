@@ -5,6 +5,7 @@ Numbers may differ from PyTorch's in the last bit: sums run in another order, an
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -55,6 +56,14 @@ class Tensor(np.ndarray):
         """As an array; a single value is a tensor too."""
         found = super().__getitem__(key)
         return found if isinstance(found, Tensor) else wrap(found)
+
+    def __int__(self) -> int:
+        """The only value, whatever the number of axes."""
+        return int(self.item())
+
+    def __float__(self) -> builtins.float:
+        """The only value, whatever the number of axes."""
+        return builtins.float(self.item())
 
     @property
     def base_array(self) -> np.ndarray:
