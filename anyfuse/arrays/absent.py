@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..engine_choice import lacks_torch
+from .module import Module
 
 
 def missing(module: str, name: str) -> Any:
@@ -29,7 +30,5 @@ def _function(name: str) -> Callable[..., Any]:
 def _class(name: str) -> type:
     def refuse(self: Any, *_: Any, **__: Any) -> None:
         raise lacks_torch(name)
-
-    from .layers import Module
 
     return type(name, (Module,), {"__init__": refuse})

@@ -30,7 +30,7 @@ def pad(x: Tensor, sides: Sequence[int], mode: str = "constant") -> Tensor:
 
 def _windows(x: Tensor, size: tuple[int, int], step: int) -> np.ndarray:
     """(..., H, W) -> (..., h, w, size): what each place of a pooling sees."""
-    seen = np.lib.stride_tricks.sliding_window_view(x.base_array, size, axis=(-2, -1))  # type: ignore[call-overload]
+    seen = np.lib.stride_tricks.sliding_window_view(x.base_array, size, axis=(-2, -1))
     return seen[..., ::step, ::step, :, :]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,11 @@ import numpy as np
 Dims = int | Sequence[int] | None
 
 
-class Device(NamedTuple):
+@dataclass(frozen=True)
+class Device:
     """Where a tensor lies: always in the memory of the CPU."""
 
     type: str = "cpu"
-    index: int | None = None
 
     def __str__(self) -> str:
         return self.type
@@ -73,7 +74,7 @@ class Tensor(np.ndarray):
     # ------------------------------------------------------------------ facts
 
     @property
-    def device(self) -> Any:  # type: ignore[override]
+    def device(self) -> Any:
         """The CPU."""
         return CPU
 
@@ -153,19 +154,19 @@ class Tensor(np.ndarray):
         sizes = sizes_of(shape)
         own = (1,) * (len(sizes) - self.ndim) + self.shape
         full = [mine if size == -1 else size for size, mine in zip(sizes, own, strict=True)]
-        return np.broadcast_to(self, full, subok=True)
+        return wrap(np.broadcast_to(self.base_array, full))
 
     def flatten(self, start: int = 0, end: int = -1) -> Tensor:  # type: ignore[override]
         """Axes from `start` to `end` as one."""
         start, end = start % self.ndim, end % self.ndim
-        return self.reshape(*self.shape[:start], -1, *self.shape[end + 1 :])
+        return wrap(self.base_array.reshape(*self.shape[:start], -1, *self.shape[end + 1 :]))
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Tensor:
         """One axis as several."""
         dim %= self.ndim
-        return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
+        return wrap(self.base_array.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :]))
 
-    def view(self, *shape: Any) -> Any:
+    def view(self, *shape: Any) -> Any:  # type: ignore[override]
         """Other sizes, or NumPy's own `view` for a type."""
         if shape and (isinstance(shape[0], int) or (isinstance(shape[0], tuple) and len(shape) == 1)):
             return self.reshape(*sizes_of(shape))
@@ -173,15 +174,15 @@ class Tensor(np.ndarray):
 
     def permute(self, *dims: Any) -> Tensor:
         """Axes in another order."""
-        return np.ndarray.transpose(self, sizes_of(dims))
+        return wrap(self.base_array.transpose(sizes_of(dims)))
 
     def movedim(self, source: int, target: int) -> Tensor:
         """One axis at another place."""
-        return np.moveaxis(self, source, target)
+        return wrap(np.moveaxis(self.base_array, source, target))
 
     def unsqueeze(self, dim: int) -> Tensor:
         """With a new axis of one value."""
-        return np.expand_dims(self, dim)
+        return wrap(np.expand_dims(self.base_array, dim))
 
     def squeeze(self, dim: int) -> Tensor:  # type: ignore[override]
         """Without an axis, if that has one value."""
@@ -260,7 +261,7 @@ class Tensor(np.ndarray):
         """The largest value so far along an axis. The places are not given."""
         return Found(wrap(np.maximum.accumulate(self.base_array, axis=dim)), None)
 
-    def nonzero(self, as_tuple: bool = False) -> Any:  # type: ignore[override]
+    def nonzero(self, as_tuple: bool = False) -> Any:
         """Where values are not zero: (K, axes), or for each axis (K,)."""
         found = np.nonzero(self.base_array)
         return tuple(map(wrap, found)) if as_tuple else wrap(np.stack(found, -1))
@@ -276,15 +277,15 @@ class Tensor(np.ndarray):
         np.clip(self.base_array, min, max, out=self.base_array)
         return self
 
-    def clamp_min(self, least: float) -> Tensor:
+    def clamp_min(self, least: Any) -> Tensor:
         """Values of at least `least`."""
         return self.clamp(least)
 
-    def clamp_min_(self, least: float) -> Tensor:
+    def clamp_min_(self, least: Any) -> Tensor:
         """`clamp_min`, in place."""
         return self.clamp_(least)
 
-    def clamp_max_(self, most: float) -> Tensor:
+    def clamp_max_(self, most: Any) -> Tensor:
         """Values of at most `most`, in place."""
         return self.clamp_(None, most)
 
@@ -292,7 +293,7 @@ class Tensor(np.ndarray):
         function(self.base_array, *others, out=self.base_array)
         return self
 
-    def add_(self, other: Any, alpha: float = 1) -> Tensor:
+    def add_(self, other: Any, alpha: Any = 1) -> Tensor:
         """Adds other times alpha, in place."""
         return self._set(np.add, other if alpha == 1 else other * alpha)
 
