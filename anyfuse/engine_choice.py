@@ -43,7 +43,8 @@ def use_for_process(name: str) -> None:
     """
     if check_engine(name) != "auto":
         check_package(name)
-        os.environ[VARIABLE] = name  # child processes use it too
+        if f"{__package__}.arrays" not in sys.modules:  # else it is settled, and later calls choose for themselves
+            os.environ[VARIABLE] = name  # child processes use it too
 
 
 def check_package(name: str) -> None:

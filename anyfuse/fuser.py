@@ -12,7 +12,7 @@ from .align.settings import Align, as_align, check_mode
 from .arrays import WITH_TORCH, torch
 from .control import Control
 from .device import pick_device, pick_dtype
-from .engine_choice import resolve
+from .engine_choice import check_engine, resolve
 from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
 from .language.instruction import read_say
@@ -52,10 +52,12 @@ class Fuser:
         engine: str = "auto",
     ) -> None:
         check_argument("model", model, str, Path, FusionModel)
-        self.engine = "torch" if isinstance(model, FusionModel) else resolve(engine, WITH_TORCH)
+        self.engine = _engine_for(model, engine)
         model = _full_name(model) if isinstance(model, str) else model
         self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
-        self.device = pick_device(device)
+        self.device = pick_device("cpu" if self.engine == "onnx" and device == "auto" else device)
+        if self.engine == "onnx" and self.device.type != "cpu":
+            raise FusionError(f"--engine onnx computes on the CPU, not on {self.device}; leave --device out")
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self._partner: Fuser | None = None
@@ -211,6 +213,15 @@ class Fuser:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:
             self.model.check_explains(self.model.condition(read_say(say), range(2)))
+
+
+def _engine_for(model: str | Path | FusionModel, engine: str) -> str:
+    """'torch' or 'onnx'; FusionError where the model cannot run on the engine."""
+    if not isinstance(model, FusionModel):
+        return resolve(engine, WITH_TORCH)
+    if check_engine(engine) == "onnx":
+        raise FusionError("--engine onnx is for the default model by its name; leave it out")
+    return "torch"
 
 
 def _full_name(name: str) -> str:

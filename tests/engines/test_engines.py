@@ -102,6 +102,10 @@ def test_names_of_engines() -> None:
     assert Fuser(engine="onnx").engine == "onnx"
     with pytest.raises(FusionError, match="model average needs PyTorch: use engine torch"):
         Fuser("average", engine="onnx")
+    with pytest.raises(FusionError, match="engine onnx is for the default model by its name"):
+        Fuser(load_model("average"), engine="onnx")
+    with pytest.raises(FusionError, match=r"computes on the CPU, not on cuda|has no CUDA"):
+        Fuser(engine="onnx", device="cuda")
 
 
 def test_python_without_torch() -> None:
