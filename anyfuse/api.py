@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .align.stage import Align
+from .align.settings import Align
 from .control import Control
 from .errors import names_arguments
 from .fuser import Fuser
@@ -45,6 +45,7 @@ def fuse(
     deghost_reference: int | None = None,
     infrared: int | None = None,
     pseudocolour: str | Sequence[str | None] | None = None,
+    engine: str = "auto",
 ) -> Any:
     """Fuses two or more images of one scene into one image.
 
@@ -84,6 +85,7 @@ def fuse(
         pseudocolour: palette that a grey image is shown in, as 'red_yellow'; or one for each image. 'tracer' says that
             it is a PET or SPECT image, 'none' leaves it grey. None: DICOM and NIfTI files that say that they are PET or
             SPECT are shown in red and yellow beside a grey image of another kind: one grey cannot show both.
+        engine: as in `Fuser`.
 
     Returns:
         The path, if `out` is given. Otherwise an image of the type of images[reference]; for a path it is a numpy array
@@ -96,7 +98,7 @@ def fuse(
     if out is not None:
         check_output(out, overwrite, as_list(images))
     model = model_for(read_say(say)) if model is None else model
-    fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory)
+    fuser = Fuser(model, device=device, dtype=dtype, max_memory=max_memory, engine=engine)
     options: dict[str, Any] = {"reference": reference, "resize": resize, "white": white, "keep_order": keep_order}
     options.update(say=say, masks=masks, align=align, black=black, range=range, pages=pages, deghost=deghost)
     options.update(deghost_reference=deghost_reference, infrared=infrared, pseudocolour=pseudocolour)

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .arrays import Tensor, torch
 from .control import Control
 from .errors import FusionError
 from .image import overlay, planes

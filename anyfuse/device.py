@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
+from .arrays import torch
 from .errors import FusionError
 
 

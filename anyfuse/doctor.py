@@ -8,9 +8,10 @@ import platform
 from importlib.metadata import PackageNotFoundError, entry_points, requires, version
 from typing import Any
 
-import torch
-
 from . import native
+from .arrays import WITH_TORCH, torch
+from .engine_choice import ONNX_COMMAND, TORCH_COMMAND, VARIABLE, is_installed, resolve
+from .errors import FusionError
 from .plugins import GROUPS
 from .version import __version__
 from .weights import cache_folder, package_folder
@@ -21,8 +22,10 @@ def examine() -> dict[str, Any]:
     return {
         "anyfuse": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
-        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads",
-        "processor": f"{torch.backends.cpu.get_cpu_capability()}, {os.cpu_count()} cores",
+        "torch": f"{torch.__version__}, {torch.get_num_threads()} threads" if WITH_TORCH else _no_torch(),
+        "onnxruntime": _installed("onnxruntime") or f"not installed: {ONNX_COMMAND}",
+        "engine": _engine(),
+        "processor": f"{_processor()}, {os.cpu_count()} cores",
         "kernels": _kernels(),
         "gpu": _gpu(),
         "weights": str(package_folder("anyfuse").parent),
@@ -40,6 +43,33 @@ def as_text(facts: dict[str, Any]) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
 
 
+def _engine() -> str:
+    """What a fusion without --engine uses, or why there is none."""
+    try:
+        name = resolve("auto", WITH_TORCH)
+    except FusionError as error:
+        return f"none: {error}"
+    return f"{name}{'' if WITH_TORCH else ', for the default model; nothing is aligned or deghosted'}"
+
+
+def _no_torch() -> str:
+    if is_installed("torch"):
+        return f"left out of this process by {VARIABLE}={os.environ.get(VARIABLE)}"
+    return f"not installed: {TORCH_COMMAND}"
+
+
+def _installed(package: str) -> str:
+    """Its version; '' where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    return torch.backends.cpu.get_cpu_capability() if WITH_TORCH else platform.machine()
+
+
 def _kernels() -> str:
     found = native.kernels()
     if found is None:
@@ -51,7 +81,7 @@ def _kernels() -> str:
 def _gpu() -> str:
     if torch.cuda.is_available():
         return ", ".join(torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count()))
-    return "none that torch can use"
+    return "none that torch can use" if WITH_TORCH else "none: --engine onnx computes on the CPU"
 
 
 def _plugins() -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .arrays import Tensor, torch
 from .io.scratch import Scratch
 from .models.base import Context
 from .runtime import release

@@ -8,18 +8,16 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from .align.deghost import check_mode
-from .align.stage import Align, as_align
+from .align.settings import Align, as_align, check_mode
+from .arrays import WITH_TORCH, torch
 from .control import Control
 from .device import pick_device, pick_dtype
+from .engine_choice import check_engine, resolve
 from .errors import FusionError, names_arguments
 from .io.frames import as_list, to_kind
 from .language.instruction import read_say
 from .models.base import FusionModel
-from .models.choice import CONTROLS, RESTORES, asks_for_both
-from .models.registry import ALIASES, MODELS, load_model
+from .models.choice import CONTROLS, DEFAULT, RESTORES, asks_for_both
 from .options import Engine, Options, Progress, silent
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
@@ -34,11 +32,13 @@ class Fuser:
         model: name, folder, hub id or FusionModel. A given FusionModel is copied, so the caller's stays as it is.
         device: 'auto', 'cpu', 'cuda', 'cuda:1' ...
         dtype: 'auto', 'float32', 'bfloat16' or 'float16', of the network. Pixels stay float32.
+        engine: what computes the network: 'torch', or 'onnx' for the default model on the CPU. 'auto': torch where that
+            is installed. Where PyTorch is not installed, nothing is aligned or deghosted.
         max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit. Without a limit on
             the CPU, glibc is told to keep freed memory (up to 1 GiB of it); ANYFUSE_KEEP_MEMORY=0 prevents that.
 
     Raises:
-        FusionError: the model, the device or the dtype is not available.
+        FusionError: the model, the device, the dtype or the engine is not available.
     """
 
     @names_arguments
@@ -49,11 +49,15 @@ class Fuser:
         device: str = "auto",
         dtype: str = "auto",
         max_memory: int | str | None = None,
+        engine: str = "auto",
     ) -> None:
         check_argument("model", model, str, Path, FusionModel)
-        model = ALIASES.get(model, model) if isinstance(model, str) else model
+        self.engine = _engine_for(model, engine)
+        model = _full_name(model) if isinstance(model, str) else model
         self.name = model if isinstance(model, str) else str(getattr(model, "name", type(model).__name__))
-        self.device = pick_device(device)
+        self.device = pick_device("cpu" if self.engine == "onnx" and device == "auto" else device)
+        if self.engine == "onnx" and self.device.type != "cpu":
+            raise FusionError(f"--engine onnx computes on the CPU, not on {self.device}; leave --device out")
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self._partner: Fuser | None = None
@@ -61,7 +65,7 @@ class Fuser:
         self.progress: Progress = silent  # hears the stages of each run
         if self.max_memory is None and self.device.type == "cpu":
             keep_memory()
-        self.model = deepcopy(model) if isinstance(model, FusionModel) else load_model(model)
+        self.model = deepcopy(model) if isinstance(model, FusionModel) else _load(model, self.engine)
         if self.dtype != torch.float32 and not self.model.low_precision:
             raise FusionError(f"--dtype {dtype}: model {self.name} is exact in float32 only; leave --dtype out")
         self.model.to(self.device, self.dtype).eval()
@@ -172,7 +176,9 @@ class Fuser:
     @property
     def _engine(self) -> Engine:
         """The model and where it runs."""
-        return Engine(self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.progress)
+        return Engine(
+            self.model, self.name, self.device, self.dtype, self.max_memory, self.jobs, self.engine, self.progress
+        )
 
     def _other(self, name: str) -> Fuser:
         """A Fuser of another model on the same device, for requests that need both; loaded once."""
@@ -189,6 +195,8 @@ class Fuser:
         if not control.segment:
             raise FusionError(NO_CLASS)
         if not self.model.has_masks:
+            from .models.registry import MODELS
+
             able = [name for name, spec in MODELS.items() if spec.cls.masks is not FusionModel.masks]
             raise FusionError(f"model {self.name} gives no masks; --mask-out is for --model {', '.join(able)}")
         return list(control.segment)
@@ -200,9 +208,40 @@ class Fuser:
         With `say`, also where this request leaves nothing to explain.
         """
         if type(self.model).explain is FusionModel.explain:
+            from .models.registry import MODELS
+
             able = [name for name, spec in MODELS.items() if spec.cls.explain is not FusionModel.explain]
             raise FusionError(f"model {self.name} explains nothing; --explain is for --model {', '.join(able)}")
         if self.max_memory is not None:
             raise FusionError("--explain keeps many maps of the whole image; leave --max-memory out")
         if say is not None:
             self.model.check_explains(self.model.condition(read_say(say), range(2)))
+
+
+def _engine_for(model: str | Path | FusionModel, engine: str) -> str:
+    """'torch' or 'onnx'; FusionError where the model cannot run on the engine."""
+    if not isinstance(model, FusionModel):
+        return resolve(engine, WITH_TORCH)
+    if check_engine(engine) == "onnx":
+        raise FusionError("--engine onnx is for the default model by its name; leave it out")
+    return "torch"
+
+
+def _full_name(name: str) -> str:
+    """The name of a model that a short name stands for."""
+    if name == DEFAULT:
+        return name
+    from .models.registry import ALIASES
+
+    return ALIASES.get(name, name)
+
+
+def _load(model: str | Path, engine: str) -> FusionModel:
+    """A model by its name, for an engine; its other models are loaded only where PyTorch is."""
+    if engine == "onnx":
+        from .engines.without_torch import load_without_torch
+
+        return load_without_torch(model)
+    from .models.registry import load_model
+
+    return load_model(model)

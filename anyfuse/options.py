@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from .align.stage import NO_ALIGNMENT, Align
+from .align.settings import NO_ALIGNMENT, Align
+from .arrays import torch
 from .control import Control
 from .models.base import FusionModel
 
@@ -30,6 +29,7 @@ class Engine:
     dtype: torch.dtype  # in which the network computes
     max_memory: int | None = None
     jobs: int = 1  # sets at a time in this process: each takes its share of the memory that is left
+    runtime: str = "torch"  # what computes the network: torch or onnx
     progress: Progress = silent  # is called at each stage and after each tile
 
 

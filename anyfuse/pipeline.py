@@ -9,15 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from . import tiling
+from .arrays import Tensor, torch
 from .canvas import Canvas
 from .control import Control
-from .degradation.estimator import Estimate, estimate_stack
 from .image import planes
 from .image.cover import Window
 from .image.stack import Stack
@@ -28,6 +25,9 @@ from .options import Engine, Options
 from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
 from .runtime import peak_bytes
+
+if TYPE_CHECKING:
+    from .degradation.estimator import Estimate
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -105,6 +105,7 @@ def engine_facts(engine: Engine) -> dict[str, Any]:
     """The report's entries about model and device."""
     return {
         "model": engine.name,
+        "engine": engine.runtime,
         "device": str(engine.device),
         "dtype": str(engine.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
@@ -139,6 +140,8 @@ def with_estimate(
     silent = options.say is None or not (control.empty or control.degradations)
     if not (silent and model.restores and stack.n == 2):
         return control, None
+    from .degradation.estimator import estimate_stack
+
     estimate = estimate_stack(stack, control.task, order=order)
     return replace(control, degradations=estimate.control().degradations), estimate
 

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .align.brightness import match_brightness
-from .align.deghost import Deghosted, deghost, ghost_notes
-from .align.stage import Step, align_frames, alignment_notes
+from .align.ghosts import Deghosted, ghost_notes
 from .budget import scratch_for
 from .errors import FusionError
 from .image.frame import Frame, Store, in_memory
@@ -23,9 +21,13 @@ from .io.geo import to_one_grid
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
 from .io.scratch import Scratch
+from .lacking import without_torch
 from .models.base import FusionModel
 from .options import Engine, Options
 from .unused import unused_notes
+
+if TYPE_CHECKING:
+    from .align.stage import Step
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     Raises:
         FusionError: an image that cannot be read, too few of them, or sizes that differ.
     """
+    options, lacking = without_torch(options)
     engine.progress("read", 0.0)
     frames, scratch = read_set(images, engine, options)
     store = in_memory if scratch is None else scratch.store
@@ -64,11 +67,11 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     placed = to_one_grid(place(frames, store), options.reference, store)
     placed = resize_to_reference(placed, options.reference, store) if options.resize else placed
     engine.progress("align", 0.0)
-    aligned, steps = align_frames(placed, options.align, options.reference, store)
+    aligned, steps, notes = align(placed, options, store)
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
     engine.progress("deghost", 0.0)
     deghosted = match_and_deghost(aligned, options, store)
-    notes = alignment_notes(steps) + ghost_notes(deghosted.ghosts)
+    notes = [*lacking, *notes, *ghost_notes(deghosted.ghosts)]
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
     written = None if options.align.aligned_out is None else aligned  # else their memory is free again
@@ -103,10 +106,23 @@ def check_set(frames: Sequence[Frame], reference: int, given: int, model: Fusion
         raise FusionError(f"reference {reference} is not one of the {given} images; count from 0")
 
 
+def align(frames: list[Frame], options: Options, store: Store = in_memory) -> tuple[list[Frame], list[Step], list[str]]:
+    """The frames laid over the reference, what was done, and a warning for each that may not be aligned."""
+    if not options.align.is_on:
+        return list(frames), [], []
+    from .align.stage import align_frames, alignment_notes
+
+    aligned, steps = align_frames(frames, options.align, options.reference, store)
+    return aligned, steps, alignment_notes(steps)
+
+
 def match_and_deghost(frames: list[Frame], options: Options, store: Store = in_memory) -> Deghosted:
     """Aligned frames, of one brightness if they are a focus stack, in which each thing is at one place."""
     if options.deghost == "off":
         return Deghosted(frames, [])
+    from .align.brightness import match_brightness
+    from .align.deghost import deghost
+
     matched, brightness = match_brightness(frames, options.reference, store)
     return replace(deghost(matched, options.deghost, store, options.deghost_reference), brightness=brightness)
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from .arrays import Tensor, torch
 from .control import CLASSES, Control
 from .errors import FusionError, names_arguments
 from .image.frame import Frame
@@ -57,6 +56,7 @@ class Report:
     aligned: list[dict[str, Any]] | None = None  # what alignment did to each image (align.stage.Step)
     deghosted: list[dict[str, Any]] | None = None  # what was replaced in each image (align.deghost.Ghosts)
     evened: list[dict[str, Any]] | None = None  # changed brightness of frames (align.brightness.BrightnessMatch)
+    engine: str = "torch"  # what computed the network: torch or onnx
     restored: dict[str, float] | None = None  # shares of a restoration that were taken (degradation.gate.Shares)
 
     def as_dict(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from .align.stage import NO_ALIGNMENT
+from .align.settings import NO_ALIGNMENT
 from .control import Control
 from .image.stack import Frame
 from .models.choice import appearance, restoration

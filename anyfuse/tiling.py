@@ -13,10 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from .arrays import F, Tensor, torch
 from .errors import FusionError, MemoryLimitError
 from .filemaps import FileContext, FileMaps
 from .io.scratch import Scratch

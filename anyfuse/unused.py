@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .align.deghost import Ghosts
-from .align.stage import Align, Step
+from .align.settings import Align
 from .image.frame import Frame
 from .options import Options
+
+if TYPE_CHECKING:
+    from .align.ghosts import Ghosts
+    from .align.stage import Step
 
 
 def unused_notes(

@@ -21,15 +21,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
+from .arrays import Tensor, nn, torch
 from .errors import FusionError
 from .runtime import check_regular
 
@@ -125,6 +119,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; FusionError where there is none."""
+    from safetensors.torch import load_file
+
     try:
         check_regular(path)
         return load_file(path)
@@ -179,6 +175,11 @@ def check_fit(build: Callable[[], nn.Module], path: Path) -> None:
     Raises:
         FusionError: the module has far more parameters than the file, or other shapes.
     """
+    from torch.nn.modules.module import (
+        register_module_module_registration_hook,
+        register_module_parameter_registration_hook,
+    )
+
     shapes = tensor_shapes(path)
     room = [4 * len(shapes) + 4096, 4 * sum(map(math.prod, shapes.values())) + FROZEN]
     here = threading.get_ident()
@@ -242,6 +243,8 @@ def save_folder(folder: Path, config: Mapping[str, Any], state: Mapping[str, Ten
     off leaves the earlier model, or a folder without configuration, which nobody takes for a model. Raises FusionError
     where they cannot be written.
     """
+    from safetensors.torch import save
+
     tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
     contents = {
         WEIGHTS_NAME: save(tensors, metadata={"format": "pt"}),

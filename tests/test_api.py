@@ -14,8 +14,8 @@ from PIL import Image
 
 from anyfuse import Fuser, FusionError
 from anyfuse.control import Control
+from anyfuse.degradation import gate
 from anyfuse.degradation.gate import Shares
-from anyfuse.models import plain
 from anyfuse.models.mmaif.instruction import WIDTH
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
 from anyfuse.models.registry import load_model
@@ -39,7 +39,7 @@ def pair() -> list[np.ndarray]:
 @pytest.fixture
 def ungated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a network that was never trained nothing would be taken."""
-    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
+    monkeypatch.setattr(gate, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
 
 
 @pytest.mark.usefixtures("ungated")

@@ -166,7 +166,7 @@ def test_low_precision_is_close_or_refused() -> None:
     for name, spec in MODELS.items():
         if not is_there(spec):
             continue
-        if spec.cls.low_precision:
+        if load_model(name).low_precision:
             low, most = Fuser(name, dtype="bfloat16")(images), 2 if name == "anyfuse" else 255
             apart = np.abs(low.astype(int) - Fuser(name)(images))
             assert apart.mean() < 1.0, name

@@ -17,10 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..image.colour import to_luma
 from ..image.filters import gaussian_blur
 from ..image.frame import Frame, Store, in_memory

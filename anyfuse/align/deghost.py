@@ -16,25 +16,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.cover import Window, dilate
 from ..image.filters import box, gaussian_blur
 from ..image.frame import Frame, Store, in_memory
-from .brightness import BrightnessMatch
+from .ghosts import Deghosted, Ghosts, ghost_notes
 from .information import rank_correlation
 from .intensity_map import IntensityMap, fit_gains, fit_maps, map_frame
 from .moved import LENS, moved_in_bracket, moved_in_focus
 from .regions import regions
+from .settings import DEGHOST_MODES, check_mode
 
-DEGHOST_MODES = ("off", "auto", "on")
+__all__ = ["DEGHOST_MODES", "Deghosted", "Ghosts", "check_mode", "deghost", "ghost_notes"]
+
 SIDE = 640  # longer side in pixels at which frames are compared
 BRACKET = 1.15  # brightest over darkest mean from which frames are exposures, not a focus stack
 SAME, LEAST_SAME = 0.78, 0.4  # rank correlation, or share of EQUAL values, of neighbours of one kind: mean, least
@@ -42,40 +41,6 @@ EQUAL = 0.08  # difference of values that are equal, in frames that are equally 
 MOST = 0.4  # share of a frame beyond which the frames are not of one scene
 STRIP = 1 << 20  # pixels that are replaced together
 SEAM = 3  # pixels at `SIDE` over which the replacement fades
-
-
-@dataclass(frozen=True)
-class Ghosts:
-    """What was replaced in one frame, for the report."""
-
-    name: str  # of the frame
-    source: str  # of the frame that shows the moved things; 'several' where regions have their own
-    replaced: float  # share of the pixels
-    trusted: bool = True  # False: too much differs, and the frame was left as it is
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"name": self.name, "source": self.source, "replaced": round(self.replaced, 5), "trusted": self.trusted}
-
-
-@dataclass(frozen=True)
-class Deghosted:
-    """Frames in which each thing is at one place.
-
-    mask: (H, W) bool, where some frame was replaced; None: nowhere.
-    brightness: what was done before to the brightness of the frames of a focus stack.
-    """
-
-    frames: list[Frame]
-    ghosts: list[Ghosts]
-    mask: np.ndarray | None = None
-    brightness: Sequence[BrightnessMatch] = ()
-
-
-def check_mode(mode: str) -> None:
-    """Raises FusionError for an unknown mode."""
-    if mode not in DEGHOST_MODES:
-        raise FusionError(f"--deghost {mode}: give {', '.join(DEGHOST_MODES)}")
 
 
 def deghost(
@@ -317,14 +282,3 @@ def _patch(frame: Frame, source: Frame, maps: Sequence[IntensityMap], window: Wi
             mixed = mixed.mean(0, keepdim=True)
         changed = (share > 1e-3).numpy()
         pixels[part][changed] = frame.stored_values(mixed)[changed]
-
-
-def ghost_notes(ghosts: Sequence[Ghosts]) -> list[str]:
-    """A warning for each frame that differs too much from the others."""
-    return [
-        f"{ghost.name}: {ghost.replaced:.0%} of this image differs from "
-        f"{'the other images' if ghost.source == 'several' else ghost.source}, so it was not deghosted and things may "
-        "show twice; align the images, or leave this one out"
-        for ghost in ghosts
-        if not ghost.trusted
-    ]

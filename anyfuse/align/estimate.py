@@ -13,10 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from .field import agreement, best_shifts, field, field_under
 from .information import normalised_mutual_information
 from .match import Blocks, Points

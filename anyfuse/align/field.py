@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from .transform import bent_coordinates, coordinates
 
 

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from ..errors import FusionError
 from .local import Local, local_of
 from .transform import KINDS, Kind, Size, apply, fit

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..image.colour import KB, KG, KR, to_luma
 from ..image.cover import Window
 from ..image.frame import Frame

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from ..arrays import Tensor, torch
 
 
 def normalised_mutual_information(a: Tensor, b: Tensor, where: Tensor, levels: int = 32) -> float:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from ..image.colour import to_luma
 
 FAIR, BLIND = 0.92, 0.99  # values of the source up to which channels are mapped alone, and from which by luma

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from .field import fast_size
 
 Points = tuple[Tensor, Tensor, Tensor]  # centres (K, 2), where they are found (K, 2), weights (K,)

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from ..image.colour import to_luma
 from ..image.cover import dilate
 from ..image.filters import box, extreme3

@@ -17,9 +17,7 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from ..image.frame import Frame
 from ..io.exif import byte_order, directory
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+
+from ..arrays import Tensor, torch
 
 
 def regions(mask: Tensor) -> tuple[Tensor, np.ndarray]:

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..image.frame import FULL, Frame, Store, in_memory
 from ..io.exif import upright_exif
 from .transform import Size, places, resized, sampled, warp, within

@@ -10,9 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from .estimate import Scene
 from .information import normalised_mutual_information
 from .transform import warp

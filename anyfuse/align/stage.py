@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from ..errors import FusionError
 from ..image.frame import Frame, Store, in_memory
 from .estimate import STILL, Alignment, Scene, clearer, estimate_scenes, still
@@ -22,60 +21,30 @@ from .full import at_full_size, scene_of
 from .local import Local, local_along
 from .optics import guesses, says_other
 from .resample import cut, moved_frame
+from .settings import AUTOMATIC, MODES, NO_ALIGNMENT, Align, as_align
 from .slices import estimate_slices
 from .tags import tag_matrix
 from .transform import KINDS, Kind, resized
 from .views import estimate_views
 
-MODES = ("none", "auto", "tags", *get_args(Kind), "local")
+__all__ = [
+    "AUTOMATIC",
+    "MODES",
+    "NO_ALIGNMENT",
+    "Align",
+    "Step",
+    "align_frames",
+    "alignment_notes",
+    "are_slices",
+    "as_align",
+]
+
 QUICK = 640  # longer side in pixels, or up to twice as much, at which large frames are first compared
 TINY = 96  # shorter side in pixels of an image that is searched without being asked for
 SLICE = 1024  # longer side in pixels of the largest slices
 SMALL, BLACK, ALIKE = 320, 0.06, 0.8  # side, darkness and correlation by which slices of scanners are recognised
 DRIFT = 1.0  # pixels to which small movements along a stack must sum up
 BRACKET = 1.1  # mean brightness of an image over that of the next darker one from which frames are chained by it
-
-
-@dataclass(frozen=True)
-class Align:
-    """How images are laid over the reference.
-
-    Raises FusionError for an unknown mode.
-    """
-
-    mode: str = "auto"  # none, shift, similarity, affine, homography: the richest to try; auto: any; tags: of cameras;
-    # local: a homography and a smooth local displacement on top of it
-    transforms: str | None = None  # JSON file whose matrices are used in place of an estimate
-    keep_frame: bool = False  # keeps the size of the reference; else all are cut to what all frames show
-    points: str | None = None  # CSV file with points picked by hand, in place of an estimate
-    save_transforms: str | None = None  # JSON file that the commands write the transforms to
-    aligned_out: str | None = None  # folder that the commands write the aligned images to
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise FusionError(f"align '{self.mode}' is not known; give one of {', '.join(MODES)}")
-        if self.transforms is not None and self.points is not None:
-            raise FusionError("--use-transforms and --points both say how images lie; give one of them")
-        if (self.save_transforms is not None or self.aligned_out is not None) and not self.is_on:
-            raise FusionError("--save-transforms and --aligned-out need images that are aligned; add --align auto")
-
-    @property
-    def most(self) -> Kind:
-        """The richest transform to try; homography where the mode names none."""
-        return self.mode if self.mode in KINDS else "homography"
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is to be aligned."""
-        return self.mode != "none" or self.transforms is not None or self.points is not None
-
-
-NO_ALIGNMENT, AUTOMATIC = Align("none"), Align()
-
-
-def as_align(value: str | Align) -> Align:
-    """A mode as settings."""
-    return value if isinstance(value, Align) else Align(value)
 
 
 @dataclass(frozen=True)

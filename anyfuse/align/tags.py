@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..image.frame import Frame
 from ..image.metadata import LOOK, Inset
 from .full import scene_of

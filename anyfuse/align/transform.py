@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+from ..arrays import F, Tensor, torch
 
 Kind = Literal["shift", "similarity", "affine", "homography"]
 KINDS: tuple[Kind, ...] = ("shift", "similarity", "affine", "homography")

@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from .estimate import EFFORTS, Alignment, Scene, estimate_near, estimate_scenes
 from .transform import Kind, Size, resized, warp
 

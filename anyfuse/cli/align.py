@@ -47,7 +47,7 @@ def align(
     quiet: Quiet = False,
 ) -> None:
     """Lay images of one scene over each other, and write each of them."""
-    from ..align.stage import Align
+    from ..align.settings import Align
     from ..jobs.align import Reading, align_files
 
     settings = Align(align, use_transforms, keep_frame, points, save_transforms, output)

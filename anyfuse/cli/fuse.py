@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..engine_choice import use_for_process
 from ..errors import FusionError
 from .options import (
     AlignedOut,
@@ -16,6 +17,7 @@ from .options import (
     DepthOut,
     DepthStep,
     Device,
+    Engine,
     Gpus,
     Group,
     KeepFrame,
@@ -144,6 +146,7 @@ def fuse(
     model: Model = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    engine: Engine = "auto",
     max_memory: MaxMemory = None,
     weights_out: WeightsOut = None,
     depth_out: DepthOut = None,
@@ -190,12 +193,11 @@ def fuse(
 
     In folders a set that fails is reported and skipped, the exit code is 1, and a second run does only what is missing.
     """
-    from ..align.stage import Align
+    use_for_process(engine)
+    from ..align.settings import Align
     from ..io.groups import Pairing
     from ..jobs.choices import Choices
-    from ..jobs.cluster import Cluster, check_no_cluster
     from ..jobs.extras import Extras
-    from ..jobs.fuse_cluster import fuse_on
     from ..jobs.inputs import fuse_inputs
 
     if say and len(say) > 1:
@@ -204,6 +206,7 @@ def fuse(
         model=model,
         device=device,
         dtype=dtype,
+        engine=engine,
         max_memory=max_memory,
         reference=reference - 1,
         resize=resize is Resize.reference,
@@ -229,13 +232,19 @@ def fuse(
     maps = {"weights_out": weights_out, "report": report, "explain": explain, "mask_out": mask_out}
     extras = Extras(tuple(depth_out or ()), depth_step, contact_sheet, preview)
     if on is not None:
+        from ..jobs.cluster import Cluster
+        from ..jobs.fuse_cluster import fuse_on
+
         if extras.any:
             raise FusionError("--depth-out, --contact-sheet and --preview are for one set of images; leave them out")
         if ghost_mask is not None:
             raise FusionError("--ghost-mask is for one set of images; leave it out")
         failed = fuse_on(Cluster(on, workers, gpus), inputs or [], output, choices, pairing, plan=plan, **maps)
     else:
-        check_no_cluster(workers, gpus)
+        if workers is not None or gpus:
+            from ..jobs.cluster import check_no_cluster
+
+            check_no_cluster(workers, gpus)
         failed = fuse_inputs(
             inputs or [], output, choices, pairing, plan=plan, ghost_mask=ghost_mask, extras=extras, **maps
         )

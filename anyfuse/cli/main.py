@@ -7,60 +7,80 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Collection
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
+from ..engine_choice import VARIABLE, lacks_torch
 from ..errors import FusionError, options_named
 from ..io.atomic import one_line
 from ..runtime import keep_memory, yield_threads
 from ..version import __version__
-from .align import align
-from .bench import bench
-from .data import app as data
-from .datasets import app as datasets
-from .degrade import degrade
-from .doctor import doctor
-from .estimate import estimate
-from .export import export
-from .fuse import fuse
-from .models import models
-from .presets import hdr, medical, stack, thermal
-from .push import push
-from .say import say
-from .score import score
-from .serve import serve
-from .train import train
-from .video import video
-from .weights import app as backbone
-from .weights import codec
 
-app = typer.Typer(
-    add_completion=True,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size and "
-    "bit depth.",
-)
-PRESETS = (stack, hdr, thermal, medical)
-OTHERS = (align, video, say, estimate, models, train, push, score, bench, degrade, export, doctor, serve)
-for command in (fuse, *PRESETS, *OTHERS):
-    app.command()(command)
-app.add_typer(backbone, name="backbone")
-app.add_typer(codec, name="codec")
-app.add_typer(data, name="data")
-app.add_typer(datasets, name="datasets")
+COMMANDS = {
+    "fuse": "fuse",
+    "stack": "presets",
+    "hdr": "presets",
+    "thermal": "presets",
+    "medical": "presets",
+    "align": "align",
+    "video": "video",
+    "say": "say",
+    "estimate": "estimate",
+    "models": "models",
+    "train": "train",
+    "push": "push",
+    "score": "score",
+    "bench": "bench",
+    "degrade": "degrade",
+    "export": "export",
+    "doctor": "doctor",
+    "serve": "serve",
+}
+"""Command -> the file here that has a function of that name."""
+GROUPS = {"backbone": ("weights", "app"), "codec": ("weights", "codec"), "data": ("data", "app")}
+GROUPS |= {"datasets": ("datasets", "app")}
+"""Group of commands -> file and name of its own app."""
+WITHOUT_TORCH = ("fuse", "stack", "hdr", "thermal", "medical", "models", "doctor")
+"""Commands that ANYFUSE_ENGINE counts for; the others always use PyTorch."""
 
 Version = Annotated[bool, typer.Option("--version", help="Print the version and stop.")]
 
 
-@app.callback(invoke_without_command=True)
 def root(version: Version = False) -> None:  # no docstring: it would take the place of the help text above
     if version:
         print(f"anyfuse {__version__}")
         raise typer.Exit
+
+
+def joined(names: Collection[str]) -> typer.Typer:
+    """The command line with some of the commands. Building all of them takes a fifth of a second."""
+    app = typer.Typer(
+        add_completion=True,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Fuse any images of one scene: infrared + visible, HDR brackets, focus stacks, medical; any number, size "
+        "and bit depth.",
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name, file in COMMANDS.items():
+        if name in names:
+            app.command()(getattr(import_module(f".{file}", __package__), name))
+    for name, (file, own) in GROUPS.items():
+        if name in names:
+            app.add_typer(getattr(import_module(f".{file}", __package__), own), name=name)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """`app`: the command line with all commands."""
+    if name != "app":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return joined([*COMMANDS, *GROUPS])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -72,7 +92,11 @@ def main(argv: list[str] | None = None) -> None:
     prepare_streams(argv)
     try:
         with options_named():
-            sys.exit(app(argv, prog_name="anyfuse", standalone_mode=False) or 0)
+            first = (sys.argv[1:] if argv is None else argv)[:1]
+            if first and first[0] not in WITHOUT_TORCH:
+                os.environ.pop(VARIABLE, None)
+            names = first if first and first[0] in COMMANDS else [*COMMANDS, *GROUPS]
+            sys.exit(joined(names)(argv, prog_name="anyfuse", standalone_mode=False) or 0)
     except FusionError as error:
         fail(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
@@ -85,13 +109,20 @@ def main(argv: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         fail(f"cannot go on: {error.strerror or error}", 1)
     except Exception as error:  # errors of the parser have no class that all versions of typer share; others go on
-        usage = getattr(error, "format_message", None)  # of the command line's parser
-        if usage is not None:
-            text = usage().replace("Value error, ", "").rstrip(".")
-            fail(f"{text}. See --help.", 2)
-        if isinstance(error, RuntimeError) and "memory" in str(error).lower():
-            fail("out of memory: give --max-memory, or --device cpu", 2)
+        unusual(error)
         raise
+
+
+def unusual(error: Exception) -> None:
+    """Ends with one line where an error is the user's; others go on."""
+    usage = getattr(error, "format_message", None)  # of the command line's parser
+    if usage is not None:
+        text = usage().replace("Value error, ", "").rstrip(".")
+        fail(f"{text}. See --help.", 2)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "torch":
+        fail(str(lacks_torch("this command")), 2)
+    if isinstance(error, RuntimeError) and "memory" in str(error).lower():
+        fail("out of memory: give --max-memory, or --device cpu", 2)
 
 
 READERS = ("fuse", "stack", "hdr", "thermal", "medical", "align", "score", "degrade", "estimate", "bench", "video")

@@ -15,6 +15,8 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Also parameters by par
 
 def models(as_json: Json = False, verbose: Verbose = False) -> None:
     """List the named models."""
+    from ..arrays import WITH_TORCH
+    from ..engine_choice import lacks_torch
     from ..models.registry import MODELS, describe_all, is_there, parts_text
 
     rows = describe_all()
@@ -32,8 +34,10 @@ def models(as_json: Json = False, verbose: Verbose = False) -> None:
         weights = "in the package" if str(row["weights"]).endswith(".safetensors") else row["weights"]
         if row["fetch"] and not is_there(MODELS[row["name"]]):
             weights = f"first `{row['fetch']}`"
-        counts = f"{row['parameters']:,}", f"{row['trainable']:,}"
+        counts = [f"{row[key]:,}" if row[key] is not None else "" for key in ("parameters", "trainable")]
         table.add_row(row["name"], row["system"], *counts, row["inputs"], row["channels"], weights, row["licence"])
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    if verbose:
+    if not WITH_TORCH:
+        print(lacks_torch("every model but anyfuse"))
+    elif verbose:
         print(parts_text(), end="")

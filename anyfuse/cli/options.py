@@ -35,6 +35,13 @@ def complete_backbone(incomplete: str) -> list[str]:
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="What computes: torch; onnx (ONNX Runtime, starts sooner; the default model, no alignment or "
+        "deghosting); auto: torch where it is installed."
+    ),
+]
 White = Annotated[
     float | None,
     typer.Option(help="White level of 16-bit and float images, e.g. 4095 for 12-bit data."),

@@ -5,10 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
-
+from ..arrays import F, Generator, Tensor, torch
 from ..errors import FusionError
 from ..image.random import smooth_field, uniform
 

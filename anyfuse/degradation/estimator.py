@@ -16,9 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from ..arrays import Tensor, nn, torch
 from ..control import DEGRADATIONS, STRENGTHS, TASKS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma

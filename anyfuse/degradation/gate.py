@@ -19,10 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ..arrays import F, Tensor, nn, torch
 from ..control import DEGRADATIONS, Control
 from ..errors import FusionError
 from ..image.colour import to_luma

@@ -6,9 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
-import torch
-from torch import Generator, Tensor
-
+from ..arrays import Generator, Tensor, torch
 from ..errors import FusionError
 
 P = ParamSpec("P")

@@ -8,11 +8,9 @@ import io
 import math
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from PIL import Image
-from torch import Generator, Tensor
 
+from ..arrays import F, Generator, Tensor, torch
 from ..errors import FusionError
 from ..image.random import uniform
 from .operation import Degraded, gaussian, mirror, operation, to_encoded, to_linear

@@ -16,9 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import torch
-from torch import Generator, Tensor
-
+from ..arrays import Generator, Tensor, torch
 from ..errors import FusionError
 from ..image.random import integer, uniform
 from . import optics, sensor, variants, weather

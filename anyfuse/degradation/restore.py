@@ -16,10 +16,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from ..image.filters import box, guided_filter
 from .operation import gaussian_taps, mirror, to_encoded, to_linear
 from .optics import jpeg

@@ -5,9 +5,7 @@ See `operation.operation` for what all of them take and return.
 
 from __future__ import annotations
 
-import torch
-from torch import Generator, Tensor
-
+from ..arrays import Generator, Tensor, torch
 from ..image.colour import to_luma
 from ..image.random import smooth_field
 from .operation import Degraded, operation, to_encoded, to_linear

@@ -26,10 +26,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from ..errors import FusionError
 
 LEAST = 24

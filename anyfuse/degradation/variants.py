@@ -11,10 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
-
+from ..arrays import F, Generator, Tensor, torch
 from ..image.random import integer, smooth_field, uniform
 from .operation import Degraded, mirror, operation, to_encoded, to_linear
 from .optics import path_kernel, through_jpeg

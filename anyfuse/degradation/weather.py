@@ -10,10 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
-
+from ..arrays import F, Generator, Tensor, torch
 from ..errors import FusionError
 from ..image.colour import to_luma
 from ..image.random import uniform

@@ -24,10 +24,11 @@ def session(graph: str | Path | bytes, threads: int | None = None) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise FusionError('an ONNX graph needs onnxruntime: pip install "anyfuse[onnx]"') from None
+        raise FusionError('an ONNX graph needs onnxruntime: pip install "anyfuse[light]"') from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads leave the core to others
     what = graph if isinstance(graph, bytes) else os.fspath(graph)
     try:
         return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])

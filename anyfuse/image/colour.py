@@ -6,8 +6,7 @@ with neutral at 0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from ..arrays import Tensor, torch
 
 KR, KG, KB = 0.299, 0.587, 0.114
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from ..arrays import F, Tensor, torch
 
 Window = tuple[slice, slice]
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from .. import native
+from ..arrays import F, Tensor, torch
 
 
 def gaussian_blur(x: Tensor, sigma: float, radius: int) -> Tensor:

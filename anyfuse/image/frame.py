@@ -11,9 +11,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from ..errors import FusionError
 from ..runtime import release
 from .colour import KB, KG, KR

@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from .cover import Window, dilate
 
 CELLS = 96  # longer side of the field, in cells, at which both images are compared

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from ..errors import FusionError
 
 PAINTS: dict[str, tuple[float, float, float]] = {

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from .. import native
+from ..arrays import Tensor, torch
 from . import colour
 from .cover import Window
 from .stack import Stack

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
 from .. import native
+from ..arrays import F, Tensor, torch
 
 
 def reduce(x: Tensor) -> Tensor:

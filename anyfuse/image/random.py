@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
+from ..arrays import F, Generator, Tensor, torch
 
 
 def uniform(low: float, high: float, gen: Generator) -> float:

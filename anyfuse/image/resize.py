@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
+from ..arrays import torch
 from ..errors import FusionError
 from ..runtime import release
 from .frame import FULL, Frame, Store, in_memory

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from ..weights import WEIGHTS_NAME, package_folder, read_tensors
 from .colour import to_luma
 from .cover import Window

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from .. import native
+from ..arrays import F, Tensor, torch
 from ..errors import FusionError
 from ..runtime import release
 from . import colour

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from ..errors import FusionError
 from ..image.frame import FULL, Frame, Store, convert_depth, icc_channels, in_memory
 from .geo import check_places

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..align.stage import Align, align_frames, alignment_notes
+from ..align.settings import Align
 from ..errors import FusionError
 from ..image.frame import Frame
 from ..image.resize import place
@@ -56,6 +56,8 @@ def align_files(
     Raises:
         FusionError: a file that cannot be written, before the work where its name is known; images that cannot be read.
     """
+    from ..align.stage import align_frames, alignment_notes
+
     check_files(settings, inputs, overwrite, report)
     frames = read_frames(inputs, reading.white, reading.black, reading.range, reading.pages, pseudocolour="none")
     if len(frames) < 2:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..align.stage import AUTOMATIC, Align
+from ..align.settings import AUTOMATIC, Align
 from ..errors import FusionError
 from ..fuser import Fuser
 from ..io.names import suffix_of as own_suffix
@@ -42,11 +42,12 @@ class Choices:
     deghost: str = "auto"  # what moved comes from one image: auto, on or off
     deghost_reference: int | None = None  # which image shows what moved, from 0
     infrared: int | None = None  # which image is the infrared one, from 0
+    engine: str = "auto"  # what computes the network: auto, torch or onnx
 
     def load(self) -> Fuser:
         """The model with its device, and the options of a run."""
         model = model_for(read_say(self.say)) if self.model is None else self.model
-        return Fuser(model, device=self.device, dtype=self.dtype, max_memory=self.max_memory)
+        return Fuser(model, device=self.device, dtype=self.dtype, max_memory=self.max_memory, engine=self.engine)
 
 
 def file_notes(outputs: Sequence[str], choices: Choices, folders: bool = False) -> list[str]:

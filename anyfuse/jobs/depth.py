@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from ..arrays import F, Tensor, torch
 from ..errors import FusionError
 from ..io.atomic import Protected, write_whole
 from ..io.write import write_image

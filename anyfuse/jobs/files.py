@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..align.stage import NO_ALIGNMENT, Align
+from ..align.settings import NO_ALIGNMENT, Align
 from ..control import Control
 from ..errors import FusionError
 from ..fuser import Fuser
@@ -20,7 +20,7 @@ from ..result import NO_WEIGHTS, FusionResult, Outputs, check_report, mask_paths
 from .align import aligned_paths, check_files, write_files
 from .choices import Choices, file_notes, volume_notes
 from .extras import NONE, Extras
-from .progress import SlowBar
+from .slow_bar import SlowBar
 from .volumes import fuse_volume, is_volume
 
 

@@ -11,11 +11,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from rich.progress import Progress
-
+from ..arrays import torch
 from ..errors import FusionError, MemoryLimitError
 from ..fuser import Fuser
 from ..io.atomic import Inputs, check_folder, clean_temporaries, one_line, unforeseen
@@ -27,7 +25,9 @@ from ..result import Outputs, check_report, write_json
 from ..runtime import check_regular
 from .choices import Choices, file_notes, suffix_notes, suffix_of
 from .files import check_maps, fuse_set
-from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,8 @@ def fuse_folders(
     if mask_out is not None:
         check_mask_folder(mask_out, output, folders)
     tally.skipped = len(sets) - len(todo)
+    from .progress import progress_bar
+
     start = time.perf_counter()
     with progress_bar(choices.quiet) as bar, divided_threads(choices.jobs):
         fuse_sets(fuser, todo, choices, tally, bar)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..align.stage import Align
+from ..align.settings import Align
 from ..errors import FusionError
 from ..io.folders import list_files
 from ..io.groups import Pairing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..control import DEFAULT_STRENGTH, SUBTASKS, TONES, Control, check_known
+from ..engine_choice import lacks_torch
 from ..errors import FusionError
 
 
@@ -14,6 +15,10 @@ def read_say(say: str | Control | None) -> Control:
         return say or Control()
     if not isinstance(say, str):
         raise FusionError(f"say={say!r}: give an instruction in words, or a Control")
+    from ..arrays import WITH_TORCH
+
+    if not WITH_TORCH:
+        raise lacks_torch("--say")
     return parse_instruction(say)
 
 

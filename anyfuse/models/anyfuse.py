@@ -27,11 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from .. import native
+from ..arrays import F, Tensor, nn, torch
 from ..image.filters import extreme3, without_specks
 from ..image.pyramid import collapse, expand, gaussian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set
@@ -95,7 +92,6 @@ class Anyfuse(FusionModel):
     channels = 1
     carries_chroma = True
     takes_statistics = True  # `forward` has a keyword for those of whole images, for training on crops
-    low_precision = False  # logits hang on small differences of large features
     context_scale = 2**FINE_LEVELS
     context_halo = 32
     context_bytes = 1280
@@ -105,6 +101,7 @@ class Anyfuse(FusionModel):
     def __init__(self, config: AnyfuseConfig | None = None) -> None:
         super().__init__()
         self.config = c = config or AnyfuseConfig()
+        self.low_precision = c.normalised  # else logits hang on small differences of large features
         block = functools.partial(SetConv, mixing=c.mixing)
         if c.half:
             self.enc2: nn.Module = Stem(c.half)
@@ -136,9 +133,11 @@ class Anyfuse(FusionModel):
         stem, luma = self.enc2, gauss[0][:, :1]
         found = native.takes(*gauss[:2])
         if found is not None and isinstance(stem, FoldedStem) and stem.own.weight.dtype == torch.float32:
-            q = stem.see(native.stem_input(found, gauss[0], gauss[1], DETAIL))
-        else:
-            q = stem(luma, luma - expand(gauss[1][:, :1]) if band is None else band[:, :1])
+            return self.encode(stem.see(native.stem_input(found, gauss[0], gauss[1], DETAIL)), n)
+        return self.encode(stem(luma, luma - expand(gauss[1][:, :1]) if band is None else band[:, :1]), n)
+
+    def encode(self, q: Tensor, n: int) -> tuple[Tensor, Tensor]:
+        """The stem's features (B*N, C, H/4, W/4) -> features at 1/4 and 1/8, (B, N, C, ., .)"""
         q = unflatten_set(q, n)
         for block in self.enc4:
             q = block(q)
@@ -153,8 +152,13 @@ class Anyfuse(FusionModel):
             return block(unflatten_set(native.up_add(found, projected, flatten_set(skip)), n))
         return block(skip + unflatten_set(expand(projected), n))
 
-    def _deep(self, e: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """features at 1/8 -> decoded features at 1/8 and the (logit, residual) of bands 3, 4 and the base"""
+    def decide(self, e: Tensor, seen: Tensor | None = None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """features at 1/8, and what `see` takes of the smooth images, (B, N, C, H/8, W/8) -> decoded features at 1/8
+        and the (logit, residual) of bands 3, 4 and the base
+        """
+        e = e.to(self.to4.weight.dtype)
+        if self.see is not None and seen is not None:
+            e = e + unflatten_set(self.see(flatten_set(seen).to(e.dtype)), e.shape[1])
         for block in self.enc8:
             e = block(e)
         s = e
@@ -176,8 +180,7 @@ class Anyfuse(FusionModel):
         """features at 1/4, decoded 1/8 and the logit of band 3 -> weights of bands 0 (at half size), 1 and 2,
         (B, N, 1, ., .)
         """
-        q = self._up(e, self.to4, q, self.dec4)
-        maps = self.head4.maps(q)
+        maps = self.finish(q, e)
         found = native.takes(maps, logit3)
         if found is not None and len(maps) == 1:
             coarse = logit3[0, :, 0]
@@ -194,6 +197,10 @@ class Anyfuse(FusionModel):
             self._weights(logit1, F.pixel_shuffle(residuals[1], 2)),
             self._weights(logit2, residuals[0]),
         ]
+
+    def finish(self, q: Tensor, e: Tensor) -> Tensor:
+        """features at 1/4 and decoded features at 1/8 -> logits and residuals of the finest bands, (B, N, 18, ., .)"""
+        return self.head4.maps(self._up(e, self.to4, q, self.dec4))
 
     def _weights(self, logit: Tensor, residual: Tensor) -> Tensor:
         """(B, N, 1, h, w) twice -> weights that sum to 1 over N"""
@@ -234,7 +241,7 @@ class Anyfuse(FusionModel):
 
     def statistics(self, reduced: Tensor) -> Tensor | None:
         """Mean and deviation of each source's smooth luma, (B, N, 2). See FusionModel."""
-        if self.see is None:
+        if not self.config.regions:
             return None
         return self._statistics_of(reduced[:, :, self.config.eighth])
 
@@ -247,7 +254,7 @@ class Anyfuse(FusionModel):
 
         statistics: mean and deviation (B, N, 2) of the whole images where the sources are crops of them, in training.
         """
-        if self.see is None:
+        if not self.config.regions:
             return reduced
         luma = reduced[:, :, self.config.eighth : self.config.eighth + 1]
         return torch.cat([reduced, self._away(luma, statistics)], 2)
@@ -263,7 +270,7 @@ class Anyfuse(FusionModel):
         shares of the sources so far (B, N, 1, .)"""
         c = self.config.eighth
         e, planes = reduced[:, :, :c], reduced[:, :, c:]
-        if self.see is None:
+        if not self.config.regions:
             return self._decide(e, planes, None)
         return self._decide(e, planes[:, :, :-1], planes[:, :, -1:])
 
@@ -271,12 +278,11 @@ class Anyfuse(FusionModel):
         """features at 1/8, the sources' third Gaussian level, and its distance from the mean of the whole images, all
         (B, N, ., H/8, W/8) -> the context
         """
-        e = e.to(self.to4.weight.dtype)
-        if self.see is not None and away is not None:
+        seen = None
+        if away is not None:
             luma, away = planes[:, :, :1], torch.tanh(away / 2)
-            inputs = torch.cat([luma - 0.5, away, away.abs() * away], 2)
-            e = e + unflatten_set(self.see(flatten_set(inputs).to(e.dtype)), e.shape[1])
-        e, heads = self._deep(e)
+            seen = torch.cat([luma - 0.5, away, away.abs() * away], 2)
+        e, heads = self.decide(e, seen)
         gauss = gaussian_pyramid(flatten_set(planes), COARSE_LEVELS)
         if self.config.decisive and not self.training:
             smooth = [unflatten_set(level[:, :1], planes.shape[1]) for level in gauss]
@@ -382,7 +388,7 @@ class Anyfuse(FusionModel):
         """The context of sources that are the whole images, from what `_decide` takes."""
         if native.takes_features(flatten_set(e)) is None:
             return self.context(self.with_statistics(self._pack(e, flatten_set(planes)), statistics))
-        if self.see is None:
+        if not self.config.regions:
             return self._decide(e, planes, None)
         return self._decide(e, planes, self._away(planes[:, :, :1], statistics))
 

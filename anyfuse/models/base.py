@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ..arrays import Tensor, nn, torch
 from ..errors import FusionError
 from ..weights import load_state, save_folder
 
@@ -60,7 +58,7 @@ class FusionModel(nn.Module):
     """Whether the sources have roles: then they come as image.roles.find_roles says, grey before colour, darker
     before brighter.
     """
-    low_precision: ClassVar[bool] = True
+    low_precision: bool = True
     """Whether the network may run in bfloat16 or float16 without a visible change."""
     restores: bool = False
     """Whether it takes degradations of its sources as a condition. Where a user names none, they are estimated."""

@@ -14,10 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from ..image.filters import box, gaussian_blur, guided_filter
 from ..image.pyramid import collapse, gaussian_pyramid, laplacian_pyramid
 from .base import Context, FusionModel, flatten_set, unflatten_set

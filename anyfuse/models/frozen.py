@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from torch import nn
+from ..arrays import nn
 
 Self = TypeVar("Self", bound="FrozenModule")
 

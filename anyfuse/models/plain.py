@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ..arrays import F, Tensor, torch
 from ..control import Control
-from ..degradation.estimator import Estimate, roles_of
-from ..degradation.gate import harmless
 from ..image.colour import join, to_luma_chroma
 from .base import FusionModel, flatten_set, unflatten_set
-from .registry import load_model
+
+if TYPE_CHECKING:
+    from ..degradation.estimator import Estimate
 
 MOSTLY = 0.5
 """Share of a restoration below which a person who asked for it is told so."""
@@ -22,6 +20,8 @@ MOSTLY = 0.5
 
 @lru_cache(maxsize=2)
 def _default(device: str) -> FusionModel:
+    from .registry import load_model
+
     return load_model("anyfuse").to(device)
 
 
@@ -47,14 +47,18 @@ class Held:
 
     def __init__(self, model: FusionModel, control: Control, estimate: Estimate | None) -> None:
         self.restores, self.control = model.restores, control
-        self.roles, self.told = roles_of(control, estimate), estimate is None
+        self.estimate, self.told = estimate, estimate is None
         self.shares: dict[str, float] | None = None
 
     def __call__(self, sources: Tensor, result: Tensor) -> Tensor:
         """sources (1, 2, C, H, W) by role, result (1, C, H, W) of the model -> the same, as far as it helps"""
         if not self.restores:
             return result
-        held, shares = harmless(sources, plain_fusion(sources), result, self.control, self.roles, self.told)
+        from ..degradation.estimator import roles_of
+        from ..degradation.gate import harmless
+
+        roles = roles_of(self.control, self.estimate)
+        held, shares = harmless(sources, plain_fusion(sources), result, self.control, roles, self.told)
         self.shares = shares.as_dict()
         return held
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..arrays import WITH_TORCH
+from ..engine_choice import lacks_torch
 from ..errors import FusionError
 from ..io.atomic import one_line
 from ..plugins import Extended, complain, first_line
@@ -271,6 +273,8 @@ def load_model(name: str | Path) -> FusionModel:
         FusionError: an unknown name (the error names the nearest ones), a folder without a model, weights that do not
             fit or whose sha256 differs from the recorded one, or a hub that cannot be reached.
     """
+    if not WITH_TORCH:
+        raise lacks_torch("load_model")
     name = ALIASES.get(str(name), name)
     folder = os.sep in str(name) or len(str(name)) > 4096 or "\0" in str(name)  # no name, so nothing to look for
     if not folder and str(name) in MODELS:
@@ -369,17 +373,11 @@ def download(hub_id: str) -> Path:
 def describe(name: str) -> dict[str, Any]:
     """One row of `anyfuse models`: a flat dict of plain values."""
     spec = MODELS[name]
-    model = _made(name, spec)
-    total, trainable = parameter_counts(model)
-    low, high = model.arity
     path = spec.weights_path
     return {
         "name": name,
         "system": spec.system,
-        "parameters": total,
-        "trainable": trainable,
-        "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
-        "channels": "luma" if model.channels == 1 else "RGB",
+        **_built_facts(name, spec),
         "weights": ("not included" if spec.needs_weights else "none needed")
         if path is None
         else str(path)
@@ -388,6 +386,21 @@ def describe(name: str) -> dict[str, Any]:
         "licence": spec.licence,
         "trained_on": spec.trained_on,
         "fetch": spec.fetch,
+    }
+
+
+def _built_facts(name: str, spec: Spec) -> dict[str, Any]:
+    """What is known of a model when it is built; None for all of it without PyTorch."""
+    if not WITH_TORCH:
+        return dict.fromkeys(("parameters", "trainable", "inputs", "channels"))
+    model = _made(name, spec)
+    total, trainable = parameter_counts(model)
+    low, high = model.arity
+    return {
+        "parameters": total,
+        "trainable": trainable,
+        "inputs": f"{low}" if low == high else f"{low}+" if high is None else f"{low}-{high}",
+        "channels": "luma" if model.channels == 1 else "RGB",
     }
 
 

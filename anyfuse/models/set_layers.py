@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import functools
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from .. import native
+from ..arrays import F, Tensor, nn, torch
 from ..image.pyramid import expand
 from .base import flatten_set, unflatten_set
 
@@ -66,13 +63,18 @@ class FoldedStem(nn.Module):
 
     def forward(self, luma: Tensor, band: Tensor) -> Tensor:
         """luma in [0, 1] and band, (B, 1, H, W) -> (B, C, H/4, W/4)"""
-        x, y = F.pixel_unshuffle(luma, 2) - 0.5, F.pixel_unshuffle(band, 2)
-        x = torch.cat([x, y / (y.abs() + DETAIL)], 1).to(self.own.weight.dtype)
+        x = folded(luma, band).to(self.own.weight.dtype)
         return self.see(x.contiguous(memory_format=torch.channels_last))
 
     def see(self, x: Tensor) -> Tensor:
         """Luma - 0.5 and compressed band of 2x2 pixels, (B, 8, H/2, W/2), channels last -> (B, C, H/4, W/4)"""
         return F.relu(self.own(x), inplace=True)
+
+
+def folded(luma: Tensor, band: Tensor) -> Tensor:
+    """luma in [0, 1] and band, (B, 1, H, W) -> luma - 0.5 and compressed band of 2x2 pixels, (B, 8, H/2, W/2)"""
+    x, y = F.pixel_unshuffle(luma, 2) - 0.5, F.pixel_unshuffle(band, 2)
+    return torch.cat([x, y / (y.abs() + DETAIL)], 1)
 
 
 class SetConv(nn.Module):

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from ..arrays import Tensor, torch
 from .build import HEADERS, SOURCES, library_name, sources_hash
 
 KINDS = {"uint8": 0, "uint16": 1, "float32": 2}

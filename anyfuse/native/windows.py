@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from ..arrays import Tensor, torch
 from . import Kernels
 
 MOST_SIZE = 16

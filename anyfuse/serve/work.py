@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..align.stage import Align
+from ..align.settings import Align
 from ..errors import FusionError
 from ..fuser import Fuser
 from ..image.frame import FULL, Frame, convert_depth, icc_channels

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..align.stage import MODES
+from ..align.settings import MODES
 from ..errors import FusionError
 from ..io.levels import parse_levels
 

@@ -20,6 +20,7 @@ from anyfuse import Fuser
 from anyfuse.cli import main
 from anyfuse.control import Control
 from anyfuse.degradation import estimator as module
+from anyfuse.degradation import gate
 from anyfuse.degradation.estimator import (
     FAULTS,
     ROLES,
@@ -41,7 +42,6 @@ from anyfuse.image.stack import Stack
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 from anyfuse.language.instruction import parse_instruction
-from anyfuse.models import plain
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.mmaif.instruction import WIDTH
 from anyfuse.models.mmaif.mmaif import MMAIF, MMAIFConfig
@@ -226,7 +226,7 @@ def test_wrong_arguments() -> None:
 
 
 def test_a_model_that_repairs_is_told_unless_the_user_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
+    monkeypatch.setattr(gate, "harmless", lambda sources, default, result, *wish: (result, Shares(1.0, 1.0)))
     torch.manual_seed(0)
     model = MMAIF(SMALL).eval()
     assert model.restores

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from anyfuse import Fuser, FusionError
 from anyfuse.control import DEGRADATIONS, Control
+from anyfuse.degradation import gate
 from anyfuse.degradation.gate import LIGHT, Gate, GateConfig, Shares, harmless, load_gate, mixed, parts, within_light
 from anyfuse.degradation.plan import Step, apply
 from anyfuse.image.colour import to_luma
 from anyfuse.image.stack import Frame
 from anyfuse.io.read import read_image
-from anyfuse.models import plain
 from anyfuse.models.plain import plain_fusion
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -111,7 +111,7 @@ def test_light_needs_a_person_and_a_dark_picture() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.7])
 def test_a_restoration_that_is_left_out_is_said(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only to who asked for it: of what was estimated nobody expects anything."""
-    monkeypatch.setattr(plain, "harmless", lambda sources, default, *wish: (default, Shares(share, share)))
+    monkeypatch.setattr(gate, "harmless", lambda sources, default, *wish: (default, Shares(share, share)))
     frames = [frame(x) for x in lumas()]
     told = Fuser("mmaif").run(frames, say="remove the rain", align="none")
     said = [line for line in told.report["warnings"] if "mostly left out" in line]

@@ -16,7 +16,7 @@ from PIL import Image
 from anyfuse import Fuser, FusionError
 from anyfuse.cli import main
 from anyfuse.jobs import extras as extras_module
-from anyfuse.jobs import preview, progress
+from anyfuse.jobs import preview, slow_bar
 from anyfuse.jobs.depth import depth_of, depth_of_result, surface
 from anyfuse.jobs.sheet import contact_sheet, crop_places
 
@@ -310,9 +310,9 @@ def test_the_bar_of_one_image_comes_after_a_second_and_only_on_a_terminal(monkey
 
     text = io.StringIO()
     monkeypatch.setattr(
-        progress, "Console", lambda stderr: Console(file=text, force_terminal=True, width=80, color_system=None)
+        slow_bar, "console", lambda: Console(file=text, force_terminal=True, width=80, color_system=None)
     )
-    with progress.SlowBar(False) as bar:
+    with slow_bar.SlowBar(False) as bar:
         bar("fuse", 0.2)
         assert bar.bar is None  # quick runs show nothing
         bar.start -= 2
@@ -323,8 +323,8 @@ def test_the_bar_of_one_image_comes_after_a_second_and_only_on_a_terminal(monkey
     assert "fusing" in text.getvalue()
     assert "50%" in text.getvalue()
     for wanted, quiet in ((True, True), (False, False)):
-        monkeypatch.setattr(progress, "Console", lambda stderr, on=wanted: Console(file=text, force_terminal=on))
-        with progress.SlowBar(quiet) as bar:
+        monkeypatch.setattr(slow_bar, "console", lambda on=wanted: Console(file=text, force_terminal=on))
+        with slow_bar.SlowBar(quiet) as bar:
             bar.start -= 2
             bar("fuse", 0.5)
             assert bar.bar is None

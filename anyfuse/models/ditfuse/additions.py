@@ -15,9 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ..latent.codec import LATENT
 from ..latent.flow import mix_latents, velocity
 from .config import DiTFuseConfig

@@ -23,10 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ...arrays import F, Tensor, torch
 from ...control import CLASSES, Control
 from ...errors import FusionError
 from ..base import Context

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from torch import Tensor
-
+from ...arrays import Tensor
 from .prompt import IMAGES, NOTHING, encode
 
 

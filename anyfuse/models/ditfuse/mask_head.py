@@ -6,10 +6,7 @@ Origin: ours. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ...control import CLASSES
 
 

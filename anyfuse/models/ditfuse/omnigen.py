@@ -29,10 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ...control import Control
 from ...errors import FusionError
 from ...weights import LOADING_ERRORS, is_hub_id, read_tensors

@@ -12,9 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ...control import CLASSES, SUBTASKS, TONES, Control
 from ...errors import FusionError
 

@@ -12,10 +12,7 @@ Origin: written from the facts of OmniGen; no code was copied. Licence: Apache-2
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from ...arrays import F, Tensor, torch
 from ..latent.positions import Rotary
 
 TEXT, FIRST, SECOND, TIME, TARGET = range(5)

@@ -20,10 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ..latent.codec import LATENT
 from ..latent.positions import Rotary, rotate, sinusoid
 from .config import DiTFuseConfig

@@ -6,11 +6,9 @@ Origin: ours. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ...errors import FusionError
 from ..base import FusionModel, flatten_set
 from .codec import Codec
@@ -25,7 +23,7 @@ class LatentModel(FusionModel):
     stride = 16
     halo = None
     arity: tuple[int, int | None] = (2, 2)
-    low_precision: ClassVar[bool] = False
+    low_precision: bool = False
     ordered = True
     codec_print: Tensor
 

@@ -26,10 +26,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ...errors import FusionError
 from ...runtime import check_regular
 from ...weights import (

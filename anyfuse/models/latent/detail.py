@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ...image.colour import join, to_luma_chroma
 from ...image.pyramid import collapse, laplacian_pyramid
 from ...weights import WEIGHTS_NAME, package_folder

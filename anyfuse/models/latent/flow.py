@@ -6,9 +6,7 @@ latents: ours. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ...errors import FusionError
 from .codec import LATENT
 

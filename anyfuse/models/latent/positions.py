@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from ...arrays import F, Tensor, torch
 
 Rotary = tuple[Tensor, Tensor]
 

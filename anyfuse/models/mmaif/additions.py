@@ -9,9 +9,7 @@ Origin: ours. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ..latent.codec import LATENT
 from ..latent.flow import mix_latents, velocity
 from .config import MMAIFConfig

@@ -18,10 +18,7 @@ unless a line says otherwise.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ..latent.positions import Rotary, resize_table, rotate
 from .config import MMAIFConfig
 

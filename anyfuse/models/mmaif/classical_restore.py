@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ...control import DEGRADATIONS
 from ...degradation.restore import (
     adjust_exposure,

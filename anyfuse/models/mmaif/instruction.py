@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ...control import DEGRADATIONS, Control
 from ...degradation.plan import COVERED_BY
 

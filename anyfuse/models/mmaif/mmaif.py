@@ -22,8 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
+from ...arrays import Tensor
 from ...control import Control
 from ...errors import FusionError
 from ..base import Context

@@ -17,10 +17,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from ...native import windows as compiled
 from .config import TITAConfig
 from .windows import Mlp, weights_of

@@ -12,9 +12,7 @@ Origin: written from the formulas; no code was copied. Licence: Apache-2.0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ...native import windows as compiled
 from .config import TITAConfig
 from .ipa import IPA

@@ -20,9 +20,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from .config import TITAConfig
 from .isf import ISF
 from .oaf import OAF

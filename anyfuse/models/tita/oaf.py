@@ -18,10 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
-
 from ... import native
+from ...arrays import Tensor, nn, torch
 
 
 class OAF(nn.Module):

@@ -14,9 +14,7 @@ Licence: Apache-2.0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
+from ...arrays import Tensor, torch
 from ..base import Context, FusionModel
 from .config import BRANCHES, MEDIUM, SMALL, TITAConfig
 from .ipa import IPA

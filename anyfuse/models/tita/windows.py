@@ -10,13 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
-
 from ... import native
+from ...arrays import F, Tensor, nn, torch
 from ...native import windows as compiled
 
 WINDOW = 8
@@ -153,7 +148,7 @@ class WindowAttention(nn.Module):
         return self.table[self.index].view(CELLS, CELLS, self.heads).permute(2, 0, 1)
 
 
-class _Attend(Function):
+class _Attend(torch.autograd.Function):
     """Softmax attention whose scores are written once and whose gradients need no copies; works in the precision of its
     inputs.
     """
@@ -166,7 +161,7 @@ class _Attend(Function):
         return v @ weights.transpose(1, 2)
 
     @staticmethod
-    @once_differentiable
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         q, k, v, weights = ctx.saved_tensors
         inner = torch._softmax_backward_data(grad.transpose(1, 2) @ v, weights, -1, weights.dtype)

@@ -16,10 +16,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from .additions import RunningNorm
 from .attention import Pointwise
 from .config import UniFusionConfig

@@ -12,11 +12,8 @@ Origin: rewritten from the paper and from facts about its released code; none of
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
 from ... import native
+from ...arrays import F, Tensor, nn, torch
 from ...native import restormer as compiled
 from ..base import unflatten_set
 

@@ -16,10 +16,7 @@ from __future__ import annotations
 
 from typing import cast
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn, torch
 from .attention import RestormerBlock
 from .config import UniFusionConfig
 

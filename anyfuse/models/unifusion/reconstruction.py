@@ -8,9 +8,7 @@ Origin: rewritten from the paper and from facts about its released code; none of
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from ...arrays import F, Tensor, nn
 from .attention import Pointwise, RestormerBlock
 from .config import UniFusionConfig
 

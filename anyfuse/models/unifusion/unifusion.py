@@ -19,11 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
-
+from ...arrays import Tensor, nn, torch
 from ...errors import FusionError
 from ..base import Context, FusionModel, flatten_set, unflatten_set
 from .adapter import Adapter
@@ -45,7 +43,7 @@ class UniFusion(FusionModel):
     margin = 8
     halo = None
     arity: tuple[int, int | None] = (2, 2)
-    low_precision: ClassVar[bool] = False
+    low_precision: bool = False
     ordered = True
     mean: Tensor
     backbone_print: Tensor
