@@ -37,6 +37,8 @@ CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agr
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
 STILL = 0.3  # pixels: a shift that is not worth resampling
+TWO = 1 / 200  # share of the side by which two answers differ that are both refined
+ASTRAY = 0.02  # by which an answer before the last rounds must agree better than after them
 STEP = 0.06  # share of the residual that a richer transform must save
 
 
@@ -157,7 +159,13 @@ def _better(a: Scene, b: Scene, forward: Tensor, backward: Tensor, most: Kind) -
     middle = min(MIDDLE, a.side)
     other = _refine(a, b, scaled(_inverse(backward), middle / a.side), _kinds(most), middle)[0]
     other = scaled(other, a.side / middle)
-    return refined(a, b, max(forward, other, key=lambda m: _agreement(a, b, m)), most)
+    likely, less = sorted((forward, other), key=lambda m: -_agreement(a, b, m))
+    matrix, kind = refined(a, b, likely, most)
+    if _apart(likely, less, a.luma.shape) <= TWO * a.side:
+        return matrix, kind
+    found = [(0.0, matrix, kind), (0.0, *refined(a, b, less, most))]
+    found += [(ASTRAY, m, most) for m in (likely, less)]  # few blocks may lead it astray
+    return max(found, key=lambda one: _agreement(a, b, one[1], FINEST) - one[0])[1:]
 
 
 def _settled(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> Tensor:
@@ -287,7 +295,7 @@ def _rough(a: Scene, b: Scene, starts: list[Tensor], most: Kind) -> Tensor:
 
 
 def refined(a: Scene, b: Scene, matrix: Tensor, most: Kind = "homography") -> tuple[Tensor, str]:
-    """The matrix at full size, refined at 320, 640 and at most 1600 pixels, and its kind, whether it can be trusted or not."""
+    """The matrix at full size, refined at 320, 640 and at most 1600 pixels, and its kind; trusted or not."""
     kind: str = "none"
     last = a.side
     for level in sorted({min(a.side, level) for level in (MIDDLE, 640, LARGEST)}):
