@@ -22,14 +22,13 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
 from alignment_light import changing_light, other_light
 from alignment_local import local_truth, local_warps
 from alignment_others import Method, others
-from alignment_sets import KNOWN, STACKS, UNTOUCHED, at640, distance, luma, motion, pairs_of
+from alignment_sets import KNOWN, at640, distance, luma, motion, pairs_of
 from torch import Tensor
 
 from anyfuse import Fuser
@@ -117,17 +116,30 @@ def known(pairs: Sequence[tuple[str, Path, Path]], method: Method = ours) -> lis
 
 
 def known_sets(data: Path, count: int) -> None:
-    """The tables of known motions, of ours and of other libraries."""
+    """The table of known motions."""
     print(f"{HEAD}\n{LINE}", flush=True)
     for name, folders in KNOWN.items():
         found = known(pairs_of(data, folders, count))
         print(row(name, found), row(f"{name}, unseen", found[1::2]), sep="\n", flush=True)
-    for label, method in others().items():
-        print(f"\n{label}\n\n{HEAD}\n{LINE}", flush=True)
-        for name, folders in KNOWN.items():
-            print(row(name, known(pairs_of(data, folders, count), method)), flush=True)
-        for name in TRUTH:
-            print(row(f"{name}, landmarks", landmarks(data / "align" / name, method)), flush=True)
+
+
+def beside_others(data: Path, count: int) -> None:
+    """Ours and other libraries on the same pairs and motions: shares below 1 and 2 pixels, pairs worse, seconds."""
+    methods: dict[str, Method] = {"ours": ours, **others()}
+    print(f"\n| < 1, < 2 px, worse, seconds | pairs | {' | '.join(methods)} |", flush=True)
+    print(f"|---|---:{'|---:' * len(methods)}|", flush=True)
+    for name in (*KNOWN, *TRUTH[:3]):
+        cells, pairs = [], 0
+        for method in methods.values():
+            if name in KNOWN:
+                found = known(pairs_of(data, KNOWN[name], count), method)
+            else:
+                found = landmarks(data / "align" / name, method)
+            pairs = len(found)
+            shares = [f"{100 * sum(one.error < limit for one in found) / pairs:.0f}" for limit in (1, 2)]
+            worse = sum(one.error > one.before + 0.5 for one in found)
+            cells.append(f"{', '.join(shares)} %, {worse}, {sum(one.seconds for one in found) / pairs:.1f}")
+        print(f"| {name} | {pairs} | {' | '.join(cells)} |", flush=True)
 
 
 def untouched(data: Path, count: int) -> None:
@@ -309,6 +321,7 @@ def main() -> None:
             print(row(f"{name}, landmarks", landmarks(args.data / "align" / name)), flush=True)
         print(row("mr_pet, landmarks, `--align similarity`", landmarks(args.data / "align" / "mr_pet", slices)))
         known_sets(args.data, args.count)
+        beside_others(args.data, few)
     if whole:
         untouched(args.data, 2 * few)
         strangers(args.data, few)
