@@ -22,13 +22,14 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from alignment_light import changing_light, other_light
 from alignment_local import local_truth, local_warps
 from alignment_others import Method, others
-from alignment_sets import KNOWN, at640, distance, luma, motion, pairs_of
+from alignment_sets import KNOWN, STACKS, UNTOUCHED, at640, distance, luma, motion, pairs_of
 from torch import Tensor
 
 from anyfuse import Fuser

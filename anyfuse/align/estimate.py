@@ -106,8 +106,10 @@ def estimate_scenes(
     before = _agreement(a, b, torch.eye(3).double())
     answer = left = Alignment(torch.eye(3).double(), "none", 0.0, before, before, math.nan, False)
     for effort in EFFORTS if efforts is None else efforts:
-        answer = _attempt(a, b, most, effort, left)
-        if answer.trusted:
+        found = _attempt(a, b, most, effort, left)
+        if not answer.trusted or (found.trusted and found.agreement > answer.agreement):
+            answer = found
+        if answer.trusted and (answer.kind == "none" or answer.confidence > SURE):
             break
     return answer
 
