@@ -25,6 +25,7 @@ APART = 42  # pixels between the blocks that show whether anything has moved
 FINE, WIDE = 500, 72  # from this size on: side of the blocks, at twice the stride
 STARTS = 4  # places of the coarse search that are looked at closer
 ROUNDS, SETTLED = 3, 1.0  # of each finer search, at most; fewer where the corners move by less than so many pixels
+SETTLING = 4  # further rounds at 320 pixels for a way back that does not fit
 REACH, NEAR = 6, 4  # pixels that blocks may move in the first round at 320 pixels, and in later ones
 GAIN = 0.01  # by which a transform must agree better than none
 FAR, FAR_GAIN = 0.02, 0.05  # the same where it moves a corner by more than this share of the side
@@ -33,6 +34,8 @@ CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agr
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
 STILL = 0.3  # pixels: a shift that is not worth resampling
+TWO = 1 / 200  # share of the side by which two answers differ that are both refined
+ASTRAY = 0.02  # by which an answer before the last rounds must agree better than after them
 STEP = 0.06  # share of the residual that a richer transform must save
 
 
@@ -52,8 +55,9 @@ EFFORTS = (
         (1.0, 0.85, 0.88, 0.91, 0.94, 0.97, 1.03, 1.06, 1.09, 1.13, 1.17),
         (0.0, -6.0, -4.5, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 4.5, 6.0),
     ),
+    Effort(192, (0.7, 0.73, 0.76, 0.79, 0.82, 1.21, 1.26, 1.31, 1.36, 1.42), (0.0, -6.0, -4.0, -2.0, 2.0, 4.0, 6.0)),
 )
-"""The second where the first gives no sure answer."""
+"""The next one where the one before gives no sure answer."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +103,10 @@ def estimate_scenes(
     before = _agreement(a, b, torch.eye(3).double())
     answer = left = Alignment(torch.eye(3).double(), "none", 0.0, before, before, math.nan, False)
     for effort in EFFORTS if efforts is None else efforts:
-        answer = _attempt(a, b, most, effort, left)
-        if answer.trusted:
+        found = _attempt(a, b, most, effort, left)
+        if not answer.trusted or (found.trusted and found.agreement > answer.agreement):
+            answer = found
+        if answer.trusted and (answer.kind == "none" or answer.confidence > SURE):
             break
     return answer
 
@@ -120,12 +126,13 @@ def _attempt(a: Scene, b: Scene, most: Kind, effort: Effort, left: Alignment) ->
 def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignment) -> Alignment:
     """The best answer from several starts, if it can be trusted, or else `left`."""
     forward, backward = _rough(a, b, starts, most), _rough(b, a, [_inverse(m) for m in starts], most)
-    middle = min(MIDDLE, a.side)
-    other = _refine(a, b, scaled(_inverse(backward), middle / a.side), _kinds(most), middle)[0]
-    other = scaled(other, a.side / middle)
-    best = max(forward, other, key=lambda m: _agreement(a, b, m))
-    matrix, kind = _finish(a, b, best, most)
+    matrix, kind = _better(a, b, forward, backward, most)
     error = _return_error(matrix, backward, a.luma.shape)
+    halfway = error >= RETURN
+    if halfway:  # the way back may only need more rounds
+        backward = _settled(b, a, backward, most)
+        matrix, kind = _better(a, b, matrix, backward, most)
+        error = _return_error(matrix, backward, a.luma.shape)
     after, (share, count, least) = _agreement(a, b, matrix), _steady(a, b, matrix)
     shift = _largest_move(matrix, a.luma.shape)
     gain = after - left.before
@@ -136,7 +143,8 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
         return replace(left, trusted=True, found=matrix if steady else None)
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
-    if not (_plausible(matrix) and near and enough and share > SHARE and count >= least):
+    certain = share > (SURE if halfway else SHARE) and count >= least
+    if not (_plausible(matrix) and near and enough and certain):
         return left
     if shift < STILL:
         return replace(left, trusted=True, found=matrix)
@@ -145,14 +153,39 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
     return Alignment(matrix, kind, shift, after, left.before, error, True, share)
 
 
+def _better(a: Scene, b: Scene, forward: Tensor, backward: Tensor, most: Kind) -> tuple[Tensor, str]:
+    """The better of a matrix and the inverse of the way back, refined, and its kind."""
+    middle = min(MIDDLE, a.side)
+    other = _refine(a, b, scaled(_inverse(backward), middle / a.side), _kinds(most), middle)[0]
+    other = scaled(other, a.side / middle)
+    likely, less = sorted((forward, other), key=lambda m: -_agreement(a, b, m))
+    matrix, kind = refined(a, b, likely, most)
+    if _apart(likely, less, a.luma.shape) <= TWO * a.side:
+        return matrix, kind
+    found = [(0.0, matrix, kind), (0.0, *refined(a, b, less, most))]
+    found += [(ASTRAY, m, most) for m in (likely, less)]  # few blocks may lead it astray
+    return max(found, key=lambda one: _agreement(a, b, one[1], FINEST) - one[0])[1:]
+
+
+def _settled(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> Tensor:
+    """The matrix at full size after further rounds at 320 pixels."""
+    middle = min(MIDDLE, a.side)
+    small = scaled(matrix, middle / a.side)
+    for _ in range(SETTLING):
+        small = _refine(a, b, small, _kinds(most), middle, REACH)[0]
+    return scaled(small, a.side / middle)
+
+
 def _shares_more(a: Scene, b: Scene, matrix: Tensor) -> bool:
     """Whether the images have no less mutual information at 320 pixels under the matrix than without it."""
     side = min(MIDDLE, a.side)
     one, other = a.at(side), b.at(side)
     if one.shape != other.shape:
         return True
-    warped, inside = warp(other[None], scaled(matrix, side / a.side), one.shape[0], one.shape[1])
-    where = inside > 0.99
+    counted = b.counted(side)
+    planes = torch.stack([other, torch.ones_like(other) if counted is None else counted])
+    warped, inside = warp(planes, scaled(matrix, side / a.side), one.shape[0], one.shape[1])
+    where = (inside > 0.99) & (warped[1] > 0.99) & (planes[1] > 0.99)
     moved, still = (normalised_mutual_information(one, plane, where) for plane in (warped[0], other))
     return moved >= still
 
@@ -260,8 +293,8 @@ def _rough(a: Scene, b: Scene, starts: list[Tensor], most: Kind) -> Tensor:
     return scaled(matrix, a.side / middle)
 
 
-def _finish(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> tuple[Tensor, str]:
-    """The matrix at full size, refined at 320, 640 and at most 1600 pixels, and its kind."""
+def refined(a: Scene, b: Scene, matrix: Tensor, most: Kind = "homography") -> tuple[Tensor, str]:
+    """The matrix at full size, refined at 320, 640 and at most 1600 pixels, and its kind; trusted or not."""
     kind: str = "none"
     last = a.side
     for level in sorted({min(a.side, level) for level in (MIDDLE, 640, LARGEST)}):
@@ -282,11 +315,11 @@ def _best_start(a: Scene, b: Scene, starts: list[Tensor], kinds: tuple[Kind, ...
     for matrix, points in zip(
         starts, blocks.find(field_under(b.field(level), torch.stack(starts), height, width)), strict=True
     ):
-        found.append(_laddered(matrix, points, kinds, level)[0])
+        found.append(_laddered(matrix, points, kinds, False)[0])
     warped = field_under(b.field(level), torch.stack(found), height, width)
     scores = [agreement(a.field(level), one) for one in warped]
     best = max(range(len(found)), key=lambda k: (scores[k], -k))
-    return _laddered(found[best], blocks.find(warped[best : best + 1])[0], kinds, level)
+    return _laddered(found[best], blocks.find(warped[best : best + 1])[0], kinds, False)
 
 
 def _refine(
@@ -296,24 +329,24 @@ def _refine(
     height, width = a.size(level)
     blocks = a.blocks(level, STRIDE if max(height, width) < FINE else 2 * STRIDE, reach)
     points = blocks.find(field_under(b.field(level), matrix[None], height, width))[0]
-    return _laddered(matrix, points, kinds, level)
+    return _laddered(matrix, points, kinds, level >= min(MIDDLE, a.side))
 
 
-def _laddered(matrix: Tensor, points: Points, kinds: tuple[Kind, ...], level: int) -> tuple[Tensor, str]:
+def _laddered(matrix: Tensor, points: Points, kinds: tuple[Kind, ...], fine: bool) -> tuple[Tensor, str]:
     """The matrix, refined by what blocks under it have moved."""
     source, target, weights = points
     if len(source) < 6:
         return matrix, kinds[0]
-    return _ladder(source, apply(matrix, target.double()), weights, kinds, level)
+    return _ladder(source, apply(matrix, target.double()), weights, kinds, fine)
 
 
-def _ladder(source: Tensor, target: Tensor, weights: Tensor, kinds: tuple[Kind, ...], level: int) -> tuple[Tensor, str]:
-    """The simplest transform that the points ask for."""
+def _ladder(source: Tensor, target: Tensor, weights: Tensor, kinds: tuple[Kind, ...], fine: bool) -> tuple[Tensor, str]:
+    """The simplest transform that the points ask for; fine: a homography too."""
     best, residual = robust_fit(kinds[0], source, target, weights, 1.0)
     kind: str = kinds[0]
     few = len(source)
     for richer in kinds[1:]:
-        if few < {"similarity": 8, "affine": 16, "homography": 24}[richer] or (richer == "homography" and level < 300):
+        if few < {"similarity": 8, "affine": 16, "homography": 24}[richer] or (richer == "homography" and not fine):
             break
         matrix, left = robust_fit(richer, source, target, weights, 1.0, best)
         if left < (1 - STEP) * residual:
@@ -387,8 +420,8 @@ def _return_error(forward: Tensor, backward: Tensor, shape: torch.Size) -> float
 
 
 def _plausible(matrix: Tensor) -> bool:
-    """No mirror, no collapse: the area changes by no more than 0.6 to 1.7."""
-    return 0.6 < float(torch.linalg.det(matrix[:2, :2])) < 1.7 and bool(matrix.isfinite().all())
+    """No mirror, no collapse: the area changes by no more than 0.45 to 2.2."""
+    return 0.45 < float(torch.linalg.det(matrix[:2, :2])) < 2.2 and bool(matrix.isfinite().all())
 
 
 def clearer(a: Scene, b: Scene, matrix: Tensor) -> bool:
