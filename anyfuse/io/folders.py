@@ -241,9 +241,7 @@ def pair_files(
         choices = [_rules(own, few=len(folders) > 4) for own in files]
         rules = list(itertools.product(*choices)) if len(folders) <= 8 else [tuple(("", "") for _ in folders)]
         rules.sort(key=lambda chosen: sum(bool(part) for rule in chosen for part in rule))
-        exact = sum(
-            stem_of(path) in set.intersection(*({stem_of(p) for p in own} for own in files)) for path in files[0]
-        )
+        exact = len(set.intersection(*({stem_of(path) for path in own} for own in files)))
         keyed = [[_keyed(own, [rule]) for own, rule in zip(files, chosen, strict=True)] for chosen in rules]
         counts = [0 if None in some else len(set.intersection(*map(set, some))) for some in keyed]  # type: ignore[arg-type]
         best = max(range(len(rules)), key=lambda k: counts[k])

@@ -100,10 +100,12 @@ def palette(name: str) -> np.ndarray:
 def recognise(pixels: np.ndarray) -> str | None:
     """The palette whose colours an 8-bit RGB picture (H, W, 3) has, or None."""
     colours = pixels.reshape(-1, 3)
-    colours = colours[:: max(1, len(colours) // _SAMPLE)].astype(np.float32)
-    spread = colours.max(1) - colours.min(1)
-    colours = colours[spread > _COLOURED]  # black, white and grey are in many palettes, and in all photographs
-    if len(spread) < 1024 or float(spread.mean()) < _CLEARLY or len(colours) < 0.3 * len(spread):
+    colours = colours[:: max(1, len(colours) // _SAMPLE)]
+    spread = _spread(colours)
+    if len(spread) < 1024 or float(spread.mean()) < _CLEARLY:
+        return None
+    colours = colours[spread > _COLOURED].astype(np.float32)  # greys are in many palettes, and in all photographs
+    if len(colours) < 0.3 * len(spread):
         return None
     best, found = _SHARE, None
     for name in _TABLES:
@@ -116,6 +118,12 @@ def recognise(pixels: np.ndarray) -> str | None:
         if share > best and high - low > 255 * _REACH:
             best, found = share, name
     return found
+
+
+def _spread(colours: np.ndarray) -> np.ndarray:
+    """Largest less smallest channel of uint8 colours (n, 3), (n,)."""
+    red, green, blue = np.ascontiguousarray(colours.T)  # a twentieth of the time of a reduction over three
+    return np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
 
 
 def nearest(colours: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +155,9 @@ def is_unknown_palette(pixels: np.ndarray) -> bool:
     if pixels.shape[0] * pixels.shape[1] < 1 << 14:
         return False
     sample = pixels.reshape(-1, 3)[:: max(1, pixels.size // 3 // _SAMPLE)]
-    if float((sample.max(1).astype(np.int16) - sample.min(1)).mean()) < _CLEARLY:
+    if float(_spread(sample).mean()) < _CLEARLY:
         return False
     red, green, blue = sample.astype(np.uint32).T
-    count = len(np.unique((red << 16) | (green << 8) | blue))
+    codes = np.sort((red << 16) | (green << 8) | blue)
+    count = 1 + int(np.count_nonzero(codes[1:] != codes[:-1]))
     return _UNKNOWN[0] <= count <= _UNKNOWN[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,19 @@ def test_tifffile_writes_no_directory_of_exif(tmp_path: Path) -> None:
     write_image(tmp_path / "b.tif", PIXELS, exif=block)
     with tifffile.TiffFile(tmp_path / "b.tif") as file:
         assert file.pages[0].tags[34665].value["MakerNote"]
+
+
+@pytest.mark.parametrize("has_isal", [True, False])
+def test_both_compressors_make_the_same_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_isal: bool
+) -> None:
+    """ISA-L packs PNG where it is there; zlib does elsewhere."""
+    if has_isal:
+        pytest.importorskip("isal")
+    else:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    smooth = np.add.outer(np.arange(3000), np.arange(900)).astype(np.uint16)  # of more than one block
+    write_image(tmp_path / "a.png", smooth[..., None])
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), smooth)
+    assert (tmp_path / "a.png").stat().st_size < smooth.nbytes / 20
