@@ -65,19 +65,25 @@ def _by_strips(frame: Frame, matrix: Tensor, size: Size, bend: Tensor | None) ->
         strip = slice(top, min(top + step, height))
         where = places(matrix, size, top, strip.stop - top, bend)
         valid = within(where, frame.height, frame.width)
-        window = _window(where, frame)
+        window = _window(where if bend is not None else _border(where), frame)
         where = where - torch.tensor([float(window[1].start), float(window[0].start)])
-        pixels[strip] = frame.stored_values(sampled(frame.read(window), where, "bicubic")[0])
+        pixels[strip] = frame.stored_values(sampled(frame.read(window), where, "bicubic"))
         cover = valid
         if frame.opacity is not None:
-            cover = valid * sampled(frame.cover(window), where, "bilinear")[0][0]
+            cover = valid * sampled(frame.cover(window), where, "bilinear")[0]
         alpha[strip], inside[strip] = _stored_alpha(frame, cover), valid.numpy() > 0
     return pixels, alpha, inside
 
 
+def _border(where: Tensor) -> Tensor:
+    """The outermost of the places (h, w, 2), (K, 2): a plane transform lays all others between them."""
+    return torch.cat([where[0], where[-1], where[:, 0], where[:, -1]])
+
+
 def _window(where: Tensor, frame: Frame) -> tuple[slice, slice]:
-    """The part of the frame that is needed at places (h, w, 2), one pixel at least."""
-    low, high = where.amin((0, 1)).floor().tolist(), where.amax((0, 1)).ceil().tolist()
+    """The part of the frame that is needed at places (..., 2), one pixel at least."""
+    flat = where.reshape(-1, 2)
+    low, high = flat.amin(0).floor().tolist(), flat.amax(0).ceil().tolist()
     spans = []
     for axis, length in ((1, frame.height), (0, frame.width)):
         start = int(min(max(low[axis] - REACH, 0), length - 1))

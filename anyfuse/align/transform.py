@@ -174,7 +174,8 @@ def warp(
     for top in range(0, height, step):
         rows = min(step, height - top)
         where = places(matrix, (height, width), top, rows, bend)
-        out[:, top : top + rows], valid[top : top + rows] = sampled(planes, where, mode)
+        out[:, top : top + rows] = sampled(planes, where, mode)
+        valid[top : top + rows] = within(where, planes.shape[1], planes.shape[2])
     return out, valid
 
 
@@ -185,15 +186,14 @@ def places(matrix: Tensor, size: Size, top: int, rows: int, bend: Tensor | None 
     return bent_coordinates(matrix, bend, size, top, rows)
 
 
-def sampled(planes: Tensor, where: Tensor, mode: str) -> tuple[Tensor, Tensor]:
-    """Planes (C, H, W) at the places (h, w, 2): values (C, h, w), and 1 where a place lies within, (h, w)."""
+def sampled(planes: Tensor, where: Tensor, mode: str) -> Tensor:
+    """Planes (C, H, W) at the places (h, w, 2), (C, h, w)."""
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
     grid = ((where + 0.5) * inverse_size - 1)[None]
-    values = F.grid_sample(planes[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
-    return values, within(where, planes.shape[1], planes.shape[2])
+    return F.grid_sample(planes[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
 
 
 def within(where: Tensor, height: int, width: int) -> Tensor:
     """1 where a place (h, w, 2) lies within an image of this size, (h, w)."""
-    limit = torch.tensor([width - 0.99, height - 0.99])
-    return ((where >= -0.01) & (where <= limit)).all(2).float()
+    x, y = where[..., 0], where[..., 1]
+    return ((x >= -0.01) & (x <= width - 0.99) & (y >= -0.01) & (y <= height - 0.99)).float()
