@@ -187,23 +187,25 @@ def _score(source: _Windows, fused: _Windows) -> Array:
     return score
 
 
-def _pair_scores(sources: list[_Windows], fused: _Windows, as_published: bool) -> Array:
-    """(N, n) scores, identical windows 1.
+def _pair_scores(sources: list[_Windows], fused: _Windows) -> tuple[Array, Array]:
+    """(N, n) scores, identical windows 1; and the same as published.
 
-    as_published: the original compares the second source with a fused window that the first comparison has already
-    scaled, so that identical single-point windows there score 0.
+    The original compares the second source with a fused window that the first comparison has already scaled, so that
+    identical single-point windows there score 0.
     """
     scores = np.stack([_score(source, fused) for source in sources])
+    published = scores.copy()
     for k, source in enumerate(sources):
         both = np.flatnonzero(source.point & fused.point)
         if not len(both):
             continue
         s, f = source.raw[:, both], fused.raw[:, both]
-        if as_published and k == 1:
+        scores[k, both] = published[k, both] = (s == f).all(0)
+        if k == 1:
             scaled = (f - f.min(0)) / (f.max(0) - f.min(0))
             f = np.where((sources[0].raw[:, both] == f).all(0), f, scaled)
-        scores[k, both] = (s == f).all(0)
-    return scores
+            published[k, both] = (s == f).all(0)
+    return scores, published
 
 
 def _windows_of(feature: Array, top: int, bottom: int) -> Array:
@@ -216,16 +218,18 @@ def _windows_of(feature: Array, top: int, bottom: int) -> Array:
     return out.reshape(9, -1)
 
 
-def _mean_score(features: Array, as_published: bool) -> float:
-    """FMI of feature maps (1 + N, h, w), fused first."""
+def _mean_scores(features: Array) -> tuple[float, float]:
+    """FMI of feature maps (1 + N, h, w), fused first; and the same as published."""
     height, width = features.shape[-2] - 2, features.shape[-1] - 2
     rows = max(1, CHUNK // width)
-    total = 0.0
+    plain = published = 0.0
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         fused, *sources = (_describe(_windows_of(f, top, bottom)) for f in features)
-        total += float(_pair_scores(sources, fused, as_published).sum())
-    return total / (height * width * (len(features) - 1))
+        some, same = _pair_scores(sources, fused)
+        plain, published = plain + float(some.sum()), published + float(same.sum())
+    count = height * width * (len(features) - 1)
+    return plain / count, published / count
 
 
 def _binary_mean_score(features: Array) -> float:
@@ -242,8 +246,8 @@ def _binary_mean_score(features: Array) -> float:
         counts = np.bincount((code * 512 + codes[0]).ravel(), minlength=1 << 18)
         pairs = np.flatnonzero(counts)
         source, fused = ((c >> shifts & 1).astype(np.float64) for c in (pairs // 512, pairs % 512))
-        scores = _pair_scores([_describe(source)], _describe(fused), as_published=False)[0]
-        total += float(scores @ counts[pairs])
+        scores, _ = _pair_scores([_describe(source)], _describe(fused))
+        total += float(scores[0] @ counts[pairs])
     return total / (height * width * (len(features) - 1))
 
 
@@ -263,16 +267,17 @@ def fmi(
     s = Shared.of(fused, sources, shared).double()
     s.at_least(3, 3, f"fmi_{feature}")
 
-    def make() -> Tensor:
+    def make() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             maps = FEATURES[feature](s).cpu().numpy()
         if feature == "edge":
-            values = [_binary_mean_score(m) for m in maps]
+            values = [(one := _binary_mean_score(m), one) for m in maps]
         else:
-            values = [_mean_score(m, as_published) for m in maps]
-        return s.keep_nan(torch.tensor(values, dtype=torch.float64, device=s.images.device))
+            values = [_mean_scores(m) for m in maps]
+        plain, published = torch.tensor(values, dtype=torch.float64, device=s.images.device).unbind(1)
+        return s.keep_nan(plain), s.keep_nan(published)
 
-    return s.once(("fmi", feature, as_published), make)
+    return s.once(("fmi", feature), make)[as_published]
 
 
 def fmi_pixel(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
