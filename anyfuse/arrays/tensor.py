@@ -180,7 +180,7 @@ class Tensor(Values):
 
     def view(self, *shape: Any) -> Any:  # type: ignore[override]
         """Other sizes, or NumPy's own `view` for a type."""
-        if shape and (isinstance(shape[0], builtins.int) or (isinstance(shape[0], tuple) and len(shape) == 1)):
+        if shape and (isinstance(shape[0], builtins.int) or (isinstance(shape[0], tuple | list) and len(shape) == 1)):
             return self.reshape(*sizes_of(shape))
         return super().view(*shape)
 
