@@ -67,9 +67,8 @@ def avg_pool2d(
     """
     rows, columns = _pair(size)
     step = stride or rows
-    if step == 1 and 1 in (rows, columns):  # by running sums: any length at one cost
-        axis = -2 if columns == 1 else -1
-        return _running_mean(x.base_array, rows * columns, axis)
+    if step == 1:  # by running sums: any length at one cost
+        return _running_mean(_running_mean(x.base_array, rows, -2), columns, -1)
     if ceil_mode and (x.shape[-2] % step or x.shape[-1] % step):
         if not rows == columns == step:
             raise lacks_torch("such a pooling")
@@ -87,6 +86,8 @@ def _block_means(x: np.ndarray, step: int) -> Tensor:
 
 
 def _running_mean(x: np.ndarray, size: int, axis: int) -> Tensor:
+    if size == 1:
+        return wrap(x)
     sums = np.cumsum(np.moveaxis(x, axis, 0), 0, dtype=np.float64)
     sums = np.concatenate([np.zeros_like(sums[:1]), sums])
     return wrap(np.moveaxis((sums[size:] - sums[:-size]) / size, 0, axis).astype(x.dtype))
