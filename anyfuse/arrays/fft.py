@@ -24,7 +24,7 @@ def rfft2(x: Tensor, s: tuple[int, int] | None = None) -> Tensor:
         found = np.fft.rfft2(x.base_array, (rows, columns), axes=(-2, -1))
         return wrap(found.astype(np.complex64, copy=False) if x.dtype == np.float32 else found)
     flat = x.base_array.reshape(-1, x.shape[-1]) @ _waves(x.shape[-1], columns)
-    half = flat.view(np.complex64).reshape(*x.shape[:-1], -1)
+    half = flat.view(np.complex64).reshape(*x.shape[:-1], columns // 2 + 1)
     found = np.fft.ifft(half, rows, axis=-2, norm="forward").astype(np.complex64, copy=False)
     return wrap(np.conj(found, out=found))
 

@@ -23,8 +23,8 @@ Case = tuple[str, list[np.ndarray], dict[str, Any]]
 def example(name: str, factor: float = 1.0) -> np.ndarray:
     """An example image (H, W) or (H, W, 3), uint8, its sides times `factor`."""
     with Image.open(EXAMPLES / name) as file:
-        size = tuple(round(side * factor) for side in file.size)
-        return np.asarray(file if factor == 1.0 else file.resize(size, Image.Resampling.LANCZOS))  # type: ignore[arg-type]
+        size = (round(file.width * factor), round(file.height * factor))
+        return np.asarray(file if factor == 1.0 else file.resize(size, Image.Resampling.LANCZOS))
 
 
 def motion(shape: tuple[int, ...], x: float, y: float, degrees: float, scale: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from PIL import Image
 
 import anyfuse
 from anyfuse import Fuser, FusionError
+from anyfuse.align.settings import Align
 from anyfuse.engine_choice import VARIABLE, check_engine
 from anyfuse.engines.network import STEPS, inputs_of, shipped_hash
 from anyfuse.engines.runner import session
@@ -173,6 +174,16 @@ def test_folders_without_torch(pair: list[str], tmp_path: Path) -> None:
     done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.png", "two.png"]
+
+
+def test_images_are_aligned_alone_without_torch(pair: list[str], tmp_path: Path) -> None:
+    out, saved = tmp_path / "aligned", tmp_path / "transforms.json"
+    line = ["align", *pair, "-o", str(out), "--save-transforms", str(saved)]
+    done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.iterdir())) == 2
+    result = Fuser(engine="onnx").run(pair, align=Align(transforms=str(saved)))
+    assert len(result.report["aligned"]) == 2
 
 
 @pytest.mark.parametrize(
