@@ -33,7 +33,7 @@ class Fuser:
         device: 'auto', 'cpu', 'cuda', 'cuda:1' ...
         dtype: 'auto', 'float32', 'bfloat16' or 'float16', of the network. Pixels stay float32.
         engine: what computes the network: 'torch', or 'onnx' for the default model on the CPU. 'auto': torch where that
-            is installed. Where PyTorch is not installed, nothing is aligned or deghosted.
+            is installed.
         max_memory: limit in bytes for the whole process, or a string as '2G'. Tiles shrink to fit. Without a limit on
             the CPU, glibc is told to keep freed memory (up to 1 GiB of it); ANYFUSE_KEEP_MEMORY=0 prevents that.
 

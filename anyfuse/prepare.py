@@ -21,7 +21,6 @@ from .io.geo import to_one_grid
 from .io.masks import with_masks
 from .io.profiles import to_one_profile
 from .io.scratch import Scratch
-from .lacking import without_torch
 from .models.base import FusionModel
 from .options import Engine, Options
 from .unused import unused_notes
@@ -55,7 +54,6 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     Raises:
         FusionError: an image that cannot be read, too few of them, or sizes that differ.
     """
-    options, lacking = without_torch(options)
     engine.progress("read", 0.0)
     frames, scratch = read_set(images, engine, options)
     store = in_memory if scratch is None else scratch.store
@@ -71,7 +69,7 @@ def prepare(images: Sequence[Any], engine: Engine, options: Options, alone: bool
     stack = Stack(tuple(aligned), options.reference)  # of one size, or an error that says what to do
     engine.progress("deghost", 0.0)
     deghosted = match_and_deghost(aligned, options, store)
-    notes = [*lacking, *notes, *ghost_notes(deghosted.ghosts)]
+    notes = [*notes, *ghost_notes(deghosted.ghosts)]
     notes += unused_notes(frames, steps, deghosted.ghosts, options, has_roles=engine.model.ordered)
     stack = replace(stack, frames=tuple(deghosted.frames))
     written = None if options.align.aligned_out is None else aligned  # else their memory is free again

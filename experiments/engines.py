@@ -1,7 +1,8 @@
 """What each engine gives and takes beside PyTorch: python experiments/engines.py [--runs N]
 
 Levels of 8 bits by which results differ from PyTorch's, on the examples and on a made 16-bit pair; and user and system
-seconds of a whole process that fuses a pair of 640x480, `anyfuse fuse` and Python, each the least of N runs.
+seconds of a whole process that fuses a pair of 640x480, `anyfuse fuse` and Python, each the least of N runs. A pair of
+examples/infrared is also fused with default options, as it is and with one image shifted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,16 @@ def made(folder: Path) -> None:
         np.save(folder / "deep" / f"{k}.npy", ((values + 1) * 32767.5).astype(np.uint16))
 
 
+def made_infrared(folder: Path) -> None:
+    """The infrared example at 640x480 as PNG, aligned, and with one image shifted."""
+    files = [EXAMPLES / "infrared" / name for name in ("thermal.png", "visible.jpg")]
+    large = [np.asarray(Image.open(file).resize((660, 496), Image.Resampling.LANCZOS)) for file in files]
+    for name, (x, y) in {"aligned": (10, 8), "shifted": (17, 3)}.items():
+        (folder / name).mkdir()
+        for k, (left, top) in enumerate(((10, 8), (x, y))):
+            Image.fromarray(large[k][top : top + 480, left : left + 640]).save(folder / name / f"{k}.png")
+
+
 def seconds(command: list[str], label: str) -> float:
     """Processor time of a whole process."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -76,14 +88,27 @@ def main() -> None:
             for name, pixels in results.items():
                 apart = np.abs(pixels.astype(float) - found["torch"][name].astype(float)).max()
                 print(f"  {name:<12} {apart * 255 / np.iinfo(pixels.dtype).max:.3f}")
-        pair = [str(folder / "pair" / f"{k}.png") for k in (0, 1)]
-        line = [sys.executable, "-m", "anyfuse", "fuse", *pair, "-o", str(folder / "c.png"), "--overwrite", "-q"]
-        code = [sys.executable, "-c", f"import anyfuse; anyfuse.fuse({pair!r}, align='none', deghost='off')"]
+        made_infrared(folder)
         print("processor seconds of a process, a pair of 640x480")
         for label in ENGINES:
-            command = min(seconds([*line, "--align", "none", "--deghost", "off"], label) for _ in range(args.runs))
-            called = min(seconds(code, label) for _ in range(args.runs))
-            print(f"  {label:<18} anyfuse fuse {command:.2f}, import and fuse {called:.2f}")
+            found_seconds = {name: min(seconds(line, label) for _ in range(args.runs)) for name, line in lines(folder)}
+            print(f"  {label:<18} " + ", ".join(f"{name} {value:.2f}" for name, value in found_seconds.items()))
+
+
+def lines(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """What is timed, and its command."""
+
+    def fuse(name: str, *options: str) -> list[str]:
+        pair = [str(folder / name / f"{k}.png") for k in (0, 1)]
+        out = str(folder / "c.png")
+        return [sys.executable, "-m", "anyfuse", "fuse", *pair, "-o", out, "--overwrite", "-q", *options]
+
+    yield "anyfuse fuse without alignment", fuse("pair", "--align", "none", "--deghost", "off")
+    pair = [str(folder / "pair" / f"{k}.png") for k in (0, 1)]
+    code = f"import anyfuse; anyfuse.fuse({pair!r}, align='none', deghost='off')"
+    yield "import and fuse", [sys.executable, "-c", code]
+    yield "aligned, default options", fuse("aligned")
+    yield "shifted, default options", fuse("shifted")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines",),
     ("filemaps",),
     ("tiling", "canvas", "options", "doctor", "hub"),
-    ("budget", "unused", "lacking"),
+    ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline", "stages"),
     ("fuser",),

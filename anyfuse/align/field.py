@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 from ..arrays import F, Tensor, torch
+from .sampling import grid_sample
 from .transform import bent_coordinates, coordinates
 
 
@@ -52,7 +53,7 @@ def field_under(planes: Tensor, matrices: Tensor, height: int, width: int, bend:
     else:
         grid = torch.stack([bent_coordinates(m, bend, (height, width), 0, height) for m in matrices])
     grid = (grid + 0.5) * torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]]) - 1
-    warped = F.grid_sample(planes[None].expand(count, -1, -1, -1), grid, align_corners=False)
+    warped = grid_sample(planes[None].expand(count, -1, -1, -1), grid)
     for k, m in enumerate(matrices):
         turn = 2 * math.atan2(float(m[1, 0] - m[0, 1]), float(m[0, 0] + m[1, 1]))
         if abs(turn) > 1e-3:

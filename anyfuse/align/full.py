@@ -13,6 +13,7 @@ from ..image.frame import Frame
 from .estimate import LARGEST, Scene
 from .field import field
 from .match import Blocks
+from .sampling import grid_sample
 from .transform import KINDS, Kind, apply, coordinates, robust_fit
 
 STRIP = 1 << 22  # pixels read together
@@ -103,7 +104,7 @@ def _patch(frame: Frame, where: Tensor) -> Tensor | None:
     luma = to_luma(frame.read(window))
     local = where - torch.tensor([low[0] - 1.0, low[1] - 1.0])
     grid = (local + 0.5) * torch.tensor([2.0 / luma.shape[2], 2.0 / luma.shape[1]]) - 1
-    return F.grid_sample(luma[None], grid[None], mode="bicubic", padding_mode="border", align_corners=False)[0, 0]
+    return grid_sample(luma[None], grid[None], mode="bicubic", padding_mode="border")[0, 0]
 
 
 def _matched(first: list[Tensor], other: list[Tensor], corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,7 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from ..arrays import F, Tensor, torch
+from ..arrays import Tensor, torch
+from .sampling import grid_sample
 
 Kind = Literal["shift", "similarity", "affine", "homography"]
 KINDS: tuple[Kind, ...] = ("shift", "similarity", "affine", "homography")
@@ -146,7 +147,7 @@ def bent_coordinates(matrix: Tensor, bend: Tensor, size: Size, top: int, rows: i
     grid = torch.empty(1, rows, width, 2)
     grid[..., 0] = (2 * xs + 1) / width - 1
     grid[..., 1] = ((2 * ys + 1) / height - 1)[:, None]
-    moved = F.grid_sample(bend[None], grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
+    moved = grid_sample(bend[None], grid, mode="bicubic", padding_mode="border")[0]
     x, y = moved[0].add_(xs), moved[1].add_(ys[:, None])
     m = matrix.tolist()
     depth = x * m[2][0] + y * m[2][1] + m[2][2]
@@ -190,7 +191,7 @@ def sampled(planes: Tensor, where: Tensor, mode: str) -> Tensor:
     """Planes (C, H, W) at the places (h, w, 2), (C, h, w)."""
     inverse_size = torch.tensor([2.0 / planes.shape[2], 2.0 / planes.shape[1]])
     grid = ((where + 0.5) * inverse_size - 1)[None]
-    return F.grid_sample(planes[None], grid, mode=mode, padding_mode="border", align_corners=False)[0]
+    return grid_sample(planes[None], grid, mode=mode, padding_mode="border")[0]
 
 
 def within(where: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,7 @@
-"""`torch.nn.functional` without PyTorch: padding, pooling and resizing on NumPy arrays."""
+"""`torch.nn.functional` without PyTorch: padding, pooling and filters on NumPy arrays.
+
+Resizing is in `resizing.py`, values at places in `sampling.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from ..engine_choice import lacks_torch
 from .absent import missing
+from .resizing import interpolate
+from .sampling import grid_sample
 from .tensor import Tensor, wrap
 
-MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
+__all__ = ["grid_sample", "interpolate"]
+
+MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
 def pad(x: Tensor, sides: Sequence[int], mode: str = "constant") -> Tensor:
@@ -24,8 +30,13 @@ def pad(x: Tensor, sides: Sequence[int], mode: str = "constant") -> Tensor:
         mode: constant (zeros), reflect or replicate.
     """
     pairs = [(sides[k], sides[k + 1]) for k in range(0, len(sides), 2)][::-1]
+    pairs = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+    if mode == "constant":  # np.pad takes longer to begin
+        out = np.zeros([low + side + high for (low, high), side in zip(pairs, x.shape, strict=True)], x.dtype)
+        out[tuple(slice(low, low + side) for (low, _), side in zip(pairs, x.shape, strict=True))] = x.base_array
+        return wrap(out)
     options: Any = {"mode": MODES[mode]}
-    return wrap(np.pad(x.base_array, [(0, 0)] * (x.ndim - len(pairs)) + pairs, **options))
+    return wrap(np.pad(x.base_array, pairs, **options))
 
 
 def _windows(x: Tensor, size: tuple[int, int], step: int) -> np.ndarray:
@@ -38,81 +49,107 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-def avg_pool2d(x: Tensor, size: int | tuple[int, int], stride: int | None = None) -> Tensor:
-    """Mean over windows of (..., H, W)."""
+def avg_pool2d(
+    x: Tensor,
+    size: int | tuple[int, int],
+    stride: int | None = None,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Mean over windows of (..., H, W).
+
+    Args:
+        x: any shape.
+        size: of a window.
+        stride: from a window to the next; None: its height.
+        ceil_mode: windows that reach over the end count too, as means of what is in them.
+        count_include_pad: means nothing, since nothing is padded.
+    """
     rows, columns = _pair(size)
     step = stride or rows
-    if step == 1 and 1 in (rows, columns):  # by running sums: any length at one cost
-        axis = -2 if columns == 1 else -1
-        return _running_mean(x.base_array, rows * columns, axis)
+    if step == 1:  # by running sums: any length at one cost
+        return _running_mean(_running_mean(x.base_array, rows, -2), columns, -1)
+    if ceil_mode and (x.shape[-2] % step or x.shape[-1] % step):
+        if not rows == columns == step:
+            raise lacks_torch("such a pooling")
+        return _means_between(x.base_array, [np.append(np.arange(0, side, step), side) for side in x.shape[-2:]])
+    if rows == columns == step:
+        return _block_means(x.base_array, step)
     return wrap(_windows(x, (rows, columns), step).mean((-2, -1)))
 
 
+def _block_means(x: np.ndarray, step: int) -> Tensor:
+    """Means of squares that lie side by side: rows are added first, which is fast."""
+    height, width = (side // step for side in x.shape[-2:])
+    rows = x[..., : height * step, : width * step].reshape(*x.shape[:-2], height, step, width * step).sum(-2)
+    return wrap(rows.reshape(*rows.shape[:-1], width, step).sum(-1) / x.dtype.type(step * step))
+
+
 def _running_mean(x: np.ndarray, size: int, axis: int) -> Tensor:
+    if size == 1:
+        return wrap(x)
     sums = np.cumsum(np.moveaxis(x, axis, 0), 0, dtype=np.float64)
     sums = np.concatenate([np.zeros_like(sums[:1]), sums])
     return wrap(np.moveaxis((sums[size:] - sums[:-size]) / size, 0, axis).astype(x.dtype))
 
 
+def adaptive_avg_pool2d(x: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Means of (..., H, W) over `size` rows and columns of windows, which may overlap by a value."""
+    starts, ends = [], []
+    for side, count in zip(x.shape[-2:], _pair(size), strict=True):
+        k = np.arange(count)
+        starts.append(k * side // count)
+        ends.append(-(-(k + 1) * side // count))
+    return _means_between(x.base_array, starts, ends)
+
+
+def _means_between(x: np.ndarray, starts: list[np.ndarray], ends: list[np.ndarray] | None = None) -> Tensor:
+    """Means over rows and columns from `starts` to `ends`; without ends, to the next start."""
+    out = x.astype(np.float64)
+    for axis, k in ((-2, 0), (-1, 1)):
+        first, last = (starts[k][:-1], starts[k][1:]) if ends is None else (starts[k], ends[k])
+        sums = np.cumsum(np.moveaxis(out, axis, -1), -1)
+        sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], -1)
+        out = np.moveaxis((sums[..., last] - sums[..., first]) / (last - first), -1, axis)
+    return wrap(np.ascontiguousarray(out, x.dtype))
+
+
 def max_pool2d(x: Tensor, size: int | tuple[int, int], stride: int | None = None, padding: Any = 0) -> Tensor:
     """Largest value in windows of (..., H, W); what lies outside counts as very small."""
-    rows, columns = _pair(padding)
-    sides = [(0, 0)] * (x.ndim - 2) + [(rows, rows), (columns, columns)]
-    wide = wrap(np.pad(x.base_array, sides, constant_values=-np.inf))
-    return wrap(_windows(wide, _pair(size), stride or _pair(size)[0]).max((-2, -1)))
+    pads, sizes = _pair(padding), _pair(size)
+    step, values = stride or sizes[0], x.base_array
+    for axis, length, beside in zip((-2, -1), sizes, pads, strict=True):
+        sides = [(0, 0)] * x.ndim
+        sides[axis] = (beside, beside)
+        wide = np.pad(values, sides, constant_values=-np.inf) if beside else values
+        values = _running_max(wide, length, axis)
+    return wrap(np.ascontiguousarray(values[..., ::step, ::step]))
 
 
-def interpolate(
-    x: Tensor,
-    size: tuple[int, int] | None = None,
-    scale_factor: float | None = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    antialias: bool = False,
-) -> Tensor:
-    """(B, C, H, W) at another size: bilinear at a whole multiple, or bicubic with antialiasing, as Pillow has it."""
-    if mode == "bicubic" and antialias and size is not None:
-        height, width = size
-        planes = x.base_array.reshape(-1, *x.shape[-2:]).astype(np.float32)
-        new = [Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC) for plane in planes]
-        return wrap(np.stack([np.asarray(plane) for plane in new]).reshape(*x.shape[:-2], height, width))
-    if mode == "bilinear" and scale_factor and not align_corners:
-        for axis in (-2, -1):
-            x = _stretched(x, int(scale_factor), axis)
-        return x
-    raise lacks_torch(f"resizing ({mode})")
+def _running_max(x: np.ndarray, size: int, axis: int) -> np.ndarray:
+    """Largest of `size` values in a row: windows grow by twice, so their length costs little."""
+    x, have, count = np.moveaxis(x, axis, 0), 1, x.shape[axis] - size + 1
+    while have < size:
+        step = min(have, size - have)
+        x = np.maximum(x[:-step], x[step:])
+        have += step
+    return np.moveaxis(x[:count], 0, axis)
 
 
-def _stretched(x: Tensor, factor: int, axis: int) -> Tensor:
-    """Linear interpolation along one axis, `factor` times as long; the ends are continued."""
-    length = x.shape[axis]
-    places = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
-    low = np.floor(places).astype(int)
-    high = np.minimum(low + 1, length - 1)
-    share = (places - low).astype(x.dtype).reshape([-1] + [1] * (-axis - 1))
-    values = x.base_array
-    return wrap(np.take(values, low, axis) * (1 - share) + np.take(values, high, axis) * share)
+def conv2d(x: Tensor, weight: Tensor) -> Tensor:
+    """Planes (B, 1, H, W) by a kernel (1, 1, h, w), without what lies outside.
 
-
-def grid_sample(grid: Tensor, points: Tensor, padding_mode: str = "zeros", align_corners: bool = False) -> Tensor:
-    """Values of a grid (1, 1, D, H, W) at points (1, 1, h, w, 3), from -1 to 1, width first -> (1, 1, 1, h, w).
-
-    Linear along each axis; beyond the grid its border counts.
+    Raises:
+        FusionError: more than one channel.
     """
-    if padding_mode != "border" or not align_corners or grid.shape[:2] != (1, 1) or grid.ndim != 5:
-        raise lacks_torch("such a sampling of a grid")
-    values = grid.base_array[0, 0]
-    low, share = [], []
-    for axis, size in enumerate(values.shape):
-        place = np.clip((points.base_array[0, 0, ..., 2 - axis] + 1) / 2 * (size - 1), 0, size - 1)
-        low.append(np.minimum(np.floor(place).astype(int), max(size - 2, 0)))
-        share.append(place - low[-1])
-    out = np.zeros(share[0].shape, values.dtype)
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod([s if up else 1 - s for s, up in zip(share, corner, strict=True)], axis=0)
-        at = tuple(np.minimum(a + up, n - 1) for a, up, n in zip(low, corner, values.shape, strict=True))
-        out += (weight * values[at]).astype(values.dtype)
-    return wrap(out[None, None, None])
+    if x.shape[1] != 1 or weight.shape[:2] != (1, 1):
+        raise lacks_torch("a convolution over channels")
+    taps, planes = weight.base_array[0, 0], x.base_array
+    height, width = planes.shape[2] - taps.shape[0] + 1, planes.shape[3] - taps.shape[1] + 1
+    out = np.zeros((len(planes), 1, height, width), planes.dtype)
+    for (row, column), tap in np.ndenumerate(taps):
+        out += planes[..., row : row + height, column : column + width] * tap
+    return wrap(out)
 
 
 def pixel_shuffle(x: Tensor, factor: int) -> Tensor:

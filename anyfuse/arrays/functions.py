@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..engine_choice import lacks_torch
-from . import functional
+from . import fft, functional, linalg
 from . import layers as nn
 from .absent import missing
 from .tensor import CPU, Device, Tensor, sizes_of, wrap
 
-__all__ = ["Generator", "Tensor", "functional", "nn"]
+__all__ = ["Generator", "Tensor", "fft", "functional", "linalg", "nn"]
 
 uint8, int64 = np.dtype(np.uint8), np.dtype(np.int64)
 float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
@@ -24,6 +24,7 @@ bool = np.dtype(np.bool_)
 bfloat16 = "bfloat16"
 """A name alone: no network runs in it here."""
 dtype = np.dtype
+Size = tuple
 channels_last = contiguous_format = strided = None
 __version__ = "not installed"
 
@@ -122,9 +123,19 @@ def full(shape: Sequence[int], value: float, dtype: Any = float32) -> Tensor:
     return wrap(np.full(shape, value, dtype))
 
 
-def zeros_like(x: Tensor) -> Tensor:
-    """Zeros of the same shape and dtype."""
-    return wrap(np.zeros(x.shape, x.dtype))
+def eye(count: int, dtype: Any = float32) -> Tensor:
+    """The identity matrix."""
+    return wrap(np.eye(count, dtype=dtype))
+
+
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Zeros of the same shape, and of the same dtype if none is given."""
+    return wrap(np.zeros(x.shape, dtype or x.dtype))
+
+
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Ones of the same shape, and of the same dtype if none is given."""
+    return wrap(np.ones(x.shape, dtype or x.dtype))
 
 
 def full_like(x: Tensor, value: float) -> Tensor:
@@ -137,7 +148,7 @@ def empty_like(x: Tensor) -> Tensor:
     return np.empty_like(x)
 
 
-def arange(start: int, stop: int | None = None, dtype: Any = None) -> Tensor:
+def arange(start: int, stop: int | None = None, dtype: Any = None, device: Any = CPU) -> Tensor:
     """start, start + 1, ... below stop; with one number, from 0."""
     return wrap(np.arange(start, stop, dtype=dtype) if stop is not None else np.arange(start, dtype=dtype))
 
@@ -173,6 +184,29 @@ def where(condition: Any, yes: Any, no: Any) -> Tensor:
 def einsum(rule: str, *tensors: Tensor) -> Tensor:
     """Sums of products by Einstein's notation."""
     return wrap(np.einsum(rule, *(x.base_array for x in tensors), optimize=True))
+
+
+def equal(x: Tensor, y: Tensor) -> Any:
+    """Whether two tensors have the same shape and values."""
+    return np.array_equal(x.base_array, y.base_array)
+
+
+# ---------------------------------------------------------------------- numbers and places
+
+
+def bincount(x: Tensor, minlength: int = 0) -> Tensor:
+    """How often each whole number from 0 on is there."""
+    return wrap(np.bincount(x.base_array, minlength=minlength))
+
+
+def corrcoef(x: Tensor) -> Tensor:
+    """Correlations of rows with each other."""
+    return wrap(np.corrcoef(x.base_array).astype(x.dtype))
+
+
+def nonzero(x: Tensor) -> Tensor:
+    """Where values are not zero, (K, axes)."""
+    return wrap(x.nonzero())
 
 
 # ---------------------------------------------------------------------- values

@@ -43,7 +43,7 @@ COMMANDS = {
 GROUPS = {"backbone": ("weights", "app"), "codec": ("weights", "codec"), "data": ("data", "app")}
 GROUPS |= {"datasets": ("datasets", "app")}
 """Group of commands -> file and name of its own app."""
-WITHOUT_TORCH = ("fuse", "stack", "hdr", "thermal", "medical", "models", "doctor")
+WITHOUT_TORCH = ("fuse", "align", "stack", "hdr", "thermal", "medical", "models", "doctor")
 """Commands that ANYFUSE_ENGINE counts for; the others always use PyTorch."""
 
 Version = Annotated[bool, typer.Option("--version", help="Print the version and stop.")]

@@ -38,8 +38,8 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="What computes: torch; onnx (ONNX Runtime, starts sooner; the default model, no alignment or "
-        "deghosting); auto: torch where it is installed."
+        help="What computes: torch; onnx (ONNX Runtime, starts sooner; the default model); auto: torch where it is "
+        "installed."
     ),
 ]
 White = Annotated[

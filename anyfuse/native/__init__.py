@@ -227,6 +227,22 @@ def png_filter(found: Kernels, rows: np.ndarray, above: np.ndarray, step: int) -
     return out
 
 
+SAMPLINGS = {"bilinear": "sample_linear", "bicubic": "sample_cubic"}
+"""Modes of `grid_sample` and their kernels."""
+
+
+def grid_sample(found: Kernels, planes: Tensor, points: Tensor, mode: str, border: bool) -> Tensor:
+    """`torch.nn.functional.grid_sample`: planes (B, C, H, W), each set dense, at points (B, h, w, 2) -> (B, C, h, w).
+
+    border: beyond the planes their border counts, else zeros.
+    """
+    b, c, h, w = planes.shape
+    out = planes.new_empty(b, c, *points.shape[1:3])
+    for one, places, values in zip(planes, points, out, strict=True):
+        found.run(SAMPLINGS[mode], one, c, h, w, places, places.numel() // 2, int(border), values)
+    return out
+
+
 def low_pass(found: Kernels, x: Tensor, logits: Tensor, window: Tensor) -> Tensor:
     """`models.tita.oaf.OAF._low`: x (B, H, W, C), logits (B, H, W, 9), window (9,) -> (B, H, W, C)"""
     out = torch.empty_like(x)

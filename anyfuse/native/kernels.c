@@ -688,6 +688,69 @@ API void NAME(fine_weights)(const float *maps, const float *coarse, int64_t n, i
     }
 }
 
+/* ------------------------------------------------------------------ values at places */
+
+/* Weights of 2 (linear) or 4 (cubic) values around a place, and the index of the first of them. */
+static inline __attribute__((always_inline)) int64_t taps(float at, int64_t size, int cubic, int border,
+                                                          float *restrict weights) {
+    if (!cubic && border) at = least(most(at, 0.f), (float)(size - 1));
+    at = least(most(at, -8.f), (float)size + 8.f);
+    const float low = floorf(at), t = at - low, a = -0.75f;
+    if (!cubic) {
+        weights[0] = 1.f - t;
+        weights[1] = t;
+        return (int64_t)low;
+    }
+    const float s = t + 1.f, u = 1.f - t, v = 2.f - t;
+    weights[0] = ((a * s - 5.f * a) * s + 8.f * a) * s - 4.f * a;
+    weights[1] = ((a + 2.f) * t - (a + 3.f)) * t * t + 1.f;
+    weights[2] = ((a + 2.f) * u - (a + 3.f)) * u * u + 1.f;
+    weights[3] = ((a * v - 5.f * a) * v + 8.f * a) * v - 4.f * a;
+    return (int64_t)low - 1;
+}
+
+/* Planes (c, h, w) at `count` places, points (count, 2), x and y from -1 to 1 from outer edge to outer edge, linear or
+   cubic -> out (c, count). Beyond the planes their border counts where `border` is set, else zeros. */
+static inline __attribute__((always_inline)) void sample(const float *planes, int64_t c, int64_t h, int64_t w,
+                                                         const float *points, int64_t count, int cubic, int border,
+                                                         float *out, int threads) {
+    const int size = cubic ? 4 : 2;
+#pragma omp parallel for num_threads(threads)
+    for (int64_t i = 0; i < count; i++) {
+        float across[4], down[4];
+        int64_t columns[4], rows[4];
+        const int64_t left = taps((points[2 * i] + 1.f) * ((float)w * 0.5f) - 0.5f, w, cubic, border, across);
+        const int64_t top = taps((points[2 * i + 1] + 1.f) * ((float)h * 0.5f) - 0.5f, h, cubic, border, down);
+        for (int k = 0; k < size; k++) {
+            const int64_t x = left + k, y = top + k;
+            columns[k] = x < 0 ? 0 : x < w ? x : w - 1;
+            rows[k] = (y < 0 ? 0 : y < h ? y : h - 1) * w;
+            if (!border && columns[k] != x) across[k] = 0.f;
+            if (!border && (y < 0 || y >= h)) down[k] = 0.f;
+        }
+        for (int64_t p = 0; p < c; p++) {
+            const float *plane = planes + p * h * w;
+            float sum = 0.f;
+            for (int v = 0; v < size; v++) {
+                float line = 0.f;
+                for (int u = 0; u < size; u++) line += plane[rows[v] + columns[u]] * across[u];
+                sum += line * down[v];
+            }
+            out[p * count + i] = sum;
+        }
+    }
+}
+
+API void NAME(sample_linear)(const float *planes, int64_t c, int64_t h, int64_t w, const float *points, int64_t count,
+                             int border, float *out, int threads) {
+    sample(planes, c, h, w, points, count, 0, border, out, threads);
+}
+
+API void NAME(sample_cubic)(const float *planes, int64_t c, int64_t h, int64_t w, const float *points, int64_t count,
+                            int border, float *out, int threads) {
+    sample(planes, c, h, w, points, count, 1, border, out, threads);
+}
+
 /* ------------------------------------------------------------------ filters of a network's own */
 
 static inline int64_t mirrored(int64_t at, int64_t size) { return at < 0 ? -at : at < size ? at : 2 * size - 2 - at; }

@@ -16,6 +16,7 @@ from PIL import Image
 
 import anyfuse
 from anyfuse import Fuser, FusionError
+from anyfuse.align.settings import Align
 from anyfuse.engine_choice import VARIABLE, check_engine
 from anyfuse.engines.network import STEPS, inputs_of, shipped_hash
 from anyfuse.engines.runner import session
@@ -122,8 +123,6 @@ def test_python_without_torch() -> None:
     [
         ("Fuser('mmaif')", "model mmaif-tiny needs PyTorch"),
         ("Fuser(engine='torch')", "engine torch needs PyTorch"),
-        ("fuse([a, b], align='shift')", "align shift needs PyTorch"),
-        ("fuse([a, b], deghost='on')", "deghost on needs PyTorch"),
         ("fuse([a, b], say='remove the haze')", "say needs PyTorch"),
         ("load_model('anyfuse')", "load_model needs PyTorch"),
     ],
@@ -153,7 +152,7 @@ def pair(tmp_path: Path) -> list[str]:
 def test_the_command_loads_no_torch(pair: list[str], tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     out = str(tmp_path / "out.png")
-    line = ["fuse", *pair, "-o", out, "--engine", "onnx", "--report", str(report), "--align", "none"]
+    line = ["fuse", *pair, "-o", out, "--engine", "onnx", "--report", str(report)]
     code = (
         f"import sys; from anyfuse.cli.main import main\ntry: main({line!r})\n"
         "except SystemExit as end: print(end.code, 'torch' in sys.modules)"
@@ -161,7 +160,7 @@ def test_the_command_loads_no_torch(pair: list[str], tmp_path: Path) -> None:
     done = python("-c", code)
     assert done.stdout.split()[-2:] == ["0", "False"], done.stderr
     assert json.loads(report.read_text())["engine"] == "onnx"
-    result = Fuser().run(pair, align="none", deghost="off")
+    result = Fuser().run(pair)
     assert levels(np.asarray(Image.open(out)), result.pixels) <= 1
 
 
@@ -175,6 +174,16 @@ def test_folders_without_torch(pair: list[str], tmp_path: Path) -> None:
     done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one.png", "two.png"]
+
+
+def test_images_are_aligned_alone_without_torch(pair: list[str], tmp_path: Path) -> None:
+    out, saved = tmp_path / "aligned", tmp_path / "transforms.json"
+    line = ["align", *pair, "-o", str(out), "--save-transforms", str(saved)]
+    done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")
+    assert done.returncode == 0, done.stderr
+    assert len(list(out.iterdir())) == 2
+    result = Fuser(engine="onnx").run(pair, align=Align(transforms=str(saved)))
+    assert len(result.report["aligned"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -195,6 +204,6 @@ def test_commands_that_do_not_need_torch(line: list[str]) -> None:
 
 
 def test_the_variable_counts_for_the_process(pair: list[str]) -> None:
-    code = f"import sys, anyfuse; anyfuse.fuse({pair!r}, align='none'); print('torch' in sys.modules)"
+    code = f"import sys, anyfuse; anyfuse.fuse({pair!r}); print('torch' in sys.modules)"
     done = python("-c", code, **{VARIABLE: "onnx"})
     assert done.stdout == "False\n", done.stderr

@@ -220,6 +220,21 @@ def test_png_filter(found: native.Kernels, step: int, monkeypatch: pytest.Monkey
     assert np.array_equal(got, encode._png_filter(rows[1:], rows[:1], step))
 
 
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(40, 64), (2, 2), (1, 9)])
+def test_places(found: native.Kernels, size: tuple[int, int], mode: str, padding: str) -> None:
+    x, points = torch.rand(2, 3, *size), torch.rand(2, 21, 34, 2) * 3 - 1.5
+    points[0, 0, :2] = torch.tensor([[1e9, -1e9], [-1.0, 1.0]])
+    done = native.grid_sample(found, x, points, mode, padding == "border")
+    true = torch.nn.functional.grid_sample(x, points, mode=mode, padding_mode=padding, align_corners=False)
+    torch.testing.assert_close(done, true, atol=2e-5, rtol=0)
+    one = x[:1].expand(2, -1, -1, -1)  # the same planes for all places
+    torch.testing.assert_close(
+        native.grid_sample(found, one, points, mode, False)[0], native.grid_sample(found, x, points, mode, False)[0]
+    )
+
+
 @pytest.mark.parametrize("size", [(176, 176), (48, 64), (20, 32), (33, 32)])
 def test_sides_that_do_not_fit_are_refused_and_read_no_foreign_memory(
     found: native.Kernels, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
