@@ -10,7 +10,7 @@ RUN apt-get update \
 COPY . /src
 # The pinned PyTorch comes without CUDA, which keeps the image small.
 RUN pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
-        -c /src/constraints.txt "/src[serve,formats,video]" \
+        -c /src/constraints.txt "/src[torch,serve,formats,video]" \
     && rm -rf /src \
     && apt-get purge -y gcc libc6-dev && apt-get autoremove -y
 

@@ -31,7 +31,8 @@ $(VENV)/.docs: $(VENV)/.installed
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-# Wheel and sdist, built and tried outside of the clone: the wheel takes its dependencies from the environment above.
+# Wheel and sdist, built and tried outside of the clone: the wheel takes its dependencies from the environment above; and as
+# the light install, without PyTorch.
 wheel: $(VENV)/.installed
 	rm -rf dist
 	$(BIN)/pip install --quiet build
@@ -42,5 +43,9 @@ wheel: $(VENV)/.installed
 	dist/venv/bin/pip install --quiet --no-deps dist/anyfuse-*.whl
 	cd dist && venv/bin/anyfuse doctor && venv/bin/anyfuse fuse --quiet \
 		../examples/infrared/visible.jpg ../examples/infrared/thermal.png -o fused.png
+	$(PYTHON) -m venv dist/light && dist/light/bin/pip install --quiet dist/anyfuse-*.whl
+	cd dist && light/bin/anyfuse doctor && light/bin/anyfuse fuse --quiet \
+		../examples/infrared/visible.jpg ../examples/infrared/thermal.png -o light.png
+	! dist/light/bin/python -c "import torch" 2>/dev/null
 	rm -rf dist/source && mkdir dist/source && tar -xzf dist/anyfuse-*.tar.gz -C dist/source --strip-components 1
 	test -f dist/source/tests/conftest.py -a -f dist/source/anyfuse/native/kernels.c

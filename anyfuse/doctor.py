@@ -49,7 +49,7 @@ def _engine() -> str:
         name = resolve("auto", WITH_TORCH)
     except FusionError as error:
         return f"none: {error}"
-    return f"{name}{'' if WITH_TORCH else ', for the default model; nothing is aligned or deghosted'}"
+    return f"{name}{'' if WITH_TORCH else ', for the default model'}"
 
 
 def _no_torch() -> str:

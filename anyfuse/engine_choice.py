@@ -17,7 +17,7 @@ from .errors import FusionError
 ENGINES = ("auto", "torch", "onnx")
 VARIABLE = "ANYFUSE_ENGINE"
 TORCH_COMMAND = 'pip install "anyfuse[torch]"'
-ONNX_COMMAND = 'pip install "anyfuse[light]"'
+ONNX_COMMAND = "pip install onnxruntime"
 
 
 def is_installed(package: str) -> bool:

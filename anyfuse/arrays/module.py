@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..engine_choice import lacks_torch
+
 
 class Module:
     """A model that something else than PyTorch computes: always in evaluation mode, always on the CPU."""
@@ -26,6 +28,12 @@ class Module:
     def parameters(self, recurse: bool = True) -> Iterator[Any]:
         """None."""
         return iter(())
+
+    def register_buffer(self, *_: Any, **__: Any) -> None:
+        """Refuses: a model with values of its own is PyTorch's."""
+        raise lacks_torch(type(self).__name__)
+
+    register_parameter = register_module = register_buffer
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing."""

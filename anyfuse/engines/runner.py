@@ -24,7 +24,7 @@ def session(graph: str | Path | bytes, threads: int | None = None) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise FusionError('an ONNX graph needs onnxruntime: pip install "anyfuse[light]"') from None
+        raise FusionError("an ONNX graph needs onnxruntime: pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.log_severity_level = 3

@@ -186,8 +186,23 @@ def test_images_are_aligned_alone_without_torch(pair: list[str], tmp_path: Path)
     assert len(result.report["aligned"]) == 2
 
 
+VISIBLE = str(Path(__file__).resolve().parents[2] / "examples" / "infrared" / "visible.jpg")
+
+
 @pytest.mark.parametrize(
-    "line", [["score", "x.png", "y.png", "z.png"], ["fuse", "a", "b", "-o", "c", "--engine", "torch"]]
+    "line",
+    [
+        ["score", "x.png", "y.png", "z.png"],
+        ["fuse", "a", "b", "-o", "c", "--engine", "torch"],
+        ["bench", "--data", "x", "-o", "y"],
+        ["train", "anyfuse"],
+        ["degrade", "x"],
+        ["estimate", VISIBLE],
+        ["say", "remove the haze"],
+        ["video", "a", "b", "-o", "c.mp4"],
+        ["export", "anyfuse", "-o", "x.onnx"],
+        ["datasets", "check", "x"],
+    ],
 )
 def test_commands_that_need_torch_say_so(line: list[str]) -> None:
     done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")
