@@ -84,15 +84,11 @@ def bench_rows(
     for name in images:
         if name in complete and name not in rows.known:
             rows.add({"name": name, "status": "there"})
-    try:
-        with connected(cluster) as ray:
-            for row in run_rows(
-                ray, cluster, Benching, (dict(models), device, dict(settings)), list(map(asdict, jobs))
-            ):
-                rows.add(row)
-                yield row["name"], _scores(row)
-    finally:
-        rows.flush()
+    with rows.written(), connected(cluster) as ray:
+        arguments = (dict(models), device, dict(settings))
+        for row in run_rows(ray, cluster, Benching, arguments, [asdict(job) for job in jobs]):
+            rows.add(row)
+            yield row["name"], _scores(row)
 
 
 def _scores(row: Mapping[str, Any]) -> ImageScores:

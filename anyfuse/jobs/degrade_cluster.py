@@ -113,7 +113,10 @@ def degrade_on(
 
     save()
     saved = time.monotonic()
-    with connected(cluster) as ray, progress_bar(quiet, "images") as bar, _flushed(rows, save):
+    with rows.written(), contextlib.ExitStack() as last:
+        last.callback(save)
+        ray = last.enter_context(connected(cluster))
+        bar = last.enter_context(progress_bar(quiet, "images"))
         task = bar.add_task("degrading", total=len(jobs))
         for row in run_rows(ray, cluster, Degrading, (settings, overwrite), jobs):
             rows.add(row)
@@ -122,8 +125,9 @@ def degrade_on(
             if time.monotonic() - saved > SECONDS:  # the whole file each time, so not after each image
                 save()
                 saved = time.monotonic()
-    for name, reason in failures.items():
-        say(f"{name}: {reason}")
+        bar.stop()
+        for name, reason in failures.items():
+            say(f"{name}: {reason}")
     if not quiet:
         count = len(names) - len(there) - len(failures)
         print(f"{output}: {count} degraded, {len(there)} already there, {len(failures)} failed; {target}")
@@ -181,13 +185,3 @@ def _take(row: Mapping[str, Any], done: Manifest, failures: dict[str, str]) -> N
     done.files[row["name"]] = content["entry"]
     for note in content["notes"]:
         say(f"note: {note}")
-
-
-@contextlib.contextmanager
-def _flushed(rows: Rows, save: Any) -> Any:
-    """Writes report and manifest at the end, whatever ends it."""
-    try:
-        yield
-    finally:
-        save()
-        rows.flush()
