@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import platform
 import sys
@@ -36,8 +35,9 @@ CHANCES = 3
 """How often the pipeline itself may fail, as where nodes come and go; what is done stays done."""
 OWN, AROUND = 0.9, 0.02
 """CPUs of an actor, and of a task that fetches or stores: one actor a CPU leaves room for these."""
-BLOCK = 16
-"""Sets of a task at most; a task that loses its worker is done again."""
+BLOCK, FETCHED = 32, 16
+"""Sets of a task at most, and where their files are fetched from a store. A task of Ray Data costs about 40 ms. A task
+that loses its worker is done again, without the sets that the ledger has a row of."""
 REMEMBERED = 20_000
 """Rows that the ledger keeps for tasks that are done again: the sets of 1,250 actors."""
 
@@ -83,38 +83,47 @@ class Ledger:
     """Counts how often each set was begun and not ended, and keeps the last rows; an actor of its own."""
 
     def __init__(self) -> None:
+        self.entered: set[str] = set()  # first set of each task
         self.begun: dict[str, int] = {}
         self.rows: dict[str, str] = {}
 
-    def begin(self, name: str) -> int:
-        """Which attempt this is, from 1."""
-        self.begun[name] = self.begun.get(name, 0) + 1
-        return self.begun[name]
+    def enter(self, names: Sequence[str]) -> dict[str, str] | None:
+        """A task begins. None: for the first time. Else its worker has died: rows of the sets that it did."""
+        if names[0] not in self.entered:
+            self.entered.add(names[0])
+            return None
+        return {name: self.rows[name] for name in names if name in self.rows}
 
-    def end(self, name: str, row: str) -> None:
-        """The set is done, well or not; its columns as JSON."""
-        self.begun.pop(name, None)
-        self.rows[name] = row
-        if len(self.rows) > REMEMBERED:
-            del self.rows[next(iter(self.rows))]
-
-    def row(self, name: str) -> str:
-        """What `end` was told of a set; '{}' where it was not, or long ago."""
-        return self.rows.get(name, "{}")
+    def step(self, begins: str, ends: str, row: str) -> int:
+        """Which attempt at the set `begins` this is, from 1. The set `ends` is done, well or not, with these columns as
+        JSON. Either may be empty.
+        """
+        if ends:
+            self.begun.pop(ends, None)
+            self.rows[ends] = row
+            if len(self.rows) > REMEMBERED:
+                del self.rows[next(iter(self.rows))]
+        if begins:
+            self.begun[begins] = self.begun.get(begins, 0) + 1
+        return self.begun.get(begins, 0)
 
 
 # ---------------------------------------------------------------------- the stages
 
 
-def fetch(row: dict[str, Any]) -> dict[str, Any]:
-    """Adds the bytes of the inputs that lie in stores; where one cannot be read, the reason."""
-    job = json.loads(row["job"])
-    data, reason = [], ""
-    try:
-        data = [read_store(split_name(name)[0]) if is_url(name) else b"" for name in job["inputs"]]
-    except Exception as error:  # one set never stops the others
-        reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
-    return {"job": row["job"], "data": data, "reason": reason}
+def fetch(task: dict[str, Any]) -> dict[str, Any]:
+    """Adds the bytes of the inputs that lie in stores; where those of a set cannot be read, the reason."""
+    data, reasons = list[bytes](), []
+    for job in json.loads(task["jobs"]):
+        reason = ""
+        read = [b""] * len(job["inputs"])
+        try:
+            read = [read_store(split_name(name)[0]) if is_url(name) else b"" for name in job["inputs"]]
+        except Exception as error:  # one set never stops the others
+            reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
+        data += read
+        reasons.append(reason)
+    return {"jobs": task["jobs"], "data": data, "reasons": reasons}
 
 
 class Actor:
@@ -122,23 +131,47 @@ class Actor:
 
     def __init__(self, kind: type[Work], arguments: tuple[Any, ...], ledger: Any) -> None:
         self.work, self.ledger = kind(*arguments), ledger
+        self.told = "", ""  # the set that the ledger is to be told of next, and its columns
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """{'job', and of `fetch` 'data' and 'reason'} -> {'row': JSON of its columns, 'result': bytes to store}."""
-        job = json.loads(row["job"])
+    def __call__(self, task: dict[str, Any]) -> list[dict[str, Any]]:
+        """{'jobs', and of `fetch` 'data' and 'reasons'} -> of each {'row': JSON of its columns, 'result': bytes to
+        store}.
+
+        The first time, the ledger is told of each set, and nobody waits for it. Where a worker has died over this task,
+        each set waits until the ledger knows of it, so that no set can kill workers for ever.
+        """
+        jobs = json.loads(task["jobs"])
+        data, reasons = list(task.get("data", ())), list(task.get("reasons", [""] * len(jobs)))
+        known = self._ask("enter", [job["name"] for job in jobs])
+        out = []
+        for job, reason in zip(jobs, reasons, strict=True):
+            files, data = data[: len(job["inputs"])], data[len(job["inputs"]) :]
+            out.append(self._one(job, reason, files, known))
+        self._ask("step", "", *self.told, wait=False)
+        self.told = "", ""
+        return out
+
+    def _one(
+        self, job: dict[str, Any], reason: str, data: Sequence[bytes], known: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        """One set. known: rows of an earlier attempt at this task; None: this is the first."""
         done: dict[str, Any] = {"name": job["name"], "inputs": job["inputs"], "output": job.get("image")}
         result = b""
-        if row.get("reason"):
-            done |= {"status": "failed", "reason": row["reason"]}
+        before = json.loads((known or {}).get(job["name"], "{}"))
+        if reason:
+            done |= {"status": "failed", "reason": reason}
+        elif before and not is_url(job.get("image") or ""):
+            done |= before
         elif self.work.there(job):
-            done |= {"status": "there"} | json.loads(self._ask("row", job["name"]) or "{}")
+            done |= {"status": "there"} | before
         else:
-            more, result = self._attempt(job, list(row.get("data", ())))
+            more, result = self._attempt(job, data, careful=known is not None)
             done |= more
         return {"row": json.dumps(done | {"node": platform.node()}), "result": result}
 
-    def _attempt(self, job: dict[str, Any], data: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
-        attempt = int(self._ask("begin", job["name"]) or 1)
+    def _attempt(self, job: dict[str, Any], data: Sequence[bytes], *, careful: bool) -> tuple[dict[str, Any], bytes]:
+        attempt = int(self._ask("step", job["name"], *self.told, wait=careful) or 1)
+        self.told = "", ""
         if attempt > ATTEMPTS:
             lost = f"its worker died in each of {ATTEMPTS} attempts; fuse it alone, or with less memory"
             return self._ended(job, {"status": "failed", "reason": lost, "attempt": attempt - 1}), b""
@@ -161,17 +194,17 @@ class Actor:
         return self._ended(job, done | {"seconds": round(time.perf_counter() - start, 4)}), result
 
     def _ended(self, job: Mapping[str, Any], done: dict[str, Any]) -> dict[str, Any]:
-        """`done`, after the ledger was told."""
-        self._ask("end", job["name"], json.dumps(done))
+        """`done`; the ledger is told with the next step."""
+        self.told = job["name"], json.dumps(done)
         return done
 
-    def _ask(self, call: str, *arguments: str) -> Any:
-        """The ledger's answer; None where it is lost itself, and for `end`, which nobody waits for."""
+    def _ask(self, call: str, *arguments: Any, wait: bool = True) -> Any:
+        """The ledger's answer; None where it is lost itself, or nobody waits for it."""
         import ray
 
         try:
             answer = getattr(self.ledger, call).remote(*arguments)
-            return None if call == "end" else ray.get(answer)
+            return ray.get(answer) if wait else None
         except ray.exceptions.RayError:
             return None
 
@@ -282,15 +315,15 @@ def _pipeline(
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """The stages, once."""
-    block = max(1, min(BLOCK, len(jobs) // (4 * workers)))
+    fetched = any(is_url(name) for job in jobs for name in job["inputs"])
+    size = max(1, min(FETCHED if fetched else BLOCK, len(jobs) // (4 * workers)))
+    tasks = [{"jobs": json.dumps(list(jobs[k : k + size]))} for k in range(0, len(jobs), size)]
     ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Ledger).remote()
-    data = ray.data.from_items(
-        [{"job": json.dumps(job)} for job in jobs], override_num_blocks=math.ceil(len(jobs) / block)
-    )
+    data = ray.data.from_items(tasks, override_num_blocks=len(tasks))
     around = {"num_cpus": AROUND, "compute": ray.data.TaskPoolStrategy(size=2 * workers)}
-    if any(is_url(name) for job in jobs for name in job["inputs"]):
+    if fetched:
         data = data.map(fetch, **around)
-    data = data.map(
+    data = data.flat_map(
         Actor,
         fn_constructor_args=(kind, arguments, ledger),
         compute=ray.data.ActorPoolStrategy(size=workers),

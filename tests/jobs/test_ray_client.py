@@ -1,0 +1,90 @@
+"""`--on ray://HOST:PORT`: a driver outside of the cluster, through Ray's client server on loopback."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import scene, to8
+from ray_here import PACKAGE, anyfuse
+
+from anyfuse.io.write import write_image
+from anyfuse.jobs.rows import read_rows
+
+pytestmark = pytest.mark.cluster
+SETS = 6
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """The address of a head node that `ray start` runs."""
+    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
+    pytest.importorskip("grpc", reason="ray:// needs pip install 'ray[client]'")
+    place = tempfile.mkdtemp(prefix="ray-")  # short, for the names of sockets
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"),
+        *("--port", str(free_port()), "--ray-client-server-port", str(port), "--node-ip-address", "127.0.0.1"),
+        *("--min-worker-port", "0", "--max-worker-port", "0", "--include-dashboard", "false", "--temp-dir", place),
+        *("--object-store-memory", str(100 << 20)),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.2)
+    assert process.poll() is None, "ray start failed"
+    yield f"ray://127.0.0.1:{port}"
+    process.terminate()
+    try:
+        process.wait(60)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_driver_outside_of_the_cluster(head: str, tmp_path: Path) -> None:
+    """Results equal those of one machine, a bad set is a row, and a rerun finds all there."""
+    for index in range(SETS):
+        for place, name in enumerate(("ir", "vis")):
+            write_image(tmp_path / name / f"{index}.png", to8(scene(96, 120, 2 * index + place)))
+    (tmp_path / "ir" / "4.png").write_bytes(b"broken")
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--align", "none"]
+    anyfuse(*command, "-o", alone, status=1)
+    printed, _ = anyfuse(*command, "-o", out, "--on", head, status=1)
+    assert f"{SETS - 1} fused, 0 already there, 1 failed" in printed
+    assert {p.name: p.read_bytes() for p in out.glob("*.png")} == {p.name: p.read_bytes() for p in alone.glob("*.png")}
+    assert len(read_rows(str(out / "report.parquet"))) == SETS
+    printed, _ = anyfuse(*command, "-o", out, "--on", head, status=1)
+    assert f"0 fused, {SETS - 1} already there, 1 failed" in printed
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    """One line."""
+    for name in ("ir", "vis"):
+        write_image(tmp_path / name / "0.png", to8(scene(48, 64, 1)))
+    address = f"ray://127.0.0.1:{free_port()}"
+    _, err = anyfuse("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", "--on", address, status=2)
+    assert err.count("\n") == 1, err
+    assert f"--on {address}: cannot connect" in err
