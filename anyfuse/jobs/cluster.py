@@ -19,6 +19,7 @@ import platform
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,8 +261,11 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         yield ray
         return
     address = None if cluster.address == "ray" else cluster.address
+    local: dict[str, Any] = {} if address else {"include_dashboard": None}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the error says the same in one line
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise FusionError(f"--on {cluster.address}: cannot connect ({one_line(error):.200})") from None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -43,6 +44,9 @@ def head() -> Iterator[str]:
         *("--min-worker-port", "0", "--max-worker-port", "0", "--include-dashboard", "false", "--temp-dir", place),
         *("--object-store-memory", str(100 << 20)),
     ]
+    patch = pytest.MonkeyPatch()  # Ray's client has no token of its own; this cluster and its driver share this one
+    patch.setenv("RAY_AUTH_MODE", "token")
+    patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -60,6 +64,7 @@ def head() -> Iterator[str]:
         process.wait(60)
     finally:
         os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        patch.undo()
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -72,8 +77,8 @@ def test_a_driver_outside_of_the_cluster(head: str, tmp_path: Path) -> None:
     alone, out = tmp_path / "alone", tmp_path / "out"
     command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--align", "none"]
     anyfuse(*command, "-o", alone, status=1)
-    printed, _ = anyfuse(*command, "-o", out, "--on", head, status=1)
-    assert f"{SETS - 1} fused, 0 already there, 1 failed" in printed
+    printed, err = anyfuse(*command, "-o", out, "--on", head, status=1)
+    assert f"{SETS - 1} fused, 0 already there, 1 failed" in printed, err
     assert {p.name: p.read_bytes() for p in out.glob("*.png")} == {p.name: p.read_bytes() for p in alone.glob("*.png")}
     assert len(read_rows(str(out / "report.parquet"))) == SETS
     printed, _ = anyfuse(*command, "-o", out, "--on", head, status=1)
