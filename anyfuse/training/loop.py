@@ -215,14 +215,23 @@ class Loop:
         os.replace(self.last.with_suffix(".tmp"), self.last)
 
 
+KERNELS = ("fused", "foreach")
+"""How an optimiser computes. A checkpoint has that of the run that wrote it, and each run keeps its own."""
+
+
 def _load(part: Stateful, state: Any) -> None:
     """Gives a part of a run its state, which is whole in a checkpoint."""
     if isinstance(part, nn.Module):
         state = states_in_parts(state, part)
-    part.load_state_dict(state)
     optimiser = getattr(part, "optimiser", None)
-    if isinstance(optimiser, torch.optim.Optimizer):
-        moments_in_parts(optimiser)
+    if not isinstance(optimiser, torch.optim.Optimizer):
+        part.load_state_dict(state)
+        return
+    kernels = [{name: group[name] for name in KERNELS if name in group} for group in optimiser.param_groups]
+    part.load_state_dict(state)
+    moments_in_parts(optimiser)
+    for group, own_kernels in zip(optimiser.param_groups, kernels, strict=True):
+        group.update(own_kernels)
 
 
 TORN = "is no checkpoint of this recipe; delete it, or give another --out or --no-resume"

@@ -40,9 +40,9 @@ def head() -> Iterator[str]:
     port = free_port()
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"),
-        *("--port", str(free_port()), "--ray-client-server-port", str(port), "--node-ip-address", "127.0.0.1"),
+        *("--port", str(free_port()), "--ray-client-server-port", str(port)),
         *("--min-worker-port", "0", "--max-worker-port", "0", "--include-dashboard", "false", "--temp-dir", place),
-        *("--object-store-memory", str(100 << 20)),
+        *("--object-store-memory", str(100 << 20), "--runtime-env-agent-port", str(free_port())),
     ]
     patch = pytest.MonkeyPatch()  # Ray's client has no token of its own; this cluster and its driver share this one
     patch.setenv("RAY_AUTH_MODE", "token")
