@@ -291,15 +291,13 @@ def run_rows(
     """
     if not jobs:
         return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     workers = cluster.workers or _free(ray, cluster)
     workers = max(1, min(workers, len(jobs)))
     left = {job["name"]: job for job in jobs}
     for chance in range(CHANCES):
         try:
-            for row in _pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
+            pipeline = _through_client if ray.util.client.ray.is_connected() else _pipeline
+            for row in pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
                 left.pop(row["name"], None)
                 yield row
             return
@@ -319,6 +317,8 @@ def _pipeline(
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """The stages, once."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     fetched = any(is_url(name) for job in jobs for name in job["inputs"])
     size = max(1, min(FETCHED if fetched else BLOCK, len(jobs) // (4 * workers)))
     tasks = [{"jobs": json.dumps(list(jobs[k : k + size]))} for k in range(0, len(jobs), size)]
@@ -338,6 +338,34 @@ def _pipeline(
         data = data.map(store, **around)
     for row in data.iter_rows():
         yield json.loads(row["row"])
+
+
+class Inside:
+    """The pipeline in an actor: Ray Data does not run in a driver outside of the cluster."""
+
+    def __init__(self, *arguments: Any) -> None:
+        import ray
+        import ray.data
+
+        self.rows = _pipeline(ray, *arguments)
+
+    def take(self) -> tuple[list[dict[str, Any]], bool]:
+        """The rows that come within a second, at least one, and whether these are the last ones."""
+        rows, start = [], time.monotonic()
+        for row in self.rows:
+            rows.append(row)
+            if time.monotonic() - start > 1:
+                return rows, False
+        return rows, True
+
+
+def _through_client(ray: Any, *arguments: Any) -> Iterator[dict[str, Any]]:
+    """As `_pipeline`, for a driver at ray://HOST:PORT."""
+    inside = ray.remote(num_cpus=0)(Inside).remote(*arguments)
+    last = False
+    while not last:
+        rows, last = ray.get(inside.take.remote())
+        yield from rows
 
 
 def _free(ray: Any, cluster: Cluster) -> int:

@@ -31,39 +31,55 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def head() -> Iterator[str]:
-    """The address of a head node that `ray start` runs."""
-    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
-    pytest.importorskip("grpc", reason="ray:// needs pip install 'ray[client]'")
-    place = tempfile.mkdtemp(prefix="ray-")  # short, for the names of sockets
-    port = free_port()
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2"),
-        *("--port", str(free_port()), "--ray-client-server-port", str(port)),
-        *("--min-worker-port", "0", "--max-worker-port", "0", "--include-dashboard", "false", "--temp-dir", place),
-        *("--object-store-memory", str(100 << 20), "--runtime-env-agent-port", str(free_port())),
-    ]
-    patch = pytest.MonkeyPatch()  # Ray's client has no token of its own; this cluster and its driver share this one
-    patch.setenv("RAY_AUTH_MODE", "token")
-    patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
+                return
         time.sleep(0.2)
-    assert process.poll() is None, "ray start failed"
-    yield f"ray://127.0.0.1:{port}"
-    process.terminate()
+    raise AssertionError(f"{process.args!s:.200} does not listen")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """The address of Ray's client server, beside a head node that `ray start` runs."""
+    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
+    pytest.importorskip("grpc", reason="ray:// needs pip install 'ray[client]'")
+    place = tempfile.mkdtemp(prefix="ray-")  # short, for the names of sockets
+    port, client = free_port(), free_port()
+    patch = pytest.MonkeyPatch()  # Ray's client makes no token of its own; this cluster and its driver share this one
+    patch.setenv("RAY_AUTH_MODE", "token")
+    patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def run(listens: int, *arguments: object) -> None:
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", *map(str, arguments)],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+        wait_for(listens, processes[-1])
+
     try:
-        process.wait(60)
+        start = ("ray.scripts.scripts", "start", "--head", "--block", "--num-cpus", "2", "--port", port)
+        places = ("--min-worker-port", 0, "--max-worker-port", 0, "--temp-dir", place)
+        run(port, *start, *places, "--include-dashboard", "false", "--object-store-memory", 100 << 20)
+        server = ("ray.util.client.server", "--host", "127.0.0.1", "--port", client, "--mode", "legacy")
+        run(client, *server, "--address", f"127.0.0.1:{port}")
+        yield f"ray://127.0.0.1:{client}"
     finally:
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        for process in reversed(processes):
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
         patch.undo()
         shutil.rmtree(place, ignore_errors=True)
 
