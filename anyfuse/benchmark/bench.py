@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 from rich import box
 from rich.console import Console
@@ -15,13 +16,16 @@ from rich.table import Table as RichTable
 from ..errors import FusionError
 from ..io.atomic import check_folder
 from ..io.groups import Pairing
+from ..jobs.cluster import Cluster
+from ..metrics.grey import GreyRule
 from .datasets import DATASETS, find_groups
 from .degraded.cases import read_recipe
 from .degraded.run import run_degraded, table, write_results
 from .paper import check_paper, write_paper
 from .protocol import PEER_COLUMNS, PEER_TRIVIAL, Protocol, Row, check_peers, check_same, read_peers, read_scores
 from .report import number, write_report
-from .run import bench, ranked_groups, trivial_rows
+from .run import bench, ranked_groups
+from .scene import trivial_rows
 from .score import metric_names
 from .stats import Table
 
@@ -45,6 +49,7 @@ def run_bench(
     pairing: Pairing | None = None,
     plan: bool = False,
     paper: bool = False,
+    cluster: Cluster | None = None,
 ) -> int:
     """Runs the benchmark and writes scores.csv and report.html to `out`. Returns the number of failures; images that
     lack a source are named and skipped, which is none.
@@ -67,6 +72,7 @@ def run_bench(
         pairing: how files are put together.
         plan: prints the sets, and does nothing else.
         paper: also writes OUT/paper: a table for LaTeX, figures, references.
+        cluster: fuses and scores there.
 
     Raises:
         FusionError: a choice, a folder or a file that is wrong, or scores of another protocol.
@@ -106,6 +112,7 @@ def run_bench(
             pairing=pairing,
             step=(lambda text: None) if quiet else status.update,
             check=check,
+            cluster=cluster,
         )
     rows = with_others(result.rows, compare, others)
     if peers is not None:
@@ -225,7 +232,7 @@ def _first_trivial_rows(listed: list[Row], groups: dict[str, tuple[Path, ...]], 
     names = [n for n in PEER_COLUMNS.values() if n in protocol.metrics]
     for stem in [s for s in groups if s in images and names]:
         try:
-            return trivial_rows(stem, groups[stem], names, protocol.grey)
+            return trivial_rows(stem, groups[stem], names, cast(GreyRule, protocol.grey))
         except FusionError:
             continue  # the run reports images that cannot be read
     return []

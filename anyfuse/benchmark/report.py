@@ -16,7 +16,8 @@ from ..io.atomic import write_whole
 from ..metrics import METRICS
 from .page import Pictures, pictures, render
 from .protocol import Row
-from .run import Bench, is_trivial, ranked_groups, sparse_metrics
+from .run import Bench, ranked_groups, sparse_metrics
+from .scene import is_trivial
 from .stats import Mean, Table
 
 ARROW = {"higher": "↑", "lower": "↓", "none": "·"}
@@ -145,7 +146,7 @@ def write_report(path: Path, result: Bench, rows: list[Row], images: int = 4) ->
         plots=[found for metric in table.metrics if (found := plot(table, metric)) is not None],
         shown=shown_pictures(result, images),
         threads=result.threads,
-        peak=f"{result.peak_mib:.0f}",
+        peak=f"{result.peak_mib:.0f} MiB" if result.peak_mib else "not measured on a cluster",
         times=timings(result),
         left_out={**result.skipped, **result.failures},
     )

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..image.frame import Frame
-from ..image.stack import Stack, order_of_roles
-from ..io.atomic import unforeseen
 from ..io.folders import list_images
 from ..io.groups import Pairing
-from ..io.read import read_image
-from ..io.write import write_image
-from ..metrics import METRICS, RULES, known_names, to_grey
-from ..metrics import score as score_images
+from ..jobs.cluster import Cluster
+from ..jobs.rows import SECONDS
+from ..metrics import METRICS, RULES, known_names
 from ..models.wrapped import Wrapped
 from ..runtime import peak_bytes
+from .bench_cluster import REPORT, Job, bench_rows
 from .datasets import ROLE_FOLDERS, find_groups
 from .protocol import Protocol, Row, hash_files
+from .scene import ImageScores, Part, Scorer, content_of, is_trivial, trivial_names
 from .store import Store
 from .versions import metric_versions, model_version
 
@@ -76,14 +71,6 @@ def sparse_metrics() -> set[str]:
     return {name for name, metric in METRICS.items() if metric.family == "saliency"}
 
 
-TRIVIAL = re.compile(r"average|maximum|copy \d+")
-
-
-def is_trivial(method: str) -> bool:
-    """Whether a name is one of the rows that every table shows."""
-    return TRIVIAL.fullmatch(method) is not None
-
-
 def identity(fuser: Fuser) -> str:
     """Which code, configuration and weights a model has, for the origin column: rows of another one are not reused."""
     code = model_version(type(fuser.model))
@@ -93,11 +80,6 @@ def identity(fuser: Fuser) -> str:
     for key, value in sorted(fuser.model.state_dict().items()):
         digest.update(key.encode() + value.detach().float().cpu().numpy().tobytes())
     return f"anyfuse {digest.hexdigest()[:8]}"
-
-
-def levels(frame: Frame, grey: str) -> Tensor:
-    """8-bit grey levels (H, W) float64 of an image of any depth."""
-    return to_grey((frame.read() * 255).round(), grey)  # type: ignore[arg-type]
 
 
 def labels(models: Sequence[str]) -> dict[str, str]:
@@ -127,16 +109,6 @@ def check_given(names: Sequence[str], chosen: Sequence[str]) -> None:
             raise FusionError(f"--fused {name}: another row has this name; give another one")
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One row to be: how to make the grey levels that are scored, and where the picture is."""
-
-    method: str
-    origin: str
-    make: Callable[[], Tensor]
-    image: Path | None = None
-
-
 @dataclass
 class _Methods:
     """The methods of a run: models by label, and files of other methods by label and image."""
@@ -147,7 +119,7 @@ class _Methods:
     def __post_init__(self) -> None:
         self.origins = {name: identity(fuser) for name, fuser in self.fusers.items()}
         self.contents = {
-            (name, stem): _content(path) for name, files in self.given.items() for stem, path in files.items()
+            (name, stem): content_of(path) for name, files in self.given.items() for stem, path in files.items()
         }
 
     def current(self, row: Row) -> bool:
@@ -156,38 +128,17 @@ class _Methods:
             return row.origin == self.origins[row.method]
         return row.method not in self.given or row.origin == self.contents.get((row.method, row.image))
 
-    def jobs(self, stem: str, scene: _Scene, result: Bench, out: Path, grey: str) -> list[_Job]:
+    def parts(self, stem: str, sources: int, out: Path) -> list[Part]:
         """The rows of one image: models, given files, trivial rows."""
-        jobs = []
-        for name, fuser in self.fusers.items():
+        parts = []
+        for name in self.fusers:
             target = out / "fused" / name / f"{stem}.png"
-            seconds = result.seconds.setdefault(name, [])
-            make = partial(_fuse, fuser, scene.stack, scene.roles, target, grey, seconds)
-            jobs.append(_Job(name, self.origins[name], make, target))
+            parts.append(Part(name, "model", self.origins[name], str(target)))
         for name, files in self.given.items():
-            path = files.get(stem)
-            make = partial(_given, path, f"{name} has no {stem}", scene.lumas[0], grey)
-            jobs.append(_Job(name, self.contents.get((name, stem), ""), make, path))
-        return jobs + [_Job(name, "trivial", make) for name, make in _trivial(scene.lumas) if name not in self.fusers]
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """The sources of one image: what the models see, the order of their roles, and their grey levels (H, W)."""
-
-    stack: Stack
-    roles: list[int]
-    lumas: list[Tensor]
-
-
-def _read_scene(paths: Sequence[Path], grey: str, inputs: str) -> _Scene:
-    stack = Stack(tuple(read_image(p) for p in paths))
-    lumas = [levels(f, grey) for f in stack.frames]
-    roles = order_of_roles(stack.frames)  # of the files: their colour tells the roles, and luma has none
-    if inputs == "luma":
-        pixels = [luma.to(torch.uint8).numpy()[..., None] for luma in lumas]
-        stack = Stack(tuple(Frame(x, name=p.name) for x, p in zip(pixels, paths, strict=True)))
-    return _Scene(stack, roles, lumas)
+            origin = self.contents.get((name, stem), "")
+            parts.append(Part(name, "given", origin, str(files[stem]) if stem in files else None))
+        names = [name for name in trivial_names(sources) if name not in self.fusers]
+        return parts + [Part(name, "trivial", "trivial") for name in names]
 
 
 def _check_choice(task: str, grey: str, inputs: str) -> None:
@@ -215,6 +166,7 @@ def bench(
     pairing: Pairing | None = None,
     step: Callable[[str], None] = lambda text: None,
     check: Callable[[Protocol, dict[str, tuple[Path, ...]]], None] = lambda protocol, groups: None,
+    cluster: Cluster | None = None,
 ) -> Bench:
     """Runs the benchmark on one data set and writes OUT/scores.csv (after each image) and OUT/fused/METHOD/STEM.png.
 
@@ -237,6 +189,7 @@ def bench(
         pairing: how files are put together.
         step: called with a line for each step.
         check: called with the protocol and the sources before anything is fused.
+        cluster: makes the rows there. scores.csv is written every 20 s then, and OUT/report.parquet has a row an image.
 
     Raises:
         FusionError: a choice or a folder that is wrong, or scores of another protocol in OUT.
@@ -257,97 +210,105 @@ def bench(
     result.skipped = {stem: f"not in {', '.join(map(str, where))}" for stem, where in lacking.items()}
     methods = _Methods({label: Fuser(name, device=device) for label, name in chosen.items()}, given)
     result.systems = {label: type(fuser.model).__name__ for label, fuser in methods.fusers.items()}
+    result.seconds = {label: [] for label in methods.fusers}
     store.retain(methods.current)
-    for index, (stem, paths) in enumerate(groups.items()):
-        step(f"{index + 1}/{len(groups)} {stem}")
-        try:
-            scene = _read_scene(paths, grey, inputs)
-        except FusionError as error:
-            result.failures[stem] = str(error)
-            continue
-        except Exception as error:  # one set never stops the others, whatever is wrong with it
-            result.failures[stem] = unforeseen(error)
-            continue
-        for job in methods.jobs(stem, scene, result, out, grey):
-            _score_job(job, stem, scene, store, result, names, strict=strict and bool(metrics))
-        store.save()
-    result.peak_mib = peak_bytes() / 2**20
+    run = _Run(result, store, methods, groups, names, out)
+    settings: dict[str, Any] = {
+        "metrics": names,
+        "strict": strict and bool(metrics),
+        "grey": grey,
+        "inputs": inputs,
+    }
+    if cluster is None:
+        _score_here(run, Scorer(methods.fusers, **settings), step)
+    else:
+        _score_there(run, cluster, chosen, device, settings, step)
+    run.collect()
+    result.peak_mib = 0.0 if cluster else peak_bytes() / 2**20
     if not result.rows:
         first = next(iter({**result.failures, **result.skipped}.items()), ("", "no images"))
         raise FusionError(f"{data}: nothing could be scored; {first[0]}: {first[1]}")
     return result
 
 
-def _score_job(
-    job: _Job, stem: str, scene: _Scene, store: Store, result: Bench, names: list[str], *, strict: bool
+@dataclass
+class _Run:
+    """A run, and what is known of each image."""
+
+    result: Bench
+    store: Store
+    methods: _Methods
+    groups: dict[str, tuple[Path, ...]]
+    names: list[str]
+    out: Path
+    failures: dict[str, dict[str, str]] = field(default_factory=dict)  # image -> failures
+
+    def missing(self, stem: str) -> list[Part]:
+        """The rows of an image that are to be made."""
+        return [part for part in self._parts(stem) if self._row(stem, part) is None]
+
+    def add(self, stem: str, scores: ImageScores) -> None:
+        """Takes the rows and the failures of an image."""
+        for row in scores.rows:
+            self.store.add(row)
+        for name, seconds in scores.seconds.items():
+            self.result.seconds[name].append(seconds)
+        self.failures[stem] = scores.failures
+
+    def collect(self) -> None:
+        """Puts all rows into the result, in the order of the images."""
+        for stem in self.groups:
+            self.result.failures |= self.failures.get(stem, {})
+            for part in self._parts(stem):
+                row = self._row(stem, part)
+                if row is None:
+                    continue
+                self.result.rows.append(row)
+                if part.image is not None:
+                    self.result.fused.setdefault(part.method, {})[stem] = Path(part.image)
+
+    def _parts(self, stem: str) -> list[Part]:
+        return self.methods.parts(stem, len(self.groups[stem]), self.out)
+
+    def _row(self, stem: str, part: Part) -> Row | None:
+        """The stored row, where its picture is there too."""
+        if part.image is not None and not os.path.exists(part.image):
+            return None
+        return self.store.find(stem, part.method, part.origin, self.names)
+
+
+def _score_here(run: _Run, scorer: Scorer, step: Callable[[str], None]) -> None:
+    """Makes what is missing, image by image."""
+    for index, (stem, paths) in enumerate(run.groups.items()):
+        step(f"{index + 1}/{len(run.groups)} {stem}")
+        missing = run.missing(stem)
+        if missing:
+            run.add(stem, scorer.score(stem, paths, missing))
+        run.store.save()
+
+
+def _score_there(
+    run: _Run,
+    cluster: Cluster,
+    models: dict[str, str],
+    device: str,
+    settings: dict[str, Any],
+    step: Callable[[str], None],
 ) -> None:
-    """Adds one row to the result, from the store where it is there already; a failure is noted instead."""
-    row = store.find(stem, job.method, job.origin, names)
-    if row is None or (job.image is not None and not job.image.exists()):
-        try:
-            grey: Any = result.protocol.grey
-            values = score_images(job.make(), scene.lumas, names, grey, strict=strict)
-        except FusionError as error:
-            result.failures[f"{stem} ({job.method})"] = str(error)
-            return
-        except Exception as error:  # one score never stops the others
-            result.failures[f"{stem} ({job.method})"] = unforeseen(error)
-            return
-        row = Row(stem, job.method, job.origin, values)
-        store.add(row)
-    result.rows.append(row)
-    if job.image is not None:
-        result.fused.setdefault(job.method, {})[stem] = job.image
-
-
-def trivial_rows(stem: str, paths: Sequence[Path], metrics: Sequence[str], grey: str) -> list[Row]:
-    """The trivial rows of one image alone."""
-    lumas = [levels(read_image(p), grey) for p in paths]
-    return [
-        Row(stem, name, "trivial", score_images(make(), lumas, metrics, grey, strict=False))  # type: ignore[arg-type]
-        for name, make in _trivial(lumas)
-    ]
-
-
-def _content(path: Path) -> str:
-    """The origin of a given image: a hash of the file, so that a changed file is scored again."""
+    """Makes what is missing, on a cluster."""
+    jobs = []
+    for stem, paths in run.groups.items():
+        missing = run.missing(stem)
+        if missing:
+            jobs.append(Job(stem, [str(path) for path in paths], missing))
+    rows = bench_rows(cluster, jobs, list(run.groups), models, device, settings, str(run.out / REPORT))
+    saved = time.monotonic()
     try:
-        return f"given {hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
-    except OSError as error:
-        raise FusionError(f"{path}: cannot be read ({error.strerror}); check the file") from None
-
-
-def _trivial(lumas: list[Tensor]) -> list[tuple[str, Callable[[], Tensor]]]:
-    """The rows that every table shows: rounded mean, maximum, and each source as it is."""
-    images = torch.stack(lumas)
-    out: list[tuple[str, Callable[[], Tensor]]] = [
-        ("average", partial(torch.floor, images.mean(0) + 0.5)),
-        ("maximum", partial(images.amax, 0)),
-    ]
-    return out + [(f"copy {k + 1}", partial(images.__getitem__, k)) for k in range(len(images))]
-
-
-def _fuse(fuser: Fuser, stack: Stack, roles: list[int], target: Path, grey: str, seconds: list[float]) -> Tensor:
-    """Fuses, times and saves; returns the grey levels of the saved image."""
-    frames = [stack.frames[k] for k in roles] if fuser.model.ordered else list(stack.frames)
-    if not seconds:  # the first call warms caches up
-        fuser.run(frames, keep_order=True, align="none", deghost="off")
-    start = time.perf_counter()
-    fused = fuser.run(frames, keep_order=True, align="none", deghost="off").fused
-    seconds.append(time.perf_counter() - start)
-    if fused.pixels.dtype != np.uint8:
-        raise FusionError(
-            f"{target.stem}: the benchmark is on 8-bit results, and these are {fused.pixels.dtype}; use --inputs luma"
-        )
-    write_image(target, fused.pixels, overwrite=True)
-    return levels(Frame(fused.pixels, name=target.stem), grey)
-
-
-def _given(path: Path | None, missing: str, like: Tensor, grey: str) -> Tensor:
-    """Grey levels of a fused image that somebody else made."""
-    if path is None:
-        raise FusionError(missing)
-    image = levels(read_image(path), grey)
-    if image.shape != like.shape:
-        raise FusionError(f"{path} is {image.shape[1]}x{image.shape[0]}, its sources {like.shape[1]}x{like.shape[0]}")
-    return image
+        for index, (stem, scores) in enumerate(rows):
+            run.add(stem, scores)
+            step(f"{index + 1}/{len(jobs)} {stem}")
+            if time.monotonic() - saved > SECONDS:  # the whole file each time, so not after each image
+                run.store.save()
+                saved = time.monotonic()
+    finally:
+        run.store.save()

@@ -32,7 +32,8 @@ from ..metrics import score as score_images
 from ..metrics.grey import GreyRule
 from ..metrics.shared import TooSmallError
 from .report import number
-from .run import DEFAULT_METRICS, levels
+from .run import DEFAULT_METRICS
+from .scene import levels
 from .score_cluster import score_rows, sets_in_stores
 from .stats import mean_of
 from .versions import metric_versions

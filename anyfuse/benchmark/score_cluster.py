@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -108,13 +109,10 @@ def score_rows(
         known = set() if rows is None else rows.known
         jobs = [{"name": name, "inputs": list(files)} for name, files in sets.items() if name not in known]
         task = bar.add_task("scoring", total=len(jobs))
-        try:
+        with contextlib.nullcontext() if rows is None else rows.written():
             for row in run_rows(ray, cluster, Scoring, (score, has_truth, dict(settings), protocol), jobs):
                 done[row["name"]] = row
                 if rows is not None:
                     rows.add(row)
                 bar.advance(task)
-        finally:
-            if rows is not None:
-                rows.flush()
     return [done[name] for name in sorted(done)]

@@ -7,7 +7,22 @@ from typing import Annotated
 import typer
 
 from ..errors import FusionError
-from .options import Device, Grey, Group, Limit, ListFile, Metrics, Pairs, Plan, Quiet, Task, complete_models
+from .options import (
+    Device,
+    Gpus,
+    Grey,
+    Group,
+    Limit,
+    ListFile,
+    Metrics,
+    On,
+    Pairs,
+    Plan,
+    Quiet,
+    Task,
+    Workers,
+    complete_models,
+)
 
 CLASSICS = "anyfuse,laplacian,mertens,guided"
 
@@ -83,6 +98,9 @@ def bench(
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
+    on: On = None,
+    workers: Workers = None,
+    gpus: Gpus = 0.0,
     plan: Plan = False,
     paper: Paper = False,
     quiet: Quiet = False,
@@ -91,7 +109,9 @@ def bench(
     from ..benchmark.bench import run_bench, run_bench_degraded
     from ..benchmark.sections import DEFAULT_MODEL, run_section
     from ..io.groups import Pairing
+    from ..jobs.cluster import Cluster, check_no_cluster
 
+    check_no_cluster(*((None, 0.0) if on else (workers, gpus)))
     _check_belongs(
         section,
         degraded,
@@ -106,6 +126,7 @@ def bench(
             or peers
             or compare
             or paper
+            or on
             or grey != "opencv"
             or inputs != "luma"
         ),
@@ -140,6 +161,7 @@ def bench(
         pairing=Pairing(group, pairs, table),
         plan=plan,
         paper=paper,
+        cluster=None if on is None else Cluster(on, workers, gpus),
     )
     raise typer.Exit(1 if failed else 0)
 
@@ -153,5 +175,5 @@ def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -
     if degraded is not None and of_tables:
         raise FusionError(
             "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, "
-            "--peers, --compare, --pairs, --group, --list, --plan, --paper"
+            "--peers, --compare, --pairs, --group, --list, --plan, --paper, --on"
         )

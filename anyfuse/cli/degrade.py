@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import FusionError
-from .options import Overwrite, Quiet, White
+from .options import On, Overwrite, Quiet, White, Workers
 
 
 class Source(str, Enum):
@@ -80,6 +80,8 @@ def degrade(
     white: White = None,
     quality: Quality = None,
     suffix: Format = None,
+    on: On = None,
+    workers: Workers = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     show: ListOperations = False,
@@ -92,12 +94,17 @@ def degrade(
     from ..degradation.manifest import Settings, degrade_file, degrade_folder, listing, read_manifest, replayed
     from ..degradation.masked_pairs import M3
     from ..degradation.plan import parse
+    from ..jobs.cluster import Cluster, check_no_cluster
+    from ..jobs.degrade_cluster import degrade_on
 
     if show:
         print("\n".join(listing()))
         return
     path, output = path or "", output or ""
+    check_no_cluster(None if on else workers, 0.0)
     is_folder = _is_folder(path, output, suffix)
+    if on is not None and not is_folder:
+        raise FusionError(f"{path}: is no folder; a cluster degrades folders")
     _check_choice({"--ops": ops, "--task": task, "--m3": m3 or None, "--manifest": manifest})
     if not m3 and (tiles is not None or both is not None or complements or local_blur):
         raise FusionError("--tiles, --both, --complements and --local-blur are for --m3; add it or leave them out")
@@ -119,7 +126,13 @@ def degrade(
         )
     if not is_folder:
         degrade_file(path, output, settings, replay=replay, overwrite=overwrite, quiet=quiet)
-    elif degrade_folder(path, output, settings, replay=replay, suffix=suffix, overwrite=overwrite, quiet=quiet):
+        return
+    options: dict[str, Any] = {"replay": replay, "suffix": suffix, "overwrite": overwrite, "quiet": quiet}
+    if on is None:
+        failed = degrade_folder(path, output, settings, **options)
+    else:
+        failed = degrade_on(Cluster(on, workers), path, output, settings, **options)
+    if failed:
         raise typer.Exit(1)
 
 

@@ -136,7 +136,7 @@ def degrade_file(
         FusionError: an image that cannot be read, or a result that cannot be written.
     """
     writable(output)
-    _check_depth(settings.depth)
+    check_depth(settings.depth)
     targets = [output]
     if settings.m3 is not None:
         targets = [str(Path(output).with_name(f"{Path(output).stem}_{v}{Path(output).suffix}")) for v in "ab"]
@@ -150,7 +150,8 @@ def degrade_file(
         write_whole(beside, [text.encode()], overwrite=overwrite, inputs=spare, same=True)
 
     names = [Path(t).name for t in targets]
-    entry = _degrade(Path(path), targets, settings, replay, overwrite, spare, record, names)
+    entry, notes = degrade_image(Path(path), targets, settings, replay, overwrite, spare, record, names)
+    _print_notes(notes)
     if not quiet:
         print(f"{', '.join(targets)}: {_words(entry)}; {beside}")
 
@@ -184,11 +185,11 @@ def degrade_folder(
     Raises:
         FusionError: a folder that cannot be used, or one with the results of other settings.
     """
-    _check_folder(folder, output, suffix)
-    _check_depth(settings.depth)
+    check_folders(folder, output, suffix)
+    check_depth(settings.depth)
     inputs = list_images(folder)
     target = Path(output) / MANIFEST
-    done = _started(target, settings, overwrite)
+    done = started(target, settings, overwrite)
     spare = Inputs(inputs)
     target_of(str(target), True, spare)
     Path(output).mkdir(parents=True, exist_ok=True)
@@ -206,13 +207,13 @@ def degrade_folder(
         task = bar.add_task("degrading", total=len(inputs))
         for path in inputs:
             try:
-                names = _claim(path, _names(path, settings, replay, suffix), claimed)
+                names = claim(path, result_names(path, settings, replay, suffix), claimed)
                 targets = [str(Path(output) / name) for name in names]
                 if not overwrite and _are_there(targets, done.files.get(path.name, {}).get("outputs") == names, target):
                     count["already there"] += 1
                 else:
                     keep = functools.partial(record, path.name)
-                    _degrade(path, targets, settings, replay, overwrite, spare, keep, names)
+                    _print_notes(degrade_image(path, targets, settings, replay, overwrite, spare, keep, names)[1])
                     count["degraded"] += 1
             except Exception as error:  # one file never stops the others, whatever is wrong with it
                 count["failed"] += 1
@@ -225,7 +226,7 @@ def degrade_folder(
     return count["failed"]
 
 
-def _started(target: Path, settings: Settings, overwrite: bool) -> Manifest:
+def started(target: Path, settings: Settings, overwrite: bool) -> Manifest:
     """The manifest of an earlier run with these settings, or an empty one.
 
     Raises FusionError where the earlier run had other settings.
@@ -252,12 +253,12 @@ def _are_there(targets: list[str], known: bool, manifest: Path) -> bool:
     return all(there)
 
 
-def _check_depth(depth: str | None) -> None:
+def check_depth(depth: str | None) -> None:
     if depth is not None and not Path(depth).exists():
         raise FusionError(f"{depth}: no such depth map or folder; check the path")
 
 
-def _check_folder(folder: str, output: str, suffix: str | None) -> None:
+def check_folders(folder: str, output: str, suffix: str | None) -> None:
     check_folder(output)
     if Path(output).exists() and Path(output).samefile(folder):
         raise FusionError(f"{output}: is the input folder too; name another one for the results")
@@ -265,7 +266,7 @@ def _check_folder(folder: str, output: str, suffix: str | None) -> None:
         raise FusionError(f"--format {suffix}: give one of {', '.join(s.lstrip('.') for s in WRITES)}")
 
 
-def _claim(path: Path, names: list[str], claimed: dict[str, str]) -> list[str]:
+def claim(path: Path, names: list[str], claimed: dict[str, str]) -> list[str]:
     """The names, noted as the results of `path`; FusionError where another input has one of them already."""
     for name in names:
         if claimed.setdefault(name, path.name) != path.name:
@@ -273,23 +274,23 @@ def _claim(path: Path, names: list[str], claimed: dict[str, str]) -> list[str]:
     return names
 
 
-def _names(path: Path, settings: Settings, replay: Manifest | None, suffix: str | None) -> list[str]:
+def result_names(path: Path, settings: Settings, replay: Manifest | None, suffix: str | None) -> list[str]:
     """Results of a file, relative to the output folder."""
     if suffix is None:
-        kept = path.suffix if replay is None else Path(_entry(replay, path.name)["outputs"][0]).suffix
+        kept = path.suffix if replay is None else Path(entry_of(replay, path.name)["outputs"][0]).suffix
     else:
         kept = f".{suffix.lower().lstrip('.')}"
     name = path.stem + kept
     return [f"{view}/{name}" for view in "ab"] if settings.m3 else [name]
 
 
-def _entry(manifest: Manifest, name: str) -> dict[str, Any]:
+def entry_of(manifest: Manifest, name: str) -> dict[str, Any]:
     if name not in manifest.files:
         raise FusionError(f"the manifest has no file {name}; it has {len(manifest.files)} others")
     return manifest.files[name]
 
 
-def _degrade(
+def degrade_image(
     path: Path,
     targets: Sequence[str],
     settings: Settings,
@@ -298,14 +299,17 @@ def _degrade(
     spare: Inputs,
     record: Callable[[dict[str, Any]], None],
     names: list[str],
-) -> dict[str, Any]:
-    """Reads, degrades and writes one image; returns its entry for the manifest. `record` gets it before."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Reads, degrades and writes one image; returns its entry for the manifest, and notes. `record` gets the entry
+    before.
+    """
     frame = read_image(path, settings.white)
+    notes: list[str] = []
     entry: dict[str, Any] = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     if replay is not None:
-        old = _entry(replay, path.name)
+        old = entry_of(replay, path.name)
         if old.get("sha256") not in (None, entry["sha256"]):
-            print(f"anyfuse: note: {path} is not the file that the manifest was made with", file=sys.stderr)
+            notes.append(f"{path} is not the file that the manifest was made with")
         entry |= {key: old[key] for key in ("seed", "source", "plan")}
     else:
         entry["seed"] = derive(settings.seed, path.name)
@@ -318,15 +322,18 @@ def _degrade(
         entry["plan"] = [list(step) for step in plan]
     with _one_thread():
         results, entry["done"] = _pixels(path, frame, settings, entry)
-    notes = list(frame.warnings)
+    notes += frame.warnings
     stack = Stack((frame,))
     entry["outputs"] = names
     record(entry)
     for target, pixels in zip(targets, map(stack.quantise, results), strict=True):
         notes += _write(target, frame, pixels, settings, overwrite, spare)
-    for note in dict.fromkeys(notes):
+    return entry, list(dict.fromkeys(notes))
+
+
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
         print(f"anyfuse: note: {note}", file=sys.stderr)
-    return entry
 
 
 def _pixels(

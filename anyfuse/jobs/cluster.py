@@ -14,12 +14,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 import os
 import platform
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,9 @@ CHANCES = 3
 """How often the pipeline itself may fail, as where nodes come and go; what is done stays done."""
 OWN, AROUND = 0.9, 0.02
 """CPUs of an actor, and of a task that fetches or stores: one actor a CPU leaves room for these."""
-BLOCK = 16
-"""Sets of a task at most; a task that loses its worker is done again."""
+BLOCK, FETCHED = 32, 16
+"""Sets of a task at most, and where their files are fetched from a store. A task of Ray Data costs about 40 ms. A task
+that loses its worker is done again, without the sets that the ledger has a row of."""
 REMEMBERED = 20_000
 """Rows that the ledger keeps for tasks that are done again: the sets of 1,250 actors."""
 
@@ -83,38 +84,47 @@ class Ledger:
     """Counts how often each set was begun and not ended, and keeps the last rows; an actor of its own."""
 
     def __init__(self) -> None:
+        self.entered: set[str] = set()  # first set of each task
         self.begun: dict[str, int] = {}
         self.rows: dict[str, str] = {}
 
-    def begin(self, name: str) -> int:
-        """Which attempt this is, from 1."""
-        self.begun[name] = self.begun.get(name, 0) + 1
-        return self.begun[name]
+    def enter(self, names: Sequence[str]) -> dict[str, str] | None:
+        """A task begins. None: for the first time. Else its worker has died: rows of the sets that it did."""
+        if names[0] not in self.entered:
+            self.entered.add(names[0])
+            return None
+        return {name: self.rows[name] for name in names if name in self.rows}
 
-    def end(self, name: str, row: str) -> None:
-        """The set is done, well or not; its columns as JSON."""
-        self.begun.pop(name, None)
-        self.rows[name] = row
-        if len(self.rows) > REMEMBERED:
-            del self.rows[next(iter(self.rows))]
-
-    def row(self, name: str) -> str:
-        """What `end` was told of a set; '{}' where it was not, or long ago."""
-        return self.rows.get(name, "{}")
+    def step(self, begins: str, ends: str, row: str) -> int:
+        """Which attempt at the set `begins` this is, from 1. The set `ends` is done, well or not, with these columns as
+        JSON. Either may be empty.
+        """
+        if ends:
+            self.begun.pop(ends, None)
+            self.rows[ends] = row
+            if len(self.rows) > REMEMBERED:
+                del self.rows[next(iter(self.rows))]
+        if begins:
+            self.begun[begins] = self.begun.get(begins, 0) + 1
+        return self.begun.get(begins, 0)
 
 
 # ---------------------------------------------------------------------- the stages
 
 
-def fetch(row: dict[str, Any]) -> dict[str, Any]:
-    """Adds the bytes of the inputs that lie in stores; where one cannot be read, the reason."""
-    job = json.loads(row["job"])
-    data, reason = [], ""
-    try:
-        data = [read_store(split_name(name)[0]) if is_url(name) else b"" for name in job["inputs"]]
-    except Exception as error:  # one set never stops the others
-        reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
-    return {"job": row["job"], "data": data, "reason": reason}
+def fetch(task: dict[str, Any]) -> dict[str, Any]:
+    """Adds the bytes of the inputs that lie in stores; where those of a set cannot be read, the reason."""
+    data, reasons = list[bytes](), []
+    for job in json.loads(task["jobs"]):
+        reason = ""
+        read = [b""] * len(job["inputs"])
+        try:
+            read = [read_store(split_name(name)[0]) if is_url(name) else b"" for name in job["inputs"]]
+        except Exception as error:  # one set never stops the others
+            reason = str(error) if isinstance(error, FusionError) else unforeseen(error)
+        data += read
+        reasons.append(reason)
+    return {"jobs": task["jobs"], "data": data, "reasons": reasons}
 
 
 class Actor:
@@ -122,23 +132,47 @@ class Actor:
 
     def __init__(self, kind: type[Work], arguments: tuple[Any, ...], ledger: Any) -> None:
         self.work, self.ledger = kind(*arguments), ledger
+        self.told = "", ""  # the set that the ledger is to be told of next, and its columns
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """{'job', and of `fetch` 'data' and 'reason'} -> {'row': JSON of its columns, 'result': bytes to store}."""
-        job = json.loads(row["job"])
+    def __call__(self, task: dict[str, Any]) -> list[dict[str, Any]]:
+        """{'jobs', and of `fetch` 'data' and 'reasons'} -> of each {'row': JSON of its columns, 'result': bytes to
+        store}.
+
+        The first time, the ledger is told of each set, and nobody waits for it. Where a worker has died over this task,
+        each set waits until the ledger knows of it, so that no set can kill workers for ever.
+        """
+        jobs = json.loads(task["jobs"])
+        data, reasons = list(task.get("data", ())), list(task.get("reasons", [""] * len(jobs)))
+        known = self._ask("enter", [job["name"] for job in jobs])
+        out = []
+        for job, reason in zip(jobs, reasons, strict=True):
+            files, data = data[: len(job["inputs"])], data[len(job["inputs"]) :]
+            out.append(self._one(job, reason, files, known))
+        self._ask("step", "", *self.told, wait=False)
+        self.told = "", ""
+        return out
+
+    def _one(
+        self, job: dict[str, Any], reason: str, data: Sequence[bytes], known: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        """One set. known: rows of an earlier attempt at this task; None: this is the first."""
         done: dict[str, Any] = {"name": job["name"], "inputs": job["inputs"], "output": job.get("image")}
         result = b""
-        if row.get("reason"):
-            done |= {"status": "failed", "reason": row["reason"]}
+        before = json.loads((known or {}).get(job["name"], "{}"))
+        if reason:
+            done |= {"status": "failed", "reason": reason}
+        elif before and not is_url(job.get("image") or ""):
+            done |= before
         elif self.work.there(job):
-            done |= {"status": "there"} | json.loads(self._ask("row", job["name"]) or "{}")
+            done |= {"status": "there"} | before
         else:
-            more, result = self._attempt(job, list(row.get("data", ())))
+            more, result = self._attempt(job, data, careful=known is not None)
             done |= more
         return {"row": json.dumps(done | {"node": platform.node()}), "result": result}
 
-    def _attempt(self, job: dict[str, Any], data: Sequence[bytes]) -> tuple[dict[str, Any], bytes]:
-        attempt = int(self._ask("begin", job["name"]) or 1)
+    def _attempt(self, job: dict[str, Any], data: Sequence[bytes], *, careful: bool) -> tuple[dict[str, Any], bytes]:
+        attempt = int(self._ask("step", job["name"], *self.told, wait=careful) or 1)
+        self.told = "", ""
         if attempt > ATTEMPTS:
             lost = f"its worker died in each of {ATTEMPTS} attempts; fuse it alone, or with less memory"
             return self._ended(job, {"status": "failed", "reason": lost, "attempt": attempt - 1}), b""
@@ -161,17 +195,17 @@ class Actor:
         return self._ended(job, done | {"seconds": round(time.perf_counter() - start, 4)}), result
 
     def _ended(self, job: Mapping[str, Any], done: dict[str, Any]) -> dict[str, Any]:
-        """`done`, after the ledger was told."""
-        self._ask("end", job["name"], json.dumps(done))
+        """`done`; the ledger is told with the next step."""
+        self.told = job["name"], json.dumps(done)
         return done
 
-    def _ask(self, call: str, *arguments: str) -> Any:
-        """The ledger's answer; None where it is lost itself, and for `end`, which nobody waits for."""
+    def _ask(self, call: str, *arguments: Any, wait: bool = True) -> Any:
+        """The ledger's answer; None where it is lost itself, or nobody waits for it."""
         import ray
 
         try:
             answer = getattr(self.ledger, call).remote(*arguments)
-            return None if call == "end" else ray.get(answer)
+            return ray.get(answer) if wait else None
         except ray.exceptions.RayError:
             return None
 
@@ -227,8 +261,11 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         yield ray
         return
     address = None if cluster.address == "ray" else cluster.address
+    local: dict[str, Any] = {} if address else {"include_dashboard": None}
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the error says the same in one line
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise FusionError(f"--on {cluster.address}: cannot connect ({one_line(error):.200})") from None
     try:
@@ -254,15 +291,13 @@ def run_rows(
     """
     if not jobs:
         return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
     workers = cluster.workers or _free(ray, cluster)
     workers = max(1, min(workers, len(jobs)))
     left = {job["name"]: job for job in jobs}
     for chance in range(CHANCES):
         try:
-            for row in _pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
+            pipeline = _through_client if ray.util.client.ray.is_connected() else _pipeline
+            for row in pipeline(ray, cluster, kind, arguments, list(left.values()), workers):
                 left.pop(row["name"], None)
                 yield row
             return
@@ -282,15 +317,17 @@ def _pipeline(
     workers: int,
 ) -> Iterator[dict[str, Any]]:
     """The stages, once."""
-    block = max(1, min(BLOCK, len(jobs) // (4 * workers)))
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    fetched = any(is_url(name) for job in jobs for name in job["inputs"])
+    size = max(1, min(FETCHED if fetched else BLOCK, len(jobs) // (4 * workers)))
+    tasks = [{"jobs": json.dumps(list(jobs[k : k + size]))} for k in range(0, len(jobs), size)]
     ledger = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3)(Ledger).remote()
-    data = ray.data.from_items(
-        [{"job": json.dumps(job)} for job in jobs], override_num_blocks=math.ceil(len(jobs) / block)
-    )
+    data = ray.data.from_items(tasks, override_num_blocks=len(tasks))
     around = {"num_cpus": AROUND, "compute": ray.data.TaskPoolStrategy(size=2 * workers)}
-    if any(is_url(name) for job in jobs for name in job["inputs"]):
+    if fetched:
         data = data.map(fetch, **around)
-    data = data.map(
+    data = data.flat_map(
         Actor,
         fn_constructor_args=(kind, arguments, ledger),
         compute=ray.data.ActorPoolStrategy(size=workers),
@@ -301,6 +338,34 @@ def _pipeline(
         data = data.map(store, **around)
     for row in data.iter_rows():
         yield json.loads(row["row"])
+
+
+class Inside:
+    """The pipeline in an actor: Ray Data does not run in a driver outside of the cluster."""
+
+    def __init__(self, *arguments: Any) -> None:
+        import ray
+        import ray.data
+
+        self.rows = _pipeline(ray, *arguments)
+
+    def take(self) -> tuple[list[dict[str, Any]], bool]:
+        """The rows that come within a second, at least one, and whether these are the last ones."""
+        rows, start = [], time.monotonic()
+        for row in self.rows:
+            rows.append(row)
+            if time.monotonic() - start > 1:
+                return rows, False
+        return rows, True
+
+
+def _through_client(ray: Any, *arguments: Any) -> Iterator[dict[str, Any]]:
+    """As `_pipeline`, for a driver at ray://HOST:PORT."""
+    inside = ray.remote(num_cpus=0)(Inside).remote(*arguments)
+    last = False
+    while not last:
+        rows, last = ray.get(inside.take.remote())
+        yield from rows
 
 
 def _free(ray: Any, cluster: Cluster) -> int:

@@ -148,17 +148,16 @@ def _run(
             if one.name not in again and one.name not in rows.known:
                 rows.add({"name": one.name, "status": "there", "output": one.image, "inputs": list(one.inputs)})
         task = bar.add_task("fusing", total=len(todo))
-        try:
+        with rows.written():
             for row in run_rows(ray, cluster, Fusing, (quiet,), [asdict(one) for one in todo]):
                 rows.add(row)
                 fused += row["status"] != "failed"  # "there": its worker died after it was written
                 if row["status"] == "failed":
                     failures[row["name"]] = row["reason"]
                 bar.advance(task)
-        finally:
-            rows.flush()
-    for name, reason in failures.items():
-        say(f"{name}: {reason}")
+            bar.stop()
+            for name, reason in failures.items():
+                say(f"{name}: {reason}")
     if not choices.quiet:
         there = len(sets) - len(todo)
         print(f"{output}: {fused} fused, {there} already there, {len(failures)} failed; rows in {report}")

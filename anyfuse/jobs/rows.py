@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,31 @@ class Rows:
         self.known = self._tidy(keep)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One row; those that COLUMNS does not name are left out."""
+        """One row; columns that COLUMNS does not name are left out. Rows that cannot be written wait for `flush`."""
         self.waiting.append({name: row.get(name) for name in COLUMNS})
-        if len(self.waiting) >= ROWS or time.monotonic() - self.last > SECONDS:
-            self.flush()
+        late = time.monotonic() - self.last > SECONDS
+        if late or len(self.waiting) % ROWS == 0:
+            self.last = time.monotonic()
+            with contextlib.suppress(FusionError):  # a full disk, or a store that is away; sets go on
+                self.flush()
 
     def flush(self) -> None:
-        """Writes what is waiting."""
+        """Writes what is waiting; FusionError where it cannot be written, and then it still waits."""
         if self.waiting:
             self._write(f"part-{time.time_ns()}-{secrets.token_hex(3)}.parquet", self.waiting)
             self.waiting = []
         self.last = time.monotonic()
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[None]:
+        """Writes what is waiting at the end of the body. An error of the body comes before one of the report."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(FusionError):
+                self.flush()
+            raise
+        self.flush()
 
     def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
         import pyarrow

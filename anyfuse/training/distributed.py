@@ -40,6 +40,14 @@ _RUNS = itertools.count()
 SEED_STEP, STEP_RANK = 1_000_003, 65_537
 """Primes that keep the seeds of runs, steps and processes apart."""
 
+if dist.is_available():
+    from torch.distributed.tensor import DTensor
+
+    PARTS: tuple[type, ...] = (DTensor,)
+else:
+    PARTS = ()
+"""Kinds of tensors that are kept in parts by all processes."""
+
 SomeBatch = TypeVar("SomeBatch", bound=Batch)
 
 
@@ -222,10 +230,13 @@ def all_equal(number: int) -> bool:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """The mean over all processes of each parameter's gradient; none stays where no process has one."""
+    """The mean over all processes of each parameter's gradient; none stays where no process has one.
+
+    Gradients of weights in parts are means already.
+    """
     if world() == 1:
         return
-    trained = [p for p in parameters if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad and not isinstance(p, PARTS)]
     while trained:
         taken, size = 0, 0
         while taken < len(trained) and (not taken or size + trained[taken].numel() <= BUCKET):

@@ -25,6 +25,7 @@ from ..io.atomic import one_line
 from ..runtime import check_regular
 from ..weights import LOADING_ERRORS
 from .distributed import all_equal, any_of, rank, world
+from .sharded import has_parts, in_parts, moments_in_parts, own, states_in_parts, whole
 
 
 class Ema:
@@ -43,7 +44,7 @@ class Ema:
         decay = min(self.decay, (step + 1) / (step + 10))
         state = model.state_dict()
         moving = [key for key, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.shadow[key] for key in moving], [state[key] for key in moving], 1 - decay)
+        torch._foreach_lerp_([own(self.shadow[key]) for key in moving], [own(state[key]) for key in moving], 1 - decay)
         for key in state.keys() - moving:
             self.shadow[key].copy_(state[key])
 
@@ -125,6 +126,7 @@ class Loop:
         self.out, self.key, self.parts, self.ema, self.gen = out, key, parts, ema, gen
         self.total, self.device, self.save_every, self.log_every, self.log = steps, device, save_every, log_every, log
         self.means: dict[str, float] = {}
+        self.in_parts = any(isinstance(one, nn.Module) and has_parts(one.parameters()) for one in parts.values())
         self.first, spent, self.last = 0, 0.0, out / "last.pt"
         if resume and self.last.exists():
             state = read_checkpoint(self.last, {*key, *parts, "step", "seconds"}, device)
@@ -134,9 +136,10 @@ class Loop:
                 raise FusionError(f"{self.last}: has taken {state['step']} steps; give --steps {state['step']} or more")
             try:
                 for name, part in parts.items():
-                    part.load_state_dict(state[name])
+                    _load(part, state[name])
                 if ema is not None:
-                    ema.shadow = state["ema"]
+                    like = ema.shadow
+                    ema.shadow = {k: in_parts(v, like.get(k)) for k, v in state["ema"].items()}
                 if gen is not None:
                     gen.set_state(state["generator"].cpu())
             except LOADING_ERRORS as error:
@@ -195,18 +198,40 @@ class Loop:
             self._save(step)
 
     def _save(self, step: int) -> None:
-        if rank():
+        if rank() and not self.in_parts:
             return
         state = {**self.key, **{name: part.state_dict() for name, part in self.parts.items()}}
         state |= {"step": step + 1, "seconds": self.seconds, "random": torch.get_rng_state()}
         if self.ema is not None:
             state["ema"] = self.ema.shadow
+        state = whole(state) if self.in_parts else state  # all processes send their parts
+        if rank():
+            return
         if self.gen is not None:
             state["generator"] = self.gen.get_state()
         if self.device.startswith("cuda"):
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         torch.save(state, self.last.with_suffix(".tmp"))
         os.replace(self.last.with_suffix(".tmp"), self.last)
+
+
+KERNELS = ("fused", "foreach")
+"""How an optimiser computes. A checkpoint has that of the run that wrote it, and each run keeps its own."""
+
+
+def _load(part: Stateful, state: Any) -> None:
+    """Gives a part of a run its state, which is whole in a checkpoint."""
+    if isinstance(part, nn.Module):
+        state = states_in_parts(state, part)
+    optimiser = getattr(part, "optimiser", None)
+    if not isinstance(optimiser, torch.optim.Optimizer):
+        part.load_state_dict(state)
+        return
+    kernels = [{name: group[name] for name in KERNELS if name in group} for group in optimiser.param_groups]
+    part.load_state_dict(state)
+    moments_in_parts(optimiser)
+    for group, own_kernels in zip(optimiser.param_groups, kernels, strict=True):
+        group.update(own_kernels)
 
 
 TORN = "is no checkpoint of this recipe; delete it, or give another --out or --no-resume"

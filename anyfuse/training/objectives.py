@@ -14,6 +14,7 @@ from ..errors import FusionError
 from ..plugins import Extended
 from .distributed import average_gradients, mean_logs, parts_of
 from .recipe import Recipe
+from .sharded import clip_parts, has_parts
 
 SUPERVISED = ("reconstruction",)
 REGIONAL = ("hot", "lit")
@@ -176,6 +177,8 @@ def make_optimiser(
     if recipe.optimiser != "adamw":
         raise FusionError(f"unknown optimiser '{recipe.optimiser}'; known: adamw, adam")
     groups = decay_groups(trained, recipe.weight_decay)
+    if has_parts(trained):  # one kernel cannot take weights in parts beside whole ones
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), foreach=False)
     return torch.optim.AdamW(groups, lr=recipe.lr, betas=(0.9, 0.98), fused=fused)
 
 
@@ -201,7 +204,10 @@ def set_rate(optimiser: torch.optim.Optimizer, lr: float | Tensor) -> None:
 
 def clip_gradients(parameters: Iterable[nn.Parameter], largest: float) -> Tensor:
     """Norm of all gradients before clipping to `largest`; 0 does not clip."""
-    return nn.utils.clip_grad_norm_(parameters, largest or float("inf")).detach()
+    parameters, largest = list(parameters), largest or float("inf")
+    if has_parts(parameters):
+        return clip_parts(parameters, largest)
+    return nn.utils.clip_grad_norm_(parameters, largest).detach()
 
 
 def clipped_step(optimiser: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], largest: float) -> Tensor:

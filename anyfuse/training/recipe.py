@@ -53,6 +53,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)  # changes of the model's configuration
     start: str = ""  # folder of a trained model of the same architecture to start from; empty: fresh weights
     autocast: bool = False  # steps run in bfloat16; weights and optimiser stay float32
+    shard: bool = False  # several processes: each keeps a part of the weights (FSDP2); strategies of DiTFuse
     sets: tuple[DataSet, ...] = field(default=REAL_AND_NATURAL)  # where the crops come from
     varied: bool = False  # data as other cameras would give them, with statistics of whole images
     lens: bool = False  # of varied data: focus stacks with the large blur and the even light of real ones

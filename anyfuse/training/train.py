@@ -25,8 +25,12 @@ from .distributed import (
 )
 from .loop import Ema, Loop
 from .recipe import Recipe
+from .sharded import whole
 from .steps import draw_tasks, fresh_model, learning_rate, make_batches, to_device, update
 from .strategies.table import build_data, build_strategy, options_of, settings_of
+
+IN_PARTS = ("instruct", "straighten")
+"""Strategies whose model can be in parts: a transformer of many equal blocks."""
 
 
 def train(
@@ -69,6 +73,7 @@ def train(
             f"steps {recipe.steps}, tasks {recipe.tasks}: give 1 step or more, and 1 pair or more of some task"
         )
     check_tasks(recipe.tasks, accumulate)
+    check_shard(recipe)
     recipe = replace(recipe, options=options_of(recipe))
     log = log if rank() == 0 else silent
     out = Path(out)
@@ -103,14 +108,26 @@ def train(
         values = update(strategy, batches, learning_rate(recipe, step), recipe, torch.device(device))
         ema.update(model, step)
         loop.record(step, mean_values(values))
+    shadow = whole(ema.shadow)
     if rank():
         wait_for_all()
         return out
-    model.load_state_dict(ema.shadow)
+    if loop.in_parts:  # the first process alone cannot run a model that is in parts
+        model = fresh_model(recipe).to(device).train()
+        build_strategy(model, replace(recipe, shard=False))  # adapters, as they were trained
+    model.load_state_dict(shadow)
     merge_lora(model)
     export(model, recipe, data, out, loop.seconds, validated, log)
     wait_for_all()
     return out
+
+
+def check_shard(recipe: Recipe) -> None:
+    """Raises FusionError where a strategy does not train weights in parts."""
+    if recipe.shard and recipe.strategy not in IN_PARTS:
+        raise FusionError(f"shard=true is for the strategies {', '.join(IN_PARTS)}, not '{recipe.strategy}'")
+    if recipe.shard and recipe.optimiser != "adamw":
+        raise FusionError("shard=true needs optimiser=adamw")
 
 
 def silent(line: str) -> None:
@@ -130,6 +147,7 @@ def same_recipe(before: str, now: str) -> bool:
         except FusionError:  # of an older version, which has had other settings
             return False
         recipe["options"] = options and asdict(options)
+        del recipe["shard"]  # a checkpoint is whole
         if recipe["schedule"] == "constant":
             del recipe["steps"]
     return bool(old == new)

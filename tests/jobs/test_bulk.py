@@ -90,9 +90,10 @@ def _table(folder: Path) -> str:
 
 def test_what_cannot_be_read_or_written_is_a_row() -> None:
     job = {"name": "a", "inputs": [f"{ROOT}/ir/scene_1_T.png", f"{ROOT}/none.png"]}
-    row = fetch({"job": json.dumps(job)})
-    assert row["data"] == []
-    assert row["reason"].startswith(f"{ROOT}/none.png: no such file")
+    task = fetch({"jobs": json.dumps([job, {"name": "b", "inputs": ["local.png"]}])})
+    assert task["data"] == [b"", b"", b""]  # one of each input, so that those of a set can be told
+    assert task["reasons"][0].startswith(f"{ROOT}/none.png: no such file")
+    assert task["reasons"][1] == ""
     done = store({"row": json.dumps({"output": "nosuch://x/a.png", "status": "fused"}), "result": b"1"})
     assert json.loads(done["row"])["status"] == "failed"
     done = store({"row": json.dumps({"output": f"{ROOT}/out/a.png", "status": "fused"}), "result": b"1"})
@@ -222,14 +223,25 @@ def test_a_task_that_is_done_again_keeps_its_rows(monkeypatch: pytest.MonkeyPatc
     ray = SimpleNamespace(get=lambda value: value, exceptions=SimpleNamespace(RayError=Error))
     monkeypatch.setitem(sys.modules, "ray", ray)
     ledger = Ledger()
-    calls = {call: SimpleNamespace(remote=getattr(ledger, call)) for call in ("begin", "end", "row")}
+    calls = {call: SimpleNamespace(remote=getattr(ledger, call)) for call in ("enter", "step")}
     actor = Actor(_Once, (), SimpleNamespace(**calls))
-    job = {"job": json.dumps({"name": "a", "inputs": [], "image": None})}
-    first, again = (json.loads(actor(job)["row"]) for _ in range(2))
+    task = {"jobs": json.dumps([{"name": "a", "inputs": [], "image": None}])}
+    first, again = (json.loads(actor(task)[0]["row"]) for _ in range(2))
     assert first["status"] == "fused"
     assert again == first
     ledger.rows.clear()
-    assert json.loads(actor(job)["row"])["status"] == "there"
+    assert json.loads(actor(task)[0]["row"])["status"] == "there"
+
+
+def test_the_ledger_counts_attempts_and_keeps_rows() -> None:
+    ledger = Ledger()
+    assert ledger.enter(["a", "b"]) is None
+    assert ledger.step("a", "", "") == 1
+    assert ledger.step("b", "a", "{}") == 1  # the worker dies over b
+    assert ledger.enter(["a", "b"]) == {"a": "{}"}
+    assert ledger.step("b", "", "") == 2
+    ledger.step("", "b", "{}")
+    assert ledger.step("b", "", "") == 1
 
 
 def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

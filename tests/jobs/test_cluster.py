@@ -19,34 +19,21 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import scene, to8
+from ray_here import anyfuse, start, two_nodes, workers
 
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 from anyfuse.jobs.rows import read_rows
 
 pytestmark = pytest.mark.cluster
-PACKAGE = Path(__file__).resolve().parents[2]
 SETS = 12
 
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A cluster of two nodes with a CPU each."""
-    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
-    from ray.cluster_utils import Cluster
-
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
-    path = os.pathsep.join(map(str, (PACKAGE, Path(__file__).parent)))
-    os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=small)
-    cluster.add_node(**small)
-    yield cluster
-    cluster.shutdown()
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    with two_nodes() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +55,6 @@ def expected(folders: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
-def start(*arguments: object, address: str | None = None) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(PACKAGE), "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    environment |= {"RAY_ADDRESS": address} if address else {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "anyfuse", *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def anyfuse(*arguments: object, status: int = 0, address: str | None = None) -> tuple[str, str]:
-    process = start(*arguments, address=address)
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == status, err[-3000:]
-    return out, err
-
-
 def wait_for_results(out: Path, count: int) -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
@@ -105,21 +73,6 @@ def assert_complete(out: Path, expected: dict[str, bytes]) -> list[dict[str, Any
     assert [row["name"] for row in failed] == ["05"]
     assert "05.png" in failed[0]["reason"]
     return rows
-
-
-def workers(nodes: Any) -> list[int]:
-    """Actors with a model, by the processes that the raylets of this cluster have started."""
-    raylets = {info.process.pid for node in nodes.list_all_nodes() for info in node.all_processes["raylet"]}
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            title = (folder / "cmdline").read_bytes()
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent in raylets and title.startswith(b"ray::") and b"Actor" in title:
-            found.append(int(folder.name))
-    return found
 
 
 def test_a_run_equals_one_machine(nodes: Any, folders: Path, expected: dict[str, bytes], tmp_path: Path) -> None:

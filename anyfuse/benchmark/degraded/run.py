@@ -38,7 +38,8 @@ from ...io.write import write_image
 from ...metrics import psnr_truth, ssim_truth
 from ..datasets import find_groups
 from ..page import Pictures, pictures, render
-from ..run import identity, labels, levels
+from ..run import identity, labels
+from ..scene import levels
 from .cases import Case, CaseList, clean_frames, degraded_frames, instruction
 from .restore_baseline import restore
 

@@ -33,6 +33,7 @@ from ...models.latent.lora import add_lora
 from ..objectives import SingleLossStrategy, make_optimiser, split_losses
 from ..pools.instructions import InstructBatch, MixtureSettings, TeacherSettings
 from ..recipe import Recipe
+from ..sharded import shard
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Instruct(SingleLossStrategy):
             layers = model.dit.layers
             model.requires_grad_(False)
             add_lora(layers, self.options.lora, ("qkv", "out"))
+        if recipe.shard:
+            shard(model.dit.layers, next(model.parameters()).device)
         self.optimiser = make_optimiser(model.parameters(), recipe, fused=True)
 
     def times(self, batch: InstructBatch) -> Tensor:
