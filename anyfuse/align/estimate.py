@@ -29,6 +29,7 @@ SETTLING = 4  # further rounds at 320 pixels for a way back that does not fit
 REACH, NEAR = 6, 4  # pixels that blocks may move in the first round at 320 pixels, and in later ones
 GAIN = 0.01  # by which a transform must agree better than none
 FAR, FAR_GAIN = 0.02, 0.05  # the same where it moves a corner by more than this share of the side
+LONG, LONG_GAIN = 0.1, 0.12  # the same in a small image, of few blocks
 RETURN = 4.0  # pixels at 640 that the way forward and backward may miss
 CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agreement, and at how many pixels
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
@@ -143,6 +144,8 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
         return replace(left, trusted=True, found=matrix if steady else None)
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)
     enough = gain > (FAR_GAIN if shift > FAR * a.side else GAIN)
+    if least < LEAST and shift > LONG * a.side:  # few blocks agree by chance with one place of many
+        enough = gain > LONG_GAIN
     certain = share > (SURE if halfway else SHARE) and count >= least
     if not (_plausible(matrix) and near and enough and certain):
         return left

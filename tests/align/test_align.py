@@ -241,3 +241,10 @@ def test_strips_of_a_large_frame_are_those_of_the_whole(monkeypatch: pytest.Monk
         assert other is not None
         np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=0, atol=tolerance)
     assert 0.5 < seen.mean() < 1
+
+
+@pytest.mark.parametrize("seed", [0, 16, 20, 28, 42, 46])
+def test_small_strangers_are_left_alone(seed: int) -> None:
+    """Of few blocks half agree with one place of many by chance."""
+    _, steps = align_frames(from_arrays([to8(scene(seed=seed)), to8(scene(seed=seed + 1))]), Align("auto"))
+    assert steps[1].kind == "none"
