@@ -20,8 +20,8 @@ __all__ = ["Fuser", "FusionError", "__version__", "fuse", "load_model"]
 
 def __getattr__(name: str) -> Any:
     """Loads the public names on first use, so that `import anyfuse` and `anyfuse --help` stay quick."""
-    if name == "video":
-        return import_module(".video", "anyfuse")
+    if name in ("video", "metrics"):
+        return import_module(f".{name}", "anyfuse")
     if name not in _HOME:
         raise AttributeError(f"module 'anyfuse' has no attribute '{name}'")
     import_module(".runtime", "anyfuse").yield_threads()

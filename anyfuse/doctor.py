@@ -104,7 +104,7 @@ def _extras() -> dict[str, str]:
     for line in wanted:
         name, _, rule = line.partition(";")
         _, quoted, extra = rule.partition("extra ==")
-        if quoted and not name.strip().startswith("anyfuse["):
+        if quoted and not name.strip().startswith("anyfuse[") and extra.strip().strip("\"'") not in ("dev", "docs"):
             needs.setdefault(extra.strip().strip("\"'"), []).append(_bare(name))
     return {name: _lacking(packages) for name, packages in needs.items()}
 

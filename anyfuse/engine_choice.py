@@ -23,7 +23,8 @@ ONNX_COMMAND = "pip install onnxruntime"
 def is_installed(package: str) -> bool:
     """Whether a package can be imported; nothing is imported to find that out."""
     try:
-        return importlib.util.find_spec(package) is not None
+        spec = importlib.util.find_spec(package)
+        return spec is not None and spec.origin is not None  # a folder of that name is no package
     except ValueError:  # it is half imported
         return package in sys.modules
 

@@ -58,6 +58,8 @@ class Fuser:
         self.device = pick_device("cpu" if self.engine == "onnx" and device == "auto" else device)
         if self.engine == "onnx" and self.device.type != "cpu":
             raise FusionError(f"--engine onnx computes on the CPU, not on {self.device}; leave --device out")
+        if self.engine == "onnx" and dtype not in ("auto", "float32"):
+            raise FusionError(f"--engine onnx computes in float32, not in {dtype}; leave --dtype out")
         self.dtype = pick_dtype(dtype, self.device)
         self.max_memory = parse_bytes(max_memory)
         self._partner: Fuser | None = None

@@ -37,11 +37,11 @@ def seconds(call: Callable[[], object], device: torch.device, least: float = 1.0
     call()
     while len(times) < 2 or sum(times) < least:
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         start = time.perf_counter()
         call()
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)
     return min(times)
 

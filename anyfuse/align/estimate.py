@@ -1,10 +1,11 @@
 """How one image of a scene lies against another: a transform, found from coarse to fine, and whether to trust it.
 
-coarse    fields at 96 pixels under five scales and five rotations, correlated by Fourier transform
-finer     at 160, 320, 640 and the image's own size: blocks of the fields are matched, and a transform is fitted to
+coarse    fields at 128 pixels under five scales and five rotations, correlated by Fourier transform; at 192 pixels
+          under more of them where that gives no sure answer
+finer     at 160, 320, 640 and at most 1600 pixels: blocks of the fields are matched, and a transform is fitted to
           their shifts with Cauchy weights
 ladder    shift, similarity, affine, homography: the next one only if it lowers the robust residual by 6 %
-trust     it must agree better than no transform does, and with the way back within 1.5 pixels; else the image is
+trust     it must agree better than no transform does, and with the way back within 4 pixels at 640; else the image is
           left alone
 """
 
@@ -166,8 +167,18 @@ def _better(a: Scene, b: Scene, forward: Tensor, backward: Tensor, most: Kind) -
     if _apart(likely, less, a.luma.shape) <= TWO * a.side:
         return matrix, kind
     found = [(0.0, matrix, kind), (0.0, *refined(a, b, less, most))]
-    found += [(ASTRAY, m, most) for m in (likely, less)]  # few blocks may lead it astray
+    found += [(ASTRAY, m, _kind_of(m)) for m in (likely, less)]  # few blocks may lead it astray
     return max(found, key=lambda one: _agreement(a, b, one[1], FINEST) - one[0])[1:]
+
+
+def _kind_of(matrix: Tensor) -> str:
+    """The plainest kind that a matrix is."""
+    m = (matrix / matrix[2, 2]).tolist()
+    if max(abs(m[2][0]), abs(m[2][1])) > 1e-12:
+        return "homography"
+    if max(abs(m[0][0] - m[1][1]), abs(m[0][1] + m[1][0])) > 1e-9:
+        return "affine"
+    return "shift" if max(abs(m[0][0] - 1), abs(m[0][1])) <= 1e-9 else "similarity"
 
 
 def _settled(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> Tensor:
@@ -347,9 +358,9 @@ def _ladder(source: Tensor, target: Tensor, weights: Tensor, kinds: tuple[Kind, 
     """The simplest transform that the points ask for; fine: a homography too."""
     best, residual = robust_fit(kinds[0], source, target, weights, 1.0)
     kind: str = kinds[0]
-    few = len(source)
+    count = len(source)
     for richer in kinds[1:]:
-        if few < {"similarity": 8, "affine": 16, "homography": 24}[richer] or (richer == "homography" and not fine):
+        if count < {"similarity": 8, "affine": 16, "homography": 24}[richer] or (richer == "homography" and not fine):
             break
         matrix, left = robust_fit(richer, source, target, weights, 1.0, best)
         if left < (1 - STEP) * residual:

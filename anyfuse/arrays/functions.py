@@ -71,11 +71,17 @@ _threads = [0]
 
 
 def get_num_threads() -> int:
-    """Threads that compiled kernels and ONNX Runtime may use: OMP_NUM_THREADS, or one for each core."""
+    """Threads that compiled kernels and ONNX Runtime may use: OMP_NUM_THREADS, or one for each core of the process."""
     if not _threads[0]:
         given = os.environ.get("OMP_NUM_THREADS", "")
-        _threads[0] = int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
+        _threads[0] = int(given) if given.isdigit() and int(given) else _cores()
     return _threads[0]
+
+
+def _cores() -> int:
+    """Cores that this process may use, as a container or a queue gives them."""
+    allowed = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 def set_num_threads(count: int) -> None:

@@ -88,8 +88,12 @@ def load_without_torch(name: str | Path) -> FusionModel:
     """A model whose network ONNX Runtime computes.
 
     Raises:
-        FusionError: another model than the default one, or ONNX Runtime is missing.
+        FusionError: another model than the default one, an unknown one, or ONNX Runtime is missing.
     """
+    from ..models.registry import MODELS
+
     if str(name) != MODEL:
+        if str(name) not in MODELS and not Path(name).exists() and "/" not in str(name):
+            raise FusionError(f"model {name}: there is none of that name; anyfuse models lists them")
         raise lacks_torch(f"model {name}")
     return OnnxAnyfuse()

@@ -33,6 +33,10 @@ def names() -> list[str]:
     return [*_OWN, *palettes.names()]
 
 
+def _choices() -> str:
+    return f"give auto, none, tracer or one of {', '.join(names())}"
+
+
 def parse_pseudocolour(count: int, value: str | Sequence[str | None] | None) -> list[str]:
     """What each of `count` images is shown in: 'auto', 'none', 'tracer' or a palette.
 
@@ -45,13 +49,11 @@ def parse_pseudocolour(count: int, value: str | Sequence[str | None] | None) -> 
     """
     parts = value.split(",") if isinstance(value, str) else [value] if value is None else value
     if isinstance(parts, bytes | dict) or not isinstance(parts, Sequence):
-        raise FusionError(f"--pseudocolour {one_line_of(value)}: is no palette; give one of {', '.join(names())}")
+        raise FusionError(f"--pseudocolour {one_line_of(value)}: is no palette; {_choices()}")
     words = [(part or "auto").strip().lower() if isinstance(part, str | None) else one_line_of(part) for part in parts]
     for word in words:
         if word not in ("auto", "none", "tracer", "") and word not in names():
-            raise FusionError(
-                f"--pseudocolour {word}: is no palette; give auto, none, tracer or one of {', '.join(names())}"
-            )
+            raise FusionError(f"--pseudocolour {word}: is no palette; {_choices()}")
     words = [word or "auto" for word in words]
     if len(words) == 1:
         return words * count
@@ -60,10 +62,21 @@ def parse_pseudocolour(count: int, value: str | Sequence[str | None] | None) -> 
     return words
 
 
-def is_named_tracer(path: str | Path) -> bool:
-    """Whether the name of a file or of its folder says PET or SPECT, as sub-01_pet.nii.gz (BIDS) does."""
-    place = Path(path)
-    return bool(_NAMES.search(place.name) or _NAMES.search(place.parent.name))
+def is_named_tracer(name: str) -> bool:
+    """Whether a name says PET or SPECT, as sub-01_pet.nii.gz (BIDS) does."""
+    return bool(_NAMES.search(name))
+
+
+def named_tracers(paths: Sequence[str | Path]) -> list[bool]:
+    """Which of the files or folders of one set are named PET or SPECT: by their own names, or else by their folders'.
+
+    A name that all of them have, as that of the folder PET-MRI, tells nothing.
+    """
+    for names in ([Path(p).name for p in paths], [Path(p).absolute().parent.name for p in paths]):
+        found = [is_named_tracer(name) for name in names]
+        if any(found) and not all(found):
+            return found
+    return [False] * len(paths)
 
 
 def chosen(rasters: Sequence[Raster], words: Sequence[str]) -> list[str]:
@@ -85,6 +98,9 @@ def chosen(rasters: Sequence[Raster], words: Sequence[str]) -> list[str]:
     has_anatomy = any(is_grey and not one for is_grey, one in zip(grey, tracer, strict=True))
     out = []
     for raster, word, is_grey, one in zip(rasters, words, grey, tracer, strict=True):
+        if one and word == "tracer" and not has_anatomy:
+            what = "no other grey image shows the anatomy"
+            raster.warnings = (*raster.warnings, f"{raster.name}: --pseudocolour tracer does nothing: {what}")
         if word in ("auto", "tracer", "none"):
             out.append(STANDARD if one and has_anatomy else "")
             continue
@@ -136,9 +152,10 @@ _OWN = {STANDARD: red_yellow, "hot_iron": hot_iron}
 
 def said(raster: Raster, name: str, word: str) -> str:
     """What the report says of a coloured image."""
-    if word != "auto":
+    if word not in ("auto", "tracer"):
         return f"{raster.name}: shown in the colours of {name}"
+    who = "its file says" if raster.is_tracer else "its name or --pseudocolour says"
     return (
-        f"{raster.name}: shown in the colours of {name}, since its file says that it shows a tracer (PET, SPECT); "
+        f"{raster.name}: shown in the colours of {name}, since {who} that it shows a tracer (PET, SPECT); "
         "--pseudocolour none leaves it grey"
     )

@@ -13,7 +13,7 @@ from ..io.folders import list_files
 from ..io.groups import Pairing
 from ..io.names import stem_of
 from ..io.names import suffix_of as own_suffix
-from ..io.pseudocolour import is_named_tracer
+from ..io.pseudocolour import named_tracers
 from ..io.read import is_series
 from .choices import Choices, suffix_of
 from .extras import NONE, Extras
@@ -93,8 +93,7 @@ def fuse_preset(
 
 def tracers(inputs: Sequence[str]) -> str:
     """`--pseudocolour` of two scans by their names."""
-    named = [is_named_tracer(os.path.abspath(one)) for one in inputs]
-    return ",".join("tracer" if one and not all(named) else "auto" for one in named)
+    return ",".join("tracer" if named else "auto" for named in named_tracers(inputs))
 
 
 def default_output(preset: Preset, inputs: Sequence[str], grouped: bool) -> str:

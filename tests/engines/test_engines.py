@@ -107,6 +107,22 @@ def test_names_of_engines() -> None:
         Fuser(load_model("average"), engine="onnx")
     with pytest.raises(FusionError, match=r"computes on the CPU, not on cuda|has no CUDA"):
         Fuser(engine="onnx", device="cuda")
+    with pytest.raises(FusionError, match="computes in float32, not in bfloat16"):
+        Fuser(engine="onnx", dtype="bfloat16")
+    with pytest.raises(FusionError, match="model nope: there is none of that name"):
+        Fuser("nope", engine="onnx")
+
+
+def test_threads_are_those_of_the_process() -> None:
+    """One of many cores, as a container or a queue gives it."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system binds no process to a core")
+    code = NO_TORCH + (
+        "import os; os.environ.pop('OMP_NUM_THREADS', None)\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from anyfuse.arrays import torch; print(torch.get_num_threads())"
+    )
+    assert python("-c", code).stdout == "1\n"
 
 
 def test_python_without_torch() -> None:

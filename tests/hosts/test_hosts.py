@@ -17,6 +17,7 @@ import torch
 from conftest import scene, to8
 
 import anyfuse
+from anyfuse.errors import FusionError
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
 
@@ -91,6 +92,13 @@ def test_napari_scales_measured_layers(napari: ModuleType) -> None:
     fused, options, _ = napari.fuse_layers(layers, align="none")
     assert fused.shape == (40, 50)
     assert not options["rgb"]
+    stack = SimpleNamespace(data=np.stack([kelvin, 300 + kelvin / 4]), rgb=False, name="pages")
+    first, second = napari._images(stack)
+    assert (first.min(), second.max()) == (0, 1)
+    assert second.min() > first.max() / 2, "pages keep their relation"
+    kelvin[3, 4] = np.nan
+    with pytest.raises(FusionError, match="NaN"):
+        napari.fuse_layers(layers, align="none")
 
 
 def test_what_the_manifest_names_is_there(napari: ModuleType) -> None:

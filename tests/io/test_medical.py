@@ -365,10 +365,20 @@ def test_palettes_that_are_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_tracers(tmp_path: Path) -> None:
-    for name in ("sub-01_pet.nii.gz", "PET/1.png", "spect-mri/spect/3.png", "brain FDG.png"):
+    for name in ("sub-01_pet.nii.gz", "PET", "brain FDG.png"):
         assert pseudocolour.is_named_tracer(name), name
-    for name in ("petal.png", "carpet/1.png", "mri/pet-mri/mri/1.png", "respect.nii"):
+    for name in ("petal.png", "carpet", "respect.nii"):
         assert not pseudocolour.is_named_tracer(name), name
+    second = [False, True]
+    for mri, pet, expected in (
+        ("PET-MRI/MRI", "PET-MRI/PET", second),
+        ("PET-MRI/mri.png", "PET-MRI/pet.png", second),
+        ("PET-MRI/MRI/1.png", "PET-MRI/PET/1.png", second),
+        ("PET/mri.png", "PET/pet.png", second),
+        ("PET/1.png", "PET/2.png", [False, False]),
+        ("ct/1.png", "mri/1.png", [False, False]),
+    ):
+        assert pseudocolour.named_tracers([mri, pet]) == expected, (mri, pet)
     volume(tmp_path / "sub-01_pet.nii.gz", slices(2))
     volume(tmp_path / "sub-01_T1w.nii.gz", slices(2, 1))
     files = [f"{tmp_path}/sub-01_{kind}.nii.gz[1]" for kind in ("T1w", "pet")]

@@ -44,6 +44,9 @@ local function finalize(storage, images, extra)
   table.sort(sorted, function(a, b) return a.image.filename < b.image.filename end)
   if #sorted < 2 then
     dt.print("anyfuse: select two or more images of one scene")
+    for _, one in ipairs(sorted) do
+      os.remove(one.file)
+    end
     return
   end
   local files = {}

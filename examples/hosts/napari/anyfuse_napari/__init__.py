@@ -29,16 +29,18 @@ def read(path: str | Sequence[str]) -> list[LayerData]:
     for one in [path] if isinstance(path, str) else path:
         frames = read_frames([one])
         pixels = [frame.pixels[..., 0] if frame.channels == 1 else frame.pixels for frame in frames]
-        data = pixels[0] if len(pixels) == 1 else np.stack(pixels)
         notes = [note for frame in frames for note in frame.warnings]
         options = {"name": Path(one).name, "rgb": frames[0].channels == 3, "metadata": {"anyfuse": notes}}
-        layers.append((data, options, "image"))
+        if len({part.shape for part in pixels}) == 1:
+            layers.append((pixels[0] if len(pixels) == 1 else np.stack(pixels), options, "image"))
+        else:  # pages of several sizes
+            layers += [(part, {**options, "rgb": part.ndim == 3}, "image") for part in pixels]
     return layers
 
 
 def fuse_layers(layers: Sequence[Image], model: str = "anyfuse", align: str = "auto") -> LayerData:
     """Fuses image layers of one scene into a new one. A single layer (N, rows, columns) is a stack of N images."""
-    images = [_as_image(part) for layer in layers for part in _parts(layer)]
+    images = [image for layer in layers for image in _images(layer)]
     result = anyfuse.Fuser(model).run(images, align=align)
     fused = result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels
     names = " + ".join(layer.name for layer in layers)
@@ -46,18 +48,14 @@ def fuse_layers(layers: Sequence[Image], model: str = "anyfuse", align: str = "a
     return fused, options, "image"
 
 
-def _parts(layer: Image) -> list[np.ndarray]:
+def _images(layer: Image) -> list[np.ndarray]:
+    """The images of a layer: uint8 and uint16 as they are, other values between the layer's smallest and largest."""
     data = np.asarray(layer.data)
+    if data.dtype not in (np.uint8, np.uint16):
+        data = data.astype(np.float32)
+        low, high = float(np.nanmin(data)), float(np.nanmax(data))  # NaN itself is refused by the fusion
+        data = (data - low) / (high - low) if high > low else data - low
     return list(data) if data.ndim > (3 if layer.rgb else 2) else [data]
-
-
-def _as_image(data: np.ndarray) -> np.ndarray:
-    """uint8 and uint16 as they are; other values between their smallest and largest."""
-    if data.dtype in (np.uint8, np.uint16):
-        return data
-    data = data.astype(np.float32)
-    low, high = float(data.min()), float(data.max())
-    return (data - low) / (high - low) if high > low else np.zeros_like(data)
 
 
 def fuse_widget() -> Any:
