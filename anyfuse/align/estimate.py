@@ -18,7 +18,7 @@ from ..arrays import F, Tensor, torch
 from .field import agreement, best_shifts, field, field_under
 from .information import normalised_mutual_information
 from .match import Blocks, Points
-from .transform import KINDS, Kind, apply, resized, robust_fit, scaled, warp
+from .transform import KINDS, Kind, apply, kind_of, resized, robust_fit, scaled, warp
 
 LOW, MIDDLE, LARGEST = 160, 320, 1600  # longer sides in pixels of the searches after the first
 BLOCK, STRIDE = 48, 24
@@ -167,18 +167,8 @@ def _better(a: Scene, b: Scene, forward: Tensor, backward: Tensor, most: Kind) -
     if _apart(likely, less, a.luma.shape) <= TWO * a.side:
         return matrix, kind
     found = [(0.0, matrix, kind), (0.0, *refined(a, b, less, most))]
-    found += [(ASTRAY, m, _kind_of(m)) for m in (likely, less)]  # few blocks may lead it astray
+    found += [(ASTRAY, m, kind_of(m)) for m in (likely, less)]  # few blocks may lead it astray
     return max(found, key=lambda one: _agreement(a, b, one[1], FINEST) - one[0])[1:]
-
-
-def _kind_of(matrix: Tensor) -> str:
-    """The plainest kind that a matrix is."""
-    m = (matrix / matrix[2, 2]).tolist()
-    if max(abs(m[2][0]), abs(m[2][1])) > 1e-12:
-        return "homography"
-    if max(abs(m[0][0] - m[1][1]), abs(m[0][1] + m[1][0])) > 1e-9:
-        return "affine"
-    return "shift" if max(abs(m[0][0] - 1), abs(m[0][1])) <= 1e-9 else "similarity"
 
 
 def _settled(a: Scene, b: Scene, matrix: Tensor, most: Kind) -> Tensor:

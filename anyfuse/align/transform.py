@@ -47,6 +47,16 @@ def _grid(before: Size, after: Size) -> Tensor:
     return torch.tensor([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2], [0.0, 0.0, 1.0]], dtype=torch.float64)
 
 
+def kind_of(matrix: Tensor) -> str:
+    """The plainest kind that a matrix is."""
+    m = (matrix / matrix[2, 2]).tolist()
+    if max(abs(m[2][0]), abs(m[2][1])) > 1e-12:
+        return "homography"
+    if max(abs(m[0][0] - m[1][1]), abs(m[0][1] + m[1][0])) > 1e-9:
+        return "affine"
+    return "shift" if max(abs(m[0][0] - 1), abs(m[0][1])) <= 1e-9 else "similarity"
+
+
 def fit(kind: Kind, source: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """The matrix of a kind that takes source (K, 2) nearest to target (K, 2), by weighted least squares, float64."""
     points = (x.double().numpy() for x in (source, target, weights))
