@@ -172,7 +172,7 @@ OWN_MODELS: dict[str, Spec] = {
     ),
     "mmaif-tiny-flow": Spec(
         MMAIF,
-        replace(MMAIF_TINY, flow=True, mend=False),
+        replace(MMAIF_TINY, flow=True, mend=False, reference="anyfuse-first"),
         "MMAIF (ICCV 2025), tiny, flow",
         weights="mmaif-tiny-flow",
         needs_weights=True,

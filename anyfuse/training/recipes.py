@@ -244,7 +244,7 @@ RECIPES: dict[str, Recipe] = {
         lr=6e-4,
         ema=0.999,
         strategy="latent",
-        options=LatentSettings(pool=5000),
+        options=LatentSettings(pool=5000, varied=0.5),
         sets=NO_MEDICAL,
     ),
     "ditfuse-tiny": Recipe(  # more real pairs and control than the paper's 4.3 % and its steps would need
@@ -303,6 +303,15 @@ RECIPES["anyfuse-people"] = replace(  # resumes from `anyfuse-even`: --set start
         "ivf": {**RECIPES["anyfuse-even"].losses["ivf"], "hot": 34.0},
     },
     steps=400,
+)
+RECIPES["anyfuse-marks"] = replace(  # resumes from the mean of the two before: --set start=runs/mean
+    RECIPES["anyfuse-people"],
+    losses={
+        **RECIPES["anyfuse-people"].losses,
+        "ivf": {**RECIPES["anyfuse-people"].losses["ivf"], "hot": 28.0, "marks": 10.0},
+        "mef": {**RECIPES["anyfuse-people"].losses["mef"], "vif": 0.6, "halo": 28.0},
+    },
+    steps=700,
 )
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {

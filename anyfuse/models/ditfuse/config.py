@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ...errors import FusionError
+from ..latent.detail import check_reference
 from . import prompt as ditfuse_prompt
 
 
@@ -25,6 +26,7 @@ class DiTFuseConfig:
     image_scale: float = 1.6  # s_img
     detail: bool = True  # ours: mix the sources' pyramids in (latent/detail.py)
     guide: int = 16  # ours: channels that the transformer gives to that path
+    reference: str = "anyfuse"  # ours: the default model whose fusion that path has, and which makes targets
     mask: bool = True  # ours: with the head for segmentation (mask_head.py)
     tags: bool = True  # prompts begin with a line of tags
     rope: str = "grid"  # 'line': rotary positions along the sequence, as the paper; 'grid': ours (additions.py)
@@ -59,6 +61,7 @@ class DiTFuseConfig:
         )
 
     def __post_init__(self) -> None:
+        check_reference(self.reference)
         for name in ("width", "layers", "heads", "hidden", "guide"):
             if getattr(self, name) < 1:
                 raise FusionError(f"{name} {getattr(self, name)}: give 1 or more")
@@ -76,5 +79,5 @@ class DiTFuseConfig:
             raise FusionError(f"rope {self.rope}: give grid or line")
 
 
-TINY = DiTFuseConfig(width=192, layers=6, heads=6, hidden=512)
+TINY = DiTFuseConfig(width=192, layers=6, heads=6, hidden=512, reference="anyfuse-first")
 FAST = replace(TINY, steps=2, branches=1)

@@ -54,7 +54,7 @@ class DiTFuse(LatentModel):
         self.config = c
         self.working_bytes = 240 if self.channels == 1 else 1500
         self.dit = build_transformer(c, self.latent_channels)
-        self.detail = Detail(self.channels, c.guide) if c.detail else None
+        self.detail = Detail(self.channels, c.guide, c.reference) if c.detail else None
         self.mask_head = MaskHead(self.channels, c.width, c.patch) if c.mask else None
         self.steps, self.branches = c.steps, c.branches
         self.text_scale, self.image_scale = c.text_scale, c.image_scale

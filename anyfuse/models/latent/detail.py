@@ -8,24 +8,37 @@ from __future__ import annotations
 import math
 
 from ...arrays import F, Tensor, nn, torch
+from ...errors import FusionError
 from ...image.colour import join, to_luma_chroma
 from ...image.pyramid import collapse, laplacian_pyramid
 from ...weights import WEIGHTS_NAME, package_folder
-from ..anyfuse import Anyfuse
+from ..anyfuse import REGIONS, Anyfuse, AnyfuseConfig
 from ..base import flatten_set, unflatten_set
 from ..frozen import FrozenModule
 
 LARGEST_GAIN = 4.0
 BAND = 0.03  # band value at which the compression of what the path sees has reached one half
 PYRAMID_LEVELS = 4
+REFERENCES = {"anyfuse": REGIONS, "anyfuse-first": AnyfuseConfig()}
+"""Default models whose fusion the detail path can have: name of the folder in the package -> configuration."""
+
+
+def check_reference(name: str) -> None:
+    """Raises FusionError where there is no such reference."""
+    if name not in REFERENCES:
+        raise FusionError(f"reference {name!r}: give one of {', '.join(REFERENCES)}")
 
 
 class Reference(FrozenModule):
-    """The default model, frozen. Its weights are read at the first use."""
+    """A default model, frozen. Its weights are read at the first use.
 
-    def __init__(self) -> None:
+    name: one of `REFERENCES`.
+    """
+
+    def __init__(self, name: str) -> None:
         super().__init__()
-        self.net, self.ready = Anyfuse(), False
+        self.name, self.ready = name, False
+        self.net = Anyfuse(REFERENCES[name])
         self.freeze()
 
     @torch.no_grad()
@@ -34,7 +47,7 @@ class Reference(FrozenModule):
         takes and cut back
         """
         if not self.ready:
-            self.net.load_weights(package_folder("anyfuse-first") / WEIGHTS_NAME)
+            self.net.load_weights(package_folder(self.name) / WEIGHTS_NAME)
             self.ready = True
         x, (height, width) = flatten_set(sources), sources.shape[-2:]
         x = to_luma_chroma(x) if x.shape[1] == 3 else x
@@ -48,20 +61,22 @@ class Detail(nn.Module):
     """Mixes Laplacian pyramids by predicted weights: of the decoded image, of the default model's fusion of the
     sources, and of both sources.
 
-    restored: also of the default model's fusion of the sources after classical restoration. There are `PYRAMID_LEVELS`
-    bands and the base. Each pixel and level has a softmax over the images, and for the sources a gain from 1/4 to 4;
-    gains start at 1. Levels 0 and 1 read the images at half size and `guide`. Coarser levels read what is left of that,
-    `guide` and the level itself.
+    reference: name of the default model. restored: also of the default model's fusion of the sources after classical
+    restoration. There are `PYRAMID_LEVELS` bands and the base. Each pixel and level has a softmax over the images, and
+    for the sources a gain from 1/4 to 4; gains start at 1. Levels 0 and 1 read the images at half size and `guide`.
+    Coarser levels read what is left of that, `guide` and the level itself.
     """
 
-    def __init__(self, channels: int, guide: int, restored: bool = False, width: int = 16) -> None:
+    def __init__(
+        self, channels: int, guide: int, reference: str = "anyfuse", restored: bool = False, width: int = 16
+    ) -> None:
         super().__init__()
         self.images = 5 if restored else 4
         self.each = (
             self.images + 2
         )  # per pixel and level: a logit for each image, the logarithm of a gain for each source
         planes = self.images * channels
-        self.reference = Reference()
+        self.reference = Reference(reference)
         self.fold = nn.Conv2d(guide, 8 * 16, 1)
         self.enter = nn.Conv2d(8 + 9 * planes, width, 3, 1, 1)
         self.middle = nn.Conv2d(width, width, 3, 1, 1)

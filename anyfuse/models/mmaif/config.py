@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...errors import FusionError
+from ..latent.detail import check_reference
 from .instruction import WIDTH
 
 SENTENCE = 512
@@ -31,6 +32,7 @@ class MMAIFConfig:
     steps: int = 4  # Euler steps of the flow
     detail: bool = True  # ours: mix the sources' pyramids into the decoded image (latent/detail.py)
     guide: int = 16  # ours: channels that the transformer gives to that path
+    reference: str = "anyfuse"  # ours: the default model whose fusion that path has, and which makes targets
     # ours: classical restoration in that path (classical_restore.py); needs detail and text 31. The name stands in
     # config.json of shipped weights
     mend: bool = False
@@ -66,6 +68,7 @@ class MMAIFConfig:
         )
 
     def __post_init__(self) -> None:
+        check_reference(self.reference)
         for name in ("width", "layers", "heads", "hidden", "experts", "rank", "table", "text", "guide"):
             if getattr(self, name) < 1:
                 raise FusionError(f"{name} {getattr(self, name)}: give 1 or more")

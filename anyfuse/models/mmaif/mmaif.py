@@ -47,7 +47,7 @@ class MMAIF(LatentModel):
         self.config = c
         self.dit = build_dit(c, self.latent_channels)
         self.uses_restored = c.mend and c.detail and c.text == WIDTH
-        self.detail = Detail(self.channels, c.guide, self.uses_restored) if c.detail else None
+        self.detail = Detail(self.channels, c.guide, c.reference, self.uses_restored) if c.detail else None
         self.working_bytes = (210 if self.uses_restored else 160) if self.channels == 1 else 1500
         self.steps = c.steps
         self.restores = c.text == WIDTH

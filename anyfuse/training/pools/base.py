@@ -30,8 +30,6 @@ from ...models.latent.codec import STRIDE
 from ...models.registry import load_model
 from ..recipe import Recipe, StrategySettings
 
-TEACHER = "anyfuse-first"
-"""The model that makes targets where there is no truth: the one whose fusion the latent models' detail path has."""
 TOGETHER = 32
 """Items made at a time."""
 
@@ -42,6 +40,11 @@ class PoolSettings(StrategySettings):
 
     pool: int = 8000  # items of the pool, one per task or kind or more
     pool_seed: int = -1  # seed of the items, so that runs of several seeds share a pool; -1: the run's
+
+
+def teacher_of(model: LatentModel) -> str:
+    """Name of the model that makes targets where there is no truth: the one whose fusion the detail path has."""
+    return str(getattr(model.config, "reference", "anyfuse"))
 
 
 class Pool(TrainingData):
@@ -93,7 +96,7 @@ class Pool(TrainingData):
         Returns:
             The notes of all items.
         """
-        self.latent_channels = model.codec.latent_channels
+        self.latent_channels, self.teacher = model.codec.latent_channels, teacher_of(model)
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -115,7 +118,7 @@ class Pool(TrainingData):
         known = lines.read_text().splitlines(keepends=True)[:done] if done else []
         lines.write_text("".join(known))
         with torch.random.fork_rng(devices=[]):  # what a run draws does not depend on whether the pool was there
-            teacher = load_model(TEACHER).to(device)
+            teacher = load_model(self.teacher).to(device)
         log(f"pool: {self.folder}")
         start = time.monotonic()
         for first in range(done, self.count, TOGETHER):

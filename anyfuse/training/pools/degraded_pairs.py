@@ -20,7 +20,7 @@ from ...models.base import FusionModel
 from ...models.mmaif.mmaif import MMAIF
 from ...models.registry import MODELS, load_model
 from ..recipe import Recipe
-from .base import TEACHER, Pool, PoolSettings, pool_seed
+from .base import Pool, PoolSettings, pool_seed, teacher_of
 
 PAIRS_VERSION = 2
 """Of the pool: to be raised where making it changes."""
@@ -90,7 +90,7 @@ class DegradedPairs(Pool):
             self.tasks,
             self.seed,
             self.manifest,
-            MODELS[TEACHER].sha256,
+            MODELS[teacher_of(model)].sha256,
             *([self.as_they_occur] if self.as_they_occur else []),
         ]
         filled = self.fill(key, model, folder, device, log)
@@ -148,7 +148,7 @@ class DegradedPairs(Pool):
         instruction) and of the default model.
         """
         scores: dict[str, dict[str, float]] = {}
-        teacher, trained = load_model(TEACHER).to(device), self.train
+        teacher, trained = load_model(self.teacher).to(device), self.train
         for turn, task in enumerate(self.tasks):
             if ("ivf" if task == "ivf" else "natural") not in self.held:
                 continue
@@ -160,7 +160,7 @@ class DegradedPairs(Pool):
                 self.train, self.clean = trained, clean
             x = ((torch.stack(made) * 255).round() / 255).to(device)
             row: dict[str, float] = {}
-            for name, fuse in (("", model), (f"_{TEACHER}", teacher)):
+            for name, fuse in (("", model), (f"_{self.teacher}", teacher)):
                 fused = torch.cat([fuse(pair[None, :2, None]).mean(1) for pair in x])
                 wrong = (fused - x[:, 4]).square().mean((1, 2)).clamp_min(1e-8)
                 row[f"psnr{name}"] = float((-10 * wrong.log10()).mean())

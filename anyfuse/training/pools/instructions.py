@@ -46,7 +46,7 @@ from ...models.latent.flow import noise
 from ...models.registry import MODELS, load_model
 from ...weights import WEIGHTS_NAME
 from ..recipe import Recipe
-from .base import TEACHER, Pool, PoolSettings, pool_seed
+from .base import Pool, PoolSettings, pool_seed, teacher_of
 
 Street = TypeVar("Street")
 
@@ -156,7 +156,9 @@ class InstructPairs(Pool):
             self.seed,
             self.manifest,
         ]
-        self.items = self.fill([*key, MODELS[TEACHER].sha256, len(self.streets[0])], model, folder, device, log)
+        self.items = self.fill(
+            [*key, MODELS[teacher_of(model)].sha256, len(self.streets[0])], model, folder, device, log
+        )
         kinds = [item["kind"] for item in self.items]
         self.members = {kind: [k for k, own_kind in enumerate(kinds) if own_kind == kind] for kind in self.shares}
         self.ends: np.ndarray | None = None
@@ -333,7 +335,7 @@ class InstructPairs(Pool):
         the default model; of segment also the mean IoU of the classes there at 0.5.
         """
         assert isinstance(model, DiTFuse)
-        teacher, trained, streets = load_model(TEACHER).to(device), self.train, self.streets
+        teacher, trained, streets = load_model(self.teacher).to(device), self.train, self.streets
         scores: dict[str, dict[str, float]] = {}
         for kind in self.shares:
             self.train, self.streets = self.held, (streets[1], streets[1])
@@ -379,7 +381,7 @@ def _score(model: DiTFuse, teacher: FusionModel, planes: Tensor, item: dict[str,
     row: dict[str, float] = {}
     for name, fused in (
         ("", model(x[None, :2, None], condition=control).mean(1)),
-        (f"_{TEACHER}", teacher(x[None, :2, None])[:, 0]),
+        (f"_{model.config.reference}", teacher(x[None, :2, None])[:, 0]),
     ):
         wrong = float((fused - x[None, 2]).square().mean().clamp_min(1e-8))
         row[f"psnr{name}"] = -10 * math.log10(wrong)
