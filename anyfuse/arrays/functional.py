@@ -26,11 +26,15 @@ def pad(x: Tensor, sides: Sequence[int], mode: str = "constant") -> Tensor:
 
     Args:
         x: any shape.
-        sides: values before and after, the last axis first.
+        sides: values before and after, the last axis first; negative ones cut.
         mode: constant (zeros), reflect or replicate.
     """
     pairs = [(sides[k], sides[k + 1]) for k in range(0, len(sides), 2)][::-1]
     pairs = [(0, 0)] * (x.ndim - len(pairs)) + pairs
+    if min(sides, default=0) < 0:
+        kept = [slice(max(-low, 0), side - max(-high, 0)) for (low, high), side in zip(pairs, x.shape, strict=True)]
+        x = x[tuple(kept)]
+        pairs = [(max(low, 0), max(high, 0)) for low, high in pairs]
     if mode == "constant":  # np.pad takes longer to begin
         out = np.zeros([low + side + high for (low, high), side in zip(pairs, x.shape, strict=True)], x.dtype)
         out[tuple(slice(low, low + side) for (low, _), side in zip(pairs, x.shape, strict=True))] = x.base_array

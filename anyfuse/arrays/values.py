@@ -36,14 +36,20 @@ class Values(np.ndarray):
         """An array, or a number, as a tensor on the same memory."""
         return np.asarray(array).view(type(self))
 
+    def _real(self) -> np.ndarray:
+        """Values as a plain array of real numbers; whole ones become float32, as PyTorch has it."""
+        array = self.base_array
+        return array if array.dtype.kind in "fc" else array.astype(np.float32)
+
     # ------------------------------------------------------------------ sums and extremes
 
     def _reduced(self, function: Any, dim: Dims, keepdim: bool) -> Self:
         return self._new(function(self.base_array, axis=_axes(dim), keepdims=keepdim))
 
     def sum(self, dim: Dims = None, keepdim: bool = False) -> Self:  # type: ignore[override]
-        """Sum over axes; numbers of true values are whole."""
-        return self._reduced(np.sum, dim, keepdim)
+        """Sum over axes; sums of whole and of true values are int64."""
+        whole = np.int64 if self.dtype.kind in "biu" else None
+        return self._new(np.sum(self.base_array, axis=_axes(dim), keepdims=keepdim, dtype=whole))
 
     def mean(self, dim: Dims = None, keepdim: bool = False) -> Self:  # type: ignore[override]
         """Mean over axes."""
@@ -203,12 +209,12 @@ class Values(np.ndarray):
 
     def exp(self) -> Self:
         """e to the power of values."""
-        return self._new(np.exp(self.base_array))
+        return self._new(np.exp(self._real()))
 
     def log(self) -> Self:
         """Natural logarithm; -inf of 0."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._new(np.log(self.base_array))
+            return self._new(np.log(self._real()))
 
     def isfinite(self) -> Self:
         """Whether values are numbers."""
@@ -232,11 +238,12 @@ class Values(np.ndarray):
 
     def sqrt(self) -> Self:
         """Square root."""
-        return self._new(np.sqrt(self.base_array))
+        return self._new(np.sqrt(self._real()))
 
     def softmax(self, dim: int) -> Self:
         """Shares that sum to 1 along an axis."""
-        raised = np.exp(self.base_array - self.base_array.max(dim, keepdims=True))
+        real = self._real()
+        raised = np.exp(real - real.max(dim, keepdims=True))
         return self._new(raised / raised.sum(dim, keepdims=True))
 
     def remainder(self, divisor: int) -> Self:

@@ -68,6 +68,8 @@ POOLED: dict[str, Call] = {
     "largest in lines": lambda t, F, x: F.max_pool2d(x - 2, (11, 1), 1, (5, 0)),
     "filter": lambda t, F, x: F.conv2d(x[:, :1], t.tensor([[[[0.5, -1.0, 2.0], [1.0, 0.25, 0.0]]]])),
     "zeros": lambda t, F, x: F.pad(x, (1, 2, 0, 3)),
+    "cut": lambda t, F, x: F.pad(x, (-1, 2, 3, -4)),
+    "cut and repeated": lambda t, F, x: F.pad(x, (-1, 2, 3, -4), mode="replicate"),
     "repeated": lambda t, F, x: F.pad(x, (1, 2, 4, 3), mode="replicate"),
     "mirrored": lambda t, F, x: F.pad(x, (1, 2, 4, 3), mode="reflect"),
 }
@@ -159,6 +161,8 @@ FORMATS: dict[str, Call] = {
     "doubles": lambda t, F, x: x + x.double(),
     "a number of NumPy": lambda t, F, x: x * np.float64(0.3),
     "true and false": lambda t, F, x: x * (x > 0.5),
+    "sums of bytes": lambda t, F, x: ((x * 9).to(t.uint8).sum(), (x * 9).int().sum(1, keepdim=True), (x > 0.5).sum(3)),
+    "functions of bytes": lambda t, F, x: ((x * 9).to(t.uint8).exp(), ((x + 1) * 9).int().log(), (x * 9).long().sqrt()),
     "bytes": lambda t, F, x: (x * 9).long() * (x > 0.5) + 1,
     "smaller": lambda t, F, x: t.maximum(x, x.mean()),
     "compared": lambda t, F, x: t.arange(4) > 1.5,
