@@ -191,6 +191,13 @@ class Fuser:
         return self._partner
 
     @names_arguments
+    def check_wish(self, say: str | Control | None, count: int = 2) -> None:
+        """Raises FusionError where the model cannot do what `say` asks for in sets of up to `count` images."""
+        control = read_say(say)
+        if not (asks_for_both(control) and (self.model.restores or self.model.controls)):
+            self.model.condition(control, range(count))
+
+    @names_arguments
     def check_masks(self, say: str | Control | None) -> list[str]:
         """The classes that `say` names; raises FusionError where there are none, or the model has no masks."""
         control = read_say(say)

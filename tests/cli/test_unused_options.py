@@ -97,3 +97,19 @@ def test_a_report_of_scores_needs_a_cluster(
         main(["score", *map(str, [pair[0], "--sources", *pair]), "--report", "r", *more])
     assert stop.value.code
     assert "--report needs --on ray" in capsys.readouterr().err
+
+
+def test_a_wish_that_the_model_cannot_do_is_told_once(
+    pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A usage error before the first set, not a failure of each."""
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        for name in "12":
+            Image.open(pair[0]).save(tmp_path / folder / f"{name}.png")
+    call = ["fuse", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out", "--model", "average"]
+    with pytest.raises(SystemExit) as stop:
+        main([*map(str, call), "--say", "remove the haze"])
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("follows no instructions") == 1
+    assert not list((tmp_path / "out").glob("*.png"))
