@@ -256,36 +256,6 @@ def _calm_mask(sources: Tensor, details: Tensor) -> Tensor:
     return lit_mask(sources) * (infrared * visible) * weak
 
 
-def marks(fused: Tensor, sources: Tensor, whole: Tensor | None = None) -> Tensor:
-    """What thin bright things of visible (source 1) lose, and specks that infrared (source 0) alone darkens: lane
-    marks, signs, lamps, gaps of sky in foliage. Ours.
-
-    Details are the image less its Gaussian level 3; the loss is how far the result's lie below visible's. Counts where
-    visible stands out from what is around within 9 pixels by more than 10 to 30 levels, or infrared falls below it by
-    more than 15 to 40 where visible does not; and where visible is about as bright as infrared or brighter. whole: as
-    of `even`.
-    """
-    details = _details(torch.cat((sources[:, 1:], fused[:, None]), 1))
-    mask = _marks_mask(sources)
-    share = mask if whole is None else _marks_mask(whole)
-    return (mask * F.relu(details[:, 0] - details[:, 1])).mean() / (share.mean() + 0.01)
-
-
-def _marks_mask(sources: Tensor) -> Tensor:
-    """(B, H, W): thin bright things of visible, and dark ones of infrared alone; both by top-hats of 9x9 pixels."""
-    infrared, visible = sources.unbind(1)
-    line = ((visible - _opened(visible) - 0.04) / 0.08).clamp(0, 1) * ((visible - infrared + 0.08) / 0.12).clamp(0, 1)
-    speck = ((-infrared - _opened(-infrared) - 0.06) / 0.1).clamp(0, 1)
-    alone = (1 - (-visible - _opened(-visible) - 0.02) / 0.05).clamp(0, 1)
-    return torch.maximum(line, speck * alone * ((visible - infrared - 0.04) / 0.12).clamp(0, 1))
-
-
-def _opened(x: Tensor, side: int = 9) -> Tensor:
-    """Grey opening of planes (B, H, W): without what is bright and thinner than `side` pixels."""
-    eroded = -F.max_pool2d(-x[:, None], side, 1, side // 2)
-    return F.max_pool2d(eroded, side, 1, side // 2)[:, 0]
-
-
 def unsteadiness(fused: Tensor, other: Tensor) -> Tensor:
     """L1 distance of two results of one scene, which differ by sensor noise alone, on Gaussian levels 2 to 4: what is
     seen as flicker in a video. Ours.

@@ -19,7 +19,7 @@ from .sharded import clip_parts, has_parts
 SUPERVISED = ("reconstruction",)
 REGIONAL = ("hot", "lit")
 """Losses that look at regions, by the statistics of whole images."""
-BATCH_WIDE = (*REGIONAL, "even", "marks", "ssim_weighted")
+BATCH_WIDE = (*REGIONAL, "even", "ssim_weighted")
 """Losses that weigh by means over the whole batch; all others are means of what they are for each row."""
 OF_FEATURES = "self_reconstruction"
 """A loss of features, not of the fused image: bilevel.py has what it needs."""

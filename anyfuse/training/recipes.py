@@ -304,15 +304,6 @@ RECIPES["anyfuse-people"] = replace(  # resumes from `anyfuse-even`: --set start
     },
     steps=400,
 )
-RECIPES["anyfuse-marks"] = replace(  # resumes from the mean of the two before: --set start=runs/mean
-    RECIPES["anyfuse-people"],
-    losses={
-        **RECIPES["anyfuse-people"].losses,
-        "ivf": {**RECIPES["anyfuse-people"].losses["ivf"], "hot": 28.0, "marks": 10.0},
-        "mef": {**RECIPES["anyfuse-people"].losses["mef"], "vif": 0.6, "halo": 28.0},
-    },
-    steps=700,
-)
 RECIPES["unifusion-dinov2"] = replace(RECIPES["unifusion"], model="unifusion-dinov2", lr=2e-4, warmup=100)
 RECIPES |= {
     name: replace(RECIPES["mmaif-tiny"], model=name, lr=lr, steps=steps)

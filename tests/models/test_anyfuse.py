@@ -9,7 +9,7 @@ import torch
 from conftest import scene
 from torch import Tensor
 
-from anyfuse.losses import hot, hot_mask, lit, lit_mask, local_mask, marks
+from anyfuse.losses import hot, hot_mask, lit, lit_mask, local_mask
 from anyfuse.models.anyfuse import REGIONS, Anyfuse, AnyfuseConfig
 from anyfuse.models.registry import load_model
 from anyfuse.models.set_layers import Head
@@ -197,28 +197,3 @@ def test_losses_rise_where_targets_and_lamps_fade() -> None:
     assert hot(erased, sources, statistics) > hot(best, sources, statistics) + 0.3
     assert lit(dimmed, sources, statistics) > 5 * lit(best, sources, statistics)
     assert lit(erased, sources, statistics) < 0.15
-
-
-def test_lane_marks_and_cold_specks_count() -> None:
-    """A mark that fades and a speck that infrared alone has are losses; what both images darken is none."""
-    infrared, visible = torch.full((1, 64, 64), 0.3), torch.full((1, 64, 64), 0.4)
-    visible[:, :, 30:33] = 0.8  # a lane mark, as cold as the road
-    infrared[:, 10:13, 10:13] = 0.05  # a speck
-    infrared[:, 50:53, 50:53] = visible[:, 50:53, 50:53] = 0.05  # a hole
-    sources = torch.stack([infrared, visible], 1)
-    assert marks(visible, sources) < 1e-6
-    faded, specked, filled = visible.clone(), visible.clone(), visible.clone()
-    faded[:, :, 30:33] = 0.5
-    specked[:, 10:13, 10:13] = 0.05
-    filled[:, 50:53, 50:53] = 0.4
-    assert marks(faded, sources) > 0.1
-    assert marks(specked, sources) > 0.005
-    assert marks(filled, sources) < 1e-6
-
-
-def test_marks_on_a_hotter_road_do_not_darken_it() -> None:
-    """Where infrared is the brighter one, a mark of visible asks for nothing."""
-    visible = torch.full((1, 64, 64), 0.4)
-    visible[:, :, 30:33] = 0.6
-    infrared = torch.full_like(visible, 0.9)
-    assert marks(infrared, torch.stack([infrared, visible], 1)) == 0
