@@ -167,7 +167,7 @@ OWN_MODELS: dict[str, Spec] = {
         "MMAIF (ICCV 2025), tiny",
         weights="mmaif-tiny",
         needs_weights=True,
-        sha256="418c97558df50d0689b8ad08e13407dda1c3b8830594f741eb3c3b85768e449e",
+        sha256="b9a6901ee1b8da0c34d49d43d6c90d64c68283d554a5240e21bf0c062a3212f5",
         trained_on=NO_MEDICAL,
     ),
     "mmaif-tiny-flow": Spec(

@@ -28,7 +28,6 @@ from anyfuse.models.ditfuse.transformer import Condition, Velocity
 from anyfuse.models.latent.codec import Codec
 from anyfuse.models.registry import build_model, load_model
 from anyfuse.training import card, train
-from anyfuse.training.pools.base import TEACHER
 from anyfuse.training.pools.instructions import LAYOUT, InstructBatch, InstructPairs, drawn_tones
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies.instruct import Instruct, InstructSettings, Reflow
@@ -108,7 +107,7 @@ def fresh(recipe: Recipe | None = None) -> DiTFuse:
 def test_items_are_what_they_say(pool: InstructPairs) -> None:
     assert pool.pixels.shape == (40, 4, 64, 64)
     assert Counter(LAYOUT) == {"m3": 8, "control": 5, "segment": 4, "pairs": 3}
-    teacher = load_model(TEACHER)
+    teacher = load_model(pool.teacher)
     plain, toned = 0, 0
     for index, item in enumerate(pool.items):
         x = torch.from_numpy(pool.pixels[index]).float() / 255
@@ -212,8 +211,8 @@ def test_scores_are_of_files_held_out(pool: InstructPairs) -> None:
     trained = pool.train
     found = pool.scores(fresh().eval())
     assert set(found) == {"m3", "pairs", "control", "segment"}
-    assert {"psnr", f"psnr_{TEACHER}", "ssim", "iou"} <= found["segment"].keys()
-    assert found["pairs"][f"psnr_{TEACHER}"] > found["pairs"]["psnr"]
+    assert {"psnr", f"psnr_{pool.teacher}", "ssim", "iou"} <= found["segment"].keys()
+    assert found["pairs"][f"psnr_{pool.teacher}"] > found["pairs"]["psnr"]
     assert pool.train is trained
 
 

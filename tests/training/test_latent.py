@@ -33,7 +33,6 @@ from anyfuse.training.parts.codec import (
     spread_of_cosines,
     train_codec,
 )
-from anyfuse.training.pools.base import TEACHER
 from anyfuse.training.pools.degraded_pairs import DegradedPairs, LatentBatch
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies import latent
@@ -100,7 +99,7 @@ def test_pairs_are_what_they_say(pool: DegradedPairs) -> None:
             assert bad[0].mean() <= bad[1].mean() + 0.5
     assert touched > 3
     ivf = batches(pool)[0]
-    target = load_model(TEACHER)(ivf.clean[:, :, None])[:, 0]
+    target = load_model(pool.teacher)(ivf.clean[:, :, None])[:, 0]
     assert (target - ivf.truth).abs().max() < 3 / 255
     codec = Codec("tiny", random=True)
     assert (codec.encode(ivf.sources[:, 0]) - ivf.latents[:, :16]).abs().max() < 2e-2
@@ -142,7 +141,7 @@ def test_scores_are_of_files_held_out(pool: DegradedPairs) -> None:
     found = pool.scores(keep)  # type: ignore[arg-type]
     assert set(found) == {"ivf, degraded", "mef, degraded", "mff, degraded"}
     assert len(seen) == 6
-    assert all(10 < row[f"psnr_{TEACHER}"] < 70 and 0 < row["ssim"] < 1 for row in found.values())
+    assert all(10 < row[f"psnr_{pool.teacher}"] < 70 and 0 < row["ssim"] < 1 for row in found.values())
     assert pool.train is trained
     assert pool.clean == 0.15
     assert pool.held["ivf"][0][0].shape == (2, 72, 80)
