@@ -83,7 +83,7 @@ def training_pairs(data: Path) -> list[list[tuple[Path, Path]]]:
     brackets = []
     for name in BRACKETS:
         for folder in sorted(p for p in (data / "train" / name).iterdir() if p.is_dir()):
-            files = sorted((p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".png"}))
+            files = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".png"})
             files.sort(key=lambda p: read_image(p).brightness)
             brackets += [(files[0], files[-1]), (files[0], files[len(files) // 2])]
     return [*sets, brackets]
