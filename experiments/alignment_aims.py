@@ -1,6 +1,6 @@
 """What alignment was to reach, measured in one run: aim, what is measured, met or missed.
 
-    python experiments/alignment_aims.py --data DATA [--count 40]
+    python experiments/alignment_aims.py --data DATA [--count 40] [--only landmarks]
 
 The measures are those of `alignment.py`. An answer counts as right if it is within 5 pixels. Deghosting is measured by
 `deghosting.py`.
@@ -35,6 +35,7 @@ LANDMARK_AIMS = {
     "rgb_nir": ((1, 0.95),),
     "mr_pet, `--align similarity`": ((2, 0.6),),
 }
+PARTS = ("known", "landmarks", "still", "real", "strangers", "time", "others")
 OTHER_LANDMARKS = ("retina", "sat_ir", "sat_depth", "pd_t2", "spect_ct")
 
 
@@ -60,8 +61,8 @@ def right_or_left(name: str, found: Sequence[Found]) -> None:
     line(name, "right or refused", f"{measured}; {worse} worse", right + left == len(found))
 
 
-def transforms(data: Path, count: int) -> None:
-    """Known motions and landmarks."""
+def known(data: Path, count: int) -> list[Found]:
+    """Known motions."""
     every: list[Found] = []
     for name, aims in KNOWN_AIMS.items():
         found = base.known(pairs_of(data, KNOWN[name], count))
@@ -70,6 +71,12 @@ def transforms(data: Path, count: int) -> None:
             seconds = sorted(one.seconds for one in found)[len(found) // 2]
             line("an MEFB pair, median", "<= 0.3 s CPU", f"{seconds:.2f} s", seconds <= 0.3)
         every += found
+    return every
+
+
+def landmarks(data: Path) -> list[Found]:
+    """Pairs with landmarks or an exact transform."""
+    every: list[Found] = []
     for name, aims in LANDMARK_AIMS.items():
         folder = data / "align" / name.split(",")[0]
         found = base.landmarks(folder, base.slices if "similarity" in name else base.ours)
@@ -79,8 +86,13 @@ def transforms(data: Path, count: int) -> None:
         found = base.landmarks(data / "align" / name)
         right_or_left(name, found)
         every += found
+    return every
+
+
+def harm(every: Sequence[Found]) -> None:
+    """Pairs that became worse, and answers that are wrong."""
     worse = sum(one.error > one.before + 0.5 for one in every)
-    line("all of these: worse than before by 0.5 px", "0", f"{worse} of {len(every)}", worse == 0)
+    line("these pairs: worse than before by 0.5 px", "0", f"{worse} of {len(every)}", worse == 0)
     taken = [one for one in every if not one.alone]
     for limit in (2, 5):
         right = sum(one.error < limit for one in taken)
@@ -123,17 +135,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--count", type=int, default=40, help="pairs of each set of known motions")
+    parser.add_argument("--only", choices=PARTS, help="one part alone")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    parts = PARTS if args.only is None else (args.only,)
     print("| what | aim | measured | |\n|---|---|---|---|", flush=True)
-    transforms(args.data, args.count)
-    still(args.data)
-    real(args.data)
-    base.tagged(args.data / "align" / "flir")
-    base.strangers(args.data, 6)
-    base.cost_of_check(args.data)
-    base.large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
-    base.beside_others(args.data, 5)
+    every = known(args.data, args.count) if "known" in parts else []
+    if "landmarks" in parts:
+        every += landmarks(args.data)
+    if every:
+        harm(every)
+    if "still" in parts:
+        still(args.data)
+    if "real" in parts:
+        real(args.data)
+        base.tagged(args.data / "align" / "flir")
+    if "strangers" in parts:
+        base.strangers(args.data, 6)
+    if "time" in parts:
+        base.cost_of_check(args.data)
+        base.large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
+    if "others" in parts:
+        base.beside_others(args.data, 5)
 
 
 if __name__ == "__main__":

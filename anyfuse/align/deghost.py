@@ -178,7 +178,7 @@ def _better_where_moved(small: Sequence[Tensor], lit: Sequence[float], patches: 
 
     def shown(k: int) -> float:
         fair = (small[k].amax(0) <= CLIPPED) & (to_luma(small[k])[0] >= CRUSHED)
-        return float((fair & moved).sum() / moved.sum().clamp_min(1))
+        return float((fair & moved).float().mean()) / max(float(moved.float().mean()), 1e-9)
 
     now, best = best_exposed(small, lit), max(_inner(lit), key=lambda k: (shown(k), -k))
     return best if shown(best) > shown(now) + CLEARLY else None
