@@ -156,7 +156,7 @@ def main() -> None:
         base.cost_of_check(args.data)
         base.large(args.data / "align" / "exposure" / "handheld" / "01.jpg")
     if "others" in parts:
-        base.beside_others(args.data, 5)
+        base.beside_others(args.data, min(args.count, 5))
 
 
 if __name__ == "__main__":
