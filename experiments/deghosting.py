@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from anyfuse.align.brightness import match_brightness
 from anyfuse.align.intensity_map import fit_maps, map_frame
 from anyfuse.image.colour import to_luma
 from anyfuse.image.frame import make_frame
-from anyfuse.io.frames import read_frames
+from anyfuse.io.frames import from_arrays, read_frames
 from anyfuse.io.write import write_image
 from anyfuse.metrics import score_batch
 
@@ -30,8 +31,10 @@ COLOURS = ((0.50, 0.35, 0.25), (0.20, 0.25, 0.40), (0.75, 0.72, 0.70))
 METRICS = ("mi", "vif", "qabf", "ssim", "cc", "scd")
 
 
-def pasted(images: list[np.ndarray], colour: tuple[float, float, float]) -> tuple[list, list, np.ndarray]:
-    """Frames with the disc at rising places, frames with it at the reference's, and all places (H, W)."""
+def pasted(
+    images: list[np.ndarray], colour: tuple[float, float, float]
+) -> tuple[list[np.ndarray], list[list[np.ndarray]], np.ndarray]:
+    """Frames with the disc at rising places, for each of these frames with it at that place, and all places (H, W)."""
     frames = [make_frame(image, name=str(k)) for k, image in enumerate(images)]
     lit = [frame.brightness for frame in frames]
     small = [part._reduced(frame) for frame in frames]
@@ -42,18 +45,28 @@ def pasted(images: list[np.ndarray], colour: tuple[float, float, float]) -> tupl
     texture = 1 + 0.3 * np.sin(columns / 3.0) * np.cos(rows / 4.0)
     disc = torch.tensor(colour)[:, None, None] * torch.from_numpy(texture).float().clamp(0, 1.3)
     every = torch.ones(small[0].shape[1:], dtype=torch.bool)
-    moved, true, union = [], [], np.zeros((height, width), bool)
+    moved, true, union = [], [[] for _ in images], np.zeros((height, width), bool)
     for k, image in enumerate(images):
         shown = disc.clamp(0, 1)
         if k != base:
             shown = map_frame(shown, fit_maps(small[base], small[k], every))
-        for place, out in ((k, moved), (base, true)):
+        for place, out in ((k, moved), *enumerate(true)):
             centre = width * 0.3 + place * radius * 2.5
             cover = np.clip(radius - np.hypot(columns - centre, (rows - height * 0.6) / 1.6) + 0.5, 0, 1)[:, :, None]
             union |= cover[:, :, 0] > 0.5
             mixed = image * (1 - cover) + 255 * shown.permute(1, 2, 0).numpy() * cover
             out.append(np.floor(mixed + 0.5).clip(0, 255).astype(np.uint8))
     return moved, true, union
+
+
+def shown_of(moved: list[np.ndarray], ghosts: list[dict[str, Any]]) -> int:
+    """Which frame shows the moved things, by the report: the one that others come from and that stays as it is."""
+    frames = from_arrays(moved)
+    names = {ghost["source"] for ghost in ghosts} - {ghost["name"] for ghost in ghosts}
+    found = [k for k, frame in enumerate(frames) if frame.name in names]
+    if len(found) == 1:
+        return found[0]
+    return part.best_exposed([part._reduced(frame) for frame in frames], [frame.brightness for frame in frames])
 
 
 def psnr(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> float:
@@ -67,9 +80,9 @@ def run_pasted(fuser: Fuser, data: Path, out: Path | None) -> None:
         images = sorted((np.asarray(Image.open(f).convert("RGB")) for f in folder.iterdir()), key=np.mean)
         images = [images[k] for k in np.linspace(0, len(images) - 1, min(5, len(images))).round().astype(int)]
         moved, true, where = pasted(images, COLOURS[index % 3])
-        before, after, truth = (
-            fuser(shown, align="none", deghost=mode) for shown, mode in ((moved, "off"), (moved, "auto"), (true, "off"))
-        )
+        before, done = (fuser.run(moved, align="none", deghost=mode) for mode in ("off", "auto"))
+        truth = fuser(true[shown_of(moved, done.report.get("deghosted") or [])], align="none", deghost="off")
+        before, after = before.pixels, done.pixels
         table.append((psnr(before, truth, where), psnr(after, truth, where)))
         print(f"pasted {folder.name}: {table[-1][0]:.1f} -> {table[-1][1]:.1f} dB", flush=True)
         if out is not None:

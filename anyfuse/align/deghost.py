@@ -28,7 +28,7 @@ from ..image.frame import Frame, Store, in_memory
 from .ghosts import Deghosted, Ghosts, ghost_notes
 from .information import rank_correlation
 from .intensity_map import IntensityMap, fit_gains, fit_maps, map_frame
-from .moved import LENS, moved_in_bracket, moved_in_focus
+from .moved import CLIPPED, CRUSHED, LENS, moved_in_bracket, moved_in_focus
 from .regions import regions
 from .settings import DEGHOST_MODES, check_mode
 
@@ -38,6 +38,7 @@ SIDE = 640  # longer side in pixels at which frames are compared
 BRACKET = 1.15  # brightest over darkest mean from which frames are exposures, not a focus stack
 SAME, LEAST_SAME = 0.78, 0.4  # rank correlation, or share of EQUAL values, of neighbours of one kind: mean, least
 EQUAL = 0.08  # difference of values that are equal, in frames that are equally bright
+CLEARLY = 0.02  # share of what moved that another frame must show better to be the one that shows it
 MOST = 0.4  # share of a frame beyond which the frames are not of one scene
 STRIP = 1 << 20  # pixels that are replaced together
 SEAM = 3  # pixels at `SIDE` over which the replacement fades
@@ -75,7 +76,13 @@ def deghost(
         return alone
     visible = [_visible(frame) for frame in frames]
     most = MOST if mode == "auto" else 1.0
-    patches = _in_bracket(small, visible, lit, most, reference) if bracket else _in_focus(small, visible, reference)
+    if bracket:
+        patches = _in_bracket(small, visible, lit, most, reference)
+        better = _better_where_moved(small, lit, patches) if reference is None else None
+        if better is not None:
+            patches = _in_bracket(small, visible, lit, most, better)
+    else:
+        patches = _in_focus(small, visible, reference)
     return _apply(frames, patches, most, store)
 
 
@@ -146,14 +153,35 @@ def _soft(mask: Tensor) -> Tensor:
 
 def best_exposed(small: Sequence[Tensor], lit: Sequence[float]) -> int:
     """Which frame of a bracket clips least and is of middle brightness; of three or more not the first or the last."""
-    order = sorted(range(len(small)), key=lambda k: (lit[k], k))
-    inner = order[1:-1] or order
 
     def quality(k: int) -> float:
         luma = to_luma(small[k])
         return float(((luma > 0.04) & (luma < 0.96)).float().mean()) - abs(lit[k] - 0.45)
 
-    return max(inner, key=lambda k: (quality(k), -k))
+    return max(_inner(lit), key=lambda k: (quality(k), -k))
+
+
+def _inner(lit: Sequence[float]) -> list[int]:
+    """The frames by brightness; of three or more without the first and the last."""
+    order = sorted(range(len(lit)), key=lambda k: (lit[k], k))
+    return order[1:-1] or order
+
+
+def _better_where_moved(small: Sequence[Tensor], lit: Sequence[float], patches: Sequence[_Patch]) -> int | None:
+    """A frame that clips and crushes clearly less than the best exposed one where things moved; None: there is none.
+
+    People before a sunlit wall are to come from a frame that shows the wall.
+    """
+    if not patches:
+        return None
+    moved = torch.stack([patch.mask for patch in patches]).amax(0) > 0.5
+
+    def shown(k: int) -> float:
+        fair = (small[k].amax(0) <= CLIPPED) & (to_luma(small[k])[0] >= CRUSHED)
+        return float((fair & moved).float().mean()) / max(float(moved.float().mean()), 1e-9)
+
+    now, best = best_exposed(small, lit), max(_inner(lit), key=lambda k: (shown(k), -k))
+    return best if shown(best) > shown(now) + CLEARLY else None
 
 
 def _in_bracket(

@@ -36,6 +36,8 @@ CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agr
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
 STILL = 0.3  # pixels: a shift that is not worth resampling
+STEADY = 0.8  # weight of blocks that must move as one for an answer at once
+SLIGHT, SLIGHT_GAIN = 1.5, 0.05  # pixels at 640 by which such blocks may move, and the gain that is looked into
 TWO = 1 / 200  # share of the side by which two answers differ that are both refined
 ASTRAY = 0.02  # by which an answer before the last rounds must agree better than after them
 STEP = 0.06  # share of the residual that a richer transform must save
@@ -262,7 +264,8 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def still(a: Scene, b: Scene, full: int) -> Alignment | None:
-    """An answer at once where the images lie over each other already: no matched block has moved.
+    """An answer at once where the images lie over each other already: no matched block has moved, or all by so little
+    that nothing is gained.
 
     full: longer side in pixels of the images themselves.
     """
@@ -274,13 +277,14 @@ def still(a: Scene, b: Scene, full: int) -> Alignment | None:
         return None
     matrix, _ = robust_fit("similarity", source, target, weights, 0.5)
     moved = _largest_move(matrix, torch.Size(a.size(side))) * full / side
-    wrong = (target - source).norm(dim=1)
-    steady = float((weights * (wrong < 0.75)).sum() / weights.sum())
-    if moved >= STILL or steady < 0.8:
+    wrong = (target - apply(matrix, source.double())).norm(dim=1)
+    if float((weights * (wrong < 0.75)).sum() / weights.sum()) < STEADY:
         return None
-    score = agreement(a.field(side), b.field(side))
     own = torch.Size(a.size(side))
     found = resized(matrix, (a.size(side), a.shape), (a.size(side), a.shape)) if own != a.luma.shape else matrix
+    if moved >= STILL and (moved * min(FINEST, full) / full > SLIGHT or clearer(a, b, found, SLIGHT_GAIN)):
+        return None
+    score = agreement(a.field(side), b.field(side))
     return Alignment(torch.eye(3).double(), "none", 0.0, score, score, math.nan, True, found=found)
 
 
@@ -428,14 +432,16 @@ def _plausible(matrix: Tensor) -> bool:
     return 0.45 < float(torch.linalg.det(matrix[:2, :2])) < 2.2 and bool(matrix.isfinite().all())
 
 
-def clearer(a: Scene, b: Scene, matrix: Tensor) -> bool:
-    """Whether the edges agree better under the matrix than without, by a tenth at 640 pixels."""
-    before, after = (_agreement(a, b, m, FINEST) for m in (torch.eye(3).double(), matrix))
-    return after > (1 + CLEAR) * max(before, 0.0)
+def clearer(a: Scene, b: Scene, matrix: Tensor, by: float = CLEAR) -> bool:
+    """Whether the edges agree better under the matrix than without, by a share (a tenth) at 640 pixels."""
+    before = _agreement(a, b, torch.eye(3).double(), FINEST)
+    return _agreement(a, b, matrix, FINEST) > (1 + by) * max(before, 0.0)
 
 
 def _agreement(a: Scene, b: Scene, matrix: Tensor, side: int = MIDDLE) -> float:
     """Of the fields, with a longer side of `side` pixels."""
     side = min(side, a.side)
+    if a.shape == b.shape and torch.equal(matrix, torch.eye(3).to(matrix)):
+        return agreement(a.field(side), b.field(side))
     small = scaled(matrix, side / a.side)
     return agreement(a.field(side), field_under(b.field(side), small[None], *a.size(side))[0])

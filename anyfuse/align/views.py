@@ -1,4 +1,6 @@
-"""Images of different sizes and fields of view: the smaller view is searched for within the larger one."""
+"""Images of different sizes and fields of view: the smaller view is searched for within the larger one, whichever is
+the reference.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,21 @@ def estimate_views(
         start: a matrix near the answer, as tags give it; it stays where nothing better is sure.
         guesses: matrices to search around before others are tried, as focal lengths give them.
     """
+    answer = _searched(reference, other, most, start, guesses)
+    if answer.trusted:
+        return answer
+    back = _searched(other, reference, most)  # the reference may be the smaller view
+    if not back.trusted:
+        return answer
+    matrix = torch.linalg.inv(back.matrix)
+    matrix = matrix / matrix[2, 2]
+    return replace(back, matrix=matrix, shift=_moved(matrix, reference))
+
+
+def _searched(
+    reference: Scene, other: Scene, most: Kind, start: Tensor | None = None, guesses: Sequence[Tensor] = ()
+) -> Alignment:
+    """As `estimate_views`, of an image that sees no more than the reference does."""
     small = _scene(reference, CANVAS)
     size = (small.luma.shape[0], small.luma.shape[1])
     views = [start] if start is not None else [*guesses, *(_view(reference, other, ratio) for ratio in VIEWS)]

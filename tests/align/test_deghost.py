@@ -50,6 +50,21 @@ def values(done: Deghosted) -> list[np.ndarray]:
     return [frame.pixels.astype(float) for frame in done.frames]
 
 
+@pytest.mark.parametrize(("column", "colour", "shown"), [(196, (0.20, 0.10, 0.05), 1), (60, (0.36, 0.30, 0.02), 2)])
+def test_what_moved_comes_from_a_frame_that_shows_what_is_behind_it(
+    column: int, colour: tuple[float, ...], shown: int
+) -> None:
+    """The third frame is exposed best but clips the wall: things before the wall come from the second frame."""
+    frames = []
+    for row, gain in zip((28, 62, 96, 130), (0.6, 1.0, 2.4, 4.0), strict=True):
+        image = 0.2 * colour_scene() ** 2
+        image[:, 168:] = 0.46 + 0.05 * colour_scene()[:, 168:]
+        image[disc((row, column))] = colour
+        frames.append(make_frame(to8((gain * image).clip(0, 1)), name=f"{gain}"))
+    changed = {ghost.name for ghost in deghost(frames).ghosts}
+    assert [frame.name for frame in frames if frame.name not in changed] == [frames[shown].name]
+
+
 def test_one_disc_where_it_moved() -> None:
     """The frames become those of a scene in which the disc is where the middle frame has it."""
     places: list[tuple[int, int] | None] = [(80, 50), (80, 112), (80, 174)]

@@ -75,6 +75,15 @@ def test_a_small_view_is_found_without_tags() -> None:
     assert result.pixels.shape[:2] == (240, 320)
 
 
+def test_a_large_view_is_found_by_a_small_reference() -> None:
+    photo, thermal, truth = pair(None, (120, 160))
+    _, steps = align_frames([thermal, photo], Align("auto"))
+    found = torch.tensor(steps[1].matrix, dtype=torch.float64)
+    points = torch.tensor([[10.0, 10.0], [150.0, 15.0], [80.0, 110.0]], dtype=torch.float64)
+    assert float((apply(truth @ found, points) - points).norm(dim=1).max()) < 1.0
+    assert steps[1].kept == 1.0
+
+
 def test_sizes_without_a_sure_place_are_an_error() -> None:
     arrays = [to8(picture(4).numpy()), to8(picture(5, (90, 140)).numpy())]
     with pytest.raises(FusionError, match="give images of one size"):
