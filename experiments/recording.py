@@ -3,9 +3,9 @@
     python experiments/recording.py FOLDER             a new environment, the commands and the browser
     python experiments/recording.py FOLDER --installed the same with the environment that runs this; no pip
 
-It runs the commands of README.md and docs/serve.md, and writes FOLDER/frame-000.png and so on, with FOLDER/frames.csv: file,
-seconds since the start, what is seen. Frames of commands show what these printed. Needs playwright, and chromium in PATH
-or at $ANYFUSE_CHROMIUM.
+It runs the commands of README.md and docs/serve.md, and writes FOLDER/frame-000.png and so on, with FOLDER/frames.csv:
+file, seconds since the start, what is seen. Frames of commands show what these printed. Needs playwright, and chromium
+in PATH or at $ANYFUSE_CHROMIUM.
 """
 
 from __future__ import annotations
