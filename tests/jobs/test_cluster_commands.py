@@ -127,7 +127,6 @@ def test_what_a_cluster_does_not_do(data: Path, tmp_path: Path) -> None:
         ("degrade", image, "-o", tmp_path / "o.png", "--ops", "noise:0.1", "--on", "ray"),
         ("degrade", folder / "ir", "-o", tmp_path / "o", "--ops", "noise:0.1", "--workers", "2"),
         ("bench", "--data", folder, "--task", "ivf", "--gpus", "1", "-o", tmp_path / "o"),
-        ("bench", "--data", folder, "--degraded", "built-in", "--on", "ray", "-o", tmp_path / "o"),
     ]
     for command in wrong:
         _, err = anyfuse(*command, status=2)
