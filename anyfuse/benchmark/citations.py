@@ -1,8 +1,8 @@
 """Who to cite: the papers behind metrics, methods and data sets, as BibTeX.
 
 Entries have authors, title, place and year, checked against reference lists of published papers and the authors' own
-pages ("Petrovic, Xydeas 2005" was found in none). Volumes and pages are left out. Where no paper is known, the text says
-so.
+pages ("Petrovic, Xydeas 2005" was found in none). Volumes and pages are left out. The text says where no paper is
+known.
 """
 
 from __future__ import annotations
