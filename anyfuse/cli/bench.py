@@ -112,11 +112,7 @@ def bench(
     from ..jobs.cluster import Cluster, check_no_cluster
 
     check_no_cluster(*((None, 0.0) if on else (workers, gpus)))
-    if on and (section is not None or degraded is not None):
-        option = "--section" if section is not None else "--degraded"
-        raise FusionError(
-            f"bench {option} runs on one machine; leave out --on. On a cluster: bench --task TASK, fuse, score, degrade"
-        )
+    _check_one_machine(on, section, degraded)
     _check_belongs(
         section,
         degraded,
@@ -168,6 +164,15 @@ def bench(
         cluster=None if on is None else Cluster(on, workers, gpus),
     )
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_one_machine(on: str | None, section: str | None, degraded: str | None) -> None:
+    """Refuses a cluster for what one machine does."""
+    if on and (section is not None or degraded is not None):
+        option = "--section" if section is not None else "--degraded"
+        raise FusionError(
+            f"bench {option} runs on one machine; leave out --on. On a cluster: bench --task TASK, fuse, score, degrade"
+        )
 
 
 def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -> None:
