@@ -1,7 +1,7 @@
 """Video: frames a second, flicker, trails, and memory against length.
 
     python experiments/video.py            all of it
-    python experiments/video.py speed      one part: speed, flicker, memory
+    python experiments/video.py speed      one part: speed, stages, flicker, memory
 
 Streams are made here: examples/infrared at 640x480 with sensor noise of 3 levels (visible) and 2 (infrared), and a hot
 thing that moves. Speed is file to file: two H.264 files are decoded, fused and encoded as H.264.
@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,44 @@ def speed(folder: Path) -> None:
                 print(f"| {model} | {threads} | {name} | {rate:.1f} | {cost:.0f} | {before:.1f} |", flush=True)
 
 
+def stages(folder: Path) -> None:
+    """Processor time of each of the three threads, which counts on a busy machine too; one thread of the model."""
+    import torch
+
+    from anyfuse import Fuser
+    from anyfuse.video.outputs import VideoFile, clock_of
+    from anyfuse.video.settings import Format, VideoSettings
+    from anyfuse.video.sources import open_source
+    from anyfuse.video.streams import Streams
+
+    torch.set_num_threads(1)
+    ones, others = frames(60)
+    files = [write(folder / "visible.mp4", ones), write(folder / "thermal.mp4", others)]
+    print("| model | reading, CPU ms a frame | fusion | writing | frames a second of the slowest |")
+    print("|---|---:|---:|---:|---:|")
+    for model in ("anyfuse", "laplacian"):
+        sources = [open_source(name) for name in files]
+        streams = Streams(sources, Fuser(model), VideoSettings(offset="0", align="none"))
+        streams.prepare()
+        begun = time.process_time()
+        moments = list(streams._aligned(0.0))
+        costs, fused = [time.process_time() - begun], []
+        streams.fuse(moments[0][1], moments[0][0])  # the first one loads kernels
+        begun = time.process_time()
+        for moment in moments[1:]:
+            fused.append(streams.fuse(moment[1], moment[0]))
+        costs.append(time.process_time() - begun)
+        out = VideoFile(folder / "out.mp4", Format("h264"), RATE, clock_of(sources[0].time_base, RATE))
+        begun = time.process_time()
+        for k, pixels in enumerate(fused):
+            out.write(pixels, k / RATE)
+        out.close()
+        costs.append(time.process_time() - begun)
+        each = [1000 * cost / len(fused) for cost in costs]
+        print(f"| {model} | " + " | ".join(f"{ms:.0f}" for ms in each) + f" | {1000 / max(each):.0f} |", flush=True)
+        streams.close()
+
+
 def blocks(pictures: list[np.ndarray], side: int = 16) -> np.ndarray:
     """(T, h, w) means of blocks of luma."""
     values = np.stack([p.astype(np.float32) @ LUMA if p.ndim == 3 else p.astype(np.float32) for p in pictures])
@@ -139,7 +178,7 @@ def memory(folder: Path) -> None:
         print(f"| {count} | {found['peak_memory_mib']:.0f} | {found['frames_a_second']:.1f} |", flush=True)
 
 
-PARTS = {"speed": speed, "flicker": flicker, "memory": memory}
+PARTS = {"speed": speed, "stages": stages, "flicker": flicker, "memory": memory}
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place_of_files:

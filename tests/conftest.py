@@ -18,7 +18,7 @@ yield_threads()  # before torch is loaded
 
 import torch  # noqa: E402
 
-pytest_plugins = ["serve_tools"]
+pytest_plugins = ["serve_tools", "ray_here"]
 
 from anyfuse import native  # noqa: E402
 from anyfuse.native import build  # noqa: E402

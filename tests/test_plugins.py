@@ -207,6 +207,25 @@ def test_a_loss_is_taken_by_a_recipe(place: Path) -> None:
     assert done.stdout.split() == ["2.0", "1.0"]
 
 
+def test_a_recipe_of_own_data_and_an_own_loss(place: Path, tmp_path: Path) -> None:
+    """The page's recipe, with one small step."""
+    page = (ROOT / "docs" / "own_model.md").read_text()
+    code = re.findall(r"```python\n(from dataclasses import replace\n.*?)```", page, re.DOTALL)[0]
+    assert "darkness" in code
+    for role, seed in (("ir", 0), ("vis", 1)):
+        (tmp_path / "DATA" / role).mkdir(parents=True)
+        for index in range(3):
+            image = Image.fromarray(to8(scene(48, 64, seed=seed + 2 * index))).convert("L")
+            image.save(tmp_path / "DATA" / role / f"{index}.png")
+    assert code.count("steps=600") == 1
+    code = code.replace("steps=600", "steps=1, crop=32")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(place), str(ROOT)])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "darkness" in (tmp_path / "runs" / "mine" / "log.jsonl").read_text()
+
+
 def test_a_damaged_file_of_an_own_format_is_one_line(place: Path) -> None:
     (place / "cut.toy").write_bytes(b"RASTER" + np.array([64, 48], "<u2").tobytes())
     _, err = run(place, "fuse", "cut.toy", "data/vis/1.png", "-o", "x.png", code=2)

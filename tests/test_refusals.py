@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import anyfuse
 from anyfuse.api import Fuser
+from anyfuse.cli.main import main
 from anyfuse.errors import FusionError, in_python, options_named
 from anyfuse.language.instruction import parse_instruction
 from anyfuse.models.registry import SYSTEMS, build_model, load_model
@@ -230,3 +231,14 @@ def test_arrays_are_unharmed() -> None:
     before = [p.copy() for p in PAIR]
     anyfuse.fuse(PAIR, model="average")
     assert all(np.array_equal(a, b) for a, b in zip(PAIR, before, strict=True))
+
+
+@pytest.mark.parametrize("what", [["--degraded", "built-in"], ["--section", "control"]])
+def test_benchmarks_of_one_machine(what: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line that says what a cluster does instead, before anything is read."""
+    with pytest.raises(SystemExit) as stop:
+        main(["bench", "--data", str(tmp_path), *what, "--on", "ray", "-o", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert f"bench {what[0]} runs on one machine; leave out --on. On a cluster: bench --task" in text

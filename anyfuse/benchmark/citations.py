@@ -1,6 +1,8 @@
 """Who to cite: the papers behind metrics, methods and data sets, as BibTeX.
 
-Entries have authors, title, place and year. Volumes and pages are left out. Where no paper is known, the text says so.
+Entries have authors, title, place and year, checked against reference lists of published papers and the authors' own
+pages ("Petrovic, Xydeas 2005" was found in none). Volumes and pages are left out. The text says where no paper is
+known.
 """
 
 from __future__ import annotations
@@ -13,21 +15,23 @@ from ..metrics import METRICS
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper. place: journal, conference or 'arXiv:NUMBER'; kind: article, inproceedings or misc."""
+    """A paper. place: journal, conference or 'arXiv:NUMBER'; kind: article, inproceedings or misc; eprint: its number
+    in arXiv, or ''."""
 
     kind: str
     authors: str
     title: str
     place: str
     year: int
+    eprint: str = ""
 
 
-def _journal(authors: str, title: str, place: str, year: int) -> Paper:
-    return Paper("article", authors, title, place, year)
+def _journal(authors: str, title: str, place: str, year: int, eprint: str = "") -> Paper:
+    return Paper("article", authors, title, place, year, eprint)
 
 
-def _talk(authors: str, title: str, place: str, year: int) -> Paper:
-    return Paper("inproceedings", authors, title, place, year)
+def _talk(authors: str, title: str, place: str, year: int, eprint: str = "") -> Paper:
+    return Paper("inproceedings", authors, title, place, year, eprint)
 
 
 PAPERS: dict[str, Paper] = {
@@ -191,33 +195,33 @@ PAPERS: dict[str, Paper] = {
         2012,
     ),
     # methods, by the class of the model
-    "TITA": Paper(
-        "misc",
-        "Hu, Xingyu and others",
+    "TITA": _talk(
+        "Hu, Xingyu and Jiang, Junjun and Wang, Chenyang and Jiang, Kui and Liu, Xianming and Ma, Jiayi",
         "Balancing Task-invariant Interaction and Task-specific Adaptation for Unified Image Fusion",
-        "arXiv:2504.05164",
+        "IEEE/CVF International Conference on Computer Vision",
         2025,
+        "2504.05164",
     ),
-    "UniFusion": Paper(
-        "misc",
+    "UniFusion": _talk(
         "Li, Xingyuan and Du, Songcheng and Zou, Yang and Xu, HaoYuan and Jiang, Zhiying and Liu, Jinyuan",
         "UniFusion: A Unified Image Fusion Framework with Robust Representation and Source-Aware Preservation",
-        "arXiv:2603.14214",
+        "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
         2026,
+        "2603.14214",
     ),
-    "MMAIF": Paper(
-        "misc",
+    "MMAIF": _talk(
         "Cao, Zihan and Zhong, Yu and Wang, Ziqi and Deng, Liang-Jian",
         "MMAIF: Multi-task and Multi-degradation All-in-One for Image Fusion with Language Guidance",
-        "arXiv:2503.14944",
+        "IEEE/CVF International Conference on Computer Vision",
         2025,
+        "2503.14944",
     ),
-    "DiTFuse": Paper(
-        "misc",
+    "DiTFuse": _journal(
         "Li, Jiayang and Jiang, Chengjie and Jiang, Junjun and Liang, Pengwei and Ma, Jiayi and Nie, Liqiang",
         "Towards Unified Semantic and Controllable Image Fusion: A Diffusion Transformer Approach",
-        "arXiv:2512.07170",
+        "IEEE Transactions on Pattern Analysis and Machine Intelligence",
         2025,
+        "2512.07170",
     ),
     "Laplacian": _talk(
         "Burt, P. J. and Kolczynski, R. J.",
@@ -246,7 +250,7 @@ PAPERS: dict[str, Paper] = {
         2021,
     ),
     "m3fd": _talk(
-        "Liu, J. and others",
+        "Liu, J. and Fan, X. and Huang, Z. and Wu, G. and Liu, R. and Zhong, W. and Luo, Z.",
         "Target-aware dual adversarial learning and a multi-scenario multi-modality benchmark to fuse infrared and "
         "visible for object detection",
         "IEEE/CVF Conference on Computer Vision and Pattern Recognition",
@@ -298,6 +302,7 @@ PAPERS: dict[str, Paper] = {
         "MFFW: A new dataset for multi-focus image fusion",
         "arXiv:2002.04780",
         2020,
+        "2002.04780",
     ),
 }
 """By what the `source` of a metric says, the class of a model, or the folder of a data set."""
@@ -332,12 +337,9 @@ def entry(name: str) -> str:
     """A paper as an entry of BibTeX."""
     paper = PAPERS[name]
     fields = {"author": paper.authors, "title": f"{{{paper.title}}}", "year": str(paper.year)}
-    if paper.place.startswith("arXiv:"):
-        fields |= {"eprint": paper.place.removeprefix("arXiv:"), "archivePrefix": "arXiv"}
-        fields["howpublished"] = paper.place
-    else:
-        where = {"article": "journal", "inproceedings": "booktitle", "misc": "howpublished"}[paper.kind]
-        fields[where] = paper.place
+    fields[{"article": "journal", "inproceedings": "booktitle", "misc": "howpublished"}[paper.kind]] = paper.place
+    if paper.eprint:
+        fields |= {"eprint": paper.eprint, "archivePrefix": "arXiv"}
     body = ",\n".join(f"  {field} = {{{text}}}" for field, text in fields.items())
     return f"@{paper.kind}{{{key_of(name)},\n{body}\n}}\n"
 

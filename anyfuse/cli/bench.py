@@ -112,6 +112,7 @@ def bench(
     from ..jobs.cluster import Cluster, check_no_cluster
 
     check_no_cluster(*((None, 0.0) if on else (workers, gpus)))
+    _check_one_machine(on, section, degraded)
     _check_belongs(
         section,
         degraded,
@@ -126,7 +127,6 @@ def bench(
             or peers
             or compare
             or paper
-            or on
             or grey != "opencv"
             or inputs != "luma"
         ),
@@ -166,6 +166,15 @@ def bench(
     raise typer.Exit(1 if failed else 0)
 
 
+def _check_one_machine(on: str | None, section: str | None, degraded: str | None) -> None:
+    """Refuses a cluster for what one machine does."""
+    if on and (section is not None or degraded is not None):
+        option = "--section" if section is not None else "--degraded"
+        raise FusionError(
+            f"bench {option} runs on one machine; leave out --on. On a cluster: bench --task TASK, fuse, score, degrade"
+        )
+
+
 def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -> None:
     """of_tables: options are given that only the plain benchmark has."""
     if section is not None and of_tables:
@@ -175,5 +184,5 @@ def _check_belongs(section: str | None, degraded: str | None, of_tables: bool) -
     if degraded is not None and of_tables:
         raise FusionError(
             "--degraded has its own tasks and scores: leave out --task, --fused, --metrics, --grey, --inputs, "
-            "--peers, --compare, --pairs, --group, --list, --plan, --paper, --on"
+            "--peers, --compare, --pairs, --group, --list, --plan, --paper"
         )

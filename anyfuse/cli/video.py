@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
+from ..errors import FusionError
 from .options import Device, Overwrite, Quiet, complete_model
 
 Inputs = Annotated[
@@ -95,6 +97,10 @@ def video(
     quiet: Quiet = False,
 ) -> None:
     """Fuse streams of one scene into a video."""
+    try:
+        import_module("av")  # before PyTorch, so that an installation which lacks both is told once
+    except ImportError:
+        raise FusionError('video needs PyAV: pip install "anyfuse[video]"') from None
     from ..video.job import Job, fuse_video
     from ..video.report import summary
     from ..video.settings import VideoSettings, format_of

@@ -185,15 +185,7 @@ def degrade_folder(
     Raises:
         FusionError: a folder that cannot be used, or one with the results of other settings.
     """
-    check_folders(folder, output, suffix)
-    check_depth(settings.depth)
-    inputs = list_images(folder)
-    target = Path(output) / MANIFEST
-    done = started(target, settings, overwrite)
-    spare = Inputs(inputs)
-    target_of(str(target), True, spare)
-    Path(output).mkdir(parents=True, exist_ok=True)
-    clean_temporaries(output)
+    inputs, target, done, spare = prepared(folder, output, settings, suffix, overwrite)
     count = {"degraded": 0, "already there": 0, "failed": 0}
     claimed: dict[str, str] = {}
 
@@ -224,6 +216,26 @@ def degrade_folder(
     if not quiet:
         print(f"{output}: {', '.join(f'{number} {what}' for what, number in count.items())}; {target}")
     return count["failed"]
+
+
+def prepared(
+    folder: str, output: str, settings: Settings, suffix: str | None, overwrite: bool
+) -> tuple[list[Path], Path, Manifest, Inputs]:
+    """The images of a folder, the file of the manifest, what it holds, and files that are never replaced. `output` is
+    made, and cleaned of what a killed run left.
+
+    Raises FusionError as `degrade_folder`.
+    """
+    check_folders(folder, output, suffix)
+    check_depth(settings.depth)
+    images = list_images(folder)
+    target = Path(output) / MANIFEST
+    done = started(target, settings, overwrite)
+    spare = Inputs(images)
+    target_of(str(target), True, spare)
+    Path(output).mkdir(parents=True, exist_ok=True)
+    clean_temporaries(output)
+    return images, target, done, spare
 
 
 def started(target: Path, settings: Settings, overwrite: bool) -> Manifest:

@@ -130,7 +130,10 @@ def _png_filter(rows: np.ndarray, above: np.ndarray, step: int) -> np.ndarray:
 
 
 def _strip(block: np.ndarray, order: str) -> bytes:
-    """Rows (h, W, C), deflated; whole numbers as differences along the row (predictor 2)."""
+    """Rows (h, W, C), deflated; whole numbers as differences along the row (predictor 2).
+
+    By zlib: ISA-L is eleven times as fast, but the libtiff of OpenImageIO does not read what it writes.
+    """
     if block.dtype.kind == "u":
         differences = block.copy()
         differences[:, 1:] -= block[:, :-1]

@@ -10,21 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..degradation.manifest import (
-    MANIFEST,
-    Manifest,
-    Settings,
-    check_depth,
-    check_folders,
-    claim,
-    degrade_image,
-    entry_of,
-    result_names,
-    started,
-)
+from ..degradation.manifest import Manifest, Settings, claim, degrade_image, entry_of, prepared, result_names
 from ..errors import FusionError
 from ..io.atomic import Inputs, clean_temporaries, target_of, write_whole
-from ..io.folders import list_images
 from .cluster import Cluster, connected, run_rows, say
 from .progress import progress_bar
 from .rows import SECONDS, Rows
@@ -91,20 +79,14 @@ def degrade_on(
     Raises:
         FusionError: a folder that cannot be used, one with the results of other settings, or a cluster that fails.
     """
-    check_folders(folder, output, suffix)
-    check_depth(settings.depth)
-    images = list_images(folder)
-    target = Path(output) / MANIFEST
-    done = started(target, settings, overwrite)
-    spare = Inputs(images)
-    target_of(str(target), True, spare)
-    for place in (Path(output), Path(output) / REPORT):
-        place.mkdir(parents=True, exist_ok=True)
-        clean_temporaries(place)
+    images, target, done, spare = prepared(folder, output, settings, suffix, overwrite)
+    report = Path(output) / REPORT
+    report.mkdir(exist_ok=True)
+    clean_temporaries(report)
     jobs, failures = _jobs(images, output, done, replay, suffix, overwrite, spare)
     names = {path.name for path in images}
     there = names - {job["name"] for job in jobs} - failures.keys()
-    rows = _rows(str(Path(output) / REPORT), names, there)
+    rows = _rows(str(report), names, there)
     for name, reason in failures.items():
         rows.add({"name": name, "status": "failed", "reason": reason})
 

@@ -432,48 +432,64 @@ API void NAME(png_filter)(const uint8_t *rows, const uint8_t *above, int64_t h, 
 
 /* Here features are (n, h, w, channels): channels last. */
 
-typedef float vec __attribute__((vector_size(64), aligned(4)));
-#define LANES 16
-#if LEVEL == 4
-#define PIXELS 8
-#elif LEVEL == 3
-#define PIXELS 2
-#else
-#define PIXELS 1
-#endif
-#define BLOCK 8 /* pixels gathered at a time, a multiple of PIXELS */
+#define LANES 16 /* weights of a row are filled up to a multiple of this */
+#define BLOCK 8  /* pixels gathered at a time */
 
-/* values (PIXELS, depth) times weights (depth, lanes), lanes = 16 * vecs -> out (PIXELS, lanes) */
+/* Floats of a register: wider vectors than the processor has are kept in memory, several times slower. */
+#if LEVEL == 4
+#define WIDTH 16
+#elif LEVEL == 3
+#define WIDTH 8
+#else
+#define WIDTH 4
+#endif
+typedef float vec __attribute__((vector_size(4 * WIDTH), aligned(4)));
+
+/* values (pixels, depth) times the first `vecs` registers of rows of weights (depth, lanes) -> out (pixels, lanes) */
 static inline __attribute__((always_inline)) void product(const float *values, int64_t depth, const float *weights,
-                                                          const int vecs, float *out) {
-    vec sums[PIXELS][3];
+                                                          int64_t lanes, const int pixels, const int vecs, float *out) {
+    vec sums[8][6];
 #pragma GCC unroll 8
-    for (int p = 0; p < PIXELS; p++)
-#pragma GCC unroll 3
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 6
         for (int v = 0; v < vecs; v++) sums[p][v] = (vec){0};
     for (int64_t k = 0; k < depth; k++) {
-        const float *row = weights + k * vecs * LANES;
+        const float *row = weights + k * lanes;
 #pragma GCC unroll 8
-        for (int p = 0; p < PIXELS; p++)
-#pragma GCC unroll 3
-            for (int v = 0; v < vecs; v++) sums[p][v] += *(const vec *)(row + v * LANES) * values[p * depth + k];
+        for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 6
+            for (int v = 0; v < vecs; v++) sums[p][v] += *(const vec *)(row + v * WIDTH) * values[p * depth + k];
     }
 #pragma GCC unroll 8
-    for (int p = 0; p < PIXELS; p++)
-#pragma GCC unroll 3
-        for (int v = 0; v < vecs; v++) *(vec *)(out + (p * vecs + v) * LANES) = sums[p][v];
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 6
+        for (int v = 0; v < vecs; v++) *(vec *)(out + p * lanes + v * WIDTH) = sums[p][v];
 }
 
-/* The same of BLOCK pixels, lanes up to 48. */
+/* The same of BLOCK pixels and all lanes, 16, 32 or 48: as many pixels at a time as the registers hold. */
 static inline __attribute__((always_inline)) void products(const float *values, int64_t depth, const float *weights,
                                                            int64_t lanes, float *out) {
-    for (int p = 0; p < BLOCK; p += PIXELS) {
-        const float *v = values + p * depth;
-        float *o = out + p * lanes;
-        if (lanes == LANES) product(v, depth, weights, 1, o);
-        else if (lanes == 2 * LANES) product(v, depth, weights, 2, o);
-        else product(v, depth, weights, 3, o);
+#if LEVEL == 4
+#define EACH(pixels, vecs) product(values + p * depth, depth, weights, lanes, pixels, vecs, out + p * lanes)
+    for (int p = 0; p < BLOCK; p += 8) {
+        if (lanes == LANES) EACH(8, 1);
+        else if (lanes == 2 * LANES) EACH(8, 2);
+        else EACH(8, 3);
     }
+#elif LEVEL == 3
+#define EACH(pixels, vecs) product(values + p * depth, depth, weights, lanes, pixels, vecs, out + p * lanes)
+    if (lanes == LANES)
+        for (int p = 0; p < BLOCK; p += 4) EACH(4, 2);
+    else if (lanes == 2 * LANES)
+        for (int p = 0; p < BLOCK; p += 2) EACH(2, 4);
+    else
+        for (int p = 0; p < BLOCK; p += 2) EACH(2, 6);
+#else
+    for (int p = 0; p < BLOCK; p += 2)
+        for (int64_t at = 0; at < lanes; at += LANES)
+            product(values + p * depth, depth, weights + at, lanes, 2, 4, out + p * lanes + at);
+#endif
+#undef EACH
 }
 
 /* Mean and largest of n inputs x, a value every `step`, c of them -> mean (c) and peak (c), times `share` and added. */

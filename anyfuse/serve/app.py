@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from ..errors import FusionError
 from ..version import __version__
@@ -169,11 +170,24 @@ async def told(request: Request, error: Exception) -> JSONResponse:
         first = error.errors()[0]
         status, text = 400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg'].lower()}"
     elif isinstance(error, HTTPException):
+        known = methods_of(request) if error.status_code in (404, 405) else []
         headers |= error.headers or {}
-        status, text = error.status_code, f"{str(error.detail).lower()}; GET /v1/openapi.json lists what there is"
+        status, text = error.status_code, str(error.detail).lower()
+        if known:
+            headers = {"allow": ", ".join(known)}
+            status, text = 405, "method not allowed"
+        text += "; GET /v1/openapi.json lists what there is"
     else:
         status, text = 500, f"{type(error).__name__} in the server; please report this"
     return JSONResponse({"error": text}, status, headers)
+
+
+def methods_of(request: Request) -> list[str]:
+    """What the API takes at the path of a request; none where it is no path of the API."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]
+    methods = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+    tried = {method: {**request.scope, "method": method} for method in methods}
+    return [m for m, scope in tried.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 def form_schema(only_file: bool = False) -> dict[str, Any]:

@@ -22,7 +22,12 @@ IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".p
 HEAD = 3  # first pictures that decide whether a stream has colour
 NEUTRAL = 3  # levels of 255 by which the channels of a grey stream stored in colour may differ
 RATE = 25.0  # frames a second of folders and arrays where none is given
+PLANAR = re.compile(r"yuvj?4(20|22|44)p")
+"""Formats whose first plane is luma in 8 bits."""
 HD = 720  # rows from which streams that do not name their matrix are BT.709
+
+FULL_RANGE = 2  # of ffmpeg's AVColorRange: luma from 0 to 255, not from 16 to 235
+FROM_VIDEO = np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,8 @@ class StreamSource(Source):
             return frame.to_ndarray()[:, :, None]
         if name.startswith("gray"):
             return frame.to_ndarray(format="gray16le")[:, :, None]
+        if getattr(self, "channels", 3) == 1 and PLANAR.fullmatch(name):
+            return _grey(frame)
         wide = "rgb48le" if self.depth == "uint16" else "rgb24"
         unknown = int(frame.colorspace) in (0, 2)
         matrix = "ITU709" if unknown and frame.height >= HD else None
@@ -256,6 +263,14 @@ class ArraySource(Source):
 def natural(name: str) -> list[Any]:
     """Key by which frame2 comes before frame10."""
     return [(int(part), "") if part.isdigit() else (0, part.lower()) for part in re.split(r"(\d+)", name)]
+
+
+def _grey(frame: Any) -> np.ndarray:
+    """(H, W, 1) uint8 of a neutral picture in `PLANAR`: its luma, from the range of video to that of images."""
+    plane = frame.planes[0]
+    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width, None]
+    is_full = int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj")
+    return luma.copy() if is_full else np.take(FROM_VIDEO, luma)
 
 
 def _is_neutral(pixels: np.ndarray) -> bool:

@@ -102,6 +102,7 @@ def test_keys_are_unique_and_every_entry_is_complete() -> None:
         text = entry(name)
         assert text.count("{") == text.count("}")
         assert "title = {{" in text
+        assert "others" not in text
     given = credits_of(METRICS, {"x": ""}, "msrs", "")
     assert len(given) == len(METRICS) + 2
     assert "% method x: no entry" in bibtex(given)

@@ -227,6 +227,13 @@ def test_commands_that_need_torch_say_so(line: list[str]) -> None:
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_video_names_the_extra_that_brings_all_it_needs() -> None:
+    call = "sys.modules['av'] = None; from anyfuse.cli.main import main; main(['video', 'a', 'b', '-o', 'c.mp4'])"
+    done = python("-c", NO_TORCH + call)
+    assert done.returncode == 2
+    assert done.stderr == 'anyfuse: video needs PyAV: pip install "anyfuse[video]"\n'
+
+
 @pytest.mark.parametrize("line", [["doctor"], ["models"], ["--help"], ["fuse", "--help"]])
 def test_commands_that_do_not_need_torch(line: list[str]) -> None:
     done = python("-c", NO_TORCH + f"from anyfuse.cli.main import main; main({line!r})")

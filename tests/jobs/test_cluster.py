@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import scene, to8
-from ray_here import anyfuse, start, two_nodes, workers
+from ray_here import anyfuse, start, workers, write_pairs
 
 from anyfuse.io.read import read_image
-from anyfuse.io.write import write_image
 from anyfuse.jobs.rows import read_rows
 
 pytestmark = pytest.mark.cluster
@@ -30,19 +28,9 @@ SETS = 12
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a CPU each."""
-    with two_nodes() as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pairs of images in ir and vis, one of which is broken."""
-    root = tmp_path_factory.mktemp("sets")
-    for index in range(SETS):
-        for place, name in enumerate(("ir", "vis")):
-            write_image(root / name / f"{index:02d}.png", to8(scene(160, 200, 2 * index + place)))
+    root = write_pairs(tmp_path_factory.mktemp("sets"), SETS, 160, 200)
     (root / "ir" / "05.png").write_bytes(b"broken")
     return root
 
@@ -90,6 +78,7 @@ def test_a_run_equals_one_machine(nodes: Any, folders: Path, expected: dict[str,
     )
     assert f"0 fused, {SETS - 1} already there, 1 failed" in printed
     assert_complete(out, expected)
+    (out / "03.png").write_bytes(b"broken")
     scored, _ = anyfuse(
         "score", out, "--sources", folders / "ir", folders / "vis", "--metrics", "mi,ssim", "--json", "--on", "ray",
         "--report", tmp_path / "scores", status=1, address=nodes.address,
@@ -98,6 +87,7 @@ def test_a_run_equals_one_machine(nodes: Any, folders: Path, expected: dict[str,
         "score", out, "--sources", folders / "ir", folders / "vis", "--metrics", "mi,ssim", "--json", status=1
     )
     assert json.loads(scored) == json.loads(alone)
+    assert list(json.loads(scored)["failed"]) == ["03"]
     assert len(read_rows(str(tmp_path / "scores"))) == SETS - 1
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import scene, to8
-from ray_here import anyfuse, start, two_nodes
+from ray_here import anyfuse, start
 
 from anyfuse.benchmark.protocol import read_scores
 from anyfuse.io.write import write_image
@@ -21,13 +20,6 @@ from anyfuse.jobs.rows import read_rows
 
 pytestmark = pytest.mark.cluster
 PAIRS = 8
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a CPU each."""
-    with two_nodes() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +127,6 @@ def test_what_a_cluster_does_not_do(data: Path, tmp_path: Path) -> None:
         ("degrade", image, "-o", tmp_path / "o.png", "--ops", "noise:0.1", "--on", "ray"),
         ("degrade", folder / "ir", "-o", tmp_path / "o", "--ops", "noise:0.1", "--workers", "2"),
         ("bench", "--data", folder, "--task", "ivf", "--gpus", "1", "-o", tmp_path / "o"),
-        ("bench", "--data", folder, "--degraded", "built-in", "--on", "ray", "-o", tmp_path / "o"),
     ]
     for command in wrong:
         _, err = anyfuse(*command, status=2)

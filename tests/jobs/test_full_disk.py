@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import scene, to8
-from ray_here import anyfuse, start, two_nodes
+from ray_here import anyfuse, start, write_pairs
 
-from anyfuse.io.write import write_image
 from anyfuse.jobs.rows import read_rows
 
 SETS = 10
@@ -41,11 +39,7 @@ def enlarge(disk: Path) -> None:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pairs")
-    for index in range(SETS):
-        for place, name in enumerate(("ir", "vis")):
-            write_image(root / name / f"{index:02d}.png", to8(scene(160, 200, 2 * index + place)))
-    return root
+    return write_pairs(tmp_path_factory.mktemp("pairs"), SETS, 160, 200)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +72,6 @@ def test_a_folder_on_one_machine(disk: Path, pairs: Path, expected: dict[str, by
     enlarge(disk)
     anyfuse(*command)
     assert files(out) == expected
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a CPU each."""
-    with two_nodes() as cluster:
-        yield cluster
 
 
 @pytest.mark.cluster

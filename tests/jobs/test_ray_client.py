@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import scene, to8
-from ray_here import PACKAGE, anyfuse
+from ray_here import PACKAGE, anyfuse, write_pairs
 
-from anyfuse.io.write import write_image
 from anyfuse.jobs.rows import read_rows
 
 pytestmark = pytest.mark.cluster
@@ -86,10 +84,8 @@ def head() -> Iterator[str]:
 
 def test_a_driver_outside_of_the_cluster(head: str, tmp_path: Path) -> None:
     """Results equal those of one machine, a bad set is a row, and a rerun finds all there."""
-    for index in range(SETS):
-        for place, name in enumerate(("ir", "vis")):
-            write_image(tmp_path / name / f"{index}.png", to8(scene(96, 120, 2 * index + place)))
-    (tmp_path / "ir" / "4.png").write_bytes(b"broken")
+    write_pairs(tmp_path, SETS, 96, 120)
+    (tmp_path / "ir" / "04.png").write_bytes(b"broken")
     alone, out = tmp_path / "alone", tmp_path / "out"
     command = ["fuse", tmp_path / "ir", tmp_path / "vis", "--align", "none"]
     anyfuse(*command, "-o", alone, status=1)
@@ -103,8 +99,7 @@ def test_a_driver_outside_of_the_cluster(head: str, tmp_path: Path) -> None:
 
 def test_nobody_listens(tmp_path: Path) -> None:
     """One line."""
-    for name in ("ir", "vis"):
-        write_image(tmp_path / name / "0.png", to8(scene(48, 64, 1)))
+    write_pairs(tmp_path, 1, 48, 64)
     address = f"ray://127.0.0.1:{free_port()}"
     _, err = anyfuse("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", "--on", address, status=2)
     assert err.count("\n") == 1, err

@@ -160,7 +160,7 @@ def test_moving_things_leave_no_trails(fuser: Fuser) -> None:
 
 def test_a_scene_cut_begins_anew(fuser: Fuser) -> None:
     ones, others = scene.pictures(8, moves=False)
-    ones, others = [*ones[:4], *(p[::-1, ::-1] for p in ones[4:])], [*others[:4], *(p[::-1, ::-1] for p in others[4:])]
+    ones, others = ([*p[:4], *(np.ascontiguousarray(x[::-1, ::-1]) for x in p[4:])] for p in (ones, others))
     out = list(anyfuse.video.stream(ones, others, model=fuser, **PLAIN))
     alone = fuser([ones[4], others[4]], align="none", deghost="off")
     assert np.array_equal(out[4], alone)

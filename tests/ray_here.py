@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -11,28 +10,50 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import scene, to8
 
-PACKAGE = Path(__file__).resolve().parents[2]
+from anyfuse.io.write import write_image
+
+PACKAGE = Path(__file__).resolve().parents[1]
+STARTS = 3  # of Ray, which gives a node 30 seconds, less than a busy machine may need
 
 
-@contextlib.contextmanager
-def two_nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a CPU each."""
-    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
+def write_pairs(root: Path, count: int, height: int, width: int) -> Path:
+    """Pairs of images in root/ir and root/vis, by numbers of two digits."""
+    for index in range(count):
+        for place, name in enumerate(("ir", "vis")):
+            write_image(root / name / f"{index:02d}.png", to8(scene(height, width, 2 * index + place)))
+    return root
+
+
+def _started() -> Any:
+    """Two nodes with a CPU each."""
     from ray.cluster_utils import Cluster
 
-    before = {name: os.environ.get(name) for name in ("PYTHONPATH", "OMP_NUM_THREADS", "RAY_USAGE_STATS_ENABLED")}
-    path = os.pathsep.join(map(str, (PACKAGE, Path(__file__).parent)))
-    os.environ |= {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    small = {"num_cpus": 1, "object_store_memory": 100 << 20}
-    cluster = Cluster(initialize_head=True, head_node_args=small)
-    cluster.add_node(**small)
-    yield cluster
-    cluster.shutdown()
-    for name, value in before.items():
-        os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+    for left in reversed(range(STARTS)):
+        cluster = Cluster()
+        try:
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+            return cluster
+        except Exception:  # Ray raises no other kind
+            cluster.shutdown()
+            if not left:
+                raise
+    raise AssertionError
+
+
+@pytest.fixture(scope="session")
+def nodes() -> Iterator[Any]:
+    """A cluster of two nodes, for all tests of a session: its start takes seconds."""
+    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
+    path = os.pathsep.join(map(str, (PACKAGE, PACKAGE / "tests" / "jobs")))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("PYTHONPATH", path), ("OMP_NUM_THREADS", "1"), ("RAY_USAGE_STATS_ENABLED", "0")):
+            patch.setenv(name, value)
+        cluster = _started()
+        yield cluster
+        cluster.shutdown()
 
 
 def start(*arguments: object, address: str | None = None) -> subprocess.Popen[str]:
@@ -50,7 +71,7 @@ def start(*arguments: object, address: str | None = None) -> subprocess.Popen[st
 def anyfuse(*arguments: object, status: int = 0, address: str | None = None) -> tuple[str, str]:
     process = start(*arguments, address=address)
     out, err = process.communicate(timeout=600)
-    assert process.returncode == status, err[-3000:]
+    assert process.returncode == status, (process.returncode, out[-500:], err[-3000:])
     return out, err
 
 
