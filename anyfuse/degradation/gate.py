@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "1d7199d92aa6fb8802a9fcc9d0671a3049cf891ee77b4240a9dcbd6de2c69c4b"
+SHA256 = "3b92b3b92b741cbb086988cd5ab3a128432a7122342ee86234bc8fd242258525"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256
