@@ -17,13 +17,13 @@ from anyfuse.align.estimate import Scene
 from anyfuse.align.files import read_locals
 from anyfuse.align.local import Local, View, estimate_local, local_of, steepest
 from anyfuse.align.resample import moved_frame
-from anyfuse.align.stage import Align, Step, align_frames
+from anyfuse.align.stage import Align, Step, align_frames, alignment_notes
 from anyfuse.align.transform import bent_coordinates, coordinates
 from anyfuse.cli.main import main
-from anyfuse.unused import align_notes
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
+from anyfuse.unused import align_notes
 from tests.align.test_align import motion, moved, picture
 from tests.conftest import to8
 
@@ -101,6 +101,16 @@ def test_strangers_and_flat_images_are_left_alone() -> None:
         out, steps = align_frames(frames, Align("local"))
         assert out == frames
         assert steps[1].local is None
+
+
+def test_a_strongly_bent_surface_is_left_alone_and_named() -> None:
+    """No transform gains anything there, and yet the images are not aligned."""
+    image = picture(32, SHAPE)
+    frames = from_arrays([to8(image.numpy()), to8(0.7 * (1 - bent(image, waves(14)).numpy()))])
+    out, steps = align_frames(frames, Align("auto"))
+    assert out == frames
+    assert len(alignment_notes(steps)) == 1
+    assert "does not seem aligned" in alignment_notes(steps)[0]
 
 
 def test_flat_parts_do_not_move() -> None:
@@ -209,7 +219,9 @@ def test_files_give_the_same_pixels_again(tmp_path: Path) -> None:
     assert json.loads(Path(saved).read_text())["transforms"][1]["local"]["largest"] > 1
     for k, source in enumerate((saved, report)):
         assert np.array_equal(run(f"again{k}", "--use-transforms", source), first)
-        said = align_notes(Align("local", source), align_frames([read_image(f) for f in files], Align(transforms=source))[1])
+        said = align_notes(
+            Align("local", source), align_frames([read_image(f) for f in files], Align(transforms=source))[1]
+        )
         assert said == []
     data = json.loads(Path(saved).read_text())
     data["transforms"][1]["local"]["width"] += 1
