@@ -124,8 +124,8 @@ def _answers(frames: Sequence[Frame], reference: int, settings: Align) -> tuple[
         known = [answer.trusted for answer in found]
     if settings.mode != "local":
         return found, [None] * len(frames)
-    matrices = [answer.matrix if is_known else None for answer, is_known in zip(found, known, strict=True)]
-    return found, _locals(views, matrices, reference)
+    placed = [answer.matrix if is_known else None for answer, is_known in zip(found, known, strict=True)]
+    return found, _locals(views, placed, reference)
 
 
 def _locals(views: _Views, matrices: Sequence[Tensor | None], reference: int) -> list[Local | None]:
