@@ -53,6 +53,8 @@ def align_notes(align: Align, steps: Sequence[Step]) -> list[str]:
             notes.append(f"--points does nothing: {align.points} has no point of an image other than the reference")
         if align.mode == "tags":
             notes.append("--align tags does nothing beside --points or --use-transforms")
+        if align.mode == "local" and align.transforms is not None and all(step.local is None for step in steps):
+            notes.append(f"--align local does nothing: {align.transforms} has no local displacements")
         return notes
     without = [step.name for step in steps if step.kind == "none"]
     if align.mode == "tags" and without:

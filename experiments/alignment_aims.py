@@ -18,6 +18,8 @@ import torch
 from alignment import Found
 from alignment_sets import KNOWN, STACKS, UNTOUCHED, at640, pairs_of
 
+from anyfuse.align.estimate import Scene, _steady, estimate_scenes
+from anyfuse.align.estimate import still as still_at_once
 from anyfuse.align.field import agreement, field
 from anyfuse.align.stage import Align, align_frames
 from anyfuse.io.read import read_image
@@ -35,7 +37,7 @@ LANDMARK_AIMS = {
     "rgb_nir": ((1, 0.95),),
     "mr_pet, `--align similarity`": ((2, 0.6),),
 }
-PARTS = ("known", "landmarks", "still", "real", "strangers", "time", "others")
+PARTS = ("known", "landmarks", "still", "left", "real", "strangers", "time", "others")
 OTHER_LANDMARKS = ("retina", "sat_ir", "sat_depth", "pd_t2", "spect_ct")
 
 
@@ -119,6 +121,24 @@ def still(data: Path) -> None:
         line(f"as they are: {name}", f"moved < {SIDES} px", f"{moved_by:.2f} px of {len(found)}", moved_by < SIDES)
 
 
+def left(data: Path, count: int) -> None:
+    """Pairs that are taken as aligned after a search: the share of edges that lie well, with its answer or without."""
+    found, aligned = [], 0
+    for name, folders in KNOWN.items():
+        for stem, *files in pairs_of(data, folders, count):
+            a, b = (Scene(base.luma(path, 1600), None) for path in files)
+            if a.shape != b.shape:
+                continue
+            answer = estimate_scenes(a, b)
+            if answer.kind == "none" and answer.trusted:
+                aligned += 1
+                if still_at_once(a, b, a.side) is None:
+                    found.append((max(answer.confidence, _steady(a, b, base.EYE)[0]), f"{name} {stem}"))
+    print(f"\n{aligned} pairs taken as aligned, {len(found)} of them after a search; the lowest shares:")
+    for share, pair in sorted(found)[:10]:
+        print(f"{100 * share:.0f} % {pair}")
+
+
 def real(data: Path) -> None:
     """Agreement of neighbours in hand-held brackets and focus stacks, at 640 pixels."""
     for name, aim in (("handheld", 0.88), ("pcb", 0.975)):
@@ -147,6 +167,8 @@ def main() -> None:
         harm(every)
     if "still" in parts:
         still(args.data)
+    if "left" in parts:
+        left(args.data, args.count)
     if "real" in parts:
         real(args.data)
         base.tagged(args.data / "align" / "flir")

@@ -35,6 +35,7 @@ RETURN = 4.0  # pixels at 640 that the way forward and backward may miss
 CLEAR, FINEST = 0.1, 640  # share by which a small movement must improve the agreement, and at how many pixels
 SHARE, LEAST = 0.55, 16  # weight and number of blocks that must agree with the transform
 SURE = 0.7  # weight of blocks with which the way back may miss by more
+LYING = 0.65  # weight of blocks that must lie well, moved or not, where nothing is gained
 STILL = 0.3  # pixels: a shift that is not worth resampling
 STEADY = 0.8  # weight of blocks that must move as one for an answer at once
 SLIGHT, SLIGHT_GAIN = 1.5, 0.05  # pixels at 640 by which such blocks may move, and the gain that is looked into
@@ -142,7 +143,9 @@ def _judged(a: Scene, b: Scene, most: Kind, starts: list[Tensor], left: Alignmen
     gain = after - left.before
     left = replace(left, error=error, confidence=share)
     near_none = left.kind == "none" and shift < FAR * a.side
-    if near_none and error < RETURN and not clearer(a, b, matrix):  # little is gained: they lie well as they are
+    if near_none and error < RETURN and not clearer(a, b, matrix):  # little is gained: they lie well, or not at all
+        if max(share, _steady(a, b, torch.eye(3).double())[0]) <= LYING:
+            return left
         steady = share > SHARE and count >= least
         return replace(left, trusted=True, found=matrix if steady else None)
     near = error < RETURN or (error < 3 * RETURN and share > SURE and count > 2 * least and gain > 2 * FAR_GAIN)

@@ -115,19 +115,27 @@ def _answers(frames: Sequence[Frame], reference: int, settings: Align) -> tuple[
     if settings.transforms is not None:
         matrices = read_transforms(settings.transforms, [(frame.width, frame.height) for frame in frames])
         return [_given(matrix, size) for matrix in matrices], read_locals(settings.transforms, size)
-    if settings.points is not None:
-        return _of_points(frames, settings, reference), [None] * len(frames)
     views = _Views(frames, reference)
-    found = _found(views, reference, settings)
-    return found, _locals(views, found, reference) if settings.mode == "local" else [None] * len(frames)
+    if settings.points is not None:
+        found = _of_points(frames, settings, reference)
+        known = [answer.kind != "none" for answer in found]
+    else:
+        found = _found(views, reference, settings)
+        known = [answer.trusted for answer in found]
+    if settings.mode != "local":
+        return found, [None] * len(frames)
+    placed = [answer.matrix if is_known else None for answer, is_known in zip(found, known, strict=True)]
+    return found, _locals(views, placed, reference)
 
 
-def _locals(views: _Views, found: Sequence[Alignment], reference: int) -> list[Local | None]:
-    """Local displacements, along the same chains as the transforms; of frames of another size, by themselves."""
+def _locals(views: _Views, matrices: Sequence[Tensor | None], reference: int) -> list[Local | None]:
+    """Local displacements, along the same chains as the transforms; of frames of another size, by themselves.
+
+    A frame whose matrix is not known has none.
+    """
     frames = views.frames
     sizes = [(frame.height, frame.width) for frame in frames]
     alike = [k for k in range(len(frames)) if sizes[k] == sizes[reference]]
-    matrices = [answer.matrix if answer.trusted else None for answer in found]
     paths = [*_paths(frames, alike, reference), *([k] for k in range(len(frames)) if k not in alike)]
     done: dict[int, Local] = {}
     for path in paths:

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from anyfuse import Fuser, FusionError
+from anyfuse.align import estimate as search
 from anyfuse.align import resample
-from anyfuse.align.estimate import estimate
+from anyfuse.align.estimate import Scene, estimate, still
 from anyfuse.align.resample import rectangle
 from anyfuse.align.stage import Align, align_frames, alignment_notes
 from anyfuse.align.transform import KINDS, apply, fit, robust_fit, scaled, warp
@@ -94,6 +96,46 @@ def test_aligned_images_are_not_touched() -> None:
     assert out == frames
     assert [step.kind for step in steps] == ["reference", "none"]
     assert alignment_notes(steps) == []
+
+
+def shifted_pair(blur: int, shift: float) -> tuple[Tensor, Tensor]:
+    """Two exposures of a scene, blurred by a box applied three times; the second has moved along x by some pixels."""
+    image = picture(21)[None, None]
+    for _ in range(3 if blur else 0):
+        image = F.avg_pool2d(image, 2 * blur + 1, 1, blur, count_include_pad=False)
+    matrix = torch.eye(3, dtype=torch.float64)
+    matrix[0, 2] = shift
+    return image[0, 0], 0.6 * moved(image[0, 0], matrix)[0] ** 1.3
+
+
+def test_a_slight_movement_without_gain_is_recognised_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A soft pair that lies 1 pixel off: the full search would leave it alone as well."""
+    a, b = shifted_pair(4, 1.0)
+    answer = still(Scene(a, None), Scene(b, None), SHAPE[1])
+    assert answer is not None
+    assert (answer.kind, answer.trusted) == ("none", True)
+    assert answer.found is not None
+    assert 0.7 < float(answer.found[0, 2]) < 1.3  # known, so that movements along a stack can sum up
+    frames = from_arrays([to8(a.numpy()), to8(b.numpy())])
+    at_once = align_frames(frames, Align("auto"))
+    monkeypatch.setattr(search, "still", lambda *_: None)
+    searched = align_frames(frames, Align("auto"))
+    for out, steps in (at_once, searched):
+        assert out == frames
+        assert [step.kind for step in steps] == ["reference", "none"]
+        assert alignment_notes(steps) == []
+
+
+@pytest.mark.parametrize(("blur", "shift", "moves"), [(0, 1.0, True), (8, 2.0, False)])
+def test_a_real_gain_or_a_longer_way_is_searched(blur: int, shift: float, moves: bool) -> None:
+    a, b = shifted_pair(blur, shift)
+    assert still(Scene(a, None), Scene(b, None), SHAPE[1]) is None
+    _, steps = align_frames(from_arrays([to8(a.numpy()), to8(b.numpy())]), Align("auto"))
+    assert (steps[1].kind != "none") == moves
+    if moves:
+        true = torch.eye(3, dtype=torch.float64)
+        true[0, 2] = shift
+        assert error(torch.tensor(steps[1].matrix, dtype=torch.float64), true) < 0.3
 
 
 def test_strangers_are_left_alone_and_named() -> None:

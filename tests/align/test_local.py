@@ -17,12 +17,13 @@ from anyfuse.align.estimate import Scene
 from anyfuse.align.files import read_locals
 from anyfuse.align.local import Local, View, estimate_local, local_of, steepest
 from anyfuse.align.resample import moved_frame
-from anyfuse.align.stage import Align, Step, align_frames
+from anyfuse.align.stage import Align, Step, align_frames, alignment_notes
 from anyfuse.align.transform import bent_coordinates, coordinates
 from anyfuse.cli.main import main
 from anyfuse.io.frames import from_arrays
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
+from anyfuse.unused import align_notes
 from tests.align.test_align import motion, moved, picture
 from tests.conftest import to8
 
@@ -100,6 +101,16 @@ def test_strangers_and_flat_images_are_left_alone() -> None:
         out, steps = align_frames(frames, Align("local"))
         assert out == frames
         assert steps[1].local is None
+
+
+def test_a_strongly_bent_surface_is_left_alone_and_named() -> None:
+    """No transform gains anything there, and yet the images are not aligned."""
+    image = picture(32, SHAPE)
+    frames = from_arrays([to8(image.numpy()), to8(0.7 * (1 - bent(image, waves(14)).numpy()))])
+    out, steps = align_frames(frames, Align("auto"))
+    assert out == frames
+    assert len(alignment_notes(steps)) == 1
+    assert "does not seem aligned" in alignment_notes(steps)[0]
 
 
 def test_flat_parts_do_not_move() -> None:
@@ -208,6 +219,10 @@ def test_files_give_the_same_pixels_again(tmp_path: Path) -> None:
     assert json.loads(Path(saved).read_text())["transforms"][1]["local"]["largest"] > 1
     for k, source in enumerate((saved, report)):
         assert np.array_equal(run(f"again{k}", "--use-transforms", source), first)
+        said = align_notes(
+            Align("local", source), align_frames([read_image(f) for f in files], Align(transforms=source))[1]
+        )
+        assert said == []
     data = json.loads(Path(saved).read_text())
     data["transforms"][1]["local"]["width"] += 1
     Path(saved).write_text(json.dumps(data))
@@ -217,6 +232,30 @@ def test_files_give_the_same_pixels_again(tmp_path: Path) -> None:
     Path(saved).write_text(json.dumps(data))
     with pytest.raises(FusionError, match="cannot be read"):
         read_locals(saved, SHAPE)
+
+
+def test_points_by_hand_come_first(tmp_path: Path) -> None:
+    """Their transform stays, and a displacement is found on top of it; an image without points keeps its pixels."""
+    image, bend = picture(15, SHAPE), waves()
+    step = EYE.clone()
+    step[0, 2], step[1, 2] = 60.0, -25.0
+    table = tmp_path / "points.csv"
+    table.write_text("image,x,y,reference_x,reference_y\n2,161,74,100,100\n2,460,275,401,299\n")
+    other = bent(image, bend)
+    arrays = [to8(one.numpy()) for one in (image, moved(other, step)[0], other)]
+    out, steps = aligned(arrays, points=str(table))
+    assert [one.kind for one in steps] == ["reference", "similarity", "none"]
+    assert steps[1].residual is not None
+    assert steps[2].local is None
+    assert np.array_equal(out[2].pixels[..., 0], arrays[2])
+    true = bend + torch.tensor([60.0, -25.0])[:, None, None]
+    inside = np.s_[30:, : SHAPE[1] - 100]  # where the image shows something
+    before, after = (wrong(local, true, steps[1].matrix)[inside] for local in (None, steps[1].local))
+    assert float(before.median()) > 1.0
+    assert float(after.median()) < 0.5
+    by_points = align_frames(from_arrays(arrays), Align("auto", points=str(table), keep_frame=True))[1]
+    assert by_points[1].matrix == steps[1].matrix
+    assert by_points[1].local is None
 
 
 def test_a_displacement_as_json() -> None:

@@ -74,6 +74,16 @@ def test_an_option_without_effect_says_so(
     assert all(any(text in note for note in notes) for text in said), notes
 
 
+def test_local_displacements_that_a_file_lacks(
+    pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    (tmp_path / "t.json").write_text(json.dumps([row, row]))
+    notes = notes_of(capsys, tmp_path, *pair, "--align", "local", "--use-transforms", str(tmp_path / "t.json"))
+    assert len(notes) == 1
+    assert notes[0].endswith("t.json has no local displacements")
+
+
 def test_an_option_with_effect_says_nothing(
     pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
