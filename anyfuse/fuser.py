@@ -191,11 +191,11 @@ class Fuser:
         return self._partner
 
     @names_arguments
-    def check_wish(self, say: str | Control | None, count: int = 2) -> None:
-        """Raises FusionError where the model cannot do what `say` asks for in sets of up to `count` images."""
+    def check_instruction(self, say: str | Control | None) -> None:
+        """Raises FusionError where the model cannot do what `say` asks for, whatever the images."""
         control = read_say(say)
         if not (asks_for_both(control) and (self.model.restores or self.model.controls)):
-            self.model.condition(control, range(count))
+            self.model.condition(control, range(max(2, self.model.arity[0])))
 
     @names_arguments
     def check_masks(self, say: str | Control | None) -> list[str]:

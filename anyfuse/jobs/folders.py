@@ -107,7 +107,7 @@ def fuse_folders(
     fuser = choices.load()
     fuser.jobs = choices.jobs
     check_maps(fuser, choices, explain, mask_out, weights_out)
-    fuser.check_wish(choices.say, max(map(len, found.sets.values())))
+    fuser.check_instruction(choices.say)
     if mask_out is not None:
         check_mask_folder(mask_out, output, folders)
     tally.skipped = len(sets) - len(todo)

@@ -124,6 +124,7 @@ def _run(
     fuser = choices.load()  # here, so that a wrong option is one error
     first = sets[0]
     check_maps(fuser, choices, first.explain, first.masks, first.weights)
+    fuser.check_instruction(choices.say)
     del fuser
     for folder in (output, report):
         if not is_url(folder):

@@ -22,10 +22,17 @@ HEADERS = (HERE / "tiles.h",)
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 LEVELS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (1, ()),
-    (3, ("-march=haswell",)),
-    (4, ("-march=skylake-avx512", "-mprefer-vector-width=512")),
+    (3, ("-mavx2", "-mfma", "-mbmi2", "-mtune=haswell")),
+    (
+        4,
+        (
+            *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+            *("-mtune=skylake-avx512", "-mprefer-vector-width=512"),
+        ),
+    ),
 )
-"""Kinds of x86 processors and the flags for them; others have the first alone."""
+"""Kinds of x86 processors and the flags for them; others have the first alone. Only instructions that `anyfuse_level`
+in kernels.c asks the processor for are named: -march would allow others, which a virtual machine may lack."""
 
 
 def library_name() -> str:

@@ -15,7 +15,7 @@ def load_av() -> ModuleType:
         import av.logging
     except ImportError:
         raise FusionError('video needs PyAV: pip install "anyfuse[video]"') from None
-    av.logging.set_level(av.logging.PANIC)  # our own line says what is wrong
+    av.logging.set_level(None)  # a callback of Python blocks in the threads of decoders
     return av
 
 

@@ -25,9 +25,9 @@ RATE = 25.0  # frames a second of folders and arrays where none is given
 PLANAR = re.compile(r"yuvj?4(20|22|44)p")
 """Formats whose first plane is luma in 8 bits."""
 HD = 720  # rows from which streams that do not name their matrix are BT.709
-
 FULL_RANGE = 2  # of ffmpeg's AVColorRange: luma from 0 to 255, not from 16 to 235
 FROM_VIDEO = np.clip((np.arange(256) - 16) * 255 / 219 + 0.5, 0, 255).astype(np.uint8)
+"""Level of an image for each luma from 16 to 235."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class StreamSource(Source):
             return frame.to_ndarray()[:, :, None]
         if name.startswith("gray"):
             return frame.to_ndarray(format="gray16le")[:, :, None]
-        if getattr(self, "channels", 3) == 1 and PLANAR.fullmatch(name):
+        if self.channels == 1 and PLANAR.fullmatch(name):
             return _grey(frame)
         wide = "rgb48le" if self.depth == "uint16" else "rgb24"
         unknown = int(frame.colorspace) in (0, 2)
@@ -169,7 +169,7 @@ class StreamSource(Source):
         pixels = frame.reformat(
             format=wide, src_colorspace=matrix, interpolation=exactly("read"), threads=1
         ).to_ndarray()
-        return pixels[:, :, 1:2] if getattr(self, "channels", 3) == 1 else pixels
+        return pixels[:, :, 1:2] if self.channels == 1 else pixels
 
     def pictures(self, start: float = 0.0) -> Iterator[Picture]:
         if self.is_live:

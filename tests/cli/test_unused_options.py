@@ -109,7 +109,7 @@ def test_a_report_of_scores_needs_a_cluster(
     assert "--report needs --on ray" in capsys.readouterr().err
 
 
-def test_a_wish_that_the_model_cannot_do_is_told_once(
+def test_an_instruction_that_the_model_cannot_follow_is_one_error(
     pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A usage error before the first set, not a failure of each."""
@@ -123,3 +123,15 @@ def test_a_wish_that_the_model_cannot_do_is_told_once(
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("follows no instructions") == 1
     assert not list((tmp_path / "out").glob("*.png"))
+
+
+def test_sets_that_a_model_does_not_take_are_failures_of_each(
+    pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in "abc":
+        (tmp_path / folder).mkdir()
+        Image.open(pair[0]).save(tmp_path / folder / "1.png")
+    with pytest.raises(SystemExit) as stop:
+        main(["fuse", *(str(tmp_path / f) for f in "abc"), "-o", str(tmp_path / "out"), "--model", "mmaif-tiny"])
+    assert stop.value.code == 1
+    assert "takes exactly 2 images, not 3" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -245,3 +246,12 @@ def test_sides_that_do_not_fit_are_refused_and_read_no_foreign_memory(
     without(monkeypatch)
     with pytest.raises((ValueError, RuntimeError)):
         model(sources)
+
+
+def test_a_processor_is_asked_for_every_kind_of_instruction_that_is_used() -> None:
+    """A kernel with an instruction that was not asked for would end the process on a processor without it."""
+    asked = set(re.findall(r'__builtin_cpu_supports\("(\w+)"\)', build.SOURCES[0].read_text()))
+    for _, flags in build.LEVELS:
+        used = {flag.removeprefix("-m") for flag in flags if "=" not in flag}
+        assert used <= asked
+        assert not any(flag.startswith("-march") for flag in flags)
