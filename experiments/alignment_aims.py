@@ -96,6 +96,8 @@ def harm(every: Sequence[Found]) -> None:
     worse = sum(one.error > one.before + 0.5 for one in every)
     line("these pairs: worse than before by 0.5 px", "0", f"{worse} of {len(every)}", worse == 0)
     taken = [one for one in every if not one.alone]
+    if not taken:
+        return
     for limit in (2, 5):
         right = sum(one.error < limit for one in taken)
         measured = f"{100 * right / len(taken):.0f} % of {len(taken)}"

@@ -64,6 +64,12 @@ _NOTHING = re.compile(
     rf"((there is )?nothing to ({_REPAIR})))( please)?"
 )
 """Instructions to restore nothing. Without any instruction a model may estimate what to restore."""
+_IMAGE = "(image|picture|photo|photograph|frame|input|source|shot|exposure)"
+_BEYOND = re.compile(
+    rf"\b(third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|[3-9](rd|th)|[1-9]\d+(st|nd|rd|th)) {_IMAGE}\b|"
+    rf"\b{_IMAGE} (number )?([3-9]|[1-9]\d+)\b(?! ?[-%\w])"
+)
+"""Images past the second."""
 
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
@@ -80,6 +86,9 @@ def _read_english(text: str, learned: bool, words: str) -> list[Control]:
         if text.strip(" .,;:!?"):
             raise FusionError(f"'{text.strip()}' has no words: say what to do, as 'remove the haze'")
         return []
+    beyond = _BEYOND.search(plain)
+    if beyond:
+        raise FusionError(f"'{beyond[0]}': an instruction can name the first image and the second one, no others")
     known = in_known_words(text)
     try:
         if not re.search(r"\w", known):

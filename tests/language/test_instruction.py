@@ -108,6 +108,15 @@ def test_what_is_unknown_is_refused_with_a_list(say: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "say",
+    ["denoise the third image", "the fifth photo is noisy", "denoise image 3", "remove noise from frame number 12"],
+)
+def test_images_past_the_second_are_refused(say: str) -> None:
+    with pytest.raises(FusionError, match="the first image and the second one"):
+        parse_instruction(say)
+
+
 def test_contradictions_are_refused() -> None:
     for say, message in (
         ("remove the noise. keep the noise", "kept and to be removed"),
