@@ -20,6 +20,7 @@ from .pyav import exactly, load_av, reason
 
 IMAGES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp", ".pgm", ".ppm", ".jp2")
 HEAD = 3  # first pictures that decide whether a stream has colour
+WITHIN = (0.25, 0.5, 0.75)  # parts of a file and of a folder at which one more picture does
 NEUTRAL = 3  # levels of 255 by which the channels of a grey stream stored in colour may differ
 RATE = 25.0  # frames a second of folders and arrays where none is given
 PLANAR = re.compile(r"yuvj?4(20|22|44)p")
@@ -126,8 +127,23 @@ class StreamSource(Source):
         if self.length is None and not self.is_live and self._container.duration:
             self.length = round(self._container.duration / 1e6 * self.rate)
         self.channels = 1 if first.format.name.startswith("gray") else 3
-        if self.channels == 3 and all(_is_neutral(self._pixels(frame)) for frame in head):
+        if self.channels == 3 and all(_is_neutral(self._pixels(f)) for f in itertools.chain(head, self._later())):
             self.channels = 1
+
+    def _later(self) -> Iterator[Any]:
+        """Pictures from within a file, since the first ones may be black."""
+        duration, start = self._container.duration, self._container.start_time or 0
+        if self.is_live or not duration:
+            return
+        for share in WITHIN:
+            container, decoded = self._open()
+            try:
+                container.seek(start + int(duration * share), backward=True)
+                yield from itertools.islice(decoded, 1)
+            except self.errors:
+                pass  # a file that cannot seek is judged by its first pictures
+            finally:
+                container.close()
 
     def _open(self) -> tuple[Any, Iterator[Any]]:
         av = load_av()
@@ -214,7 +230,8 @@ class FolderSource(Source):
         head = [self._read(file) for file in self.files[:HEAD]]
         self.height, self.width = head[0].shape[:2]
         self.depth = str(head[0].dtype)
-        self.channels = 1 if all(p.shape[2] == 1 or _is_neutral(p) for p in head) else 3
+        later = (self._read(self.files[int(len(self.files) * share)]) for share in WITHIN)
+        self.channels = 1 if all(p.shape[2] == 1 or _is_neutral(p) for p in itertools.chain(head, later)) else 3
 
     @staticmethod
     def _read(file: str) -> np.ndarray:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 av = pytest.importorskip("av", reason='PyAV is not installed: pip install "anyfuse[video]"')
+
+from scene import write_video  # noqa: E402
 
 from anyfuse.video.pyav import exactly  # noqa: E402
 from anyfuse.video.sources import open_source  # noqa: E402
@@ -41,3 +44,18 @@ def test_a_grey_stream_equals_its_colour_conversion(name: str, levels: int, tmp_
     worst = max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(read, expected, strict=True))
     assert worst <= 1
     assert np.abs(read[0].astype(int) - ramp).max() <= 2  # black stays black, and white white
+
+
+@pytest.mark.parametrize("dark", [1, 3, 10])
+def test_a_colour_stream_that_begins_black_stays_in_colour(dark: int, tmp_path: Path) -> None:
+    frames = np.zeros((24, 48, 64, 3), np.uint8)
+    frames[dark:] = (200, 90, 30)
+    path = write_video(tmp_path / "fades.mkv", frames)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    for source in (open_source(path), open_source(str(folder))):
+        assert source.channels == 3
+        assert next(source.pictures(0.9)).pixels.shape == (48, 64, 3)
+        source.close()
