@@ -81,7 +81,8 @@ COUNTS = {"ditfuse-tiny": 3_370_767, "ditfuse-tiny-fast": 3_370_767, "ditfuse-sm
 def test_presets(name: str) -> None:
     model = DiTFuse(MODELS[name].config)
     total, trained = parameter_counts(model)
-    assert (total - trained, trained) == (1_119_168 + 255_224, COUNTS[name])
+    reference = {"anyfuse": 243_840, "anyfuse-first": 255_224}[model.config.reference]
+    assert (total - trained, trained) == (1_119_168 + reference, COUNTS[name])
     c = model.config
     assert parameter_counts(model.dit)[0] == counted(c.width, c.layers, c.hidden)
     row = describe(name)

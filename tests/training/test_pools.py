@@ -73,7 +73,7 @@ def pool(root: Path, size: int = SIDE) -> Numbers:
 def fill(
     made: Numbers, folder: Path, codec: Codec | None = None, key: str = "a", log: Callable[[str], None] = str
 ) -> list[Any]:
-    model: Any = SimpleNamespace(codec=codec or Codec())
+    model: Any = SimpleNamespace(codec=codec or Codec(), config=SimpleNamespace(reference="anyfuse"))
     return made.fill([key], model, folder, "cpu", log)
 
 
