@@ -66,7 +66,7 @@ _NOTHING = re.compile(
 """Instructions to restore nothing. Without any instruction a model may estimate what to restore."""
 _IMAGE = "(image|picture|photo|photograph|frame|input|source|shot|exposure)"
 _BEYOND = re.compile(
-    rf"\b(third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|[3-9](rd|th)|[1-9]\d+(st|nd|rd|th)) {_IMAGE}\b|"
+    rf"\b(third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|([3-9]|[1-9]\d+)[nrst][dht]) {_IMAGE}\b|"
     rf"\b{_IMAGE} (number )?([3-9]|[1-9]\d+)\b(?! ?[-%\w])"
 )
 """Images past the second."""
