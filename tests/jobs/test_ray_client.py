@@ -99,6 +99,8 @@ def test_a_driver_outside_of_the_cluster(head: str, tmp_path: Path) -> None:
 
 def test_nobody_listens(tmp_path: Path) -> None:
     """One line."""
+    pytest.importorskip("ray", reason="pip install 'anyfuse[cluster]'")
+    pytest.importorskip("grpc", reason="ray:// needs pip install 'ray[client]'")
     write_pairs(tmp_path, 1, 48, 64)
     address = f"ray://127.0.0.1:{free_port()}"
     _, err = anyfuse("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out", "--on", address, status=2)
