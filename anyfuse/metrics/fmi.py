@@ -3,7 +3,7 @@
 On a feature map, every 3x3 window of a source and of the fused image becomes a distribution over its nine positions.
 Their joint distribution is built from the correlation of the two by Nelsen's mixture of independence with the upper
 (positive correlation) or lower (negative) Frechet bound; the window scores 2 I / (H + H'), the metric is the mean over
-windows and sources. All windows are handled at once, a few thousand at a time.
+windows and sources. All windows are handled at once, by compiled code where it is there, else a few thousand at a time.
 
 Published code calls the 'edge' feature by default: "FMI" in MEFB and "FMI_pixel" of TANG are `fmi_edge` here.
 """
@@ -19,9 +19,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..native import kernels
+from ..native import metrics as compiled
 from .shared import Shared, correlate, pad, sobel
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 CHUNK = 8192  # windows at a time
 TINY = 1e-300  # keeps log away from 0, vanishes beside any other number
 _POSITIONS = np.arange(1.0, 10.0)
@@ -107,14 +110,13 @@ FEATURES: dict[str, Callable[[Shared], Tensor]] = {
 }
 
 
-# Windows, in NumPy: its loops over small blocks that stay in the cache are several times faster here
+# Windows; without compiled code in NumPy, whose loops over small blocks that stay in the cache are faster here
 
 
 @dataclass
 class _Windows:
     """n windows of one image as distributions over nine positions, columns first."""
 
-    raw: Array  # (9, n)
     p: Array  # (9, n)
     cdf: Array  # (9, n)
     cdf_sum: Array  # (n,)
@@ -139,7 +141,7 @@ def _describe(raw: Array) -> _Windows:
     log = np.log(p + TINY)
     log *= p
     square = np.where(flat, 0.0, (p * p).sum(0) - 1 / 9)
-    return _Windows(raw, p, cdf, cdf.sum(0), spread, -log.sum(0), square, p.max(0) == 1)
+    return _Windows(p, cdf, cdf.sum(0), spread, -log.sum(0), square, p.max(0) == 1)
 
 
 def _score(source: _Windows, fused: _Windows) -> Array:
@@ -187,23 +189,22 @@ def _score(source: _Windows, fused: _Windows) -> Array:
     return score
 
 
-def _pair_scores(sources: list[_Windows], fused: _Windows) -> tuple[Array, Array]:
-    """(N, n) scores, identical windows 1; and the same as published.
+def _with_points(scores: Array, points: Flags, raw: Array) -> tuple[Array, Array]:
+    """Scores (N, n) where windows of single points, marked in points (N, n), score 1 if identical and 0 if not; and the
+    same as published. raw: the windows (1 + N, 9, n), fused first.
 
     The original compares the second source with a fused window that the first comparison has already scaled, so that
     identical single-point windows there score 0.
     """
-    scores = np.stack([_score(source, fused) for source in sources])
     published = scores.copy()
-    for k, source in enumerate(sources):
-        both = np.flatnonzero(source.point & fused.point)
+    for k, both in enumerate(map(np.flatnonzero, points)):
         if not len(both):
             continue
-        s, f = source.raw[:, both], fused.raw[:, both]
+        f, s = raw[0][:, both], raw[k + 1][:, both]
         scores[k, both] = published[k, both] = (s == f).all(0)
         if k == 1:
             scaled = (f - f.min(0)) / (f.max(0) - f.min(0))
-            f = np.where((sources[0].raw[:, both] == f).all(0), f, scaled)
+            f = np.where((raw[1][:, both] == f).all(0), f, scaled)
             published[k, both] = (s == f).all(0)
     return scores, published
 
@@ -218,18 +219,35 @@ def _windows_of(feature: Array, top: int, bottom: int) -> Array:
     return out.reshape(9, -1)
 
 
-def _mean_scores(features: Array) -> tuple[float, float]:
-    """FMI of feature maps (1 + N, h, w), fused first; and the same as published."""
-    height, width = features.shape[-2] - 2, features.shape[-1] - 2
+def _window_scores(features: Array) -> tuple[Array, Flags]:
+    """Feature maps (1 + N, h, w), fused first -> `_score` of all windows (N, n), n = (h - 2) (w - 2); and which are
+    single points in both.
+    """
+    count, height, width = len(features) - 1, features.shape[-2] - 2, features.shape[-1] - 2
+    scores, points = np.empty((count, height * width)), np.zeros((count, height * width), dtype=np.bool_)
+    found = kernels()
+    if found is not None and compiled.mutual_scores(found, features, scores, points):
+        return scores, points
     rows = max(1, CHUNK // width)
-    plain = published = 0.0
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         fused, *sources = (_describe(_windows_of(f, top, bottom)) for f in features)
-        some, same = _pair_scores(sources, fused)
-        plain, published = plain + float(some.sum()), published + float(same.sum())
-    count = height * width * (len(features) - 1)
-    return plain / count, published / count
+        part = slice(top * width, bottom * width)
+        for k, source in enumerate(sources):
+            scores[k, part], points[k, part] = _score(source, fused), source.point & fused.point
+    return scores, points
+
+
+def _mean_scores(features: Array) -> tuple[float, float]:
+    """FMI of feature maps (1 + N, h, w), fused first; and the same as published."""
+    scores, points = _window_scores(features)
+    total = scores.sum(1)
+    some = np.flatnonzero(points.any(0))
+    rows, columns = np.divmod(some, features.shape[-1] - 2)
+    raw = np.stack([features[:, rows + k % 3, columns + k // 3] for k in range(9)], 1)
+    plain, published = (np.sum(total + kind.sum(1)) for kind in _with_points(scores[:, some], points[:, some], raw))
+    apart = scores[:, some].sum()
+    return float(plain - apart) / scores.size, float(published - apart) / scores.size
 
 
 def _binary_mean_score(features: Array) -> float:
@@ -246,7 +264,9 @@ def _binary_mean_score(features: Array) -> float:
         counts = np.bincount((code * 512 + codes[0]).ravel(), minlength=1 << 18)
         pairs = np.flatnonzero(counts)
         source, fused = ((c >> shifts & 1).astype(np.float64) for c in (pairs // 512, pairs % 512))
-        scores, _ = _pair_scores([_describe(source)], _describe(fused))
+        both = _describe(source), _describe(fused)
+        points = both[0].point & both[1].point
+        scores, _ = _with_points(_score(*both)[None], points[None], np.stack([fused, source]))
         total += float(scores[0] @ counts[pairs])
     return total / (height * width * (len(features) - 1))
 

@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..native import Kernels, kernels
+from ..native import metrics as compiled
 from .shared import Shared, gaussian_taps, separable
 
 SCALES, ORIENTATIONS = 4, 6
@@ -82,60 +84,81 @@ def phase_congruency(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if width % 2 == 0:
         inner[-1] = 1
     spectra = torch.fft.rfft2(images)
-    turned = spectra * -1j
+    found = kernels() if images.device.type == "cpu" else None
     # buffers that are used again: fresh ones would cost more in page faults than the arithmetic
-    product = torch.empty_like(spectra[0])
-    columns = torch.empty_like(product)
-    real, imag, amplitude, scratch = (images.new_empty(SCALES, height, width) for _ in range(4))
-    energy_sum = torch.zeros_like(images)
-    amplitude_sum = torch.zeros_like(images)
-    xx, yy, xy = torch.zeros_like(images), torch.zeros_like(images), torch.zeros_like(images)
+    products = spectra.new_empty(2, height, half)
+    columns = torch.empty_like(products[0])
+    real, imag = (images.new_empty(SCALES, height, width) for _ in range(2))
+    sums = images.new_zeros(len(images), 5, height, width)  # energy, amplitude, moments
     for k in range(ORIENTATIONS):
         # the even part of a filter gives the real part of the response, the odd part the imaginary part
         forth, back = radial * angular[k], radial_back * angular_back[k]
         even, odd = (forth + back) / 2, (forth - back) / 2
         power = (forth[0] ** 2).sum() + (back[0] ** 2 * (inner - 1)).sum()
-        products = (even * inner).flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
-        noise_gain = 2 * products.trace() + 4 * products.triu(1).sum()
+        inners = (even * inner).flatten(1) @ even.flatten(1).T  # spatial inner products of the filters, by Parseval
+        noise_gain = 2 * inners.trace() + 4 * inners.triu(1).sum()
         cos, sin = math.cos(k * math.pi / ORIENTATIONS), math.sin(k * math.pi / ORIENTATIONS)
-        for b in range(len(images)):
+        for spectrum, total in zip(spectra, sums, strict=True):
             for scale in range(SCALES):
-                for spectrum, part, response in ((spectra[b], even, real), (turned[b], odd, imag)):
-                    torch.mul(spectrum, part[scale], out=product)
+                _filtered(found, spectrum, even[scale], odd[scale], products)
+                for product, response in zip(products, (real, imag), strict=True):
                     torch.fft.ifft(product, dim=-2, out=columns)
                     torch.fft.irfft(columns, n=width, dim=-1, out=response[scale])
-                torch.mul(imag[scale], imag[scale], out=amplitude[scale])
-                amplitude[scale].addcmul_(real[scale], real[scale])
-            noise = _median(amplitude[0]) / math.log(2) / power * noise_gain
-            amplitude.sqrt_()
-            total = amplitude.sum(0)
-            even_sum, odd_sum = real.sum(0), imag.sum(0)
-            square = torch.addcmul(odd_sum * odd_sum, even_sum, even_sum)
-            length = square.sqrt() + EPS
-            even_sum, odd_sum = even_sum.div_(length), odd_sum.div_(length)
-            energy = square.div_(length)
-            torch.mul(real, odd_sum, out=scratch)
-            energy -= scratch.addcmul_(imag, even_sum, value=-1).abs_().sum(0)
+            noise = _median(torch.addcmul(real[0] * real[0], imag[0], imag[0])) / math.log(2) / power * noise_gain
             tau = torch.sqrt(noise / 2)
             threshold = tau * (math.sqrt(math.pi / 2) + NOISE_K * math.sqrt(2 - math.pi / 2)) / NOISE_DIVISOR
-            energy = energy.sub_(threshold).clamp_min_(0)
-            spread = total / amplitude.amax(0).add_(EPS).mul_(SCALES)
-            energy /= spread.sub_(CUTOFF).mul_(-GAIN).exp_().add_(1)
-            energy_sum[b] += energy
-            amplitude_sum[b] += total
-            square = energy.div_(total).square_()
-            xx[b].add_(square, alpha=cos * cos)
-            yy[b].add_(square, alpha=sin * sin)
-            xy[b].add_(square, alpha=cos * sin)
+            if found is None:
+                _add_energy(real, imag, threshold, (cos, sin), total)
+            else:
+                compiled.phase_energy(found, real, imag, [float(threshold), CUTOFF, GAIN, EPS, cos, sin], total)
+    energy_sum, amplitude_sum, xx, yy, xy = sums.unbind(1)
     xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
     length = torch.sqrt(xy * xy + (xx - yy) ** 2) + EPS
     return energy_sum / (amplitude_sum + EPS), (xx + yy + length) / 2, (xx + yy - length) / 2
+
+
+def _filtered(found: Kernels | None, spectrum: Tensor, even: Tensor, odd: Tensor, products: Tensor) -> None:
+    """A spectrum (H, W) through the even and the odd part (H, W) of a filter, the latter a quarter back: products
+    (2, H, W).
+    """
+    if found is None:
+        torch.mul(spectrum, even, out=products[0])
+        torch.mul(spectrum * -1j, odd, out=products[1])
+    else:
+        compiled.phase_filter(found, spectrum, even, odd, products[0], products[1])
+
+
+def _add_energy(real: Tensor, imag: Tensor, threshold: Tensor, way: tuple[float, float], sums: Tensor) -> None:
+    """Adds what one orientation gives to sums (5, H, W): energy, amplitude, and the moments xx, yy and xy.
+
+    real, imag: responses of the scales (S, H, W). way: cosine and sine of the orientation.
+    """
+    cos, sin = way
+    amplitude = torch.addcmul(real * real, imag, imag).sqrt_()
+    total = amplitude.sum(0)
+    even_sum, odd_sum = real.sum(0), imag.sum(0)
+    square = torch.addcmul(odd_sum * odd_sum, even_sum, even_sum)
+    length = square.sqrt() + EPS
+    even_sum, odd_sum = even_sum.div_(length), odd_sum.div_(length)
+    energy = square.div_(length)
+    energy -= (real * odd_sum).addcmul_(imag, even_sum, value=-1).abs_().sum(0)
+    energy = energy.sub_(threshold).clamp_min_(0)
+    spread = total / amplitude.amax(0).add_(EPS).mul_(SCALES)
+    energy /= spread.sub_(CUTOFF).mul_(-GAIN).exp_().add_(1)
+    sums[0] += energy
+    sums[1] += total
+    square = energy.div_(total).square_()
+    for moment, share in zip(sums[2:], (cos * cos, sin * sin, cos * sin), strict=True):
+        moment.add_(square, alpha=share)
 
 
 _TAPS = gaussian_taps(11, 1.5)
 
 
 def _local(x: Tensor) -> Tensor:
+    found = kernels() if x.device.type == "cpu" else None
+    if found is not None:
+        return compiled.smooth(found, x, torch.tensor(_TAPS, dtype=torch.float64))
     return separable(x, _TAPS, _TAPS, "zeros")
 
 
@@ -146,6 +169,16 @@ def _agreement(fused: Tensor, candidates: Tensor) -> Tensor:
     std_c = (_local(candidates * candidates) - mean_c * mean_c).abs().sqrt()
     cov = _local(candidates * fused[:, None]) - mean_c * mean_f[:, None]
     return (cov + STABILISER) / (std_c * std_f[:, None] + STABILISER)
+
+
+def _strongest(maps: Tensor) -> Tensor:
+    """(B, N, H, W) -> which of N is largest at each pixel, of equal ones the last, (B, 1, H, W)."""
+    most, index = maps[:, :1], torch.zeros_like(maps[:, :1], dtype=torch.int64)
+    for k in range(1, maps.shape[1]):
+        own = maps[:, k : k + 1]
+        index = torch.where(own >= most, k, index)
+        most = torch.maximum(own, most)
+    return index
 
 
 def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
@@ -162,7 +195,7 @@ def qp(fused: Tensor, sources: Tensor, shared: Shared | None = None) -> Tensor:
     congruency, largest, smallest = (m.unflatten(0, (batch, count)) for m in maps)
     mask = (congruency[:, 1:] > THRESHOLD).double()
     anywhere = mask.amax(1)
-    strongest = count - 2 - (congruency[:, 1:] * mask).flip(1).argmax(1, keepdim=True)  # ties: the last
+    strongest = _strongest(congruency[:, 1:] * mask)
     everywhere = torch.cat([mask, anywhere[:, None]], 1)
     product = torch.ones_like(anywhere[:, 0, 0])
     for feature in (congruency, largest, smallest):

@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SOURCES = (HERE / "kernels.c", HERE / "windows.c", HERE / "restormer.c")
+SOURCES = tuple(HERE / f"{name}.c" for name in ("kernels", "windows", "restormer", "metrics"))
 HEADERS = (HERE / "tiles.h",)
 FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math")
 LEVELS: tuple[tuple[int, tuple[str, ...]], ...] = (
