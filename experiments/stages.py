@@ -3,6 +3,10 @@
 Milliseconds of processor time on one thread and share of the whole, by stage, of a colour pair in memory. A stage is
 the functions named in STAGES without the stages that they call. Each number is the smallest of the repeats, so shares
 need not add up to 1. OpenCV's MergeMertens stands beside, where OpenCV is installed.
+
+GFLOP are those of convolutions, a multiply-add as two. Megabytes are those of all arrays that operations of torch and
+compiled kernels read and write, once each; NumPy's are not counted. Roofline: the time that both take at the measured
+rates of a product of matrices and of a copy, the larger of the two, over the time that the stage takes.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from anyfuse import Fuser, canvas, native, pipeline, tiling
 from anyfuse.image import planes, pyramid
@@ -28,13 +33,13 @@ from anyfuse.models import anyfuse as default
 Anyfuse = default.Anyfuse
 STAGES: dict[str, list[tuple[Any, str]]] = {
     "read": [(Stack, "read"), (Stack, "read_split"), (planes, "read")],
-    "moved, lit, aligned": [(pipeline, "make_stack")],
+    "moved, lit, aligned": [(pipeline, "prepare")],
     "luma and chroma": [(planes, "split")],
     "padding": [(tiling, "read_padded")],
     "specks": [(default, "without_specks")],
     "pyramids": [(default, name) for name in ("gaussian_pyramid", "expand", "collapse")] + [(pyramid, "expand")],
     "encoder": [(Anyfuse, "_encode")],
-    "deep": [(Anyfuse, "_deep")],
+    "decisions at 1/8 and below": [(Anyfuse, "_decide")],
     "fine": [(Anyfuse, "_fine")],
     "weights": [(Anyfuse, "_weights")],
     "blend": [(Anyfuse, "_blend"), (Anyfuse, "_fuse_fine")],
@@ -53,16 +58,19 @@ class Clock:
     def __init__(self) -> None:
         self.spent: dict[str, float] = defaultdict(float)
         self.inner = [0.0]  # time of finished stages within each open one
+        self.open = ["rest"]  # stages that run, the innermost last
 
     def timed(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*args: Any, **options: Any) -> Any:
             self.inner.append(0.0)
+            self.open.append(stage)
             start = time.process_time()
             try:
                 return function(*args, **options)
             finally:
                 took = time.process_time() - start
+                self.open.pop()
                 self.spent[stage] += took - self.inner.pop()
                 self.inner[-1] += took
 
@@ -76,6 +84,58 @@ class Clock:
                 plain = isinstance(place, type) and isinstance(vars(place).get(name), staticmethod)
                 function = self.timed(stage, getattr(place, name))
                 setattr(place, name, staticmethod(function) if plain else function)
+
+
+CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.conv2d.default)
+
+
+class Counter(TorchDispatchMode):
+    """Operations and bytes of each stage."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.flop: dict[str, float] = defaultdict(float)
+        self.bytes: dict[str, float] = defaultdict(float)
+
+    def add(self, values: Any) -> None:
+        """Counts the bytes of arrays and tensors, also within lists."""
+        for value in values:
+            if isinstance(value, (list, tuple)):
+                self.add(value)
+            elif isinstance(value, torch.Tensor):
+                self.bytes[self.clock.open[-1]] += min(value.nbytes, value.untyped_storage().nbytes())
+            elif isinstance(value, np.ndarray):
+                self.bytes[self.clock.open[-1]] += value.nbytes
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not any(r.alias_info and not r.alias_info.is_write for r in func._schema.returns):  # no view
+            self.add([args, out])
+        if func in CONVOLUTIONS:
+            self.flop[self.clock.open[-1]] += 2 * out.numel() * args[1][0].numel()
+        return out
+
+    def __enter__(self) -> Counter:
+        self.plain = native.Kernels.run
+
+        def run(kernels: native.Kernels, name: str, *arguments: Any) -> int:
+            self.add(arguments)
+            return self.plain(kernels, name, *arguments)
+
+        native.Kernels.run = run  # type: ignore[method-assign]
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        native.Kernels.run = self.plain  # type: ignore[method-assign]
+        super().__exit__(*error)
+
+
+def peaks() -> tuple[float, float]:
+    """FLOP and bytes a second: of a product of matrices, and of a copy of 64 MB."""
+    a, big = torch.rand(768, 768), torch.rand(2**24)
+    other = torch.empty_like(big)
+    return 2 * 768**3 / seconds(lambda: a @ a, 9), 2 * big.nbytes / seconds(lambda: other.copy_(big), 9)
 
 
 def pair(width: int, height: int, n: int = 2) -> list[np.ndarray]:
@@ -123,13 +183,21 @@ def table(fuser: Fuser, clock: Clock, width: int, height: int, repeats: int, opt
         fuser.run(images, **options)
         rounds.append({**clock.spent, "whole": time.process_time() - start})
     least = {stage: min(r.get(stage, 0.0) for r in rounds) for stage in [*STAGES, "whole"]}
-    print(f"\n| {width}x{height} | ms | share |\n| --- | ---: | ---: |")
+    with Counter(clock) as counter:
+        fuser.run(images, **options)
+    flop, moved = ({**one, "whole": sum(one.values())} for one in (counter.flop, counter.bytes))
+    rate, width_of_memory = peaks()
+    print(f"\n{rate / 1e9:.0f} GFLOP/s, {width_of_memory / 1e9:.1f} GB/s")
+    print(f"| {width}x{height} | ms | share | GFLOP | MB | roofline |\n| --- | ---: | ---: | ---: | ---: | ---: |")
     for stage, spent in least.items():
         if spent:
-            print(f"| {stage} | {1000 * spent:.1f} | {spent / least['whole']:.1%} |")
+            work, size = flop.get(stage, 0.0), moved.get(stage, 0.0)
+            ideal = max(work / rate, size / width_of_memory)
+            cells = f"{work / 1e9:.2f} | {size / 1e6:.0f} | {ideal / spent:.0%}"
+            print(f"| {stage} | {1000 * spent:.1f} | {spent / least['whole']:.1%} | {cells} |")
     beside = mertens(images, repeats)
     if beside:
-        print(f"| OpenCV MergeMertens | {1000 * beside:.1f} | {beside / least['whole']:.1%} |", flush=True)
+        print(f"| OpenCV MergeMertens | {1000 * beside:.1f} | {beside / least['whole']:.1%} | | | |", flush=True)
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ class Blocks:
         self.size = fast_size(self.block + 2 * reach)
         self.spectrum = torch.fft.rfft2(parts, (self.size, self.size)).conj()
         middle = (self.block - 1) / 2
-        self.centres = torch.tensor([[x + middle, y + middle] for y in self.rows for x in self.cols])
+        grid = torch.meshgrid(self.rows.float() + middle, self.cols.float() + middle, indexing="ij")
+        self.centres = torch.stack([grid[1].flatten(), grid[0].flatten()], 1)
 
     def find(self, planes: Tensor) -> list[Points]:
         """Where the blocks are in each of J fields (J, 2, H, W) of the reference's size."""

@@ -264,14 +264,20 @@ def are_slices(a: Scene, b: Scene) -> bool:
 
     Their edges are those of different tissues, so they say little about how the slices lie.
     """
+    if any(_lit_border(scene.luma) > 0.6 for scene in (a, b)):  # most pictures: nothing need be made small
+        return False
     small = [scene.at(SMALL) for scene in (a, b)]
-    for luma in small:
-        ring = torch.cat([luma[:2].flatten(), luma[-2:].flatten(), luma[:, :2].flatten(), luma[:, -2:].flatten()])
-        if float((ring > BLACK).float().mean()) > 0.2 or float((luma < BLACK).float().mean()) < 0.3:
-            return False
+    if any(_lit_border(luma) > 0.2 or float((luma < BLACK).float().mean()) < 0.3 for luma in small):
+        return False
     if small[0].shape != small[1].shape:
         return False
     return float(torch.corrcoef(torch.stack([luma.flatten() for luma in small]))[0, 1]) < ALIKE
+
+
+def _lit_border(luma: Tensor) -> float:
+    """Share of the two outermost pixels on each side that are not black."""
+    ring = torch.cat([luma[:2].flatten(), luma[-2:].flatten(), luma[:, :2].flatten(), luma[:, -2:].flatten()])
+    return float((ring > BLACK).float().mean())
 
 
 def _across(views: _Views, reference: int, k: int, settings: Align, start: Tensor | None) -> Alignment:
