@@ -57,12 +57,12 @@ POOL_VERSION = 1
 class SegmenterPlan:
     """Training of a segmenter."""
 
-    frames: int = 165  # to train on, spread over the folder
-    tests: int = 12  # held-out frames
+    frames: int = 96  # to train on, spread over the folder
+    tests: int = 8  # held-out frames
     frame_height: int = 288  # of the pool, in pixels
     frame_width: int = 384
     pool_seed: int = 0  # of the thermal images, which all seeds share
-    steps: int = 1200  # updates of the weights
+    steps: int = 800  # updates of the weights
     batch: int = 8  # crops per step
     height: int = 192  # of the crops, in pixels; a multiple of 16
     width: int = 256
