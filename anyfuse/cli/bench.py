@@ -155,12 +155,7 @@ def bench(
             degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
         )
         raise typer.Exit(1 if failed else 0)
-    if section is None and (detector or classes or boxes):
-        raise FusionError("--detector, --classes and --boxes belong to --section downstream")
-    if len(data) > 1:
-        raise FusionError(
-            "--section takes one --data" if section else "give --data once; several folders are for --degraded"
-        )
+    _check_once(section, data, bool(detector or classes or boxes))
     if section is not None:
         choices = Choices(detector, classes, boxes, device, limit)
         run_section(section, data[0], "" if models == CLASSICS else models, out, choices)
@@ -186,6 +181,16 @@ def bench(
         cluster=None if on is None else Cluster(on, workers, gpus),
     )
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_once(section: str | None, data: list[str], of_detector: bool) -> None:
+    """of_detector: options are given that only the section downstream has."""
+    if section is None and of_detector:
+        raise FusionError("--detector, --classes and --boxes belong to --section downstream")
+    if len(data) > 1:
+        raise FusionError(
+            "--section takes one --data" if section else "give --data once; several folders are for --degraded"
+        )
 
 
 def _check_one_machine(on: str | None, section: str | None, degraded: str | None) -> None:

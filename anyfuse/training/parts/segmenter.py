@@ -62,7 +62,7 @@ class SegmenterPlan:
     frame_height: int = 288  # of the pool, in pixels
     frame_width: int = 384
     pool_seed: int = 0  # of the thermal images, which all seeds share
-    steps: int = 800  # updates of the weights
+    steps: int = 600  # updates of the weights
     batch: int = 8  # crops per step
     height: int = 192  # of the crops, in pixels; a multiple of 16
     width: int = 256
@@ -70,11 +70,11 @@ class SegmenterPlan:
     largest: float = 2.2
     people: float = 0.6  # share of crops that are put on a person
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
-    warmup: int = 60  # steps with a rising rate
+    warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights
     person_weight: float = 4.0  # of a person's pixels in the loss, against others
     vehicle_weight: float = 2.0
-    ema: float = 0.995  # decay of averaged weights
+    ema: float = 0.99  # decay of averaged weights
     seed: int = 0  # of weights, crops and alterations
 
 
@@ -256,6 +256,7 @@ def train_segmenter(
     torch.manual_seed(plan.seed)
     gen = torch.Generator().manual_seed(plan.seed)
     net = Segmenter(SegmenterConfig()).train()
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     ema = Ema(net, plan.ema)
     weights = torch.tensor([1.0, plan.person_weight, plan.vehicle_weight])
