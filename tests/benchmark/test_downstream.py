@@ -19,7 +19,7 @@ from anyfuse.benchmark.downstream.boxes import Box, Scene, boxes_of, count_match
 from anyfuse.benchmark.downstream.detectors import THRESHOLDS, OnnxDetector, OwnDetector, read_classes
 from anyfuse.benchmark.downstream.report import KINDS
 from anyfuse.benchmark.downstream.run import BOXES, Choices, detectors_of
-from anyfuse.benchmark.downstream.scores import MEASURES, average_precision, draws_of, score
+from anyfuse.benchmark.downstream.scores import MEASURES, Score, average_precision, draws_of, measure, score
 from anyfuse.cli.main import main
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
@@ -79,18 +79,21 @@ def counts_of(*levels: tuple[int, int, int]) -> np.ndarray:
     return np.array(rows)[None, None]
 
 
+def scored(counts: np.ndarray, name: str) -> Score:
+    return score(measure(counts, name, draws_of(counts.shape[1])))
+
+
 def test_scores_of_known_counts() -> None:
-    draws = draws_of(1)
-    assert score(counts_of((4, 4, 4)), "ap", draws).value == 1
+    assert scored(counts_of((4, 4, 4)), "ap").value == 1
     half = counts_of((4, 8, 4), (2, 2, 4))  # all found with half of the finds wrong, or a half without a wrong one
     assert average_precision(half.sum(1))[0] == pytest.approx((51 * 1 + 50 * 0.5) / 101)
-    assert score(half, "recall", draws).value == 0.5
-    assert score(half, "precision", draws).value == 1
-    assert score(half, "f1", draws).value == pytest.approx(2 / 3)
+    assert scored(half, "recall").value == 0.5
+    assert scored(half, "precision").value == 1
+    assert scored(half, "f1").value == pytest.approx(2 / 3)
     nothing = counts_of((0, 0, 4))
-    assert [score(nothing, m, draws).value for m in ("recall", "f1", "ap")] == [0, 0, 0]
-    assert math.isnan(score(nothing, "precision", draws).value)
-    assert all(math.isnan(score(counts_of((0, 0, 0)), m, draws).value) for m in MEASURES)
+    assert [scored(nothing, m).value for m in ("recall", "f1", "ap")] == [0, 0, 0]
+    assert math.isnan(scored(nothing, "precision").value)
+    assert all(math.isnan(scored(counts_of((0, 0, 0)), m).value) for m in MEASURES)
 
 
 def test_intervals_are_paired() -> None:
@@ -99,12 +102,13 @@ def test_intervals_are_paired() -> None:
     found = np.repeat(np.stack([truth, truth, truth], -1), len(THRESHOLDS), 1)
     worse = found.copy()
     worse[..., 0] = worse[..., 0] - (np.arange(30) % 2)[:, None]
-    two = np.stack([found, worse])
-    one = score(two, "recall", draws_of(30))
+    two, draws = np.stack([found, worse]), draws_of(30)
+    one = scored(two, "recall")
     assert one.least < one.low < one.value < one.high < one.most == 1
-    same = score(two, "recall", draws_of(30), two)
+    both = measure(two, "recall", draws)
+    same = score(both, both)
     assert (same.value, same.low, same.high) == (0, 0, 0)
-    less = score(worse[None], "recall", draws_of(30), found[None])
+    less = score(measure(worse[None], "recall", draws), measure(found[None], "recall", draws))
     assert less.low < less.value < less.high < 0
 
 

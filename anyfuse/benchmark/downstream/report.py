@@ -10,84 +10,94 @@ from typing import Any
 import numpy as np
 
 from ...models.segmenter import OBJECTS
-from .scores import MEASURES, Score, draws_of, score
+from .scores import MEASURES, Score, draws_of, measure, score
 
 SINGLE = ("visible", "infrared")
 """The images alone, which every table shows."""
 ALL = "people and vehicles"
 KINDS = {"people": (0,), "vehicles": (1,), ALL: tuple(range(len(OBJECTS)))}
-COLUMNS = {
-    "recall": "recall",
-    "precision": "precision",
-    "f1": "F1",
-    "ap": "AP",
-}
+HEAD = ("recall", "precision", "F1", "AP", "AP by centre", "AP less visible", "AP less infrared", "AP by detector")
 
 
-def rows_of(counts: dict[str, np.ndarray], places: Sequence[int], kind: str) -> dict[str, dict[str, Score]]:
-    """Method -> measure -> score on some scenes, with the differences of AP to each image alone."""
+Rows = dict[str, dict[str, Score]]
+"""Method -> measure -> score; beside MEASURES 'ap less visible' and 'ap less infrared'."""
+Tables = dict[str, dict[str, dict[str, Rows]]]
+"""Rule -> set -> kind -> rows."""
+
+
+def rows_of(counts: dict[str, np.ndarray], places: Sequence[int], kind: str) -> Rows:
+    """Scores on some scenes.
+
+    Args:
+        counts: method -> (detectors, scenes, thresholds, OBJECTS, 3).
+        places: of the scenes.
+        kind: of KINDS.
+    """
     own = {m: c[:, list(places)][..., list(KINDS[kind]), :].sum(-2) for m, c in counts.items()}
     draws = draws_of(len(places))
-    found = {m: {name: score(c, name, draws) for name in MEASURES} for m, c in own.items()}
-    for method, scores in found.items():
+    found = {m: {name: measure(c, name, draws) for name in MEASURES} for m, c in own.items()}
+    rows = {m: {name: score(one) for name, one in measured.items()} for m, measured in found.items()}
+    for method, scores in rows.items():
         for single in SINGLE:
             if method != single:
-                scores[f"ap less {single}"] = score(own[method], "ap", draws, own[single])
-    return found
+                scores[f"ap less {single}"] = score(found[method]["ap"], found[single]["ap"])
+    return rows
 
 
-def markdown(counts: dict[str, dict[str, np.ndarray]], sets: Sequence[str], detectors: Sequence[str]) -> str:
-    """The page.
+def tables_of(counts: dict[str, dict[str, np.ndarray]], sets: Sequence[str]) -> Tables:
+    """All scores.
 
     Args:
         counts: rule -> method -> (detectors, scenes, thresholds, OBJECTS, 3).
         sets: of each scene.
+    """
+    tables: Tables = {}
+    for rule, own in counts.items():
+        for name in dict.fromkeys(sets):
+            places = [k for k, one in enumerate(sets) if one == name]
+            tables.setdefault(rule, {})[name] = {kind: rows_of(own, places, kind) for kind in KINDS}
+    return tables
+
+
+def markdown(tables: Tables, there: dict[str, dict[str, int]], detectors: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+        tables: of tables_of.
+        there: set -> kind -> boxes, and 'scenes'.
         detectors: names.
     """
-    first = next(iter(counts["iou"].values()))
     lines = [
         "# downstream",
         "",
         f"Detectors: {', '.join(detectors)}. Recall, precision and F1 at threshold 0.5, AP over all thresholds; means "
         "over detectors, in brackets the 95 % interval over scenes.",
     ]
-    for name in dict.fromkeys(sets):
-        places = [k for k, own in enumerate(sets) if own == name]
-        for kind, columns in KINDS.items():
-            there = int(first[0, places, 0][:, list(columns), 2].sum())
-            if not there:
+    for name, kinds in tables["iou"].items():
+        for kind, rows in kinds.items():
+            if not there[name][kind]:
                 continue
-            lines += ["", f"## {name}: {kind}, {there} in {len(places)} scenes", ""]
-            head = [*COLUMNS.values(), "AP by centre", "AP less visible", "AP less infrared", "AP by detector"]
-            lines += ["| shown | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
-            centre = rows_of(counts["centre"], places, kind)
-            for method, scores in rows_of(counts["iou"], places, kind).items():
-                cells = [f"{_number(scores[c].value)}" for c in ("recall", "precision")]
+            lines += ["", f"## {name}: {kind}, {there[name][kind]} in {there[name]['scenes']} scenes", ""]
+            lines += ["| shown | " + " | ".join(HEAD) + " |", "|---|" + "---:|" * len(HEAD)]
+            for method, scores in rows.items():
+                cells = [_number(scores[c].value) for c in ("recall", "precision")]
                 cells += [_interval(scores[c]) for c in ("f1", "ap")]
-                cells.append(_number(centre[method]["ap"].value))
+                cells.append(_number(tables["centre"][name][kind][method]["ap"].value))
                 cells += [_difference(scores.get(f"ap less {s}")) for s in SINGLE]
                 cells.append(f"{_number(scores['ap'].least)} to {_number(scores['ap'].most)}")
                 lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 
-def numbers_of(counts: dict[str, dict[str, np.ndarray]], sets: Sequence[str]) -> dict[str, Any]:
-    """Rule -> set -> kind -> method -> measure -> its Score as plain values; NaN becomes None."""
+def plain(tables: Tables) -> dict[str, Any]:
+    """Tables for JSON: each Score as plain values, NaN as None."""
 
-    def plain(value: Score) -> dict[str, float | None]:
-        return {k: None if math.isnan(v) else v for k, v in asdict(value).items()}
+    def values(one: Any) -> Any:
+        if isinstance(one, Score):
+            return {k: None if math.isnan(v) else v for k, v in asdict(one).items()}
+        return {key: values(value) for key, value in one.items()}
 
-    table: dict[str, Any] = {}
-    for rule, own in counts.items():
-        for name in dict.fromkeys(sets):
-            places = [k for k, one in enumerate(sets) if one == name]
-            for kind in KINDS:
-                rows = rows_of(own, places, kind)
-                table.setdefault(rule, {}).setdefault(name, {})[kind] = {
-                    method: {measure: plain(value) for measure, value in scores.items()}
-                    for method, scores in rows.items()
-                }
-    return table
+    return dict(values(tables))
 
 
 def _number(value: float) -> str:

@@ -25,13 +25,13 @@ from ...fuser import Fuser
 from ...io.atomic import check_folder, write_whole
 from ...io.folders import list_images, stem_of
 from ...io.write import write_image
-from ...models.segmenter import SEEDS, segmenter_folder
+from ...models.segmenter import OBJECTS, SEEDS, segmenter_folder
 from ..run import identity, labels
 from ..tone_control import known, read
 from .boxes import RULES, Box, Scene, count_matches, read_scenes
 from .detectors import Detector, OnnxDetector, OwnDetector
 from .pictures import draw_found
-from .report import SINGLE, markdown, numbers_of
+from .report import KINDS, SINGLE, markdown, plain, tables_of
 from .scores import MIDDLE
 
 DEFAULT_MODELS = "average,laplacian,anyfuse,tita-small,unifusion-small"
@@ -97,17 +97,33 @@ def run_downstream(data: str | Path, models: Sequence[str], out: str | Path, cho
         found[method] = find(shown[method], detectors, folder / f"found-{method}.jsonl")
         print(f"{method}: {len(pairs)} pairs, {len(detectors)} detectors", flush=True)
     counts = count(found, pairs, [d.name for d in detectors])
-    groups = {p.scene.name: p.scene.name.split("/")[0] for p in pairs}
-    page = markdown(counts, list(groups.values()), [d.name for d in detectors])
+    sets = [set_of(p.scene) for p in pairs]
+    tables = tables_of(counts, sets)
+    page = markdown(tables, inventory(pairs), [d.name for d in detectors])
     print(page, flush=True)
     write_whole(folder / "downstream.md", [page.encode()], overwrite=True)
-    table = numbers_of(counts, list(groups.values()))
-    write_whole(folder / "downstream.json", [json.dumps(table, indent=1).encode()], overwrite=True)
+    write_whole(folder / "downstream.json", [json.dumps(plain(tables), indent=1).encode()], overwrite=True)
     for pair in pairs:
         files_of = {method: shown[method][pair.scene.name] for method in shown}
         boxes = {method: found[method][detectors[0].name, pair.scene.name][MIDDLE] for method in found}
         draw_found(folder / "pictures" / f"{pair.scene.name.replace('/', '-')}.png", files_of, boxes, pair.scene)
     return counts
+
+
+def set_of(scene: Scene) -> str:
+    """The first part of its name."""
+    return scene.name.split("/")[0]
+
+
+def inventory(pairs: Sequence[Pair]) -> dict[str, dict[str, int]]:
+    """Set -> kind of the report -> boxes, and 'scenes'."""
+    found: dict[str, dict[str, int]] = {}
+    for pair in pairs:
+        own = found.setdefault(set_of(pair.scene), {"scenes": 0, **dict.fromkeys(KINDS, 0)})
+        own["scenes"] += 1
+        for kind, objects in KINDS.items():
+            own[kind] += sum(b.kind in [OBJECTS[k] for k in objects] for b in pair.scene.boxes)
+    return found
 
 
 def detectors_of(choices: Choices) -> list[Detector]:
@@ -123,12 +139,12 @@ def choose(scenes: Sequence[Scene], root: Path, limit: int) -> list[Pair]:
     """The files of the scenes, at most `limit` of each set, spread over it; 0: all. Sets that are not there are passed
     over; FusionError where none is.
     """
-    places = {name: _place(root, name) for name in dict.fromkeys(s.name.split("/")[0] for s in scenes)}
+    places = {name: _place(root, name) for name in dict.fromkeys(map(set_of, scenes))}
     pairs: list[Pair] = []
     for name, place in places.items():
         if place is None:
             continue
-        own = [s for s in scenes if s.name.startswith(f"{name}/")]
+        own = [s for s in scenes if set_of(s) == name]
         own = own[:: max(1, len(own) // limit)][:limit] if limit else own
         stems = {role: {stem_of(p): p for p in list_images(place / role)} for role in ("ir", "vis")}
         for scene in own:
@@ -182,7 +198,7 @@ def find(shown: dict[str, Path], detectors: Sequence[Detector], path: Path) -> d
     found = {}
     for detector in detectors:
         settings = {"detector": detector.origin, "version": FOUND_VERSION}
-        before = {(r["folder"], r["name"]): r for r in known(path, settings).values()}
+        before = known(path, settings)
         for scene, picture in shown.items():
             digest = sha256(picture.read_bytes()).hexdigest()[:16]
             row: dict[str, Any] | None = before.get((digest, scene))

@@ -67,26 +67,33 @@ def draws_of(scenes: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(scenes, np.full(scenes, 1 / scenes), DRAWS)
 
 
-def score(counts: np.ndarray, measure: str, draws: np.ndarray, against: np.ndarray | None = None) -> Score:
-    """A measure of a method, or its difference to another.
+@dataclass(frozen=True)
+class Measured:
+    """A measure of a method."""
+
+    each: np.ndarray  # (detectors,), on all scenes
+    drawn: np.ndarray  # (DRAWS,), mean over detectors
+
+
+def measure(counts: np.ndarray, name: str, draws: np.ndarray) -> Measured:
+    """A measure of a method, on all scenes and on each draw.
 
     Args:
         counts: (detectors, scenes, thresholds, 3).
-        measure: of MEASURES.
+        name: of MEASURES.
         draws: of draws_of.
-        against: counts of the other method.
     """
-    function = MEASURES[measure]
-    each, drawn = function(counts.sum(1)), _drawn(function, counts, draws)
-    if against is not None:
-        each, drawn = each - function(against.sum(1)), drawn - _drawn(function, against, draws)
+    function = MEASURES[name]
+    drawn = [function(np.tensordot(draws.astype(float), own.astype(float), 1)) for own in counts]
+    return Measured(function(counts.sum(1)), np.stack(drawn).mean(0))
+
+
+def score(own: Measured, against: Measured | None = None) -> Score:
+    """A measure with its interval, or its difference to that of another method; NaN where it is not defined."""
+    each = own.each - against.each if against else own.each
+    drawn = own.drawn - against.drawn if against else own.drawn
     drawn = drawn[~np.isnan(drawn)]
     if np.isnan(each).all() or not len(drawn):
         return Score(*[math.nan] * 5)
     low, high = np.percentile(drawn, [2.5, 97.5])
     return Score(float(np.nanmean(each)), float(low), float(high), float(np.nanmin(each)), float(np.nanmax(each)))
-
-
-def _drawn(function: Callable[[np.ndarray], np.ndarray], counts: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Mean over detectors of a measure, of each draw: (DRAWS,)"""
-    return np.stack([function(np.einsum("ds,stc->dtc", draws, own)) for own in counts]).mean(0)
