@@ -3,7 +3,8 @@
 pool     frames of CamVid at 4/5 of their size, each with a pseudo-thermal image (data/thermal.py) and with the fusion
          of both by several models. It lies beside the folder of the run; runs that differ in their seed alone share it
 picture  a frame is shown as one of KINDS, each as often: either camera alone, the result of a model, or a mixture
-         whose shares vary over the image. So no compared picture is strange to the network, and none is favoured
+         whose shares vary over the image. So no compared picture is strange to the network, and none is favoured. The
+         thermal image, alone and in mixtures, has some of the visible detail, of either sign
 crop     of 0.68 to 2.2 times the size, half of them mirrored; gamma, gain, darkness, noise, blur, uneven light, and
          now and then inverted
 loss     cross entropy of other, person (pedestrian, bicyclist) and vehicle (car); unlabelled pixels count nowhere
@@ -187,18 +188,30 @@ def draw_crop(pool: StreetPool, plan: SegmenterPlan, gen: Generator) -> tuple[Te
         top = min(max(y - integer(0, take[0] - 1, gen), 0), rows - take[0])
         left = min(max(x - integer(0, take[1] - 1, gen), 0), cols - take[1])
     window = slice(top, top + take[0]), slice(left, left + take[1])
+    visible, infrared, shown = (
+        torch.from_numpy(pool.images[index, k][window].copy()).float() / 255
+        for k in (0, 1, STORED.index(kind) if kind in STORED else 0)
+    )
+    if kind in ("infrared", "mixture"):
+        infrared = with_structure(infrared, visible, uniform(-0.6, 0.9, gen))
+        shown = infrared
     if kind == "mixture":
-        visible, infrared = (torch.from_numpy(pool.images[index, k][window].copy()).float() for k in (0, 1))
         share = (0.5 + 0.35 * smooth_field(*take, uniform(20, 120, gen), gen)).clamp(0, 1)
-        luma = share * infrared + (1 - share) * visible
-    else:
-        luma = torch.from_numpy(pool.images[index, STORED.index(kind)][window].copy()).float()
+        shown = share * infrared + (1 - share) * visible
     size = plan.height, plan.width
-    luma = F.interpolate(luma[None, None] / 255, size, mode="bilinear", antialias=True)[0, 0]
+    luma = F.interpolate(shown[None, None], size, mode="bilinear", antialias=True)[0, 0]
     objects = F.interpolate(objects[window][None, None].float(), size, mode="nearest-exact")[0, 0].long()
     if uniform(0, 1, gen) < 0.5:
         luma, objects = luma.flip(-1), objects.flip(-1)
     return altered(luma, gen), objects
+
+
+def with_structure(infrared: Tensor, visible: Tensor, share: float) -> Tensor:
+    """A pseudo-thermal image with a share of the visible one's detail (H, W), of either sign: in real ones, parts of a
+    thing differ in their heat.
+    """
+    coarse = F.avg_pool2d(visible[None, None], 15, 1, 7, count_include_pad=False)[0, 0]
+    return (infrared + share * (visible - coarse)).clamp(0, 1)
 
 
 def altered(luma: Tensor, gen: Generator) -> Tensor:
