@@ -1,4 +1,5 @@
-"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says."""
+"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says, and what
+fusion is worth to a detector (downstream/run.py)."""
 
 from __future__ import annotations
 
@@ -8,26 +9,36 @@ from pathlib import Path
 from ..errors import FusionError
 from ..io.atomic import check_folder, write_whole
 from ..models.ditfuse.ditfuse import DiTFuse
+from .downstream.run import DEFAULT_MODELS, Choices, run_downstream
 from .run import labels
 from .segmentation import read, run_words
 from .tone_control import load, run_tones
 
-SECTIONS = ("control", "segmentation")
-DEFAULT_MODEL = "ditfuse"
+SECTIONS = ("control", "segmentation", "downstream")
+DEFAULTS = {"control": "ditfuse", "segmentation": "ditfuse", "downstream": DEFAULT_MODELS}
+"""Models of a section that a user who names none gets."""
 
 
-def run_section(section: str, data: str, models: str, out: str, *, device: str, limit: int | None) -> None:
+def run_section(section: str, data: str, models: str, out: str, choices: Choices) -> None:
     """Measures `section` of every model, prints the Markdown and writes it to OUT/SECTION.md, with the numbers in
     OUT/SECTION-LABEL.json(l).
 
     control: of a folder with the test sets of infrared and visible, exposures, focus (tone_control.py). segmentation:
-    of CamVid's folder, or one that holds `camvid` (segmentation.py). limit: pairs or images, spread over the data.
-    Raises FusionError for other sections, models and folders.
+    of CamVid's folder, or one that holds `camvid` (segmentation.py). downstream: of pairs with boxes. models: '' for
+    those of DEFAULTS. choices.limit: pairs or images, spread over the data. Raises FusionError for other sections,
+    models and folders.
     """
     if section not in SECTIONS:
         raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")
+    names = [m.strip() for m in (models or DEFAULTS[section]).split(",")]
+    if section == "downstream":
+        run_downstream(data, names, out, choices)
+        return
+    if choices.detector or choices.classes or choices.boxes:
+        raise FusionError("--detector, --classes and --boxes belong to --section downstream")
     check_folder(out)
-    fusers = {label: load(name, device) for label, name in labels([m.strip() for m in models.split(",")]).items()}
+    limit = choices.limit or 0
+    fusers = {label: load(name, choices.device) for label, name in labels(names).items()}
     root, folder = Path(data), Path(out)
     streets = root / "camvid" if (root / "camvid").is_dir() else root
     if section == "segmentation":
@@ -41,10 +52,10 @@ def run_section(section: str, data: str, models: str, out: str, *, device: str, 
     for label, fuser in fusers.items():
         place = folder / f"{section}-{label.replace('/', '-')}.json"
         if section == "control":
-            _, lines = run_tones(fuser, root, place.with_suffix(".jsonl"), pairs=limit or 0)
+            _, lines = run_tones(fuser, root, place.with_suffix(".jsonl"), pairs=limit)
         else:
             assert isinstance(fuser.model, DiTFuse)
-            scores, lines = run_words(fuser.model, read(streets, limit or 0), fuser.device)
+            scores, lines = run_words(fuser.model, read(streets, limit), fuser.device)
             write_whole(place, [json.dumps(scores, indent=1).encode()], overwrite=True)
         pages += [f"\n## {label}", *lines]
         print(*pages[-1 - len(lines) :], sep="\n", flush=True)

@@ -73,8 +73,23 @@ Section = Annotated[
     str | None,
     typer.Option(
         help="Benchmark models that follow instructions (default: ditfuse). 'control': changes of light and "
-        "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid."
+        "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid. "
+        "Or 'downstream': people and vehicles that a detector finds in either image alone and in fused ones."
     ),
+]
+Detector = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE.onnx",
+        help="With --section downstream: a detector of yours, which gives boxes, labels and scores, or a map of "
+        "classes (docs/downstream.md). Default: the segmenters of the package.",
+    ),
+]
+Classes = Annotated[
+    str, typer.Option(help="With --detector: its numbers of people and vehicles, as person=1,vehicle=3+6+8.")
+]
+Boxes = Annotated[
+    str, typer.Option(metavar="FILE", help="With --section downstream: boxes of people and vehicles of your own.")
 ]
 
 
@@ -95,6 +110,9 @@ def bench(
     degraded: Degraded = None,
     say: Say = "exact,oracle,estimate,none,wrong",
     section: Section = None,
+    detector: Detector = "",
+    classes: Classes = "",
+    boxes: Boxes = "",
     group: Group = None,
     pairs: Pairs = None,
     table: ListFile = None,
@@ -107,7 +125,8 @@ def bench(
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
-    from ..benchmark.sections import DEFAULT_MODEL, run_section
+    from ..benchmark.downstream.run import Choices
+    from ..benchmark.sections import run_section
     from ..io.groups import Pairing
     from ..jobs.cluster import Cluster, check_no_cluster
 
@@ -136,12 +155,10 @@ def bench(
             degraded, data, models, out, say=say, device=device, limit=limit, images=images, quiet=quiet
         )
         raise typer.Exit(1 if failed else 0)
-    if len(data) > 1:
-        raise FusionError(
-            "--section takes one --data" if section else "give --data once; several folders are for --degraded"
-        )
+    _check_once(section, data, bool(detector or classes or boxes))
     if section is not None:
-        run_section(section, data[0], DEFAULT_MODEL if models == CLASSICS else models, out, device=device, limit=limit)
+        choices = Choices(detector, classes, boxes, device, limit)
+        run_section(section, data[0], "" if models == CLASSICS else models, out, choices)
         return
     failed = run_bench(
         data[0],
@@ -164,6 +181,16 @@ def bench(
         cluster=None if on is None else Cluster(on, workers, gpus),
     )
     raise typer.Exit(1 if failed else 0)
+
+
+def _check_once(section: str | None, data: list[str], of_detector: bool) -> None:
+    """of_detector: options are given that only the section downstream has."""
+    if section is None and of_detector:
+        raise FusionError("--detector, --classes and --boxes belong to --section downstream")
+    if len(data) > 1:
+        raise FusionError(
+            "--section takes one --data" if section else "give --data once; several folders are for --degraded"
+        )
 
 
 def _check_one_machine(on: str | None, section: str | None, degraded: str | None) -> None:

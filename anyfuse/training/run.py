@@ -21,12 +21,22 @@ from .parts.estimator import ESTIMATES, train_estimate
 from .parts.gate import GATES, train_gate
 from .parts.language import LANGUAGES, train_language
 from .parts.roles import ROLES_PLANS, train_roles
+from .parts.segmenter import SEGMENTERS, train_segmenter
 from .recipe import Recipe
 from .recipes import RECIPES
 from .tensorboard import Board
 from .train import train
 
-ENTRIES: dict[str, Any] = {**RECIPES, **DISTILLATIONS, **CODEC_PLANS, **LANGUAGES, **ESTIMATES, **GATES, **ROLES_PLANS}
+ENTRIES: dict[str, Any] = {
+    **RECIPES,
+    **DISTILLATIONS,
+    **CODEC_PLANS,
+    **LANGUAGES,
+    **ESTIMATES,
+    **GATES,
+    **ROLES_PLANS,
+    **SEGMENTERS,
+}
 """Name -> settings, a frozen dataclass each with `steps` and `seed`."""
 
 
@@ -107,8 +117,9 @@ def _train(
     """The training of a plan, by the kind of the recipe."""
     if name in LANGUAGES:
         return train_language(plan, folder, resume=resume, log=log)
-    if name in ESTIMATES:
-        return train_estimate(plan, data, folder, resume=resume, log=log)
+    if name in ESTIMATES or name in SEGMENTERS:
+        part: Callable[..., Path] = train_estimate if name in ESTIMATES else train_segmenter
+        return part(plan, data, folder, resume=resume, log=log)
     if name in ROLES_PLANS:
         return train_roles(plan, data, folder, log=log)
     if name in GATES:

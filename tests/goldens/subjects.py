@@ -56,6 +56,7 @@ from anyfuse.training.parts.estimator import ESTIMATES, train_estimate
 from anyfuse.training.parts.gate import GATES
 from anyfuse.training.parts.language import LANGUAGES, train_language
 from anyfuse.training.parts.roles import ROLES_PLANS
+from anyfuse.training.parts.segmenter import SEGMENTERS
 from anyfuse.training.pools.degraded_pairs import DegradedPairs
 from anyfuse.training.pools.instructions import InstructPairs
 from anyfuse.training.recipes import RECIPES
@@ -664,6 +665,7 @@ def recipe_table() -> Any:
         "estimates": ESTIMATES,
         "gates": GATES,
         "roles": ROLES_PLANS,
+        "segmenters": SEGMENTERS,
     }
     found = {f"{kind}: {name}": asdict(plan) for kind, table in tables.items() for name, plan in table.items()}
     for name, plan in RECIPES.items():
