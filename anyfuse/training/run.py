@@ -20,6 +20,7 @@ from .parts.codec import CODEC_PLANS, train_codec
 from .parts.estimator import ESTIMATES, train_estimate
 from .parts.gate import GATES, train_gate
 from .parts.language import LANGUAGES, train_language
+from .parts.masks import MASKS, train_masks
 from .parts.roles import ROLES_PLANS, train_roles
 from .parts.segmenter import SEGMENTERS, train_segmenter
 from .recipe import Recipe
@@ -36,6 +37,7 @@ ENTRIES: dict[str, Any] = {
     **GATES,
     **ROLES_PLANS,
     **SEGMENTERS,
+    **MASKS,
 }
 """Name -> settings, a frozen dataclass each with `steps` and `seed`."""
 
@@ -117,9 +119,13 @@ def _train(
     """The training of a plan, by the kind of the recipe."""
     if name in LANGUAGES:
         return train_language(plan, folder, resume=resume, log=log)
-    if name in ESTIMATES or name in SEGMENTERS:
-        part: Callable[..., Path] = train_estimate if name in ESTIMATES else train_segmenter
-        return part(plan, data, folder, resume=resume, log=log)
+    parts: dict[str, Callable[..., Path]] = {
+        **dict.fromkeys(ESTIMATES, train_estimate),
+        **dict.fromkeys(SEGMENTERS, train_segmenter),
+        **dict.fromkeys(MASKS, train_masks),
+    }
+    if name in parts:
+        return parts[name](plan, data, folder, resume=resume, log=log)
     if name in ROLES_PLANS:
         return train_roles(plan, data, folder, log=log)
     if name in GATES:

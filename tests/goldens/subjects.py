@@ -55,6 +55,7 @@ from anyfuse.training.parts.codec import CODEC_PLANS, train_codec
 from anyfuse.training.parts.estimator import ESTIMATES, train_estimate
 from anyfuse.training.parts.gate import GATES
 from anyfuse.training.parts.language import LANGUAGES, train_language
+from anyfuse.training.parts.masks import MASKS
 from anyfuse.training.parts.roles import ROLES_PLANS
 from anyfuse.training.parts.segmenter import SEGMENTERS
 from anyfuse.training.pools.degraded_pairs import DegradedPairs
@@ -666,6 +667,7 @@ def recipe_table() -> Any:
         "gates": GATES,
         "roles": ROLES_PLANS,
         "segmenters": SEGMENTERS,
+        "masks": MASKS,
     }
     found = {f"{kind}: {name}": asdict(plan) for kind, table in tables.items() for name, plan in table.items()}
     for name, plan in RECIPES.items():

@@ -367,6 +367,22 @@ def test_mask_head_learns_a_shape_at_full_size() -> None:
     assert (model.mask_head(tokens, x).argmax(1) == truth).float().mean() > 0.9
 
 
+def test_mask_of_pixels_of_any_size() -> None:
+    """Each class has a share, of sides that four halvings do not divide too; the tokens play no part."""
+    model = build(replace(SMALL, mask_pixels=4))
+    x = torch.rand(1, 2, 1, 48, 80)
+    with torch.inference_mode():
+        found = torch.stack(list(model.masks(x, CLASSES).values()))
+        assert found.shape == (len(CLASSES), 1, 48, 80)
+        assert (found.sum(0) - 1).abs().max() < 1e-5
+        swapped = torch.stack(list(model.masks(x.flip(1), CLASSES).values()))
+        assert (found - swapped).abs().max() > 1e-6
+        model.dit.words.weight.zero_()
+        assert torch.equal(torch.stack(list(model.masks(x, CLASSES).values())), found)
+    with pytest.raises(FusionError, match="mask_pixels -1: give 0 or more"):
+        replace(SMALL, mask_pixels=-1)
+
+
 # ---------------------------------------------------------------------- options, sizes, storage
 
 
@@ -377,6 +393,7 @@ OPTIONS = {
     "velocity": {"mix": False},
     "no detail": {"detail": False},
     "no mask": {"mask": False},
+    "mask of pixels": {"mask_pixels": 4},
     "no tags": {"tags": False},
     "patch 1": {"patch": 1},
     "one branch": {"branches": 1, "steps": 1},

@@ -28,6 +28,7 @@ class DiTFuseConfig:
     guide: int = 16  # ours: channels that the transformer gives to that path
     reference: str = "anyfuse"  # ours: the default model whose fusion that path has, and which makes targets
     mask: bool = True  # ours: with the head for segmentation (mask_head.py)
+    mask_pixels: int = 0  # ours: channels of a U-Net over the sources that this head is; 0: it reads the tokens
     tags: bool = True  # prompts begin with a line of tags
     rope: str = "grid"  # 'line': rotary positions along the sequence, as the paper; 'grid': ours (additions.py)
     # ours: in training, grid positions lie up to so many times as far apart, and the window of the fixed positions
@@ -65,6 +66,8 @@ class DiTFuseConfig:
         for name in ("width", "layers", "heads", "hidden", "guide"):
             if getattr(self, name) < 1:
                 raise FusionError(f"{name} {getattr(self, name)}: give 1 or more")
+        if self.mask_pixels < 0:
+            raise FusionError(f"mask_pixels {self.mask_pixels}: give 0 or more")
         if self.patch not in (1, 2):
             raise FusionError(f"patch {self.patch}: give 1 or 2")
         if self.width % self.heads or self.width // self.heads % 8 or self.width % 4:

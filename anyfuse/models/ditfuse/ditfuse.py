@@ -34,7 +34,7 @@ from . import prompt as ditfuse_prompt
 from .additions import build_transformer
 from .config import DiTFuseConfig
 from .guidance import Branch, euler, guidance
-from .mask_head import MaskHead
+from .mask_head import MaskHead, PixelMaskHead
 from .transformer import Condition, Velocity
 
 
@@ -55,7 +55,12 @@ class DiTFuse(LatentModel):
         self.working_bytes = 240 if self.channels == 1 else 1500
         self.dit = build_transformer(c, self.latent_channels)
         self.detail = Detail(self.channels, c.guide, c.reference) if c.detail else None
-        self.mask_head = MaskHead(self.channels, c.width, c.patch) if c.mask else None
+        self.mask_head: MaskHead | PixelMaskHead | None = None
+        if c.mask:
+            pixels = c.mask_pixels
+            self.mask_head = (
+                PixelMaskHead(self.channels, pixels) if pixels else MaskHead(self.channels, c.width, c.patch)
+            )
         self.steps, self.branches = c.steps, c.branches
         self.text_scale, self.image_scale = c.text_scale, c.image_scale
         self.cache, self.seed = True, 0
@@ -146,8 +151,9 @@ class DiTFuse(LatentModel):
         """sources (B, 2, C, H, W) in [0, 1] -> probability of each pixel (B, H, W) for each of `classes`, among all
         that the head knows.
 
-        One pass for all, at t = 0: the target is noise, so what the tokens know of the classes comes from text and
-        images. Raises FusionError for an unknown class or a model without the head.
+        One pass for all. With config.mask_pixels the head sees the sources alone. Else it reads the tokens at t = 0:
+        the target is noise, so what they know of the classes comes from text and images. Raises FusionError for an
+        unknown class or a model without the head.
         """
         request = Control(segment=dict.fromkeys(classes))
         if not request.segment:
@@ -155,14 +161,18 @@ class DiTFuse(LatentModel):
         if self.mask_head is None:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
         sources = sources.expand(-1, -1, self.channels, -1, -1)
+        tokens = None if self.config.mask_pixels else self._tokens(sources, request)
+        shares = self.mask_head(tokens, sources).softmax(1)
+        shares = F.avg_pool2d(shares, 5, 1, 2, count_include_pad=False)  # edges and specks of single pixels
+        return {name: shares[:, CLASSES.index(name)] for name in request.segment}
+
+    def _tokens(self, sources: Tensor, request: Control) -> Tensor:
+        """(B, D, H/16, W/16) at t = 0, of sources (B, 2, C, H, W)."""
         latents = self.encode_pair(sources)
         x, t = noise(latents, self.seed, self.latent_channels), sources.new_zeros(len(sources))
         prompt = ditfuse_prompt.prompt(request, tagged=self.config.tags)
         branch = Branch(ditfuse_prompt.encode([prompt]), True)
-        tokens = self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
-        shares = self.mask_head(tokens, sources).softmax(1)
-        shares = F.avg_pool2d(shares, 5, 1, 2, count_include_pad=False)  # edges and specks of single pixels
-        return {name: shares[:, CLASSES.index(name)] for name in request.segment}
+        return self.velocity(x, t, latents, branch, self.start(latents, branch)).tokens
 
     def explain(
         self, sources: Tensor, condition: Control | None = None, context: Context | None = None
