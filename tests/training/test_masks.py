@@ -41,12 +41,12 @@ def test_crops(streets: Path) -> None:
     assert class_weights(frames)[8] == 1.0 > class_weights(frames)[0]
     found = {}
     for rare in (0.0, 1.0):
-        gen, plan = torch.Generator().manual_seed(0), replace(PLAN, smallest=2.0, rare=rare)
-        drawn = [draw(frames, plan, gen) for _ in range(60)]
+        gen, plan = torch.Generator().manual_seed(1), replace(PLAN, smallest=2.0, rare=rare)
+        drawn = [draw(frames, plan, gen) for _ in range(150)]
         assert all(x.shape == (2, 32, 48) and 0 <= float(x.min()) <= float(x.max()) <= 1 for x, _ in drawn)
-        assert 2 <= sum(torch.equal(x[0], x[1]) for x, _ in drawn) <= 20
+        assert 10 <= sum(torch.equal(x[0], x[1]) for x, _ in drawn) <= 50
         found[rare] = sum(bool((classes == 9).any()) for _, classes in drawn)
-    assert found[1.0] > found[0.0] + 10
+    assert found[1.0] > 2 * found[0.0]
     assert {int(k) for _, classes in drawn for k in classes.unique()} == {0, 3, 9, 11}
 
 
