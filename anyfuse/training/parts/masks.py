@@ -3,8 +3,8 @@
 street   a frame of CamVid and a pseudo-thermal image of it (data/thermal.py), white-hot or black-hot; or the frame
          twice, or the thermal image twice, since one image alone is segmented as well
 crop     of 0.7 to 2.2 times the size, half of them mirrored; half of them are put on a class that is drawn among
-         those there, so that small ones come as often as large ones. Tones, darkness, noise and blur of its own for
-         each image
+         those there, so that small ones come as often as large ones. Half of the images have tones, darkness, noise
+         and blur of their own
 loss     cross entropy of the eleven classes, rare ones with more weight; unlabelled pixels count nowhere
 files    every tenth frame is held out, and its IoU of each class is on the card, of the frame alone and with a
          pseudo-thermal image
@@ -54,7 +54,7 @@ class MasksPlan:
 
     start: str = "ditfuse-tiny-fast"  # the model whose head is trained: a name or a folder
     base: int = 16  # channels of the U-Net at half size
-    steps: int = 1500  # updates of the weights
+    steps: int = 3500  # updates of the weights
     batch: int = 8  # crops per step
     height: int = 192  # of the crops, in pixels
     width: int = 256
@@ -62,6 +62,7 @@ class MasksPlan:
     largest: float = 2.2
     rare: float = 0.5  # share of crops that are put on a class drawn among those of the frame
     pairs: float = 0.6  # share of crops beside a pseudo-thermal image; else one image twice
+    plain: float = 0.5  # share of images whose tones stay
     black_hot: float = 0.25  # share of thermal images whose hot things are dark
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
@@ -125,9 +126,14 @@ def draw(frames: list[Street], plan: MasksPlan, gen: Generator) -> tuple[Tensor,
     if kind < plan.pairs + (1 - plan.pairs) / 3:
         thermal = seen_by_heat(luma, classes, plan, gen)
         other = luma if kind < plan.pairs else thermal
-        return torch.stack([altered(thermal, gen), altered(other, gen)]), classes
-    first = altered(luma, gen)
-    return torch.stack([first, first if uniform(0, 1, gen) < 0.7 else altered(luma, gen)]), classes
+        return torch.stack([seen(thermal, plan, gen), seen(other, plan, gen)]), classes
+    first = seen(luma, plan, gen)
+    return torch.stack([first, first if uniform(0, 1, gen) < 0.7 else seen(luma, plan, gen)]), classes
+
+
+def seen(luma: Tensor, plan: MasksPlan, gen: Generator) -> Tensor:
+    """An image (h, w) as another camera would give it, or as it is."""
+    return luma.clamp(0, 1) if uniform(0, 1, gen) < plan.plain else altered(luma, gen)
 
 
 def seen_by_heat(luma: Tensor, classes: Tensor, plan: MasksPlan, gen: Generator) -> Tensor:
