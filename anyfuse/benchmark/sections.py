@@ -1,4 +1,6 @@
-"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says."""
+"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says; and
+pansharpening.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,18 @@ import json
 from pathlib import Path
 
 from ..errors import FusionError
+from ..fuser import Fuser
 from ..io.atomic import check_folder, write_whole
 from ..models.ditfuse.ditfuse import DiTFuse
+from .pansharpening import MODELS as PANSHARPENING_MODELS
+from .pansharpening import run_pansharpening
 from .run import labels
 from .segmentation import read, run_words
 from .tone_control import load, run_tones
 
-SECTIONS = ("control", "segmentation")
+SECTIONS = ("control", "segmentation", "pansharpening")
+DEFAULT_MODELS = {"pansharpening": ",".join(PANSHARPENING_MODELS)}
+"""What is measured where nobody names models; else `DEFAULT_MODEL`."""
 DEFAULT_MODEL = "ditfuse"
 
 
@@ -21,12 +28,16 @@ def run_section(section: str, data: str, models: str, out: str, *, device: str, 
     OUT/SECTION-LABEL.json(l).
 
     control: of a folder with the test sets of infrared and visible, exposures, focus (tone_control.py). segmentation:
-    of CamVid's folder, or one that holds `camvid` (segmentation.py). limit: pairs or images, spread over the data.
+    of CamVid's folder, or one that holds `camvid` (segmentation.py). pansharpening: of a folder with pan, ms and, for
+    measures against it, reference (pansharpening.py). limit: pairs or images, spread over the data.
     Raises FusionError for other sections, models and folders.
     """
     if section not in SECTIONS:
         raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")
     check_folder(out)
+    if section == "pansharpening":
+        _run_pansharpening(data, models, Path(out), device, limit)
+        return
     fusers = {label: load(name, device) for label, name in labels([m.strip() for m in models.split(",")]).items()}
     root, folder = Path(data), Path(out)
     streets = root / "camvid" if (root / "camvid").is_dir() else root
@@ -49,3 +60,12 @@ def run_section(section: str, data: str, models: str, out: str, *, device: str, 
         pages += [f"\n## {label}", *lines]
         print(*pages[-1 - len(lines) :], sep="\n", flush=True)
     write_whole(folder / f"{section}.md", ["\n".join([f"# {section}", *pages, ""]).encode()], overwrite=True)
+
+
+def _run_pansharpening(data: str, models: str, out: Path, device: str, limit: int | None) -> None:
+    named = labels([m.strip() for m in models.split(",")])
+    fusers = {label: Fuser(name, device=device) for label, name in named.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    lines = run_pansharpening(fusers, Path(data), out, limit)
+    print(*lines, sep="\n", flush=True)
+    write_whole(out / "pansharpening.md", ["\n".join(["# pansharpening", *lines, ""]).encode()], overwrite=True)

@@ -73,7 +73,8 @@ Section = Annotated[
     str | None,
     typer.Option(
         help="Benchmark models that follow instructions (default: ditfuse). 'control': changes of light and "
-        "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid."
+        "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid. "
+        "'pansharpening': fidelity of bands, on a folder of `anyfuse data reduce`."
     ),
 ]
 
@@ -107,7 +108,7 @@ def bench(
 ) -> None:
     """Fuse, score and time models on a data set; writes a CSV and an HTML report."""
     from ..benchmark.bench import run_bench, run_bench_degraded
-    from ..benchmark.sections import DEFAULT_MODEL, run_section
+    from ..benchmark.sections import DEFAULT_MODEL, DEFAULT_MODELS, run_section
     from ..io.groups import Pairing
     from ..jobs.cluster import Cluster, check_no_cluster
 
@@ -141,7 +142,8 @@ def bench(
             "--section takes one --data" if section else "give --data once; several folders are for --degraded"
         )
     if section is not None:
-        run_section(section, data[0], DEFAULT_MODEL if models == CLASSICS else models, out, device=device, limit=limit)
+        usual = DEFAULT_MODELS.get(section, DEFAULT_MODEL)
+        run_section(section, data[0], usual if models == CLASSICS else models, out, device=device, limit=limit)
         return
     failed = run_bench(
         data[0],

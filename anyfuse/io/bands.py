@@ -91,8 +91,7 @@ def size_of(image: Any) -> tuple[int, int, int | None] | None:
     """
     if not isinstance(image, str | os.PathLike):
         size = as_raster_size(image)
-        shape = getattr(image, "shape", ())
-        count = int(shape[2]) if isinstance(image, np.ndarray) and len(shape) == 3 else None
+        count = int(image.shape[-1]) if isinstance(image, np.ndarray) and image.ndim == 3 else None
         return None if size is None else (size[0], size[1], None if count == 4 else count)
     try:
         name = os.fspath(image)

@@ -94,7 +94,12 @@ def d_s(fused: Tensor, ms: Tensor, pan: Tensor, pan_low: Tensor) -> Tensor:
     fused: (B, C, H, W).  ms: (B, C, h, w).  pan: (B, 1, H, W).  pan_low: (B, 1, h, w), `pan` as the multispectral
     sensor would see it.
     """
-    if pan.shape[1] != 1 or pan_low.shape[1] != 1 or pan.shape[2:] != fused.shape[2:] or pan_low.shape[2:] != ms.shape[2:]:
+    if (
+        pan.shape[1] != 1
+        or pan_low.shape[1] != 1
+        or pan.shape[2:] != fused.shape[2:]
+        or pan_low.shape[2:] != ms.shape[2:]
+    ):
         shapes = [tuple(x.shape) for x in (fused, ms, pan, pan_low)]
         raise FusionError(f"fused, ms, pan and pan_low have the shapes {shapes}; pan as fused, pan_low as ms, one band")
     return (uqi(fused, pan.expand_as(fused)) - uqi(ms, pan_low.expand_as(ms))).abs().mean(1)

@@ -305,12 +305,17 @@ def load_model(name: str | Path) -> FusionModel:
         return from_pretrained(Path(name))
     if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
-    if isinstance(name, Path) or os.sep in str(name):
-        raise FusionError(f"{name}: no such folder; give the folder of a model, or a name: {', '.join(MODELS)}")
+    raise _unknown(name)
+
+
+def _unknown(name: str | Path) -> FusionError:
+    """The error of a name that is no model's; it names the nearest one."""
     known = [*MODELS, *SHARPENERS]
+    if isinstance(name, Path) or os.sep in str(name):
+        return FusionError(f"{name}: no such folder; give the folder of a model, or a name: {', '.join(known)}")
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(known)}; or a folder, or a hub id owner/name")
+    return FusionError(f"unknown model '{name}': {hint}Known: {', '.join(known)}; or a folder, or a hub id owner/name")
 
 
 def _made(name: str, spec: Spec) -> FusionModel:

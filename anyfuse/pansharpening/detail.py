@@ -22,8 +22,6 @@ _WHOLE = 0.99  # share of a sensor's sight from which a coarse pixel counts
 _LEAST = 16  # coarse pixels from which a method can be fitted
 
 Rule = Literal["none", "add", "residual", "multiply"]
-Detail = Callable[[slice], np.ndarray]
-"""The fine rows of a slice -> the detail there, (h, W) float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,9 @@ class Pair:
     def __post_init__(self) -> None:
         count = self.ms.shape[2]
         if len(self.nyquist) not in (1, count) or not all(0 < gain < 1 for gain in self.nyquist):
-            raise FusionError(f"nyquist {self.nyquist}: give one gain between 0 and 1, or one for each of {count} bands")
+            raise FusionError(
+                f"nyquist {self.nyquist}: give one gain between 0 and 1, or one for each of {count} bands"
+            )
 
     def band(self, k: int) -> np.ndarray:
         """(h, w) float32; where it has no value, the mean of the neighbours that have one."""
@@ -222,41 +222,30 @@ def whole_ratio(fine: tuple[int, ...], coarse: tuple[int, ...]) -> int | None:
     return ratio if ratio >= 2 and off < ratio and min(coarse) > 0 else None
 
 
-def intensity_detail(pair: Pair, injection: Injection) -> Detail:
-    """P' - I on the fine grid."""
-
-    def rows(part: slice) -> np.ndarray:
-        pan = pair.pan[part].astype(np.float32) * np.float32(injection.scale) + np.float32(injection.offset)
-        return np.asarray(pan - pair.grid.enlarge(injection.intensity, part))
-
-    return rows
-
-
-def sharpened(pair: Pair, injection: Injection, detail: Detail | None = None, fill: float = 0.0) -> np.ndarray:
+def sharpened(pair: Pair, injection: Injection, fill: float = 0.0) -> np.ndarray:
     """The bands on the fine grid, (H, W, K) in the dtype of the bands.
 
     Args:
         pair: the images.
         injection: the method, fitted to them.
-        detail: takes the place of P' - I, for the rule 'add'.
         fill: value where the bands have none.
     """
     (height, width), count = pair.grid.fine, pair.ms.shape[2]
     out = np.empty((height, width, count), pair.ms.dtype)
-    if injection.rule == "add":
-        detail = detail or intensity_detail(pair, injection)
+    missing = np.empty(0, np.float32)
     floor = 0.0 if pair.ms.dtype.kind == "f" and float(np.nanmin(pair.ms)) >= 0 else -np.inf
     bands = [pair.band(k) for k in range(count)]
     for rows in strips(height, width):
-        shared = _shared(pair, injection, detail, rows)
+        shared = _shared(pair, injection, rows)
         known = pair.shown(rows)
         for k, band in enumerate(bands):
             value = pair.grid.enlarge(band, rows)
             if injection.rule == "multiply":
                 value *= shared
             elif injection.rule == "residual":
-                low = pair.grid.enlarge(injection.lows[k], rows) if k == 0 or _differ(injection.lows, k) else low
-                value += np.float32(injection.gains[k]) * (shared - low)
+                if k == 0 or injection.lows[k] is not injection.lows[k - 1]:
+                    missing = shared - pair.grid.enlarge(injection.lows[k], rows)
+                value += np.float32(injection.gains[k]) * missing
             elif injection.rule == "add":
                 value += np.float32(injection.gains[k]) * shared
             value[~known] = fill
@@ -264,22 +253,17 @@ def sharpened(pair: Pair, injection: Injection, detail: Detail | None = None, fi
     return out
 
 
-def _differ(lows: Sequence[np.ndarray], k: int) -> bool:
-    return lows[k] is not lows[k - 1]
-
-
-def _shared(pair: Pair, injection: Injection, detail: Detail | None, rows: slice) -> np.ndarray:
+def _shared(pair: Pair, injection: Injection, rows: slice) -> np.ndarray:
     """What the rule needs of the panchromatic image in some rows, the same for all bands."""
-    if injection.rule == "add":
-        assert detail is not None
-        return detail(rows)
     pan = pair.pan[rows].astype(np.float32)
-    if injection.rule != "multiply":
+    if injection.rule in ("none", "residual"):
         return pan
+    pan = pan * np.float32(injection.scale) + np.float32(injection.offset)
     intensity = pair.grid.enlarge(injection.intensity, rows)
-    sharp = np.maximum(pan * np.float32(injection.scale) + np.float32(injection.offset), 0)
+    if injection.rule == "add":
+        return np.asarray(pan - intensity)
     tiny = 1e-6 * max(float(np.abs(injection.intensity).max()), 1e-30)
-    return np.where(intensity > tiny, sharp / np.maximum(intensity, tiny), np.float32(1))
+    return np.where(intensity > tiny, pan.clip(0) / np.maximum(intensity, tiny), np.float32(1))
 
 
 def store(value: np.ndarray, out: np.ndarray, floor: float = -np.inf) -> None:

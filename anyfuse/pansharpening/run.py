@@ -1,7 +1,7 @@
 """The short path of a pansharpening pair: read -> place -> fit -> inject detail -> report.
 
 With a fusion model, the panchromatic image and the intensity of the bands are fused as two grey images, by the path of
-all images (pipeline.py). What the result has more than the intensity goes into each band, as GSA puts it there.
+all images (pipeline.py). The detail of their fusion goes into each band as MTF-GLP puts it there.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from ..pipeline import engine_facts
 from ..pipeline import run as run_images
 from ..result import FusionResult, Report
 from ..runtime import peak_bytes
-from .detail import METHODS, NYQUIST, Coarse, Detail, Injection, Pair, gsa, intensity_detail, sharpened, strips
+from .detail import METHODS, NYQUIST, Coarse, Injection, Pair, gsa, mtf_glp, sharpened, strips
 from .pair import Found, find_pair
 from .register import registered
 
 _TAILS = 0.1, 99.9  # percentiles of intensity between which a model sees it, of values that are no 8-bit image
-_COUNTS_TO_ONE = {"white": None, "black": None, "range": None, "infrared": None, "deghost_reference": None}
-"""Options that say what the values or the roles of images are: a pair's values stay as stored."""
 
 
 def pansharpen_set(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult | None:
@@ -44,7 +42,7 @@ def pansharpen_set(images: Sequence[Any], engine: Engine, options: Options) -> F
         FusionError: the model is a method, and the images are no pair; or the images cannot be read.
     """
     method = engine.model.name if isinstance(engine.model, Sharpener) else None
-    special = {"--say": options.say, "--mask": options.masks, "--pages": options.pages}
+    special: dict[str, Any] = {"--say": options.say, "--mask": options.masks, "--pages": options.pages}
     special |= {"--pseudocolour": options.pseudocolour, "--explain": options.explain or None}
     special |= {"--weights-out": options.with_weights or None}
     given = [name for name, value in special.items() if value is not None]
@@ -66,17 +64,21 @@ def _run(found: Found, engine: Engine, options: Options, method: str | None) -> 
     if options.align.mode == "auto":
         pair, fit = _placed(found, notes)
     coarse = Coarse.of(pair)
-    injection = METHODS[method](coarse) if method is not None else gsa(coarse)
     engine.progress("fuse", 0.0)
-    detail = None if method is not None else _fused_detail(pair, injection, engine, options, found.first)
-    pixels = sharpened(pair, injection, detail, _fill(found))
+    if method is not None:
+        injection = METHODS[method](coarse)
+    else:
+        fused = _fused(pair, gsa(coarse), engine)
+        pair = replace(pair, pan=fused)  # what a model makes of both takes the place of the panchromatic image
+        injection = mtf_glp(Coarse.of(pair))
+    pixels = sharpened(pair, injection, _fill(found))
     engine.progress("fuse", 1.0)
     seconds = time.perf_counter() - start
     pan, ms = found.pan, found.ms
-    said = f"{pan.name} is taken for a panchromatic image and {ms.name} for a multispectral one (ratio {pair.grid.ratio}"
-    said += f", by {found.by}): the result has {_bands(ms.count)} in the size of {pan.name}"
+    said = f"{pan.name} is taken for a panchromatic image and {ms.name} for a multispectral one (ratio "
+    said += f"{pair.grid.ratio}, by {found.by}): the result has its {ms.count} bands in the size of {pan.name}"
     facts = {
-        "method": method or f"detail fused by {engine.name}",
+        "method": method or f"mtf-glp with the detail of {engine.name}",
         "ratio": pair.grid.ratio,
         "bands": ms.count,
         "by": found.by,
@@ -105,10 +107,6 @@ def _run(found: Found, engine: Engine, options: Options, method: str | None) -> 
     return FusionResult(_stack(found, pair), pixels, report, is_bands=True)
 
 
-def _bands(count: int) -> str:
-    return f"its {count} bands"
-
-
 def unused(options: Options) -> list[str]:
     """A line for each option that was given and does nothing for a pair."""
     given = {"--white": options.white, "--black": options.black, "--range": options.range}
@@ -128,8 +126,9 @@ def _placed(found: Found, notes: list[str]) -> tuple[Pair, float]:
     if np.abs(moved).max() == 0:
         return pair, found.fit
     how = f"{moved[1]:+.2f} columns and {moved[0]:+.2f} rows of {found.pan.name}"
-    notes.append(f"{found.ms.name}: moved by {how} (explains {after:.3f} of it, {before:.3f} before); --align none "
-                 "leaves it")  # fmt: skip
+    notes.append(
+        f"{found.ms.name}: moved by {how} (explains {after:.3f} of it, {before:.3f} before); --align none leaves it"
+    )
     return pair, after
 
 
@@ -143,24 +142,21 @@ def _fill(found: Found) -> float:
     return nodata
 
 
-def _fused_detail(pair: Pair, injection: Injection, engine: Engine, options: Options, first: int) -> Detail:
-    """What a fusion model makes of the panchromatic image and the intensity, less the intensity."""
+def _fused(pair: Pair, injection: Injection, engine: Engine) -> np.ndarray:
+    """What a fusion model makes of the panchromatic image and the intensity of the bands, (H, W) float32, as values."""
     low, high = _range(pair, injection)
     pan, intensity = (np.empty(pair.grid.fine, np.float32) for _ in range(2))
-    sharper = intensity_detail(pair, injection)
     for rows in strips(*pair.grid.fine):
         intensity[rows] = pair.grid.enlarge(injection.intensity, rows)
-        pan[rows] = sharper(rows) + intensity[rows]
-        for image in (intensity, pan):
+        pan[rows] = pair.pan[rows] + np.float32(injection.offset)
+        for image in (pan, intensity):
             image[rows] = ((image[rows] - low) / (high - low)).clip(0, 1)
             image[rows][~pair.shown(rows)] = 0
-    frames = [Frame(x[:, :, None], white=1.0, name=n) for x, n in ((intensity, "intensity"), (pan, "panchromatic"))]
-    plain = Options(keep_order=True, deghost="off")  # the intensity first, as infrared is: it has the lower resolution
+    frames = [Frame(x[:, :, None], white=1.0, name=n) for x, n in ((pan, "panchromatic"), (intensity, "intensity"))]
+    plain = Options(keep_order=True, deghost="off")
     result = run_images(frames, replace(engine, progress=_inner(engine)), plain)
     fused = result.pixels[:, :, 0] if result.pixels.shape[2] == 1 else result.pixels.mean(axis=2)
-    fused -= intensity
-    fused *= np.float32(high - low)
-    return lambda rows: fused[rows]
+    return np.asarray(fused * np.float32(high - low) + np.float32(low))
 
 
 def _inner(engine: Engine) -> Any:
@@ -184,8 +180,14 @@ def _stack(found: Found, pair: Pair) -> Stack:
         band = pair.band(k)
         shown[:, :, k] = _as_bytes(pair.grid.enlarge(band), band)
     frames = [
-        Frame(_as_bytes(pair.pan, pair.pan)[:, :, None], name=pan.name, exif=pan.exif, dpi=pan.dpi, file=pan.file,
-              metadata=pan.geo_of(found.ms)),  # fmt: skip
+        Frame(
+            _as_bytes(pair.pan, pair.pan)[:, :, None],
+            name=pan.name,
+            exif=pan.exif,
+            dpi=pan.dpi,
+            file=pan.file,
+            metadata=pan.geo_of(found.ms),
+        ),
         Frame(shown, name=found.ms.name, icc=found.ms.icc, file=found.ms.file),
     ]
     return Stack(tuple(frames if found.first == 0 else frames[::-1]), found.first)
