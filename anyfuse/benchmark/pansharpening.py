@@ -52,24 +52,25 @@ def sets_of(root: Path, limit: int | None) -> tuple[dict[str, tuple[Path, ...]],
     return {stem: found[stem] for stem in stems}, has_reference
 
 
-def measure(fuser: Fuser, paths: Sequence[Path], align: str = "none") -> dict[str, Any]:
+def measure(fuser: Fuser, paths: Sequence[Path]) -> dict[str, Any]:
     """The measures of one image, and the seconds that its fusion took. paths: pan, ms and the reference, if any."""
     images = [read_all_bands(path, place) for place, path in enumerate(paths, 1)]
     pan, ms = images[0].pixels[:, :, 0], images[1].pixels
     if images[0].count != 1:
         raise FusionError(f"{paths[0]}: has {images[0].count} bands, and a panchromatic image has one")
     start = time.perf_counter()
-    result = fuser.run([str(path) for path in paths[:2]], align=align)
+    result = fuser.run([str(path) for path in paths[:2]])
     row: dict[str, Any] = {"seconds": round(time.perf_counter() - start, 3)}
     if not result.is_bands:
         raise FusionError(f"{paths[0]} and {paths[1]}: are not taken for a panchromatic and a multispectral image")
-    ratio, fused = result.report["pansharpened"]["ratio"], planes(result.pixels)
+    facts, fused = result.report["pansharpened"], planes(result.pixels)
+    ratio = facts["ratio"]
     if len(images) > 2:
         truth = planes(images[2].pixels)
         values = {"sam": sam(fused, truth), "ergas": ergas(fused, truth, ratio), "q2n": q2n(fused, truth)}
         values["uqi"] = uqi(fused, truth).mean(1)
     else:
-        low = Grid(pan.shape, ms.shape[:2], ratio).reduce(pan, NYQUIST)
+        low = Grid(pan.shape, ms.shape[:2], ratio, tuple(facts["corner"])).reduce(pan, NYQUIST)
         given = (planes(ms), planes(pan[:, :, None]), planes(low[:, :, None]))
         values = {"d_lambda": d_lambda(fused, given[0]), "d_s": d_s(fused, *given), "qnr": qnr(fused, *given)}
     return row | {name: float(value) for name, value in values.items()}
@@ -80,9 +81,7 @@ def planes(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.moveaxis(pixels, 2, 0).astype(np.float64))[None]
 
 
-def run_pansharpening(
-    fusers: dict[str, Fuser], root: Path, out: Path, limit: int | None = None, align: str = "none"
-) -> list[str]:
+def run_pansharpening(fusers: dict[str, Fuser], root: Path, out: Path, limit: int | None = None) -> list[str]:
     """Measures every model on every pair; returns the table in Markdown, and writes OUT/pansharpening-MODEL.jsonl.
 
     Raises FusionError for a folder without pairs, or a pair that is none.
@@ -91,7 +90,7 @@ def run_pansharpening(
     measures = WITH_REFERENCE if has_reference else WITHOUT
     means: dict[str, dict[str, Mean]] = {}
     for label, fuser in fusers.items():
-        rows = [{"name": stem, **measure(fuser, paths, align)} for stem, paths in sets.items()]
+        rows = [{"name": stem, **measure(fuser, paths)} for stem, paths in sets.items()]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (out / f"pansharpening-{label.replace('/', '-')}.jsonl").write_text(text)
         means[label] = {name: mean_of([row[name] for row in rows]) for name in (*measures, "seconds")}

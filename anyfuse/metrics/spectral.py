@@ -1,7 +1,7 @@
 """Quality of images of many bands: against a reference (SAM, ERGAS, UQI, Q2n), and without one (D_lambda, D_s, QNR).
 
-All functions take tensors (B, C, H, W) of any float dtype, values of any scale above 0, and return (B,) or, where they
-say so, a number. Where torchmetrics has the same measure, the values are equal; Q2n it has not.
+All functions take tensors (B, C, H, W) of any float dtype (float64 is advised), values of any scale from 0 on, and
+return (B,). Where torchmetrics has the same measure, the values are equal but for flat windows; Q2n it has not.
 
     from anyfuse.metrics.spectral import sam, ergas, q2n
     sam(fused, reference), ergas(fused, reference, ratio=4), q2n(fused, reference)
@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import FusionError
 
 WINDOW, DEVIATION = 11, 1.5  # of UQI's Gaussian window (Wang et al. 2004)
+FLAT = 1e-9  # variance in units of the mean square below which a window has none
 
 
 def sam(fused: Tensor, reference: Tensor) -> Tensor:
@@ -48,7 +49,8 @@ def ergas(fused: Tensor, reference: Tensor, ratio: float) -> Tensor:
 def uqi(fused: Tensor, reference: Tensor) -> Tensor:
     """Universal image quality index, 1 is best (Wang, Bovik 2002), of each band: (B, C).
 
-    Window: a Gaussian of 11 pixels and deviation 1.5, as in SSIM; only whole windows count. Both sides 11 or more.
+    Window: a Gaussian of 11 pixels and deviation 1.5, as in SSIM; only whole windows count. Both sides 11 or more. In
+    windows where both are flat only the means are compared; torchmetrics divides rounding errors there.
     """
     _check(fused, reference)
     return _uqi_map(fused, reference).mean((2, 3))
@@ -59,8 +61,11 @@ def _uqi_map(x: Tensor, y: Tensor) -> Tensor:
         raise FusionError(f"images of {x.shape[-1]}x{x.shape[-2]} are smaller than the window of {WINDOW} pixels")
     mx, my, xx, yy, xy = (_smooth(v) for v in (x, y, x * x, y * y, x * y))
     var_x, var_y = (xx - mx * mx).clamp_min(0), (yy - my * my).clamp_min(0)
-    tiny = torch.finfo(x.dtype).eps
-    return 2 * mx * my * 2 * (xy - mx * my) / ((mx * mx + my * my) * (var_x + var_y) + tiny)
+    means = mx * mx + my * my
+    flat = var_x + var_y <= FLAT * (xx + yy)  # rounding alone, and no variance
+    level = torch.where(means > 0, 2 * mx * my / torch.where(means > 0, means, 1), 1)
+    shape = 2 * (xy - mx * my) / torch.where(flat, 1, var_x + var_y)
+    return level * torch.where(flat, 1, shape)
 
 
 def _smooth(x: Tensor) -> Tensor:
