@@ -3,8 +3,8 @@
     python experiments/pansharpening.py DATA -o OUT [--models gsa,anyfuse] [--scenes 20] [--sets nir,photos,real]
 
 DATA holds nir-epfl/{ir,vis}, natural-bsd100 and pansharpen, here or in train/ and test/. Of the near-infrared scenes
-the last ones that have colour count (most of the set are grey photographs). The real pair shows each multispectral pixel
-as 5x5 pixels; they are made one again.
+the last ones that have colour count (most of the set are grey photographs). The real pair shows each multispectral
+pixel as 5x5 pixels; they are made one again.
 """
 
 from __future__ import annotations

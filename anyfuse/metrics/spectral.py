@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import FusionError
 
 WINDOW, DEVIATION = 11, 1.5  # of UQI's Gaussian window (Wang et al. 2004)
-FLAT = 1e-9  # variance in units of the mean square below which a window has none
+FLAT = 32  # rounding errors of a mean square, below which a variance is none
 
 
 def sam(fused: Tensor, reference: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def _uqi_map(x: Tensor, y: Tensor) -> Tensor:
     mx, my, xx, yy, xy = (_smooth(v) for v in (x, y, x * x, y * y, x * y))
     var_x, var_y = (xx - mx * mx).clamp_min(0), (yy - my * my).clamp_min(0)
     means = mx * mx + my * my
-    flat = var_x + var_y <= FLAT * (xx + yy)  # rounding alone, and no variance
+    flat = var_x + var_y <= FLAT * torch.finfo(x.dtype).eps * (xx + yy)
     level = torch.where(means > 0, 2 * mx * my / torch.where(means > 0, means, 1), 1)
     shape = 2 * (xy - mx * my) / torch.where(flat, 1, var_x + var_y)
     return level * torch.where(flat, 1, shape)
