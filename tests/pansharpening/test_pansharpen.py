@@ -225,7 +225,7 @@ def test_refusals_are_one_line(tmp_path: Path, fusers: dict[str, Fuser]) -> None
         assert "\n" not in str(caught.value)
     with pytest.raises(FusionError, match="cannot hold 8 bands"):
         fusers["gsa"].run([pan, ms]).save(tmp_path / "a.png")
-    with pytest.raises(FusionError, match="takes no (--)?say"):
+    with pytest.raises(FusionError, match="takes no"):
         fusers["gsa"].run([pan, ms], say="brighter")
     with pytest.raises(FusionError, match="did you mean gsa"):
         Fuser("gsaa")
