@@ -21,8 +21,8 @@ from .detail import Coarse, Pair, whole_ratio
 from .grid import Grid
 
 FIT = 0.85
-"""Share of the grey image's variance, at the lower resolution, that three bands must explain for a pair. Of 420 pairs of
-other kinds (near and thermal infrared, PET and SPECT with MRI) the most is 0.79; of a real satellite pair it is 0.91.
+"""Share of the grey image's variance, at the lower resolution, that three bands must explain for a pair. Of 420 pairs
+of other kinds (near and thermal infrared, PET and SPECT with MRI) the most is 0.79; a real satellite pair has 0.91.
 """
 _DARK = 0.02  # of the brightest values: what is darker in both images, as around a head, says nothing
 _COARSEST, _FINEST = 1.5, 40  # ratios that are looked at
