@@ -220,6 +220,8 @@ class FusionResult:
         return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
+        if self.is_bands:
+            raise FusionError("bands have the detail of one image and the colour of the other; leave --weights-out out")
         if self.weights is None:
             raise FusionError(NO_WEIGHTS.format(self.summary.model))
         paths = weight_paths(folder, self.names)

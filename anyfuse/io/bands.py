@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from ..image.metadata import NOTHING, Metadata
 from .exif import tiff_directories
 from .frames import as_raster, as_raster_size
 from .levels import upright
+from .limits import check_directories
 from .palettes import is_unknown_palette, recognise
 from .pillow import clear_errors
 from .raster import Raster
@@ -76,7 +77,7 @@ class Bands:
     def facts(self) -> dict[str, Any]:
         """name, width, height, depth, bands, for reports."""
         size = {"width": self.width, "height": self.height, "depth": str(self.pixels.dtype)}
-        return {"name": self.name, **size, "bands": self.count}
+        return {"name": self.name, **size, "colour": self.count > 1, "bands": self.count}
 
     def geo_of(self, other: Bands) -> Metadata:
         """The metadata of this image, with the nodata value of another one."""
@@ -90,19 +91,32 @@ def size_of(image: Any) -> tuple[int, int, int | None] | None:
     Without the bands that are alpha. Of a file of several pages the first counts.
     """
     if not isinstance(image, str | os.PathLike):
-        size = as_raster_size(image)
+        try:
+            size = as_raster_size(image)
+        except (ValueError, RuntimeError):  # a tensor of another shape or layout
+            return None
         count = int(image.shape[-1]) if isinstance(image, np.ndarray) and image.ndim == 3 else None
         return None if size is None else (size[0], size[1], None if count == 4 else count)
+    name = os.fspath(image)
+    if not os.path.isfile(name):
+        return None
     try:
-        name = os.fspath(image)
-        with open(name, "rb") as file:
-            if title_of(file.read(HEAD)) == "TIFF":
+        with clear_errors(name), open(name, "rb") as file:
+            if _is_tiff(file, name):
                 _, tags = tiff_directories(file, os.fstat(file.fileno()).st_size)[0]
                 return int(tags[257]), int(tags[256]), band_count(tags)[0]
         found = page_sizes(name)[0]
-    except (FusionError, OSError, KeyError, IndexError, TypeError, ValueError, SyntaxError):
+    except FusionError:
         return None  # whoever reads it says what is wrong
     return None if found is None else (found[0], found[1], None)
+
+
+def _is_tiff(file: BinaryIO, name: str) -> bool:
+    """Whether an open file is a TIFF, whose directories are sound then."""
+    if title_of(file.read(HEAD)) != "TIFF":
+        return False
+    check_directories(file, name)
+    return True
 
 
 def read_all_bands(image: Any, place: int) -> Bands:
@@ -148,5 +162,5 @@ def _raster(image: Any, place: int) -> Raster | Frame:
         return as_raster(image, f"image {place}")
     name = os.fspath(image)
     with clear_errors(name), open(name, "rb") as file:
-        found = read_bands(file, name) if title_of(file.read(HEAD)) == "TIFF" else None
+        found = read_bands(file, name) if _is_tiff(file, name) else None
     return read_rasters(image)[0] if found is None else found

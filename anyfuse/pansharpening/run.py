@@ -44,14 +44,12 @@ def pansharpen_set(images: Sequence[Any], engine: Engine, options: Options) -> F
     method = engine.model.name if isinstance(engine.model, Sharpener) else None
     special: dict[str, Any] = {"--say": options.say, "--mask": options.masks, "--pages": options.pages}
     special |= {"--pseudocolour": options.pseudocolour, "--explain": options.explain or None}
-    special |= {"--weights-out": options.with_weights or None}
     given = [name for name, value in special.items() if value is not None]
     if given:
         if method is not None:
             raise FusionError(f"{method} takes no {given[0]}; leave it out")
         return None
     nyquist = engine.model.config.nyquist if isinstance(engine.model, Sharpener) else (NYQUIST,)
-    engine.progress("read", 0.0)
     found = find_pair(images, nyquist, method)
     return None if found is None else _run(found, engine, options, method)
 
