@@ -3,8 +3,9 @@
     python experiments/pansharpening.py DATA -o OUT [--models gsa,anyfuse] [--scenes 20] [--sets nir,photos,real]
 
 DATA holds nir-epfl/{ir,vis}, natural-bsd100 and pansharpen, here or in train/ and test/. Of the near-infrared scenes
-the last ones that have colour count (most of the set are grey photographs). The real pair shows each multispectral
-pixel as 5x5 pixels; they are made one again.
+the last ones that have colour count (most of the set are grey photographs); as they are stored the two images of a
+scene are up to 120 pixels apart, so they are aligned. The real pair shows each multispectral pixel as 5x5 pixels; they
+are made one again.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from anyfuse import Fuser
+from anyfuse.align.stage import Align, align_frames
 from anyfuse.benchmark.pansharpening import MODELS, run_pansharpening
 from anyfuse.io.bands import read_all_bands
 from anyfuse.io.folders import list_images
+from anyfuse.io.frames import read_frames
 from anyfuse.io.write import write_image
-from anyfuse.pansharpening.wald import reduce_files
+from anyfuse.pansharpening.wald import reduce_files, reduced, save
 
 RATIO = 4
 REAL_RATIO, REAL_ROW, REAL_COLUMN = (
@@ -38,11 +41,17 @@ def place(data: Path, name: str) -> Path:
 
 
 def near_infrared(data: Path, out: Path, count: int) -> Path:
-    """The last scenes with colour, four bands."""
+    """The last scenes with colour, four bands, near infrared laid over the photograph where that is sure."""
     root = place(data, "nir-epfl")
     photos = [path for path in list_images(root / "vis") if not read_all_bands(path, 1).is_grey]
-    for photo in photos[-count:]:
-        reduce_files([str(photo), str(root / "ir" / f"{photo.stem}.png")], str(out), ratio=RATIO, overwrite=True)
+    made = 0
+    for photo in reversed(photos):
+        frames, steps = align_frames(read_frames([photo, root / "ir" / f"{photo.stem}.png"]), Align("homography"))
+        if made == count or steps[1].kind == "none":
+            continue
+        example = reduced(np.concatenate([frame.pixels for frame in frames], axis=2), RATIO)
+        save(example, out, photo.stem, overwrite=True)
+        made += 1
     return out
 
 

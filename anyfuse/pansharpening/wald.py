@@ -119,12 +119,17 @@ def reduce_files(
         images = [read_all_bands(path, place) for place, path in enumerate(paths, 1)]
         grey = None if pan is None else images.pop()
         example = reduced(together(images), ratio, nyquist, None if grey is None else grey.pixels[:, :, 0], weights)
-        for folder in FOLDERS:
-            values = getattr(example, folder)
-            values = values[:, :, None] if values.ndim == 2 else values
-            write_image(Path(out) / folder / f"{stem}.tif", values, bands=True, overwrite=overwrite, inputs=paths)
+        save(example, out, stem, overwrite=overwrite, inputs=paths)
         done.append(stem)
     return done
+
+
+def save(example: Example, out: str | Path, stem: str, *, overwrite: bool = False, inputs: Sequence[Path] = ()) -> None:
+    """Writes OUT/pan/STEM.tif, OUT/ms/STEM.tif and OUT/reference/STEM.tif. inputs: files that are never replaced."""
+    for folder in FOLDERS:
+        values = getattr(example, folder)
+        values = values[:, :, None] if values.ndim == 2 else values
+        write_image(Path(out) / folder / f"{stem}.tif", values, bands=True, overwrite=overwrite, inputs=inputs)
 
 
 def together(images: Sequence[Bands]) -> np.ndarray:
