@@ -19,6 +19,7 @@ from .language.instruction import read_say
 from .models.base import FusionModel
 from .models.choice import CONTROLS, DEFAULT, RESTORES, asks_for_both
 from .options import Engine, Options, Progress, silent
+from .pansharpening.run import pansharpen_set
 from .pipeline import run
 from .result import NO_CLASS, FusionResult
 from .runtime import check_argument, keep_memory, one_line_of, parse_bytes
@@ -169,6 +170,9 @@ class Fuser:
             infrared=infrared,
             pseudocolour=pseudocolour,
         )
+        pair = pansharpen_set(images, self._engine, options)
+        if pair is not None:
+            return pair
         control = read_say(say)
         if asks_for_both(control) and (self.model.restores or self.model.controls):
             first, second = (self, self._other(CONTROLS)) if self.model.restores else (self._other(RESTORES), self)

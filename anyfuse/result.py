@@ -58,6 +58,7 @@ class Report:
     evened: list[dict[str, Any]] | None = None  # changed brightness of frames (align.brightness.BrightnessMatch)
     engine: str = "torch"  # what computed the network: torch or onnx
     restored: dict[str, float] | None = None  # shares of a restoration that were taken (degradation.gate.Shares)
+    pansharpened: dict[str, Any] | None = None  # method, ratio and place of the bands (pansharpening/run.py)
 
     def as_dict(self) -> dict[str, Any]:
         """A fresh dict: what a caller does to it changes nothing here."""
@@ -86,6 +87,7 @@ class FusionResult:
     masks: dict[str, np.ndarray] = field(default_factory=dict)  # class -> (H, W) uint8, 255 where it is
     ghosts: np.ndarray | None = None  # (H, W) bool, where something moved and one image alone counts; None: nowhere
     aligned: Sequence[Frame] | None = None  # the images only aligned, where they are to be written; see `stack`
+    is_bands: bool = False  # the channels of `pixels` are bands of a multispectral image, as many as it has
 
     @property
     def report(self) -> dict[str, Any]:
@@ -198,16 +200,17 @@ class FusionResult:
         return notes + write_image(
             path,
             self.pixels,
-            alpha=stack.alpha,
+            alpha=None if self.is_bands else stack.alpha,
             exif=frame.exif,
             icc=stack.icc,
             dpi=frame.dpi,
-            white=stack.white,
+            white=None if self.is_bands else stack.white,
             quality=quality,
             overwrite=may.overwrite,
             inputs=may.spare,
             same=may.same,
             metadata=replace(frame.metadata, xmp=xmp),
+            bands=self.is_bands,
         )
 
     @property
@@ -217,6 +220,8 @@ class FusionResult:
         return list(dict.fromkeys(names)) if len({id(f) for f in self.stack.frames}) == 1 else names
 
     def _save_weights(self, folder: str | Path, may: Permission) -> list[Path]:
+        if self.is_bands:
+            raise FusionError("bands have the detail of one image and the colour of the other; leave --weights-out out")
         if self.weights is None:
             raise FusionError(NO_WEIGHTS.format(self.summary.model))
         paths = weight_paths(folder, self.names)

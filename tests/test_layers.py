@@ -28,6 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline", "stages"),
+    ("pansharpening",),
     ("fuser",),
     ("api",),
     ("jobs", "training"),

@@ -8,6 +8,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import scene, to8, to16
 
@@ -37,6 +38,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     names += ["brackets_folder/s_1.tif", "brackets_folder/s_2.tif", "drone_folder/1_T.png", "drone_folder/1_V.png"]
     for index, name in enumerate(names):
         write_image(tmp_path / name, to8(scene(60, 70, index)))
+    write_image(tmp_path / "pan.tif", to16(scene(60, 72)))
+    write_image(tmp_path / "bands.tif", np.stack([to16(scene(60, 72))[::4, ::4]] * 5, -1), bands=True)
     photo = picture(1)
     write_image(tmp_path / "photo.jpg", to8(photo.numpy()))
     write_image(tmp_path / "small_thermal.png", to8(1 - photo[60:180, 80:240].numpy()))

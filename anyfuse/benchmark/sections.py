@@ -1,5 +1,6 @@
-"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says, and what
-fusion is worth to a detector (downstream/run.py)."""
+"""What `anyfuse bench --section` does: models that follow instructions, scored by what the instruction says; what
+fusion is worth to a detector (downstream/run.py); and pansharpening.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +8,23 @@ import json
 from pathlib import Path
 
 from ..errors import FusionError
+from ..fuser import Fuser
 from ..io.atomic import check_folder, write_whole
 from ..models.ditfuse.ditfuse import DiTFuse
 from .downstream.run import DEFAULT_MODELS, Choices, run_downstream
+from .pansharpening import MODELS as PANSHARPENING_MODELS
+from .pansharpening import run_pansharpening
 from .run import labels
 from .segmentation import read, run_words
 from .tone_control import load, run_tones
 
-SECTIONS = ("control", "segmentation", "downstream")
-DEFAULTS = {"control": "ditfuse", "segmentation": "ditfuse", "downstream": DEFAULT_MODELS}
+SECTIONS = ("control", "segmentation", "downstream", "pansharpening")
+DEFAULTS = {
+    "control": "ditfuse",
+    "segmentation": "ditfuse",
+    "downstream": DEFAULT_MODELS,
+    "pansharpening": ",".join(PANSHARPENING_MODELS),
+}
 """Models of a section that a user who names none gets."""
 
 
@@ -24,9 +33,9 @@ def run_section(section: str, data: str, models: str, out: str, choices: Choices
     OUT/SECTION-LABEL.json(l).
 
     control: of a folder with the test sets of infrared and visible, exposures, focus (tone_control.py). segmentation:
-    of CamVid's folder, or one that holds `camvid` (segmentation.py). downstream: of pairs with boxes. models: '' for
-    those of DEFAULTS. choices.limit: pairs or images, spread over the data. Raises FusionError for other sections,
-    models and folders.
+    of CamVid's folder, or one that holds `camvid` (segmentation.py). downstream: of pairs with boxes. pansharpening: of
+    a folder with pan, ms and, for measures against it, reference (pansharpening.py). models: '' for those of DEFAULTS.
+    choices.limit: pairs or images, spread over the data. Raises FusionError for other sections, models and folders.
     """
     if section not in SECTIONS:
         raise FusionError(f"--section {section}: give one of {', '.join(SECTIONS)}")
@@ -37,6 +46,9 @@ def run_section(section: str, data: str, models: str, out: str, choices: Choices
     if choices.detector or choices.classes or choices.boxes:
         raise FusionError("--detector, --classes and --boxes belong to --section downstream")
     check_folder(out)
+    if section == "pansharpening":
+        _run_pansharpening(data, names, Path(out), choices.device, choices.limit)
+        return
     limit = choices.limit or 0
     fusers = {label: load(name, choices.device) for label, name in labels(names).items()}
     root, folder = Path(data), Path(out)
@@ -60,3 +72,11 @@ def run_section(section: str, data: str, models: str, out: str, choices: Choices
         pages += [f"\n## {label}", *lines]
         print(*pages[-1 - len(lines) :], sep="\n", flush=True)
     write_whole(folder / f"{section}.md", ["\n".join([f"# {section}", *pages, ""]).encode()], overwrite=True)
+
+
+def _run_pansharpening(data: str, names: list[str], out: Path, device: str, limit: int | None) -> None:
+    fusers = {label: Fuser(name, device=device) for label, name in labels(names).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    lines = run_pansharpening(fusers, Path(data), out, limit)
+    print(*lines, sep="\n", flush=True)
+    write_whole(out / "pansharpening.md", ["\n".join(["# pansharpening", *lines, ""]).encode()], overwrite=True)

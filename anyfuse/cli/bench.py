@@ -74,7 +74,8 @@ Section = Annotated[
     typer.Option(
         help="Benchmark models that follow instructions (default: ditfuse). 'control': changes of light and "
         "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid. "
-        "Or 'downstream': people and vehicles that a detector finds in either image alone and in fused ones."
+        "'downstream': people and vehicles that a detector finds in either image alone and in fused ones. "
+        "'pansharpening': fidelity of bands, on a folder of `anyfuse data reduce`."
     ),
 ]
 Detector = Annotated[

@@ -10,8 +10,9 @@ import typer
 def complete_model(incomplete: str) -> list[str]:
     """Names of models that begin so, short names too, for the shell."""
     from ..models.registry import ALIASES, MODELS
+    from ..models.sharpening import SHARPENERS
 
-    return [name for name in (*MODELS, *ALIASES) if name.startswith(incomplete)]
+    return [name for name in (*MODELS, *ALIASES, *SHARPENERS) if name.startswith(incomplete)]
 
 
 def complete_models(incomplete: str) -> list[str]:

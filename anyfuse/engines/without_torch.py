@@ -91,7 +91,10 @@ def load_without_torch(name: str | Path) -> FusionModel:
         FusionError: another model than the default one, an unknown one, or ONNX Runtime is missing.
     """
     from ..models.registry import MODELS
+    from ..models.sharpening import SHARPENERS, Sharpener, SharpenerConfig
 
+    if str(name) in SHARPENERS:
+        return Sharpener(SharpenerConfig(str(name)))
     if str(name) != MODEL:
         if str(name) not in MODELS and not Path(name).exists() and "/" not in str(name):
             raise FusionError(f"model {name}: there is none of that name; anyfuse models lists them")

@@ -41,6 +41,7 @@ def encode(
     dpi: Dpi,
     quality: int = 95,
     metadata: Metadata | None = None,
+    bands: bool = False,
 ) -> Iterable[bytes]:
     """The file of format `kind`, piece by piece.
 
@@ -52,12 +53,13 @@ def encode(
         dpi: horizontal and vertical resolution; None: not known.
         quality: of JPEG and WebP, 1 to 100.
         metadata: XMP and what else is kept.
+        bands: the channels are bands, of any number (TIFF), and none of them is alpha.
     """
     metadata = metadata or Metadata()
     if kind == "png":
         return _png(data, exif, icc, dpi, metadata)
     if kind == "tiff":
-        return _tiff(data, exif, icc, dpi, metadata)
+        return _tiff(data, exif, icc, dpi, metadata, bands)
     if kind in ("exr", "hdr", "pfm", "netpbm"):
         return encode_plain(kind, data)
     return [_pillow(kind, data, exif, icc, dpi, quality, metadata)]
@@ -148,8 +150,10 @@ def _exif_entries(base: bytearray, order: str) -> list[tuple[int, int, int, byte
     return [(tag, kind, count, bytes(base[at : at + 4])) for tag, kind, count, at in entries]
 
 
-def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata) -> list[bytes]:
-    """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32.
+def _tiff(
+    data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, metadata: Metadata, bands: bool = False
+) -> list[bytes]:
+    """A deflated TIFF of (H, W, 1..4) uint8, uint16 or float32; of bands, also of more, and int16.
 
     The EXIF block is itself a TIFF structure: it becomes the start of the file, so none of its offsets moves.
     """
@@ -175,7 +179,7 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, met
         257: longs(height),
         258: shorts(*[8 * data.itemsize] * channels),
         259: shorts(8),
-        262: shorts(2 if channels >= 3 else 1),
+        262: shorts(1 if channels < 3 or (bands and channels > 3) else 2),
         273: longs(*map(int, offsets[:-1])),
         274: shorts(1),
         277: shorts(channels),
@@ -183,9 +187,11 @@ def _tiff(data: np.ndarray, exif: bytes | None, icc: bytes | None, dpi: Dpi, met
         279: longs(*map(len, strips)),
         284: shorts(1),
         317: shorts(2 if data.dtype.kind == "u" else 1),
-        339: shorts(*[3 if data.dtype.kind == "f" else 1] * channels),
+        339: shorts(*[{"u": 1, "i": 2, "f": 3}[data.dtype.kind]] * channels),
     }
-    if channels in (2, 4):
+    if bands and channels > 3:
+        tags[338] = shorts(*[0] * (channels - 1))  # unspecified, as GDAL has it
+    elif channels in (2, 4):
         tags[338] = shorts(2)  # unassociated alpha
     if icc:
         tags[34675] = (7, len(icc), icc)

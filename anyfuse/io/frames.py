@@ -63,7 +63,7 @@ def read_frames(
             for raster in found:
                 _check_new(raster, seen)
         else:
-            found = [_to_raster(image, f"image {index + 1}")]
+            found = [as_raster(image, f"image {index + 1}")]
             level = level if level.range != "auto" else replace(level, range="none")
         rasters += found
         levels += [level] * len(found)
@@ -104,13 +104,13 @@ def from_arrays(images: Sequence[Any], white: float | None = None, first: int = 
     """
     out = []
     for index, image in enumerate(images, start=first):
-        raster = _to_raster(image, f"image {index}")
+        raster = as_raster(image, f"image {index}")
         levels = [Levels(white, range="none")]
         out.append(to_frames([raster], levels)[0] if isinstance(raster, Raster) else raster)
     return out
 
 
-def _to_raster(image: Any, name: str) -> Raster | Frame:
+def as_raster(image: Any, name: str) -> Raster | Frame:
     """The values of an image in memory; a Frame as it is."""
     if isinstance(image, Frame):
         return image
@@ -143,7 +143,7 @@ def _to_raster(image: Any, name: str) -> Raster | Frame:
 
 
 def as_raster_size(image: Any) -> Size | None:
-    """Height, width and bytes per pixel of an image in memory, as `_to_raster` would see it."""
+    """Height, width and bytes per pixel of an image in memory, as `as_raster` would see it."""
     if isinstance(image, Frame):
         return image.height, image.width, image.channels * image.pixels.itemsize
     if isinstance(image, Image.Image):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import FusionError
 from ..image.frame import FULL, Frame, Store, in_memory
+from ..image.metadata import Metadata
 from ..runtime import release
 
 _ELSEWHERE = "covers another part of the earth than"
@@ -17,17 +19,33 @@ _RASTER_TYPE, _IS_POINT = 1025, 2  # the key that says what tie points tie: corn
 _SCALE, _TIE, _KEYS = 33550, 33922, 34735
 
 
+class Placed(Protocol):
+    """What may have a place on earth: a Frame, or bands."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+
+    @property
+    def metadata(self) -> Metadata:
+        """With the GeoTIFF tags."""
+
+
 def check_places(frames: Sequence[Frame]) -> list[Frame]:
     """The frames; one that lies elsewhere than the first, or in another coordinate system, says so in its warnings."""
-    placed = [k for k, frame in enumerate(frames) if _edges(frame) is not None]
+    placed = [k for k, frame in enumerate(frames) if edges(frame) is not None]
     out = list(frames)
     for k in placed[1:]:
         first, frame = frames[placed[0]], frames[k]
-        here, there = _edges(first), _edges(frame)
+        here, there = edges(first), edges(frame)
         assert here is not None
         assert there is not None
         note = ""
-        if _tag(first, _KEYS) != _tag(frame, _KEYS):
+        if not one_system(first, frame):
             note = f"{frame.name}: has another coordinate system than {first.name}; warp it to that first"
         elif (apart := float(np.abs(here - there).max())) > _pixel(first, frame):
             note = f"{frame.name}: {_ELSEWHERE} {first.name} (edges differ by {apart:g})"
@@ -37,16 +55,16 @@ def check_places(frames: Sequence[Frame]) -> list[Frame]:
     return out
 
 
-def _tag(frame: Frame, number: int) -> bytes | None:
+def _tag(frame: Placed, number: int) -> bytes | None:
     return next((raw for tag, _, _, raw in frame.metadata.geo if tag == number), None)
 
 
-def _numbers(frame: Frame, number: int, count: int) -> np.ndarray | None:
+def _numbers(frame: Placed, number: int, count: int) -> np.ndarray | None:
     raw = _tag(frame, number)
     return None if raw is None or len(raw) < 8 * count else np.frombuffer(raw[: 8 * count], "<f8")
 
 
-def _edges(frame: Frame) -> np.ndarray | None:
+def edges(frame: Placed) -> np.ndarray | None:
     """Left, right, top and bottom in the units of the coordinate system, of images that are not rotated in it."""
     scale, tie = _numbers(frame, _SCALE, 2), _numbers(frame, _TIE, 5)
     if scale is None or tie is None:
@@ -56,12 +74,17 @@ def _edges(frame: Frame) -> np.ndarray | None:
     return np.array([left, left + frame.width * scale[0], top, top - frame.height * scale[1]])
 
 
+def one_system(first: Placed, other: Placed) -> bool:
+    """Whether both have the same coordinate system."""
+    return _tag(first, _KEYS) == _tag(other, _KEYS)
+
+
 def _pixel(*frames: Frame) -> float:
     """The larger side of their pixels."""
     return max(float(np.abs(scale).max()) for f in frames if (scale := _numbers(f, _SCALE, 2)) is not None)
 
 
-def _is_point(frame: Frame) -> bool:
+def _is_point(frame: Placed) -> bool:
     raw = _tag(frame, _KEYS)
     keys = np.frombuffer(raw[: len(raw) // 8 * 8], "<u2").reshape(-1, 4)[1:] if raw else np.zeros((0, 4))
     return any(key == _RASTER_TYPE and value == _IS_POINT for key, _, _, value in keys)
@@ -78,10 +101,10 @@ def to_one_grid(frames: Sequence[Frame], reference: int = 0, store: Store = in_m
         FusionError: a frame shows nothing of the reference.
     """
     first, out = frames[reference], list(frames)
-    here = _edges(first)
+    here = edges(first)
     for k, frame in enumerate(frames):
-        there = _edges(frame)
-        if here is None or there is None or frame is first or _tag(first, _KEYS) != _tag(frame, _KEYS):
+        there = edges(frame)
+        if here is None or there is None or frame is first or not one_system(first, frame):
             continue
         size = (first.height, first.width)
         if (frame.height, frame.width) == size and np.abs(here - there).max() <= _SLACK * _pixel(first):

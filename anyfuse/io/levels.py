@@ -139,7 +139,7 @@ def to_frames(rasters: Sequence[Raster], levels: Sequence[Levels], store: Store 
     Raises:
         FusionError: values that have no scale.
     """
-    rasters = [_upright(as_sound_values(native_order(r))).stored(store) for r in rasters]
+    rasters = [upright(as_sound_values(native_order(r))).stored(store) for r in rasters]
     for raster, level in zip(rasters, levels, strict=True):
         keeps = level.range in ("none", "plain") or level.pseudocolour == "tracer" or raster.is_tracer
         if not keeps and raster.file is not None:
@@ -379,7 +379,7 @@ def _scale(pixels: np.ndarray, scaling: Scaling, raster: Raster) -> tuple[np.nda
     return out, beyond / max(1, pixels.size)
 
 
-def _upright(raster: Raster) -> Raster:
+def upright(raster: Raster) -> Raster:
     """The raster turned as its orientation (1 to 8) says, with EXIF and resolution to match."""
     turn = raster.orientation
 

@@ -45,6 +45,7 @@ def write_image(
     inputs: Protected = (),
     same: bool = False,
     metadata: Metadata | None = None,
+    bands: bool = False,
 ) -> list[str]:
     """Writes an image; the suffix decides on the format.
 
@@ -61,6 +62,8 @@ def write_image(
         inputs: files that are never overwritten, even with `overwrite`.
         same: an existing file that holds the same bytes is no error: it stays.
         metadata: XMP and the other blocks, each written where the format has a place for it.
+        bands: the channels are bands of a multispectral image: any number, and int16 too, in TIFF. Three bands may go
+            to every format.
 
     Returns:
         What the format could not keep, one sentence each.
@@ -72,10 +75,12 @@ def write_image(
     kind = writable(name)
     inputs = inputs if isinstance(inputs, Inputs) else Inputs(inputs)
     target_of(name, overwrite, inputs, same)  # before the work of encoding
-    pixels = _check_pixels(name, kind, pixels)
+    pixels = _check_bands(name, kind, pixels) if bands else _check_pixels(name, kind, pixels)
     height, width = pixels.shape[:2]
     notes: list[str] = []
     depths = DEPTHS.get(kind, ("uint8",))
+    if bands and kind == "tiff":
+        depths = (*depths, "int16")
     if pixels.dtype.name not in depths:
         if depths != ("float32",):
             notes.append(f"{name}: {pixels.dtype.name} rounded to {depths[-1]}, the most that {kind} holds")
@@ -109,9 +114,16 @@ def write_image(
         write_whole(name, body, overwrite=overwrite, inputs=inputs, same=same)
         return notes + [f"{name}: {note}" for note in more]
     write_whole(
-        name, encode(kind, data, exif, icc, dpi, quality, fitting), overwrite=overwrite, inputs=inputs, same=same
+        name, encode(kind, data, exif, icc, dpi, quality, fitting, bands), overwrite=overwrite, inputs=inputs, same=same
     )
     return notes
+
+
+def _check_bands(name: str, kind: str, pixels: np.ndarray) -> np.ndarray:
+    """The pixels; FusionError for bands that a file of this kind cannot hold."""
+    if kind == "tiff" or (pixels.shape[2] == 3 and pixels.dtype.name in FULL):
+        return pixels
+    raise FusionError(f"{name}: {kind} cannot hold {pixels.shape[2]} bands of {pixels.dtype}; write .tif")
 
 
 def _check_pixels(name: str, kind: str, pixels: np.ndarray) -> np.ndarray:

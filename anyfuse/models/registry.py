@@ -48,6 +48,7 @@ from .ditfuse.omnigen import OmniGen, OmniGenConfig, is_pipeline
 from .mmaif.mmaif import MMAIF
 from .mmaif.mmaif import SMALL as MMAIF_SMALL
 from .mmaif.mmaif import TINY as MMAIF_TINY
+from .sharpening import SHARPENERS, Sharpener, SharpenerConfig, sharpener_rows
 from .tita.tita import SMALL, TITA, TITAConfig
 from .unifusion.backbone import is_fetched
 from .unifusion.unifusion import UniFusion, UniFusionConfig
@@ -276,6 +277,8 @@ def load_model(name: str | Path) -> FusionModel:
     if not WITH_TORCH:
         raise lacks_torch("load_model")
     name = ALIASES.get(str(name), name)
+    if str(name) in SHARPENERS:
+        return Sharpener(SharpenerConfig(str(name))).eval()
     folder = os.sep in str(name) or len(str(name)) > 4096 or "\0" in str(name)  # no name, so nothing to look for
     if not folder and str(name) in MODELS:
         spec = MODELS[str(name)]
@@ -302,11 +305,17 @@ def load_model(name: str | Path) -> FusionModel:
         return from_pretrained(Path(name))
     if isinstance(name, str) and is_hub_id(name):
         return from_pretrained(download(name))
+    raise _unknown(name)
+
+
+def _unknown(name: str | Path) -> FusionError:
+    """The error of a name that is no model's; it names the nearest one."""
+    known = [*MODELS, *SHARPENERS]
     if isinstance(name, Path) or os.sep in str(name):
-        raise FusionError(f"{name}: no such folder; give the folder of a model, or a name: {', '.join(MODELS)}")
-    near = difflib.get_close_matches(str(name), MODELS, n=1, cutoff=0.3)
+        return FusionError(f"{name}: no such folder; give the folder of a model, or a name: {', '.join(known)}")
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.3)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise FusionError(f"unknown model '{name}': {hint}Known: {', '.join(MODELS)}; or a folder, or a hub id owner/name")
+    return FusionError(f"unknown model '{name}': {hint}Known: {', '.join(known)}; or a folder, or a hub id owner/name")
 
 
 def _made(name: str, spec: Spec) -> FusionModel:
@@ -412,7 +421,7 @@ def describe_all() -> list[dict[str, Any]]:
             rows.append(describe(name))
         except FusionError as error:
             complain("anyfuse.models", name, str(error))
-    return rows
+    return [*rows, *sharpener_rows()]
 
 
 def parts_text() -> str:

@@ -79,6 +79,18 @@ def read_oiio(
     return split_channels(name, data, spec.alpha_channel, list(spec.channelnames))
 
 
+def read_channels(name: str, kind: str) -> np.ndarray:
+    """All channels of the first page as stored, (H, W, C)."""
+    with opened(name, kind) as source:
+        spec = source.spec()
+        check_size(name, spec.width, spec.height)
+        data = source.read_image(0, 0, 0, spec.nchannels, spec.format)
+        trouble = source.geterror()
+    if data is None or trouble:
+        raise FusionError(f"{name}: is truncated or damaged ({one_line(trouble)}); save or download it again")
+    return np.asarray(data)
+
+
 def split_channels(
     name: str, data: np.ndarray, alpha: int, channels: list[str]
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:

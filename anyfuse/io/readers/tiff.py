@@ -18,7 +18,7 @@ from ..exif import TiffFile, swapped, tiff_directories, tiff_directory, tiff_exi
 from ..lab import lab_to_srgb
 from ..pillow import check_size, clear_errors, dpi_of, pil_pixels, unpremultiply
 from ..raster import Pages, Raster, Size
-from .oiio import read_oiio, split_channels
+from .oiio import read_channels, read_oiio, split_channels
 from .planes import hidden_pages, layout_of, one_stack, read_hidden
 from .raw import open_raw
 from .tiff_data import OWN, UNKNOWN, byte_order_of, read_data
@@ -115,6 +115,44 @@ def _read_page(file: BinaryIO, name: str, size: int, index: int, offset: int, ta
         nodata=_nodata(tags),
         offset=_offset(tags) if turn == 1 else None,
     )
+
+
+def read_bands(file: BinaryIO, name: str) -> Raster | None:
+    """All channels of the first page of a TIFF, as stored, (H, W, K) with K of 4 or more; a last one that is marked as
+    alpha apart. None where there are fewer, or where colours have to be converted: other readers do that.
+    """
+    directories = tiff_directories(file, os.fstat(file.fileno()).st_size)
+    offset, tags = directories[0]
+    count, extra = band_count(tags)
+    if count + extra < 4 or tags.get(262) not in (0, 1, 2) or tags.get(259) in UNKNOWN or _is_raw(file, directories):
+        return None
+    check_size(name, int(tags[256]), int(tags[257]))
+    if tags.get(259) in OWN:
+        data = read_data(file, tags, byte_order_of(file), name)
+    else:
+        data = read_channels(name, "tiff")
+    alpha = data[:, :, count] if extra else None
+    metadata, dpi, notes = _metadata(file, name, offset, tags)
+    return Raster(
+        data[:, :, :count],
+        alpha,
+        name,
+        _number(tags, 274, 1),
+        tiff_exif(file, offset),
+        None,
+        dpi,
+        notes,
+        metadata,
+        nodata=_nodata(tags),
+        file=name,
+    )
+
+
+def band_count(tags: Any) -> tuple[int, int]:
+    """Channels of a page: those that are bands, and those that are alpha (0 or 1)."""
+    samples, kinds = _number(tags, 277, 1), tags.get(338, ())
+    has_alpha = bool(kinds) and kinds[-1] in (1, 2) and samples > 1
+    return samples - has_alpha, int(has_alpha)
 
 
 def _number(tags: Any, tag: int, default: int) -> int:
