@@ -131,7 +131,7 @@ def bicubic(coarse: Coarse) -> Injection:
 
 
 def brovey(coarse: Coarse) -> Injection:
-    """B P' / I with I the mean of the bands (Gillespie, Kahle, Walker 1987; as in the comparison of Vivone et al. 2015).
+    """B P' / I with I the mean of the bands (Gillespie, Kahle, Walker 1987; Vivone et al. 2015).
 
     P' has the mean and deviation of I. Ratios of bands stay as they are.
     """
