@@ -12,6 +12,7 @@ reason. The stages run at the same time, and Ray holds the first ones back where
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -244,6 +245,12 @@ def store(row: dict[str, Any]) -> dict[str, Any]:
 # ---------------------------------------------------------------------- the engine
 
 
+def check_ray() -> None:
+    """Raises FusionError where Ray is not installed: before a command makes its folders."""
+    if importlib.util.find_spec("ray") is None:
+        raise FusionError("--on ray needs Ray: pip install 'anyfuse[cluster]'")
+
+
 @contextlib.contextmanager
 def connected(cluster: Cluster) -> Iterator[Any]:
     """Ray, connected for the time of the body; a connection that is there already stays.
@@ -252,11 +259,10 @@ def connected(cluster: Cluster) -> Iterator[Any]:
         FusionError: Ray is not installed, or cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise FusionError("--on ray needs Ray: pip install 'anyfuse[cluster]'") from None
+    check_ray()
+    import ray
+    import ray.data
+
     if ray.is_initialized():
         yield ray
         return

@@ -13,7 +13,7 @@ from typing import Any
 from ..degradation.manifest import Manifest, Settings, claim, degrade_image, entry_of, prepared, result_names
 from ..errors import FusionError
 from ..io.atomic import Inputs, clean_temporaries, target_of, write_whole
-from .cluster import Cluster, connected, run_rows, say
+from .cluster import Cluster, check_ray, connected, run_rows, say
 from .progress import progress_bar
 from .rows import SECONDS, Rows
 
@@ -79,6 +79,7 @@ def degrade_on(
     Raises:
         FusionError: a folder that cannot be used, one with the results of other settings, or a cluster that fails.
     """
+    check_ray()
     images, target, done, spare = prepared(folder, output, settings, suffix, overwrite)
     report = Path(output) / REPORT
     report.mkdir(exist_ok=True)

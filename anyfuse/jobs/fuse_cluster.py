@@ -17,7 +17,7 @@ from ..language.instruction import read_say
 from ..result import Outputs
 from .bulk import BulkSet, check_results, existing, find_bulk, plan_bulk
 from .choices import Choices
-from .cluster import Cluster, connected, run_rows, say
+from .cluster import Cluster, check_ray, connected, run_rows, say
 from .files import check_maps, fuse_set
 from .progress import progress_bar
 from .rows import Rows
@@ -120,6 +120,7 @@ def _run(
     choices: Choices,
 ) -> int:
     """Fuses what is to be done; every set has its row afterwards."""
+    check_ray()
     quiet = replace(choices, quiet=True)
     fuser = choices.load()  # here, so that a wrong option is one error
     first = sets[0]

@@ -262,3 +262,6 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(FusionError, match=r"pip install 'anyfuse\[cluster\]'"), connected(Cluster()):
         pass
+    with pytest.raises(FusionError, match=r"pip install 'anyfuse\[cluster\]'"):
+        fuse_on(Cluster(), given, str(tmp_path / "out"), Choices(), Pairing())
+    assert not (tmp_path / "out").exists()
