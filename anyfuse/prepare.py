@@ -105,12 +105,22 @@ def check_set(frames: Sequence[Frame], reference: int, given: int, model: Fusion
 
 
 def align(frames: list[Frame], options: Options, store: Store = in_memory) -> tuple[list[Frame], list[Step], list[str]]:
-    """The frames laid over the reference, what was done, and a warning for each that may not be aligned."""
+    """The frames laid over the reference, what was done, and a warning for each that may not be aligned.
+
+    Raises FusionError for a frame of another size whose place is not sure.
+    """
     if not options.align.is_on:
         return list(frames), [], []
     from .align.stage import align_frames, alignment_notes
 
     aligned, steps = align_frames(frames, options.align, options.reference, store)
+    first = aligned[options.reference]
+    for frame in aligned:
+        if (frame.height, frame.width) != (first.height, first.width):
+            raise FusionError(
+                f"{frame.name} is {frame.width}x{frame.height} but {first.name} is {first.width}x{first.height}, and "
+                "no place of one in the other is sure; give --points, or --resize reference if both show the same field"
+            )
     return aligned, steps, alignment_notes(steps)
 
 

@@ -165,11 +165,15 @@ def _measured(value: float) -> float | None:
 
 
 def alignment_notes(steps: Sequence[Step]) -> list[str]:
-    """A warning for each frame that may not be aligned."""
+    """A warning for each frame that may not be aligned, or has one hand-picked point alone."""
     return [
-        f"{step.name}: does not seem aligned, and no transform was sure; it was left as it is"
+        f"{step.name}: does not seem aligned, and no transform was sure; it was not moved"
         for step in steps
         if not step.trusted
+    ] + [
+        f"{step.name}: one pair of points gives a shift alone; two or more give rotation and scale"
+        for step in steps
+        if step.kind == "shift" and step.residual == 0.0
     ]
 
 

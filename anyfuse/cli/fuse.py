@@ -14,6 +14,7 @@ from .options import (
     AlignMode,
     Blacks,
     ContactSheet,
+    Deghost,
     DepthOut,
     DepthStep,
     Device,
@@ -102,13 +103,6 @@ Masks = Annotated[
         "--mask",
         help="Mask of an input: white pixels are used, black pixels are ignored (logos, scale bars). Repeat it once "
         "per input, in order; '-' means no mask. In folders the masks are for every set.",
-    ),
-]
-Deghost = Annotated[
-    str,
-    typer.Option(
-        help="auto: in brackets and focus stacks, take moving objects from one image. on: also where the images "
-        "differ a lot. off: neither deghost nor equalise the brightness of a focus stack."
     ),
 ]
 DeghostReference = Annotated[

@@ -116,6 +116,9 @@ def main(argv: list[str] | None = None) -> None:
 def unusual(error: Exception) -> None:
     """Ends with one line where an error is the user's; others go on."""
     usage = getattr(error, "format_message", None)  # of the command line's parser
+    if type(error).__name__ == "NoArgsIsHelpError" and usage is not None:  # `anyfuse` or `anyfuse data` alone
+        print(usage())
+        sys.exit(0)
     if usage is not None:
         text = usage().replace("Value error, ", "").rstrip(".")
         fail(f"{text}. See --help.", 2)

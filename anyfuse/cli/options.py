@@ -173,3 +173,10 @@ KeepFrame = Annotated[
         "--keep-frame", help="Keep the reference's size. Without it the result is cropped to what all images cover."
     ),
 ]
+Deghost = Annotated[
+    str,
+    typer.Option(
+        help="auto: in brackets and focus stacks, take moving objects from one image. on: also where the images "
+        "differ a lot. off: neither deghost nor equalise the brightness of a focus stack."
+    ),
+]

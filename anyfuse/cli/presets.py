@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import ContactSheet, DepthOut, DepthStep, Group, Overwrite, Plan, Preview, Pseudocolour, Quiet
+from .options import ContactSheet, Deghost, DepthOut, DepthStep, Group, Overwrite, Plan, Preview, Pseudocolour, Quiet
 
 if TYPE_CHECKING:
     from ..jobs.extras import Extras
@@ -27,6 +27,7 @@ def stack(
     images: Images,
     output: Output = None,
     align: Align = None,
+    deghost: Deghost = "auto",
     group: Group = None,
     depth_out: DepthOut = None,
     depth_step: DepthStep = None,
@@ -43,6 +44,7 @@ def stack(
         images,
         output,
         align=align,
+        deghost=deghost,
         group=group,
         extras=_extras(depth_out, depth_step, contact_sheet, preview),
         report=report,
@@ -56,6 +58,7 @@ def hdr(
     images: Images,
     output: Output = None,
     align: Align = None,
+    deghost: Deghost = "auto",
     group: Group = None,
     contact_sheet: ContactSheet = None,
     preview: Preview = False,
@@ -70,6 +73,7 @@ def hdr(
         images,
         output,
         align=align,
+        deghost=deghost,
         group=group,
         extras=_extras(None, None, contact_sheet, preview),
         report=report,
@@ -150,6 +154,7 @@ def _run(
     output: str | None,
     *,
     align: str | None,
+    deghost: str | None = None,
     group: str | None = None,
     pseudocolour: str | None = None,
     extras: Extras,
@@ -160,7 +165,7 @@ def _run(
 ) -> None:
     from ..jobs.presets import fuse_preset
 
-    options = {"align": align, "group": group, "report": report, "pseudocolour": pseudocolour}
+    options = {"align": align, "deghost": deghost, "group": group, "report": report, "pseudocolour": pseudocolour}
     failed = fuse_preset(name, inputs, output, **options, plan=plan, overwrite=overwrite, quiet=quiet, extras=extras)
     if failed:
         raise typer.Exit(1)

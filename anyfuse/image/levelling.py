@@ -4,7 +4,8 @@ Its border cannot be seen then, and what is warm in it stays brighter than its s
 
 Along the border both images are compared. The difference there is carried inwards, by place and by value (a bilateral
 grid: Chen, Paris, Durand 2007), so that sky and wall get their own. Above the median of the field the change never
-falls, so that whatever is brighter than most of the field keeps all of its excess.
+falls, so that whatever is brighter than most of the field keeps all of its excess, as far as there is room below white:
+in bright surroundings all that is above the median is drawn together, and keeps its order and its detail.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ FILLED = 0.85  # share of the field's rectangle that it covers at least: no mask
 RING = 0.06  # width of what is compared along the border, of the field's shorter side
 NEAR, ALIKE = 0.3, 0.25  # how far a difference reaches: of the field's longer side, and of the range of values
 NODES, BINS = 24, 17  # of the grid, along a side and along the values
+CEILING, TOP = 0.92, 0.998  # level of what is brightest at most; share of the field's values that count for it
+STEEPEST = 0.2  # least share of an excess that is kept
 FAR = 1e-6  # weight of what is not near, relative to what is
 OTHER = 1e-3  # weight of other values
 
@@ -102,4 +105,16 @@ def levelling(own: Tensor, around: Tensor, cover: Tensor, box: Window) -> Levell
     grid = torch.einsum("yxk,bk->byx", near * change, alike) / torch.einsum("yxk,bk->byx", near, alike)
     middle = int((own[inside].median() * (BINS - 1)).floor())
     grid[middle:] = grid[middle:].cummax(0).values
+    shown = own[inside]
+    brightest = float(shown[shown.argsort()[round(TOP * (len(shown) - 1))]])
+    grid[middle:] = _with_room(grid[middle:], bins[middle:], brightest)
     return Levelling(box, grid.float())
+
+
+def _with_room(change: Tensor, bins: Tensor, top: float) -> Tensor:
+    """Changes (K, ...) of values (K,), the first one the median, so that `top` comes to no more than CEILING."""
+    levels = bins[:, None, None] + change
+    last = min(int((top - float(bins[0])) * (BINS - 1) + 1), len(bins) - 1)
+    base, peak = levels[0], levels[last]
+    share = ((CEILING - base) / (peak - base).clamp_min(1e-6)).clamp(STEEPEST, 1.0)
+    return base + share * (levels - base) - bins[:, None, None]

@@ -81,7 +81,15 @@ def align_files(
         for row in rows:
             local = f", up to {row['local']['largest']:.1f} pixels locally" if "local" in row else ""
             shown = f"{100 * row['kept']:.0f} % of the field"
-            print(f"{row['name']}: {row['kind']}, {row['shift']:.1f} pixels{local}, {shown}")
+            alike = row["size"] == rows[reading.reference]["size"]
+            moved = f"{row['shift']:.1f} pixels" if alike else f"{enlarged(row['matrix']):.2f} times as large"
+            print(f"{row['name']}: {row['kind']}, {moved}{local}, {shown}")
+
+
+def enlarged(matrix: list[list[float]]) -> float:
+    """How many pixels of the reference a pixel of the frame becomes along a side, by the matrix between them."""
+    (a, b), (c, d) = matrix[0][:2], matrix[1][:2]
+    return abs(a * d - b * c) ** -0.5
 
 
 def check_files(settings: Align, inputs: Protected, overwrite: bool, report: str | None = None) -> None:

@@ -192,4 +192,5 @@ def print_summary(report: dict[str, Any], count: int, choices: Choices) -> None:
         print(f"assumed: {one['fault']} in {one['image']} ({sure})")
     images = "1 image" if count == 1 else f"{count} images"
     size = f"{report['width']}x{report['height']}, {report['depth']}"
-    print(f"{report['output']}: {images}, {size}, {report['seconds']:.2f} s with {report['model']}")
+    seconds = report.get("seconds_with_files", report["seconds"])
+    print(f"{report['output']}: {images}, {size}, {seconds:.2f} s with {report['model']}")

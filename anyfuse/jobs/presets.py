@@ -47,6 +47,7 @@ def fuse_preset(
     output: str | None,
     *,
     align: str | None = None,
+    deghost: str | None = None,
     group: str | None = None,
     report: str | None = None,
     pseudocolour: str | None = None,
@@ -62,6 +63,7 @@ def fuse_preset(
         inputs: as the preset wants them.
         output: image or folder to write; None: beside the input, named after it.
         align: mode of alignment in place of the preset's.
+        deghost: auto, on or off, in place of the preset's.
         group: a folder holds many sets, as `Pairing.group` says.
         report: JSON file.
         pseudocolour: palettes of grey images; None: two scans of which one is named PET or SPECT take it as that.
@@ -83,7 +85,7 @@ def fuse_preset(
     choices = Choices(
         reference=preset.reference,
         align=Align(preset.align if align is None else align),
-        deghost=preset.deghost,
+        deghost=preset.deghost if deghost is None else deghost,
         pseudocolour=tracers(inputs) if pseudocolour is None and name == "medical" else pseudocolour,
         overwrite=overwrite,
         quiet=quiet,

@@ -112,7 +112,7 @@ class Aligner:
         if best.kind == "reference":
             return torch.eye(3, dtype=torch.float64), {"name": best.name, "kind": "reference"}
         if not trusted:
-            self.notes.append(f"{best.name}: does not seem aligned, and no transform was sure; it was left as it is")
+            self.notes.append(f"{best.name}: does not seem aligned, and no transform was sure; it was not moved")
             return torch.eye(3, dtype=torch.float64), report
         corners = _corners(first.height, first.width)
         placed = torch.stack([apply(torch.tensor(step.matrix).double(), corners) for step in trusted])

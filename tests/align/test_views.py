@@ -86,7 +86,7 @@ def test_a_large_view_is_found_by_a_small_reference() -> None:
 
 def test_sizes_without_a_sure_place_are_an_error() -> None:
     arrays = [to8(picture(4).numpy()), to8(picture(5, (90, 140)).numpy())]
-    with pytest.raises(FusionError, match="give images of one size"):
+    with pytest.raises(FusionError, match="no place of one in the other is sure; give points, or resize=True"):
         Fuser("average").run(arrays, align="auto")
 
 

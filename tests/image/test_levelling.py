@@ -45,6 +45,21 @@ def test_no_border_is_seen_and_hot_things_are(model: str, level: float, hot: flo
     assert change[HOT].mean() - field.mean() > 0.4 * 255 * (hot - level) * (0.5 if model == "average" else 1)
 
 
+def test_hot_things_keep_their_detail_in_bright_surroundings() -> None:
+    """There is no room for all of their excess below white: they keep their order, and nothing is clipped."""
+    around = photo(0.8)
+    values = np.full((240, 320), 0.45)
+    values[ROWS, :90] = 0.3
+    values[HOT] = np.linspace(0.7, 1.0, 20)[:, None]
+    alpha = np.zeros((240, 320), np.uint8)
+    alpha[ROWS, COLUMNS] = 255
+    field = replace(from_arrays([to8(values)])[0], alpha=alpha)
+    shown = Stack((around, field)).read()[1].mean(0)[HOT].mean(1)
+    assert shown.max() < 0.94
+    assert (shown.diff() > 0.002).all()
+    assert shown.min() > 0.8
+
+
 def test_windows_agree_with_the_whole() -> None:
     stack = Stack((photo(), thermal(0.8, 1.0)))
     whole = stack.read()
