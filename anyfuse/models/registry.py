@@ -187,7 +187,7 @@ OWN_MODELS: dict[str, Spec] = {
         "DiTFuse (TPAMI 2025), tiny",
         weights="ditfuse-tiny",
         needs_weights=True,
-        sha256="55c7962a5a9ec043113385c04b3cef6975c1041b49fdeea2f57f0dad82aaec51",
+        sha256="e5788a0123234ee574856d422696dd02caba066ce9ec05f6f49c83e1cd8fb0cc",
         trained_on=WITH_STREETS,
     ),
     "ditfuse-tiny-fast": Spec(
@@ -196,7 +196,7 @@ OWN_MODELS: dict[str, Spec] = {
         "DiTFuse (TPAMI 2025), tiny, few steps",
         weights="ditfuse-tiny-fast",
         needs_weights=True,
-        sha256="ae83e9fc0cddfe54ce1a802531ba6e8a66bbb54c05b21a2533475802dfc0218f",
+        sha256="a136cc93cfb3d6cf2f8706bad844dacc5509b749ce4d3b2060d54ec874d0ade8",
         trained_on=WITH_STREETS,
     ),
 }

@@ -74,7 +74,7 @@ def counted(width: int, layers: int, hidden: int) -> int:
     return 1024 * width + patches + 128 * width + times + layers * layer + ends
 
 
-COUNTS = {"ditfuse-tiny": 3_370_767, "ditfuse-tiny-fast": 3_370_767, "ditfuse-small": 7_407_695}
+COUNTS = {"ditfuse-tiny": 3_655_611, "ditfuse-tiny-fast": 3_655_611, "ditfuse-small": 7_407_695}
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -82,5 +82,5 @@ class DiTFuseConfig:
             raise FusionError(f"rope {self.rope}: give grid or line")
 
 
-TINY = DiTFuseConfig(width=192, layers=6, heads=6, hidden=512, reference="anyfuse-first")
-FAST = replace(TINY, steps=2, branches=1)
+TINY = DiTFuseConfig(width=192, layers=6, heads=6, hidden=512, reference="anyfuse-first", mask_pixels=16)
+FAST = replace(TINY, steps=2, branches=1, reference="anyfuse")

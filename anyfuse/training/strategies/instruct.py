@@ -127,8 +127,12 @@ class Instruct(SingleLossStrategy):
             with torch.no_grad():
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
-        if model.mask_head is not None and self.options.mask and bool(has_mask.any()):
-            logits = model.mask_head(predicted.tokens[has_mask], sources[has_mask])
+        head = model.mask_head
+        by_pixels = bool(model.config.mask_pixels)  # then what is not in the head itself learns nothing from masks
+        if head is not None and by_pixels and not next(head.parameters()).requires_grad:
+            head = None
+        if head is not None and self.options.mask and bool(has_mask.any()):
+            logits = head(predicted.tokens[has_mask], sources[has_mask])
             wrong = F.cross_entropy(logits, batch.classes[has_mask], ignore_index=-1)
             total = total + self.options.mask * wrong
             log["mask"] = float(wrong.detach())
