@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from anyfuse.benchmark.segmentation import UNLABELLED, counts, read, report, run_words
 from anyfuse.control import CLASSES
@@ -33,44 +33,30 @@ from anyfuse.image.random import integer, uniform
 from anyfuse.models.base import parameter_counts
 from anyfuse.models.ditfuse.ditfuse import DiTFuse
 from anyfuse.models.registry import build_model, load_model
+from anyfuse.models.unet import UNet
 from anyfuse.training.pools.instructions import TASK, MixtureSettings, trained_streets
 from anyfuse.training.recipes import RECIPES
 
 
-class UNet(nn.Module):
-    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 11, H, W): at half size three halvings, two
-    convolutions at each scale, skips by concatenation.
-    """
+class WordlessUNet(UNet):
+    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 11, H, W)."""
 
     def __init__(self, width: int) -> None:
-        super().__init__()
-        sizes = [width, 2 * width, 4 * width, 8 * width]
-        self.down = nn.ModuleList([_double(a, b) for a, b in zip([4, *sizes], sizes, strict=False)])
-        self.up = nn.ModuleList([_double(3 * size, size) for size in sizes[2::-1]])
-        self.out = nn.Conv2d(width, len(CLASSES), 1)
+        super().__init__(1, (width, 2 * width, 4 * width, 8 * width), len(CLASSES))
 
     def forward(self, x: Tensor) -> Tensor:
-        x, kept = F.pixel_unshuffle(x, 2), []
-        for index, block in enumerate(self.down):
-            x = block(x if not index else F.max_pool2d(x, 2))
-            kept.append(x)
-        for block, skip in zip(self.up, kept[2::-1], strict=True):
-            x = block(torch.cat([F.interpolate(x, scale_factor=2, mode="bilinear"), skip], 1))
-        return F.interpolate(self.out(x), scale_factor=2, mode="bilinear")
+        return self.logits(x)
 
 
-def _double(a: int, b: int) -> nn.Sequential:
-    parts = [(nn.Conv2d(i, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU()) for i in (a, b)]
-    return nn.Sequential(*parts[0], *parts[1])
-
-
-def unet_like(parameters: int) -> UNet:
+def unet_like(parameters: int) -> WordlessUNet:
     """The U-Net whose number of parameters is nearest."""
-    return min((UNet(width) for width in range(4, 65)), key=lambda net: abs(parameter_counts(net)[0] - parameters))
+    return min(
+        (WordlessUNet(width) for width in range(4, 65)), key=lambda net: abs(parameter_counts(net)[0] - parameters)
+    )
 
 
 @torch.inference_mode()
-def of_unet(net: UNet, data: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
+def of_unet(net: WordlessUNet, data: list[tuple[Tensor, Tensor]], device: torch.device) -> Tensor:
     """(11, 11): pixels that were given a class, by their own."""
     table = torch.zeros(len(CLASSES), len(CLASSES), dtype=torch.float64)
     for luma, classes in data:
@@ -109,7 +95,7 @@ def crop(image: Tensor, classes: Tensor, size: int, gen: Generator) -> tuple[Ten
 
 def train_unet(
     data: list[tuple[Tensor, Tensor]], out: Path, parameters: int, steps: int, device: torch.device, size: int = 128
-) -> UNet:
+) -> WordlessUNet:
     """Cross entropy on 8 crops a step, AdamW, a cosine from 1e-3; writes width and weights to `out`.
 
     Leaves out the images that DiTFuse holds out.
@@ -179,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         print(*lines, sep="\n", flush=True)
     if args.unet:
         saved = torch.load(args.unet, weights_only=True)
-        net = UNet(saved["width"]).eval()
+        net = WordlessUNet(saved["width"]).eval()
         net.load_state_dict(saved["weights"])
         found["unet"], lines = report("U-Net", of_unet(net.to(device), data, device), data)
         print(*lines, sep="\n")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import FusionError
 from ..weights import WEIGHTS_NAME, check_fit, check_values, load_state, package_folder, read_config, save_folder
+from .unet import UNet
 
 OBJECTS = ("person", "vehicle")
 """Channels 1 and 2 of the network; 0 is everything else."""
@@ -33,29 +34,16 @@ class SegmenterConfig:
     fourth: int = 44
 
 
-class Segmenter(nn.Module):
-    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 3, H, W): other, person, vehicle.
-
-    Works at half size: two convolutions a scale, skips by concatenation.
-    """
+class Segmenter(UNet):
+    """Luma (B, 1, H, W) in [0, 1], sides multiples of 16 -> logits (B, 3, H, W): other, person, vehicle."""
 
     def __init__(self, config: SegmenterConfig) -> None:
-        super().__init__()
+        super().__init__(1, (config.first, config.second, config.third, config.fourth), 1 + len(OBJECTS))
         self.config = config
-        sizes = [config.first, config.second, config.third, config.fourth]
-        self.down = nn.ModuleList([_double(a, b) for a, b in zip([4, *sizes], sizes, strict=False)])
-        self.up = nn.ModuleList([_double(sizes[k + 1] + sizes[k], sizes[k]) for k in (2, 1, 0)])
-        self.out = nn.Conv2d(sizes[0], 1 + len(OBJECTS), 1)
 
     def forward(self, luma: Tensor) -> Tensor:
         """(B, 1, H, W) -> (B, 3, H, W)"""
-        x, skips = F.pixel_unshuffle(luma - 0.5, 2), []  # (B, 4, H/2, W/2)
-        for index, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if index else x)
-            skips.append(x)
-        for block, skip in zip(self.up, skips[2::-1], strict=True):
-            x = block(torch.cat([F.interpolate(x, scale_factor=2, mode="bilinear"), skip], 1))
-        return F.interpolate(self.out(x), scale_factor=2, mode="bilinear")
+        return self.logits(luma)
 
     @torch.inference_mode()
     def probabilities(self, luma: Tensor) -> Tensor:
@@ -68,15 +56,6 @@ class Segmenter(nn.Module):
         """config.json and model.safetensors in float16."""
         state = {k: v.half() if v.is_floating_point() else v for k, v in self.state_dict().items()}
         save_folder(folder, {"system": "Segmenter", **asdict(self.config)}, state)
-
-
-def _double(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions 3x3, each with batch norm and ReLU."""
-    parts = [
-        (nn.Conv2d(size, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-        for size in (inputs, outputs)
-    ]
-    return nn.Sequential(*parts[0], *parts[1])
 
 
 def load_segmenter(folder: str | Path) -> Segmenter:

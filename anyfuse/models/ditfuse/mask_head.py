@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ...arrays import F, Tensor, nn, torch
 from ...control import CLASSES
+from ..unet import UNet
 
 
 class MaskHead(nn.Module):
@@ -33,22 +34,17 @@ class MaskHead(nn.Module):
         return self.out(F.relu(F.pixel_shuffle(self.refine(x + F.relu(self.middle(x))), 4)))
 
 
-class PixelMaskHead(nn.Module):
+class PixelMaskHead(UNet):
     """Both sources -> logits of CamVid's classes at full size, by a U-Net that sees pixels alone.
 
-    Tokens of 16x16 pixels lose what is small; here words choose among the classes and nothing else. Works at half size:
-    four halvings, two convolutions a scale, skips by concatenation.
+    Tokens of 16x16 pixels lose what is small; here words choose among the classes and nothing else.
     """
 
     SIDE = 32
     """Sides of what it works on are multiples of this."""
 
     def __init__(self, channels: int, base: int) -> None:
-        super().__init__()
-        sizes = [base, 2 * base, 3 * base, 4 * base, 4 * base]
-        self.down = nn.ModuleList([_double(a, b) for a, b in zip([8 * channels, *sizes], sizes, strict=False)])
-        self.up = nn.ModuleList([_double(sizes[k + 1] + sizes[k], sizes[k]) for k in (3, 2, 1, 0)])
-        self.out = nn.Conv2d(base, len(CLASSES), 1)
+        super().__init__(2 * channels, (base, 2 * base, 3 * base, 4 * base, 4 * base), len(CLASSES))
 
     def forward(self, tokens: Tensor | None, sources: Tensor) -> Tensor:
         """sources (B, 2, C, H, W) in [0, 1], infrared first where there is one -> logits (B, 11, H, W); tokens are not
@@ -56,20 +52,4 @@ class PixelMaskHead(nn.Module):
         """
         height, width = sources.shape[-2:]
         wanted = (0, -width % self.SIDE, 0, -height % self.SIDE)
-        x = F.pixel_unshuffle(F.pad(sources.flatten(1, 2), wanted, mode="replicate") - 0.5, 2)
-        skips: list[Tensor] = []
-        for index, block in enumerate(self.down):
-            x = block(F.max_pool2d(x, 2) if index else x)
-            skips.append(x)
-        for block, skip in zip(self.up, skips[-2::-1], strict=True):
-            x = block(torch.cat([F.interpolate(x, scale_factor=2, mode="bilinear"), skip], 1))
-        return F.interpolate(self.out(x), scale_factor=2, mode="bilinear")[..., :height, :width]
-
-
-def _double(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions 3x3, each with batch norm and ReLU."""
-    parts = [
-        (nn.Conv2d(size, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
-        for size in (inputs, outputs)
-    ]
-    return nn.Sequential(*parts[0], *parts[1])
+        return self.logits(F.pad(sources.flatten(1, 2), wanted, mode="replicate"))[..., :height, :width]
