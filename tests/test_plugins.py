@@ -271,6 +271,21 @@ def test_wrap_refuses_what_it_cannot_call() -> None:
         wrap(lambda a, b: torch.cat([a, b], 1))(torch.zeros(1, 2, 1, 4, 4))
 
 
+def test_a_wrapped_module_keeps_its_weights(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from torch import nn
+
+    from anyfuse.models import load_model, wrap
+
+    net = nn.Conv2d(6, 3, 1)
+    wrap(net, call="stack", channels=3).save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    assert state.keys() == net.state_dict().keys()
+    assert all(bool((state[k] == v).all()) for k, v in net.state_dict().items())
+    with pytest.raises(FusionError, match="Wrapped"):
+        load_model(tmp_path)
+
+
 class Plain(Average):
     """Plain mean."""
 

@@ -185,6 +185,9 @@ def run_score(
     if scored.small:
         count = f"{scored.small_images} of {len(scored.rows)} images are" if len(scored.rows) > 1 else "the image is"
         print(f"anyfuse: NaN where {count} smaller than a window: {', '.join(scored.small)}", file=sys.stderr)
+    if scored.missing:
+        shown = ", ".join(sorted(scored.missing)[:5]) + (", ..." if len(scored.missing) > 5 else "")
+        print(f"anyfuse: note: {len(scored.missing)} sets have no image in {fused}: {shown}", file=sys.stderr)
     for stem, reason in scored.failures.items():
         print(f"anyfuse: {stem}: {reason}", file=sys.stderr)
     return len(scored.failures)
@@ -192,12 +195,15 @@ def run_score(
 
 @dataclass
 class _Scored:
-    """Values by image, failures by image, metrics that do not fit into some image and the number of such images."""
+    """Values by image, failures by image, metrics that do not fit into some image and the number of such images, and
+    sets without a fused image.
+    """
 
     rows: dict[str, dict[str, float]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     small: list[str] = field(default_factory=list)
     small_images: int = 0
+    missing: list[str] = field(default_factory=list)  # sets without a fused image
 
     def add(self, stem: str, values: dict[str, float], small: list[str]) -> None:
         self.rows[stem] = values
@@ -316,6 +322,8 @@ def _groups(
                 scored.failures[name] = f"not in {truths[0]}"
             elif found[0] is not None:
                 complete[name] = tuple(path for path in found if path is not None)
+            else:
+                scored.missing.append(name)
         return complete
     endings = pairing.endings
     if pairing.group is not None:
@@ -325,6 +333,8 @@ def _groups(
     for name, where in lacking.items():
         if Path(fused) not in where:
             scored.failures[name] = f"not in {', '.join(map(str, where))}"
+        elif len(where) == 1:
+            scored.missing.append(name)
     return complete
 
 

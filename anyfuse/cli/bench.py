@@ -72,7 +72,7 @@ Say = Annotated[
 Section = Annotated[
     str | None,
     typer.Option(
-        help="Benchmark models that follow instructions (default: ditfuse). 'control': changes of light and "
+        help="Another benchmark. For models with instructions (default: ditfuse): 'control': changes of light and "
         "contrast, on the test folders in --data. 'segmentation': IoU of the classes that a word names, on CamVid. "
         "'downstream': people and vehicles that a detector finds in either image alone and in fused ones. "
         "'pansharpening': fidelity of bands, on a folder of `anyfuse data reduce`."

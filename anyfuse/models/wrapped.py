@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import FusionError
+from ..weights import save_folder
 from .base import Context, FusionModel
 
 Call = Literal["pair", "stack", "set"]
@@ -54,8 +56,12 @@ class Wrapped(FusionModel):
         return fused.to(sources.dtype).clamp(0, 1)
 
     def save_pretrained(self, folder: Any) -> None:
-        """Is refused: the code of the module is not ours to write."""
-        raise FusionError(f"{self.config.module} is wrapped: save its state_dict, and wrap it again after loading")
+        """Writes the state_dict of the module as model.safetensors, and how it was wrapped as config.json.
+
+        The code of the module is not ours to write: load the state_dict into it, and wrap it again. `--model` refuses
+        the folder.
+        """
+        save_folder(Path(folder), {"system": "Wrapped", **asdict(self.config)}, self.module.state_dict())
 
 
 def wrap(

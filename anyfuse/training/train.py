@@ -82,6 +82,8 @@ def train(
     torch.manual_seed(recipe.seed)
     gen = torch.Generator().manual_seed(recipe.seed)
     model = fresh_model(recipe).to(device).train()
+    if not any(p.requires_grad for p in model.parameters()):
+        raise FusionError(f"{recipe.model} has no weights that could be trained; give another model")
     equal_start(model)
     with first_alone():
         data = build_data(model, recipe, data_root, out, device, log)
