@@ -106,7 +106,7 @@ class Instruct(SingleLossStrategy):
                 "training.pools.instructions.InstructPairs"
             )
         batch = batches[0]
-        latents, goal, has_images, has_mask = batch.latents, batch.goal, batch.has_images, batch.has_mask
+        latents, goal, has_images = batch.latents, batch.goal, batch.has_images
         model, t, origin = self.model, self.times(batch), self.origin(batch)
         share = t[:, None, None, None]
         now = share * goal + (1 - share) * origin
@@ -127,16 +127,31 @@ class Instruct(SingleLossStrategy):
             with torch.no_grad():
                 wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
-        head = model.mask_head
-        by_pixels = bool(model.config.mask_pixels)  # then what is not in the head itself learns nothing from masks
-        if head is not None and by_pixels and not next(head.parameters()).requires_grad:
-            head = None
-        if head is not None and self.options.mask and bool(has_mask.any()):
-            logits = head(predicted.tokens[has_mask], sources[has_mask])
-            wrong = F.cross_entropy(logits, batch.classes[has_mask], ignore_index=-1)
-            total = total + self.options.mask * wrong
-            log["mask"] = float(wrong.detach())
+        masks = self.mask_loss(predicted.tokens, sources, batch)
+        if masks is not None:
+            total = total + self.options.mask * masks
+            log |= {"mask": float(masks.detach())} if bool(batch.has_mask.any()) else {}
         return total, log
+
+    def mask_loss(self, tokens: Tensor, sources: Tensor, batch: InstructBatch) -> Tensor | None:
+        """Cross entropy of the classes where the prompt names some; None where there is nothing to learn.
+
+        A head that sees pixels gets every item, with or without classes: its batch norms are shared by all processes,
+        which so have to call it at the same time. Where it is frozen, nothing else learns from masks.
+        """
+        head, by_pixels, named = self.model.mask_head, bool(self.model.config.mask_pixels), batch.has_mask
+        if head is None or not self.options.mask:
+            return None
+        if by_pixels:
+            if not next(head.parameters()).requires_grad:
+                return None
+            logits = head(None, sources)
+            if not bool(named.any()):
+                return logits.sum() * 0
+            return F.cross_entropy(logits[named], batch.classes[named], ignore_index=-1)
+        if not bool(named.any()):
+            return None
+        return F.cross_entropy(head(tokens[named], sources[named]), batch.classes[named], ignore_index=-1)
 
 
 class Reflow(Instruct):
