@@ -23,7 +23,7 @@ RING = 0.06  # width of what is compared along the border, of the field's shorte
 NEAR, ALIKE = 0.3, 0.25  # how far a difference reaches: of the field's longer side, and of the range of values
 NODES, BINS = 24, 17  # of the grid, along a side and along the values
 CEILING, TOP = 0.92, 0.998  # level of what is brightest at most; share of the field's values that count for it
-STEEPEST = 0.2  # least share of an excess that is kept
+FLATTEST = 0.2  # least share of an excess that is kept
 FAR = 1e-6  # weight of what is not near, relative to what is
 OTHER = 1e-3  # weight of other values
 
@@ -116,5 +116,5 @@ def _with_room(change: Tensor, bins: Tensor, top: float) -> Tensor:
     levels = bins[:, None, None] + change
     last = min(int((top - float(bins[0])) * (BINS - 1) + 1), len(bins) - 1)
     base, peak = levels[0], levels[last]
-    share = ((CEILING - base) / (peak - base).clamp_min(1e-6)).clamp(STEEPEST, 1.0)
+    share = ((CEILING - base) / (peak - base).clamp_min(1e-6)).clamp(FLATTEST, 1.0)
     return base + share * (levels - base) - bins[:, None, None]
