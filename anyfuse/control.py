@@ -26,6 +26,8 @@ DEFAULT_STRENGTH = 0.5
 
 CLASSES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 """CamVid's eleven classes (Brostow 2008, SegNet's grouping), in the order of their labels."""
+OBJECTS = ("person", "vehicle")
+"""What boxes are drawn around, and detectors look for."""
 COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white")
 TASKS = ("ivf", "mef", "mff", "mif")
 SOURCES = ("visible", "infrared", "first", "second", "all")

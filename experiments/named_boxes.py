@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from anyfuse import Fuser
-from anyfuse.benchmark.downstream.boxes import IGNORE, Scene, read_scenes
+from anyfuse.data.boxes import IGNORE, Scene, read_scenes
 from anyfuse.io.folders import pair_by_stem
 
 BOXES = Path(__file__).resolve().parents[1] / "anyfuse" / "assets" / "street_boxes.json"

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..control import OBJECTS
 from ..errors import FusionError
 from ..weights import WEIGHTS_NAME, check_fit, check_values, load_state, package_folder, read_config, save_folder
 from .unet import UNet
 
-OBJECTS = ("person", "vehicle")
 """Channels 1 and 2 of the network; 0 is everything else."""
 SEEDS = (0, 1, 2)
 """Of the shipped networks."""

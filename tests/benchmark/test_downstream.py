@@ -15,15 +15,17 @@ from conftest import to8
 from onnx import TensorProto, helper, numpy_helper
 
 from anyfuse.benchmark.downstream import detectors as finding
-from anyfuse.benchmark.downstream.boxes import Box, Scene, boxes_of, count_matches, read_scenes
+from anyfuse.benchmark.downstream.boxes import boxes_of, count_matches
 from anyfuse.benchmark.downstream.detectors import THRESHOLDS, OnnxDetector, OwnDetector, read_classes
 from anyfuse.benchmark.downstream.report import KINDS
 from anyfuse.benchmark.downstream.run import BOXES, Choices, detectors_of
 from anyfuse.benchmark.downstream.scores import MEASURES, Score, average_precision, draws_of, measure, score
 from anyfuse.cli.main import main
+from anyfuse.data.boxes import Box, Scene, read_scenes
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.models.segmenter import SEEDS, Segmenter, SegmenterConfig, segmenter_folder
+from anyfuse.training.parts import boxed
 from anyfuse.training.parts.segmenter import IGNORED, STORED
 from anyfuse.training.run import run
 
@@ -322,8 +324,13 @@ def test_shipped_segmenters() -> None:
 # ---------------------------------------------------------------------- training
 
 
-def test_training_and_its_pool(tmp_path: Path) -> None:
+def test_training_and_its_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = tmp_path / "data" / "camvid"
+    boxes = {"roads/a": {"size": [96, 48], "boxes": [["person", 20, 8, 30, 40], ["vehicle", 50, 20, 90, 40]]}}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    monkeypatch.setattr(boxed, "BOXES", tmp_path / "boxes.json")
+    for part, seed in (("ir", 50), ("vis", 51)):
+        write_image(data.parent / "roads" / part / "a.png", to8(picture(48, 96, seed)))
     for index in range(12):
         write_image(data / "images" / f"{index:02d}.png", to8(picture(48, 64, index)))
         classes = np.random.default_rng(index).integers(0, 12, (6, 8)).repeat(8, 0).repeat(8, 1)
@@ -337,6 +344,10 @@ def test_training_and_its_pool(tmp_path: Path) -> None:
 
     whole = trained("whole")
     assert "pool: 3/3 frames" in lines
+    assert "pool: 1/1 real pairs" in lines
+    with np.load(next((tmp_path / "segmenter-pool" / "boxed").rglob("0.npz"))) as real:
+        assert real["images"].shape == (len(STORED), 32, 64)
+        assert set(np.unique(real["objects"])) == {0, 1, 2, IGNORED}
     assert "step 3/3" in " ".join(lines)
     again = trained("again")
     assert not any(line.startswith("pool") for line in lines)  # one pool serves both

@@ -66,7 +66,10 @@ def test_the_rest_of_the_model_stays(streets: Path, tmp_path: Path) -> None:
 
 
 def test_one_line_errors(streets: Path, tmp_path: Path) -> None:
+    again = replace(PLAN, again=True)
     for plan, data, words in (
+        (again, streets, "start=ditfuse-tiny-fast: has no head by pixels of 4 channels to go on with"),
+        (replace(PLAN, boxed=0.5), streets, "the pairs with boxes are not there; --set boxed=0 does without them"),
         (replace(PLAN, start="anyfuse"), streets, "give a DiTFuse, as ditfuse-tiny-fast, not Anyfuse"),
         (replace(PLAN, width=16), streets, "sides of 32 or more"),
         (PLAN, tmp_path / "nowhere", "the street images of 'ditfuse-masks' are not there"),

@@ -12,13 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...control import OBJECTS
+from ...data.boxes import Box
 from ...engines.runner import session
 from ...errors import FusionError
 from ...image.colour import to_luma
 from ...io.atomic import one_line
-from ...models.segmenter import OBJECTS, load_segmenter
+from ...models.segmenter import load_segmenter
 from ...weights import WEIGHTS_NAME
-from .boxes import Box, boxes_of
+from .boxes import boxes_of
 
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
 """Of a pixel's probability, or of a box's score."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from ...data.boxes import IGNORE, Box, Scene
 from ..tone_control import read
-from .boxes import IGNORE, Box, Scene
 
 COLOURS = {"person": (255, 70, 70), "vehicle": (70, 255, 70), IGNORE: (110, 110, 255)}
 COLUMNS = 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...models.segmenter import OBJECTS
+from ...control import OBJECTS
 from .scores import MEASURES, Score, draws_of, measure, score
 
 SINGLE = ("visible", "infrared")

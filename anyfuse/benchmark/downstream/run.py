@@ -20,15 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from ...control import OBJECTS
+from ...data.boxes import Box, Scene, read_scenes
 from ...errors import FusionError
 from ...fuser import Fuser
 from ...io.atomic import check_folder, write_whole
 from ...io.folders import list_images, stem_of
 from ...io.write import write_image
-from ...models.segmenter import OBJECTS, SEEDS, segmenter_folder
+from ...models.segmenter import SEEDS, segmenter_folder
 from ..run import identity, labels
 from ..tone_control import known, read
-from .boxes import RULES, Box, Scene, count_matches, read_scenes
+from .boxes import RULES, count_matches
 from .detectors import Detector, OnnxDetector, OwnDetector
 from .pictures import draw_found
 from .report import KINDS, SINGLE, markdown, plain, tables_of

@@ -40,6 +40,7 @@ from ...weights import package_folder
 from ..card import hardware, write_card
 from ..loop import Ema, Loop, Stateful, warm_cosine
 from ..objectives import set_rate
+from .boxed import UNKNOWN, BoxedPair, boxed_loss, read_boxed
 from .segmenter import altered, with_structure
 
 UNLABELLED = len(CLASSES)
@@ -68,6 +69,9 @@ class MasksPlan:
     people: float = 3.0  # what the odds of a pedestrian are multiplied by in the end: rather marked than missed
     plain: float = 0.5  # share of images whose tones stay
     black_hot: float = 0.25  # share of thermal images whose hot things are dark
+    boxed: float = 0.0  # share of a batch that are real pairs with boxes (boxed.py)
+    heat_alone: float = 0.15  # share of real pairs whose infrared image stands alone
+    again: bool = False  # begins with the head of `start`
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights
@@ -75,7 +79,10 @@ class MasksPlan:
     seed: int = 0  # of weights and crops
 
 
-MASKS: dict[str, MasksPlan] = {"ditfuse-masks": MasksPlan()}
+MASKS: dict[str, MasksPlan] = {
+    "ditfuse-masks": MasksPlan(),
+    "ditfuse-masks-boxed": MasksPlan(boxed=0.5, again=True, steps=2500, lr=1e-3, people=1.0),
+}
 
 
 def read_streets(root: Path) -> tuple[list[Street], list[Street], str]:
@@ -107,25 +114,33 @@ def class_weights(frames: list[Street]) -> Tensor:
     return torch.where(counts > 0, weights, torch.ones_like(weights))
 
 
-def draw(frames: list[Street], plan: MasksPlan, gen: Generator) -> tuple[Tensor, Tensor]:
-    """Two images (2, h, w) in [0, 1], infrared first, and classes (h, w) of a crop."""
-    frame = frames[integer(0, len(frames) - 1, gen)]
-    rows, cols = frame.shape[1:]
+def crop_of(planes: np.ndarray, labels: np.ndarray, others: int, plan: MasksPlan, gen: Generator) -> list[Tensor]:
+    """A crop of planes (C, H, W) uint8 and labels (H, W) -> (C, h, w) in [0, 1] and (h, w).
+
+    A share of the crops, `plan.rare`, holds a pixel of a label that is drawn among those below `others` that are there.
+    """
+    rows, cols = labels.shape
     scale = plan.smallest * (plan.largest / plan.smallest) ** uniform(0, 1, gen)
     take = min(round(plan.height / scale), rows), min(round(plan.width / scale), cols)
     top, left = integer(0, rows - take[0], gen), integer(0, cols - take[1], gen)
     if uniform(0, 1, gen) < plan.rare:
-        there = [k for k in np.unique(frame[1]) if k < UNLABELLED]
-        places = np.argwhere(frame[1] == there[integer(0, len(there) - 1, gen)])
+        there = [k for k in np.unique(labels) if k < others]
+        places = np.argwhere(labels == there[integer(0, len(there) - 1, gen)])
         y, x = places[integer(0, len(places) - 1, gen)].tolist()
         top = min(max(y - integer(0, take[0] - 1, gen), 0), rows - take[0])
         left = min(max(x - integer(0, take[1] - 1, gen), 0), cols - take[1])
-    part = torch.from_numpy(frame[:, top : top + take[0], left : left + take[1]].copy()).float()
-    size = (plan.height, plan.width)
-    luma = F.interpolate(part[None, :1], size, mode="bilinear", antialias=True)[0, 0].clamp(0, 255) / 255
-    classes = F.interpolate(part[None, 1:], size, mode="nearest-exact")[0, 0].long()
-    if uniform(0, 1, gen) < 0.5:
-        luma, classes = luma.flip(-1), classes.flip(-1)
+    window, size = (..., slice(top, top + take[0]), slice(left, left + take[1])), (plan.height, plan.width)
+    part, named = (torch.from_numpy(a[window].copy()).float() for a in (planes, labels))
+    seen_part = F.interpolate(part[None], size, mode="bilinear", antialias=True)[0].clamp(0, 255) / 255
+    named = F.interpolate(named[None, None], size, mode="nearest-exact")[0, 0].long()
+    mirrored = uniform(0, 1, gen) < 0.5
+    return [x.flip(-1) if mirrored else x for x in (seen_part, named)]
+
+
+def draw(frames: list[Street], plan: MasksPlan, gen: Generator) -> tuple[Tensor, Tensor]:
+    """Two images (2, h, w) in [0, 1], infrared first, and classes (h, w) of a crop."""
+    frame = frames[integer(0, len(frames) - 1, gen)]
+    (luma,), classes = crop_of(frame[:1], frame[1], UNLABELLED, plan, gen)
     kind = uniform(0, 1, gen)
     if kind < plan.pairs + (1 - plan.pairs) / 3:
         thermal = seen_by_heat(luma, classes, plan, gen)
@@ -133,6 +148,16 @@ def draw(frames: list[Street], plan: MasksPlan, gen: Generator) -> tuple[Tensor,
         return torch.stack([seen(thermal, plan, gen), seen(other, plan, gen)]), classes
     first = seen(luma, plan, gen)
     return torch.stack([first, first if uniform(0, 1, gen) < 0.7 else seen(luma, plan, gen)]), classes
+
+
+def draw_boxed(pairs: list[BoxedPair], plan: MasksPlan, gen: Generator) -> tuple[Tensor, Tensor]:
+    """Two images (2, h, w) in [0, 1], infrared first, and marks (h, w) of a crop of a real pair."""
+    chosen = pairs[integer(0, len(pairs) - 1, gen)]
+    (infrared, visible), marks = crop_of(chosen.pair, chosen.marks, UNKNOWN, plan, gen)
+    if uniform(0, 1, gen) < plan.black_hot:
+        infrared = 1 - infrared
+    first = seen(infrared, plan, gen)
+    return torch.stack([first, first if uniform(0, 1, gen) < plan.heat_alone else seen(visible, plan, gen)]), marks
 
 
 def seen(luma: Tensor, plan: MasksPlan, gen: Generator) -> Tensor:
@@ -181,23 +206,31 @@ def train_masks(
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     frames, held, digest = read_streets(Path(data_root))
+    pairs, boxes = read_boxed(Path(data_root)) if plan.boxed else ([], "")
+    digest += boxes
     torch.set_flush_denormal(True)
     torch.manual_seed(plan.seed)
     gen = torch.Generator().manual_seed(plan.seed)
     channels = given.channels
     head = PixelMaskHead(channels, plan.base).train()
+    if plan.again:
+        head.load_state_dict(own_head(given, plan).state_dict())
     head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(head.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     ema, weights = Ema(head, plan.ema), class_weights(frames)
     key = {"recipe": json.dumps([asdict(plan), digest], sort_keys=True)}
     parts: dict[str, Stateful] = {"model": head, "optimiser": optimiser}
+    streets = plan.batch - round(plan.boxed * plan.batch)
     loop = Loop(out, key, parts, ema, gen, steps=plan.steps, resume=resume, save_every=100, log=log)
     for step in loop.steps():
         set_rate(optimiser, warm_cosine(plan.lr, plan.warmup, step, plan.steps))
-        crops = [draw(frames, plan, gen) for _ in range(plan.batch)]
-        sources, classes = torch.stack([x for x, _ in crops])[:, :, None], torch.stack([y for _, y in crops])
+        crops = [draw(frames, plan, gen) for _ in range(streets)]
+        crops += [draw_boxed(pairs, plan, gen) for _ in range(plan.batch - streets)]
+        sources, labels = torch.stack([x for x, _ in crops])[:, :, None], torch.stack([y for _, y in crops])
         logits = head(None, sources.expand(-1, -1, channels, -1, -1))
-        loss = F.cross_entropy(logits, classes, weights, ignore_index=UNLABELLED)
+        loss = F.cross_entropy(logits[:streets], labels[:streets], weights, ignore_index=UNLABELLED)
+        if streets < plan.batch:
+            loss = loss + boxed_loss(logits[streets:], labels[streets:])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -217,6 +250,14 @@ def train_masks(
 def folder_of(name: str) -> Path:
     """The folder of a model: itself, or the package's."""
     return Path(name) if Path(name).is_dir() else package_folder(name)
+
+
+def own_head(given: DiTFuse, plan: MasksPlan) -> PixelMaskHead:
+    """The head of a DiTFuse that this training goes on with; FusionError where it has none of that size."""
+    head = given.mask_head
+    if not isinstance(head, PixelMaskHead) or given.config.mask_pixels != plan.base:
+        raise FusionError(f"start={plan.start}: has no head by pixels of {plan.base} channels to go on with")
+    return head
 
 
 def with_head(given: DiTFuse, head: PixelMaskHead, base: int) -> DiTFuse:

@@ -2,6 +2,7 @@
 
 pool     frames of CamVid at 4/5 of their size, each with a pseudo-thermal image (data/thermal.py) and with the fusion
          of both by several models. It lies beside the folder of the run; runs that differ in their seed alone share it
+pairs    real pairs with boxes drawn by hand (boxed.py) and their fusions, a share `boxed` of the crops
 picture  a frame is shown as one of KINDS, each as often: either camera alone, the result of a model, or a mixture
          whose shares vary over the image. So no compared picture is strange to the network, and none is favoured. The
          thermal image, alone and in mixtures, has some of the visible detail, of either sign
@@ -19,13 +20,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ...control import OBJECTS
 from ...data.synthetic import convolve, defocus_kernel
 from ...data.thermal import pseudo_thermal
 from ...degradation.plan import generator
@@ -36,11 +38,12 @@ from ...io.folders import pair_by_stem
 from ...io.read import read_image
 from ...models.base import parameter_counts
 from ...models.registry import load_model
-from ...models.segmenter import OBJECTS, Segmenter, SegmenterConfig
+from ...models.segmenter import Segmenter, SegmenterConfig
 from ...tiling import fuse_whole
 from ..card import hardware, write_card
 from ..loop import Ema, Loop, Stateful, warm_cosine
 from ..objectives import set_rate
+from .boxed import read_boxed
 
 FUSED = ("average", "maximum", "laplacian", "anyfuse", "tita-small", "unifusion-small")
 STORED = ("visible", "infrared", *FUSED)
@@ -49,6 +52,8 @@ KINDS = (*STORED, "mixture")
 IGNORED = 255
 OBJECT_OF_CLASS = (0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 1, IGNORED)
 """Channel of the network, by CamVid's class."""
+OBJECT_OF_MARK = (0, 1, 1, 2, IGNORED)
+"""Channel of the network, by the mark of boxed.py."""
 HOLDOUT = 10
 POOL_VERSION = 1
 """To be raised where making the pool changes."""
@@ -70,6 +75,7 @@ class SegmenterPlan:
     smallest: float = 0.68  # of a crop's magnification
     largest: float = 2.2
     people: float = 0.6  # share of crops that are put on a person
+    boxed: float = 0.5  # share of crops of real pairs with boxes
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights
@@ -83,6 +89,13 @@ SEGMENTERS: dict[str, SegmenterPlan] = {"segmenter": SegmenterPlan()}
 
 
 # ---------------------------------------------------------------------- the pool
+
+
+class Pictures(NamedTuple):
+    """What a frame is shown as, and what is in it."""
+
+    images: np.ndarray  # (K, h, w) uint8, as each of STORED
+    objects: np.ndarray  # (h, w) uint8
 
 
 class StreetPool:
@@ -122,6 +135,17 @@ class StreetPool:
                 os.replace(state.with_suffix(".tmp"), state)
                 log(f"pool: {index + 1}/{shape[0]} frames")
         self.images, self.objects = images, objects
+        self.real: list[Pictures] = []
+        if plan.boxed:
+            self.real, boxes = _real_pictures(plan, root, folder / "boxed", log)
+            self.key += boxes
+
+    def draw(self, plan: SegmenterPlan, gen: Generator) -> tuple[Pictures, bool]:
+        """The pictures of a frame to learn from, and whether it is a real pair."""
+        if self.real and uniform(0, 1, gen) < plan.boxed:
+            return self.real[integer(0, len(self.real) - 1, gen)], True
+        index = integer(0, self.count - 1, gen)
+        return Pictures(self.images[index], self.objects[index]), False
 
 
 def _mapped(path: Path, shape: tuple[int, ...], exists: bool) -> np.ndarray:
@@ -155,7 +179,45 @@ def _spread(groups: list[tuple[Path, ...]], count: int) -> list[tuple[Path, ...]
     return [groups[k] for k in places]
 
 
+def _real_pictures(
+    plan: SegmenterPlan, root: Path, folder: Path, log: Callable[[str], None]
+) -> tuple[list[Pictures], str]:
+    """The real pairs with boxes, their longer side as a frame's, as each of STORED, and a digest of them. They are kept
+    in `folder`.
+    """
+    pairs, digest = read_boxed(root)
+    folder = folder / digest[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    models: dict[str, Any] = {}
+    found = []
+    for index, pair in enumerate(pairs):
+        path = folder / f"{index}.npz"
+        if not path.exists():
+            models = models or {name: load_model(name).eval() for name in FUSED}
+            shrink = plan.frame_width / max(pair.marks.shape)
+            size = [round(shrink * side) for side in pair.marks.shape]
+            both = torch.from_numpy(pair.pair).float()[None] / 255
+            infrared, visible = F.interpolate(both, size, mode="bilinear", antialias=True)[0].clamp(0, 1)
+            marks = F.interpolate(torch.from_numpy(pair.marks)[None, None].float(), size, mode="nearest-exact")[0, 0]
+            objects = torch.tensor(OBJECT_OF_MARK)[marks.long()].to(torch.uint8).numpy()
+            part = path.with_suffix(".part.npz")
+            np.savez(part, images=_shown(infrared, visible, models), objects=objects)
+            os.replace(part, path)
+            if (index + 1) % 10 == 0 or index + 1 == len(pairs):
+                log(f"pool: {index + 1}/{len(pairs)} real pairs")
+        with np.load(path) as stored:
+            found.append(Pictures(stored["images"], stored["objects"]))
+    return found, digest
+
+
 @torch.inference_mode()
+def _shown(infrared: Tensor, visible: Tensor, models: dict[str, Any]) -> np.ndarray:
+    """Two images (h, w) in [0, 1] as each of STORED (K, h, w) uint8."""
+    pair = (torch.stack([infrared, visible])[:, None] * 255).round() / 255
+    shown = [pair[1, 0], pair[0, 0], *(fuse_whole(m, pair)[0] for m in models.values())]
+    return (torch.stack([x.clamp(0, 1) for x in shown]) * 255).round().to(torch.uint8).numpy()
+
+
 def _pictures(
     image: Path, labels: Path, size: tuple[int, ...], models: dict[str, Any], gen: Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -165,10 +227,7 @@ def _pictures(
     luma = F.interpolate(luma[None], size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)
     classes = F.interpolate(classes[None], size, mode="nearest-exact")[0, 0].long().clamp(0, 11)
     thermal = pseudo_thermal(luma, classes, gen).clamp(0, 1)
-    pair = (torch.stack([thermal, luma])[:, None] * 255).round() / 255
-    shown = [pair[1, 0], pair[0, 0], *(fuse_whole(m, pair)[0] for m in models.values())]
-    pixels = (torch.stack([x.clamp(0, 1) for x in shown]) * 255).round().to(torch.uint8)
-    return pixels.numpy(), torch.tensor(OBJECT_OF_CLASS)[classes].to(torch.uint8).numpy()
+    return _shown(thermal, luma, models), torch.tensor(OBJECT_OF_CLASS)[classes].to(torch.uint8).numpy()
 
 
 # ---------------------------------------------------------------------- crops
@@ -176,8 +235,8 @@ def _pictures(
 
 def draw_crop(pool: StreetPool, plan: SegmenterPlan, gen: Generator) -> tuple[Tensor, Tensor]:
     """A crop of a frame, shown as one of KINDS: luma (h, w) in [0, 1] and objects (h, w)."""
-    index, kind = integer(0, pool.count - 1, gen), KINDS[integer(0, len(KINDS) - 1, gen)]
-    objects = torch.from_numpy(pool.objects[index])
+    (pictures, real), kind = pool.draw(plan, gen), KINDS[integer(0, len(KINDS) - 1, gen)]
+    objects = torch.from_numpy(pictures.objects)
     rows, cols = objects.shape
     scale = plan.smallest * (plan.largest / plan.smallest) ** uniform(0, 1, gen)
     take = min(round(plan.height / scale), rows), min(round(plan.width / scale), cols)
@@ -189,10 +248,10 @@ def draw_crop(pool: StreetPool, plan: SegmenterPlan, gen: Generator) -> tuple[Te
         left = min(max(x - integer(0, take[1] - 1, gen), 0), cols - take[1])
     window = slice(top, top + take[0]), slice(left, left + take[1])
     visible, infrared, shown = (
-        torch.from_numpy(pool.images[index, k][window].copy()).float() / 255
+        torch.from_numpy(pictures.images[k][window].copy()).float() / 255
         for k in (0, 1, STORED.index(kind) if kind in STORED else 0)
     )
-    if kind in ("infrared", "mixture"):
+    if kind in ("infrared", "mixture") and not real:
         infrared = with_structure(infrared, visible, uniform(-0.6, 0.9, gen))
         shown = infrared
     if kind == "mixture":
