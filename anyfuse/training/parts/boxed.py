@@ -35,6 +35,7 @@ UPRIGHT = 1.5
 """Height over width from which a person walks and does not ride."""
 CONTRAST = 0.05
 """Difference of levels from which the infrared image tells a thing from what is around it."""
+LAYERS = (IGNORE, "vehicle", "person")
 MARK_WEIGHTS = (1.0, 4.0, 4.0, 2.0, 0.0)
 
 
@@ -80,14 +81,15 @@ def read_boxed(root: Path, boxes: Path | None = None) -> tuple[list[BoxedPair], 
 
 
 def marks_of(infrared: Tensor, scene: Scene) -> np.ndarray:
-    """Marks (H, W) uint8 of an infrared image (H, W) in [0, 1] and its boxes. Small boxes win over large ones."""
+    """Marks (H, W) uint8 of an infrared image (H, W) in [0, 1] and its boxes. People stand before vehicles, and small things before large ones.
+    """
     smooth = convolve(infrared[None], defocus_kernel(1.0, True))[0]
     marks = np.zeros(tuple(infrared.shape), np.uint8)
     inside = np.zeros_like(marks, dtype=bool)
     for box in scene.boxes:
         inside[_part(box)] = True
     outside = torch.from_numpy(~inside)
-    for box in sorted(scene.boxes, key=lambda box: -box.area):
+    for box in sorted(scene.boxes, key=lambda box: (LAYERS.index(box.kind), -box.area)):
         part = _part(box)
         if box.kind == IGNORE:
             marks[part] = UNKNOWN

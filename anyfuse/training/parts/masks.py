@@ -1,5 +1,6 @@
 """Training of DiTFuse's head for segmentation by pixels (models/ditfuse/mask_head.py), all else as it is.
 
+pairs    real pairs with boxes of people and vehicles (boxed.py), a share `boxed` of a batch
 street   a frame of CamVid and a pseudo-thermal image of it (data/thermal.py), white-hot or black-hot; or the frame
          twice, or the thermal image twice, since one image alone is segmented as well
 crop     of 0.7 to 2.2 times the size, half of them mirrored; half of them are put on a class that is drawn among
@@ -58,7 +59,7 @@ class MasksPlan:
 
     start: str = "ditfuse-tiny-fast"  # the model whose head is trained: a name or a folder
     base: int = 16  # channels of the U-Net at half size
-    steps: int = 3500  # updates of the weights
+    steps: int = 6000  # updates of the weights
     batch: int = 8  # crops per step
     height: int = 192  # of the crops, in pixels
     width: int = 256
@@ -66,12 +67,11 @@ class MasksPlan:
     largest: float = 2.2
     rare: float = 0.5  # share of crops that are put on a class drawn among those of the frame
     pairs: float = 0.6  # share of crops beside a pseudo-thermal image; else one image twice
-    people: float = 3.0  # what the odds of a pedestrian are multiplied by in the end: rather marked than missed
+    people: float = 1.0  # what the odds of a pedestrian are multiplied by in the end
     plain: float = 0.5  # share of images whose tones stay
     black_hot: float = 0.25  # share of thermal images whose hot things are dark
-    boxed: float = 0.0  # share of a batch that are real pairs with boxes (boxed.py)
+    boxed: float = 0.375  # share of a batch that are real pairs with boxes (boxed.py)
     heat_alone: float = 0.15  # share of real pairs whose infrared image stands alone
-    again: bool = False  # begins with the head of `start`
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights
@@ -79,10 +79,7 @@ class MasksPlan:
     seed: int = 0  # of weights and crops
 
 
-MASKS: dict[str, MasksPlan] = {
-    "ditfuse-masks": MasksPlan(),
-    "ditfuse-masks-boxed": MasksPlan(boxed=0.5, again=True, steps=2500, lr=1e-3, people=1.0),
-}
+MASKS: dict[str, MasksPlan] = {"ditfuse-masks": MasksPlan()}
 
 
 def read_streets(root: Path) -> tuple[list[Street], list[Street], str]:
@@ -213,8 +210,6 @@ def train_masks(
     gen = torch.Generator().manual_seed(plan.seed)
     channels = given.channels
     head = PixelMaskHead(channels, plan.base).train()
-    if plan.again:
-        head.load_state_dict(own_head(given, plan).state_dict())
     head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(head.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
     ema, weights = Ema(head, plan.ema), class_weights(frames)
@@ -250,14 +245,6 @@ def train_masks(
 def folder_of(name: str) -> Path:
     """The folder of a model: itself, or the package's."""
     return Path(name) if Path(name).is_dir() else package_folder(name)
-
-
-def own_head(given: DiTFuse, plan: MasksPlan) -> PixelMaskHead:
-    """The head of a DiTFuse that this training goes on with; FusionError where it has none of that size."""
-    head = given.mask_head
-    if not isinstance(head, PixelMaskHead) or given.config.mask_pixels != plan.base:
-        raise FusionError(f"start={plan.start}: has no head by pixels of {plan.base} channels to go on with")
-    return head
 
 
 def with_head(given: DiTFuse, head: PixelMaskHead, base: int) -> DiTFuse:
