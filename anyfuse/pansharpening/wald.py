@@ -61,6 +61,10 @@ def reduced(
     own = None if pan is None else whole_ratio(pan.shape, bands.shape[:2])
     if pan is not None and own is None:
         raise FusionError(f"pan {pan.shape} is no whole multiple, 2 or more, of the bands {bands.shape[:2]}")
+    if pan is None and bands.shape[2] == 1:
+        raise FusionError(
+            "one band has its own detail already; give an image of more bands, or the panchromatic one too"
+        )
     bands = bands[:height, :width]
     grid = Grid((height, width), (height // ratio, width // ratio), ratio)
     ms = np.empty((*grid.coarse, bands.shape[2]), bands.dtype)

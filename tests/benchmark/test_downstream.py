@@ -257,6 +257,21 @@ def test_section(data: Path, bright: Path, tmp_path: Path, capsys: pytest.Captur
     assert bench(capsys, *call)[:2] == (0, text)
 
 
+def test_one_model_never_stops_the_others(
+    data: Path, bright: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["--section", "downstream", "--data", data, "--detector", bright, "--boxes", data / "boxes.json"]
+    code, text, error = bench(capsys, *call, "--models", "average,unifusion,maximum", "-o", tmp_path / "out")
+    page = (tmp_path / "out" / "downstream.md").read_text()
+    assert code == 2
+    assert page in text
+    assert "| average |" in page
+    assert "| maximum |" in page
+    assert "| unifusion |" not in page
+    assert "\nNot shown: unifusion. " in page
+    assert error.startswith("anyfuse: unifusion: not in the table")
+
+
 def test_one_line_errors(data: Path, bright: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     two = graph(tmp_path / "two.onnx", [helper.make_node("Identity", ["image"], ["out"])], {"out": 1}, [1, 2, 8, 8])
     flat = graph(tmp_path / "flat.onnx", [helper.make_node("Identity", ["image"], ["out"])], {"out": 1}, [4, 8])

@@ -268,3 +268,6 @@ def test_a_real_panchromatic_image_is_reduced_too() -> None:
     assert np.array_equal(again.reference, made.ms)
     with pytest.raises(FusionError, match="cannot be reduced"):
         reduced(made.ms, 9)
+    with pytest.raises(FusionError, match="one band has its own detail already"):
+        reduced(made.ms[:, :, :1], 2)
+    assert reduced(made.ms[:, :, :1], 2, pan=made.pan).reference.shape == (*made.ms.shape[:2], 1)

@@ -79,7 +79,8 @@ def run_downstream(data: str | Path, models: Sequence[str], out: str | Path, cho
         What was counted.
 
     Raises:
-        FusionError: missing images, boxes of another size, or a detector or model that cannot be used.
+        FusionError: missing images, boxes of another size, a detector that cannot be used; at the end, where a model
+            could not be.
     """
     check_folder(out)
     named = labels(models)
@@ -94,14 +95,21 @@ def run_downstream(data: str | Path, models: Sequence[str], out: str | Path, cho
     folder.mkdir(parents=True, exist_ok=True)
     found: dict[str, dict[tuple[str, str], list[list[Box]]]] = {}
     shown: dict[str, dict[str, Path]] = {}
+    failed: dict[str, str] = {}
     for method in (*SINGLE, *named):
-        shown[method] = show(method, named.get(method), pairs, folder, choices.device)
+        try:
+            shown[method] = show(method, named.get(method), pairs, folder, choices.device)
+        except FusionError as error:  # one model never stops the others
+            failed[method] = str(error)
+            print(f"{method}: {error}", flush=True)
+            continue
         found[method] = find(shown[method], detectors, folder / f"found-{method}.jsonl")
         print(f"{method}: {len(pairs)} pairs, {len(detectors)} detectors", flush=True)
     counts = count(found, pairs, [d.name for d in detectors])
     sets = [set_of(p.scene) for p in pairs]
     tables = tables_of(counts, sets)
     page = markdown(tables, inventory(pairs), [d.name for d in detectors])
+    page += "".join(f"\nNot shown: {name}. {reason}\n" for name, reason in failed.items())
     print(page, flush=True)
     write_whole(folder / "downstream.md", [page.encode()], overwrite=True)
     write_whole(folder / "downstream.json", [json.dumps(plain(tables), indent=1).encode()], overwrite=True)
@@ -109,6 +117,8 @@ def run_downstream(data: str | Path, models: Sequence[str], out: str | Path, cho
         files_of = {method: shown[method][pair.scene.name] for method in shown}
         boxes = {method: found[method][detectors[0].name, pair.scene.name][MIDDLE] for method in found}
         draw_found(folder / "pictures" / f"{pair.scene.name.replace('/', '-')}.png", files_of, boxes, pair.scene)
+    if failed:
+        raise FusionError(f"{', '.join(failed)}: not in the table, which is in {folder / 'downstream.md'}; see above")
     return counts
 
 

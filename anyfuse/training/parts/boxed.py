@@ -81,8 +81,9 @@ def read_boxed(root: Path, boxes: Path | None = None) -> tuple[list[BoxedPair], 
 
 
 def marks_of(infrared: Tensor, scene: Scene) -> np.ndarray:
-    """Marks (H, W) uint8 of an infrared image (H, W) in [0, 1] and its boxes. People stand before vehicles, and small things before large ones.
-    """
+    """Marks (H, W) uint8 of an infrared image (H, W) in [0, 1] and its boxes.
+
+    People stand before vehicles, and small things before large ones."""
     smooth = convolve(infrared[None], defocus_kernel(1.0, True))[0]
     marks = np.zeros(tuple(infrared.shape), np.uint8)
     inside = np.zeros_like(marks, dtype=bool)
