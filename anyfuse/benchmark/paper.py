@@ -166,12 +166,13 @@ def write_paper(folder: Path, result: Bench, table: Table, images: int = 2) -> l
         FusionError: matplotlib is missing, no metric has a value, or a file cannot be written.
     """
     check_paper()
-    if not any(column(table, metric)[0] for metric in table.metrics):
+    shown = [metric for metric in table.metrics if column(table, metric)[0]]
+    if not shown:
         raise FusionError("--paper: no metric has a value, so there is nothing to show; give other --metrics")
     known = DATASETS.get(result.protocol.data.lower())
     terms = f"{known.where}; {known.licence}" if known else ""
     systems = {m: result.systems.get(m, "") for m in table.ranked if not is_trivial(m)}
-    given = credits_of(table.metrics, systems, result.protocol.data, terms)
+    given = credits_of(shown, systems, result.protocol.data, terms)
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"scores.pdf": _scores_figure(table)}
     drawn = _pictures_figure(result, table, images)

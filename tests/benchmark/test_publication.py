@@ -147,6 +147,21 @@ def test_without_any_value_there_is_no_paper(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
 
 
+def test_metrics_without_a_value_are_not_cited(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = paper.column
+    monkeypatch.setattr(paper, "column", lambda table, m: ([], []) if m == "scd" else whole(table, m))
+    code, _, err = run(
+        capsys, "bench", "--data", make_data(tmp_path / "d"), "--task", "ivf", "--models", "guided",
+        "--metrics", "scd,mi", "--paper", "-o", tmp_path / "o", "-q",
+    )  # fmt: skip
+    assert code == 0, err
+    cited = (tmp_path / "o" / "paper" / "CITATIONS.txt").read_text()
+    assert re.search(r"\bmi\b", cited)
+    assert not re.search(r"\bscd\b", cited)
+
+
 def test_pictures_of_an_earlier_run_are_removed(
     written: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
