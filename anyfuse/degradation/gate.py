@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "3b92b3b92b741cbb086988cd5ab3a128432a7122342ee86234bc8fd242258525"
+SHA256 = "603c92b169823ce76681d9dca27131a120f31f60cb117adfd8fb9983fec30f6c"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256
@@ -143,7 +143,9 @@ LOOKS = {
 """What an image looks like -> its places in a row of degradation/statistics.py, from the first to before the last."""
 
 
-def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, int], estimator: Estimator) -> Tensor:
+def gate_numbers(
+    rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, int], estimator: Estimator, told: bool
+) -> Tensor:
     """What the gate reads (F,).
 
     Args:
@@ -152,6 +154,7 @@ def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, in
         gaps: of `differences`.
         roles: places of the sources' roles in ROLES.
         estimator: gives probabilities.
+        told: a person asked for it; it was not estimated.
     """
     shown = rows[:, : estimator.config.statistics]
     places = torch.tensor([*roles, ROLES.index("visible"), ROLES.index("visible")])
@@ -183,6 +186,8 @@ def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, in
             named * (1 - sources),
             named * sources,
             torch.stack(over),
+            torch.full((1,), float(told)),
+            (1.0 - told) * named * sources,
             _looks(plain),
             _looks(repaired) - _looks(plain),
             gaps,
@@ -282,7 +287,8 @@ def harmless(
     gate, estimator = gate or built_in_gate(), estimator or built_in()
     rows = rows_of(sources[0, 0], sources[0, 1], plain[0], repaired[0])
     places = (ROLES.index(roles[0]), ROLES.index(roles[1]))
-    numbers = gate_numbers(rows, said(control.degradations), differences(plain[0], repaired[0]), places, estimator)
+    gaps = differences(plain[0], repaired[0])
+    numbers = gate_numbers(rows, said(control.degradations), gaps, places, estimator, told)
     light, detail = gate(numbers[None])[0].tolist()
     if told and "low_exposure" in control.degradations:
         least = darkness(sources)
