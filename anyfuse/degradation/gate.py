@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "603c92b169823ce76681d9dca27131a120f31f60cb117adfd8fb9983fec30f6c"
+SHA256 = "3b92b3b92b741cbb086988cd5ab3a128432a7122342ee86234bc8fd242258525"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256
@@ -143,9 +143,7 @@ LOOKS = {
 """What an image looks like -> its places in a row of degradation/statistics.py, from the first to before the last."""
 
 
-def gate_numbers(
-    rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, int], estimator: Estimator, told: bool
-) -> Tensor:
+def gate_numbers(rows: Tensor, asked: Tensor, gaps: Tensor, roles: tuple[int, int], estimator: Estimator) -> Tensor:
     """What the gate reads (F,).
 
     Args:
@@ -154,7 +152,6 @@ def gate_numbers(
         gaps: of `differences`.
         roles: places of the sources' roles in ROLES.
         estimator: gives probabilities.
-        told: a person asked for it; it was not estimated.
     """
     shown = rows[:, : estimator.config.statistics]
     places = torch.tensor([*roles, ROLES.index("visible"), ROLES.index("visible")])
@@ -186,8 +183,6 @@ def gate_numbers(
             named * (1 - sources),
             named * sources,
             torch.stack(over),
-            torch.full((1,), float(told)),
-            (1.0 - told) * named * sources,
             _looks(plain),
             _looks(repaired) - _looks(plain),
             gaps,
@@ -287,8 +282,7 @@ def harmless(
     gate, estimator = gate or built_in_gate(), estimator or built_in()
     rows = rows_of(sources[0, 0], sources[0, 1], plain[0], repaired[0])
     places = (ROLES.index(roles[0]), ROLES.index(roles[1]))
-    gaps = differences(plain[0], repaired[0])
-    numbers = gate_numbers(rows, said(control.degradations), gaps, places, estimator, told)
+    numbers = gate_numbers(rows, said(control.degradations), differences(plain[0], repaired[0]), places, estimator)
     light, detail = gate(numbers[None])[0].tolist()
     if told and "low_exposure" in control.degradations:
         least = darkness(sources)
