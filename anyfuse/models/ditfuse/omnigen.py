@@ -408,7 +408,7 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
     except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"OmniGen could not be loaded from {c.source} ({first}); give a complete folder") from None
-    return transformer.to(dtype), vae.to(dtype), tokenizer
+    return transformer, vae, tokenizer
 
 
 def is_pipeline(folder: Path) -> bool:
