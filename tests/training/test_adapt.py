@@ -18,6 +18,7 @@ from conftest import scene, to8
 from tiny_omnigen import save_omnigen
 from torch import Tensor
 
+from anyfuse import Fuser
 from anyfuse.control import CLASSES, Control
 from anyfuse.data.batches import Batch, DataSet
 from anyfuse.data.tones import apply_tones
@@ -208,6 +209,46 @@ def test_the_loss_of_one_pair_falls(pool: ColourPairs, omnigen: Path) -> None:
     assert loss() < 0.8 * before
 
 
+# ---------------------------------------------------------------------- the small system
+
+
+def test_the_small_system_paints_too(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With config.painted it learns painted targets in colour, paints what is named, and has no masks."""
+    monkeypatch.setattr(card, "validate", lambda *given: {})
+    monkeypatch.setattr(ColourPairs, "scored", 1)
+    sizes = {"width": 32, "layers": 2, "heads": 2, "hidden": 48, "steps": 2, "detail": False}
+    colours = {"codec": "sdxl", "random_codec": True, "mask": False, "painted": True}
+    recipe = replace(
+        RECIPES["ditfuse-tiny"],
+        tasks={"instruct": 4},
+        sets=SETS,
+        crop=32,
+        steps=3,
+        warmup=1,
+        config={**sizes, **colours},
+    )
+    recipe = override(recipe, ["options.pool=20", "options.decoded=1"])
+    out = train.train(recipe, folders, tmp_path / "run", log=quiet)
+    assert "segment: psnr" in (out / "README.md").read_text()
+    assert "instruct/reconstruction" in (out / "log.jsonl").read_text()
+    images = [to8(scene(32, 48, 1)), to8(scene(32, 48, 2, 3))]
+    fuser = Fuser(out)
+    named, plain = fuser.run(images, say="highlight the cars"), fuser.run(images, say="fuse the images")
+    assert named.pixels.shape == (32, 48, 3)
+    assert not np.array_equal(named.pixels, plain.pixels)
+    assert named.masks == {}
+    red = fuser.run(images, say="highlight the cars in red")
+    assert any("paints the car blue" in line for line in red.report["warnings"])
+    with pytest.raises(FusionError, match="gives no masks"):
+        fuser.check_masks("highlight the cars")
+    with pytest.raises(FusionError, match="explains nothing"):
+        fuser.check_explains("highlight the cars")
+    with pytest.raises(FusionError, match="give one of them"):
+        override(RECIPES["ditfuse-tiny"], ["config.painted=true"])
+    with pytest.raises(FusionError, match="codec tiny has no colours"):
+        build_model("ditfuse-tiny", {"painted": True, "mask": False})
+
+
 # ---------------------------------------------------------------------- runs
 
 
@@ -220,9 +261,10 @@ def stop_and_go(recipe: Recipe, folders: Path, out: Path, monkeypatch: pytest.Mo
         path.replace(path.with_name("last.pt"))
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(torch, "save", save_and_stop)
-        train.train(recipe, folders, out, save_every=2, log=quiet)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(recipe, folders, out, save_every=2, log=quiet)
     messages: list[str] = []
     found = train.train(recipe, folders, out, log=messages.append)
     assert messages[0] == "resumed at step 2"

@@ -408,7 +408,8 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
     except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"OmniGen could not be loaded from {c.source} ({first}); give a complete folder") from None
-    return transformer, vae, tokenizer
+    cast = nn.Module.to  # without accelerate they come in float32; diffusers' own `to` warns of nothing at each call
+    return cast(transformer, dtype), cast(vae, dtype), tokenizer
 
 
 def is_pipeline(folder: Path) -> bool:
