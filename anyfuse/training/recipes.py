@@ -261,23 +261,6 @@ RECIPES: dict[str, Recipe] = {
         sets=NO_MEDICAL,
     ),
 }
-RECIPES["omnigen-lora"] = Recipe(  # rate, norm and dropped conditions as in the released code; its run is not published
-    model="omnigen",
-    tasks={"instruct": 2},
-    losses={"instruct": {}},
-    steps=5000,
-    crop=256,
-    stacks=0,
-    lr=1e-4,
-    warmup=0,
-    weight_decay=0.0,
-    ema=0.0,
-    strategy="adapt",
-    options=AdaptSettings(pool=2000),
-    schedule="constant",
-    optimiser="adam",
-    sets=NO_MEDICAL,
-)
 RECIPES["anyfuse-lens"] = replace(  # resumes from `anyfuse`: --set start=runs/anyfuse
     RECIPES["anyfuse"],
     tasks={"ivf": 3, "mef": 3, "mff": 3, "mif": 2},
@@ -347,6 +330,23 @@ RECIPES["ditfuse-tiny-fast"] = replace(
     options=ReflowSettings(
         pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5, ends=1000, teacher_steps=8
     ),
+)
+RECIPES["omnigen-lora"] = Recipe(  # rate, norm and dropped conditions as in the released code; its run is not published
+    model="omnigen",
+    tasks={"instruct": 2},
+    losses={"instruct": {}},
+    steps=5000,
+    crop=256,
+    stacks=0,
+    lr=1e-4,
+    warmup=0,
+    weight_decay=0.0,
+    ema=0.0,
+    strategy="adapt",
+    options=AdaptSettings(pool=2000),
+    schedule="constant",
+    optimiser="adam",
+    sets=NO_MEDICAL,
 )
 
 
