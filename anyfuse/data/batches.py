@@ -45,7 +45,7 @@ class Batch:
     task: str
     sources: Tensor  # (B, N, 1, H, W), as the model sees them
     clean: Tensor  # (B, N, H, W), what losses compare with
-    truth: Tensor | None = None  # (B, H, W), the right result where it is known
+    truth: Tensor | None = None  # (B, H, W) or in colour (B, 3, H, W), the right result where it is known
     # (B, N, 2), mean and deviation of the whole images, smoothed, that the sources are crops of; where known
     statistics: Tensor | None = field(default=None, kw_only=True)
     whole: Batch | None = field(default=None, kw_only=True)  # the batch that these rows are a part of; None: all of one
@@ -101,7 +101,7 @@ class TrainingData:
                 self.files += len(paths)
                 frames = [read_image(p) for p in paths]
                 order = order_of_roles(frames) if ordered else range(len(frames))
-                stack = np.stack([_luma8(frames[k]) for k in order])
+                stack = np.stack([self.planes_of(frames[k]) for k in order])
                 if data_set.kind == "streets":
                     stack = np.stack([stack[0], frames[1].pixels[..., 0]])
                 if index % holdout == holdout - 1:
@@ -112,6 +112,11 @@ class TrainingData:
             self.add(data_set, kept)
         self.manifest = digest.hexdigest()
 
+    @staticmethod
+    def planes_of(frame: Frame) -> np.ndarray:
+        """What is kept of an image, uint8: its luma (H, W)."""
+        return (to_luma(frame.read())[0] * 255).round().to(torch.uint8).numpy()
+
     def add(self, data_set: DataSet, groups: list[np.ndarray]) -> None:
         """Takes in what a set has to train on."""
         self.train.setdefault(data_set.task, []).append(groups)
@@ -119,7 +124,7 @@ class TrainingData:
         self.kinds.setdefault(data_set.task, []).append(data_set.kind)
 
     def crop(self, task: str, size: int, gen: Generator, n: int = 2) -> Tensor:
-        """Random group, place, flip and rotation: (N, size, size) in [0, 1].
+        """Random group, place, flip and rotation: (N, size, size) in [0, 1], or (N, 3, size, size) of colours.
 
         Sets of one task are drawn by their shares, n images of a longer sequence evenly, in its order.
         """
@@ -171,19 +176,22 @@ class TrainingData:
         zoom: float = 1.8,
         upright: tuple[str, ...] = ("ivf", "mef"),
     ) -> Tensor:
-        """A crop (N, size, size) in [0, 1] at a random place and scale, flipped half the time, and turned.
+        """A crop (N, ..., size, size) in [0, 1] of a stack (N, ..., H, W) at a random place and scale, flipped half the
+        time, and turned.
 
         zoom: largest scale, of natural images as large as they go. upright: tasks whose images are not turned.
         """
-        h, w = stack.shape[1:]
+        h, w = stack.shape[-2:]
         scale = 1.0
         if min(h, w) > 1.5 * size and uniform(0, 1, gen) < 0.5:
             scale = uniform(1.0, min(h, w) / size, gen) if task == "natural" else uniform(1.0, zoom, gen)
         take = min(int(size * scale), h, w)
         top, left = integer(0, h - take, gen), integer(0, w - take, gen)
-        x = torch.from_numpy(stack[:, top : top + take, left : left + take].astype(np.float32) / 255)
+        x = torch.from_numpy(stack[..., top : top + take, left : left + take].astype(np.float32) / 255)
         if take != size:
-            x = F.interpolate(x[None], (size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+            flat = x.flatten(0, -3)[None]
+            flat = F.interpolate(flat, (size, size), mode="bilinear", antialias=True, align_corners=False)
+            x = flat[0].unflatten(0, x.shape[:-2])
         if uniform(0, 1, gen) < 0.5:
             x = x.flip(-1)
         turns = integer(0, 3, gen) if task not in upright else 0
@@ -302,8 +310,3 @@ def set_name(data_set: DataSet) -> str:
     """The name of a set in scores: its folder."""
     first = data_set.folders[0]
     return first.rpartition("/")[0] or first
-
-
-def _luma8(frame: Frame) -> np.ndarray:
-    """(H, W) uint8 luma of an image."""
-    return (to_luma(frame.read())[0] * 255).round().to(torch.uint8).numpy()

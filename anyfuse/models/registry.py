@@ -229,21 +229,21 @@ MODELS: Extended[Spec] = Extended(OWN_MODELS, "anyfuse.models", as_spec)
 """By name: ours, and those that other packages add (plugins.py)."""
 ALIASES = {"mmaif": "mmaif-tiny", "ditfuse": "ditfuse-tiny-fast"}
 """Short names of those that ship."""
-SYSTEMS: dict[str, type[FusionModel]] = {spec.cls.__name__: spec.cls for spec in OWN_MODELS.values()}
-CONFIGS: dict[str, type] = {spec.cls.__name__: type(spec.config) for spec in OWN_MODELS.values()}
-SYSTEMS["OmniGen"], CONFIGS["OmniGen"] = OmniGen, OmniGenConfig
-"""Without a name in MODELS: it is 8 GB and comes as a folder."""
+FULL = {"omnigen": Spec(OmniGen, OmniGenConfig(), "DiTFuse (TPAMI 2025), full size", needs_weights=True)}
+"""What is trained by name, and has none in MODELS: it is 8 GB and comes as a folder."""
+SYSTEMS: dict[str, type[FusionModel]] = {s.cls.__name__: s.cls for s in (*OWN_MODELS.values(), *FULL.values())}
+CONFIGS: dict[str, type] = {s.cls.__name__: type(s.config) for s in (*OWN_MODELS.values(), *FULL.values())}
 
 
 def build_model(name: str, changes: dict[str, Any] | None = None, training: bool = False) -> FusionModel:
     """A fresh, untrained model of a named preset.
 
     Args:
-        name: in MODELS.
+        name: in MODELS or FULL.
         changes: of its configuration, field -> value.
         training: also builds what only training needs, and loads what it needs beside its own weights.
     """
-    spec = MODELS[name]
+    spec = FULL.get(name) or MODELS[name]
     if spec.build is not None or spec.config is None:
         if changes:
             raise FusionError(f"model '{name}' has no configuration to change")
@@ -251,7 +251,8 @@ def build_model(name: str, changes: dict[str, Any] | None = None, training: bool
     config = replace(spec.config, **changes or {})
     if training and hasattr(config, "reconstructors"):
         config = replace(config, reconstructors=True)
-    model = spec.cls(config) if name in MODELS.own else _made(name, replace(spec, config=config))
+    own = name in FULL or name in MODELS.own
+    model = spec.cls(config) if own else _made(name, replace(spec, config=config))
     if training:
         model.prepare()
     return model

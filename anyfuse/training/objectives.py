@@ -144,7 +144,8 @@ def split_losses(
         clean, truth = batch.clean, batch.truth
         if channels > 1:
             clean = clean.repeat_interleave(channels, 0)
-            truth = None if truth is None else truth.repeat_interleave(channels, 0)
+            if truth is not None:  # (B, H, W), or (B, C, H, W) in colour
+                truth = truth.flatten(0, 1) if truth.ndim == 4 else truth.repeat_interleave(channels, 0)
         targets = Batch(batch.task, batch.sources, clean, truth, statistics=batch.statistics, whole=batch.whole)
         loss, terms = task_loss(part.flatten(0, 1), targets, weights[batch.task])
         totals.append(loss)

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import FusionError
-from ..models.registry import MODELS
+from ..models.registry import FULL, MODELS
 from .objectives import LOSSES, is_own_loss
 from .recipe import Recipe, StrategySettings
 from .strategies.table import options_of, unknown_option, with_strategy
@@ -43,7 +43,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         known = {f.name: getattr(recipe, f.name) for f in fields(recipe) if f.name not in ("model", "sets")}
         _known(setting, name, known)
         if name == "config":
-            config = MODELS[recipe.model].config
+            config = (FULL.get(recipe.model) or MODELS[recipe.model]).config
             present = {f.name: getattr(config, f.name) for f in fields(config)}
             _depth(setting, path, 1, "config.phi=sigmoid")
             _known(setting, path[0], present)

@@ -22,7 +22,7 @@ REAL_AND_NATURAL = (
 class StrategySettings:
     """What a strategy lets a recipe choose; each strategy that has settings defines a subclass beside itself.
 
-    Fields are numbers or booleans with a default. `--set options.NAME=VALUE` changes one.
+    Fields are numbers, booleans or texts with a default. `--set options.NAME=VALUE` changes one.
     """
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..data.batches import DataSet
 from .overrides import override, override_fields
 from .recipe import REAL_AND_NATURAL, Recipe
+from .strategies.adapt import AdaptSettings
 from .strategies.bilevel import BilevelSettings
 from .strategies.instruct import InstructSettings, ReflowSettings
 from .strategies.latent import LatentSettings
@@ -329,6 +330,23 @@ RECIPES["ditfuse-tiny-fast"] = replace(
     options=ReflowSettings(
         pool=2000, m3=0.30, pairs=0.30, control=0.20, segment=0.20, mask=0.5, ends=1000, teacher_steps=8
     ),
+)
+RECIPES["omnigen-lora"] = Recipe(  # rate, norm and dropped conditions as in the released code; its run is not published
+    model="omnigen",
+    tasks={"instruct": 2},
+    losses={"instruct": {}},
+    steps=5000,
+    crop=256,
+    stacks=0,
+    lr=1e-4,
+    warmup=0,
+    weight_decay=0.0,
+    ema=0.0,
+    strategy="adapt",
+    options=AdaptSettings(pool=2000),
+    schedule="constant",
+    optimiser="adam",
+    sets=NO_MEDICAL,
 )
 
 

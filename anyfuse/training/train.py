@@ -119,7 +119,7 @@ def train(
         build_strategy(model, replace(recipe, shard=False))  # adapters, as they were trained
     model.load_state_dict(shadow)
     merge_lora(model)
-    export(model, recipe, data, out, loop.seconds, validated, log)
+    export(model, recipe, data, out, loop.seconds, getattr(recipe.options, "scored", validated), log)
     wait_for_all()
     return out
 

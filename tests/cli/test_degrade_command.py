@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from cli.test_cli import fails, run
 from conftest import scene, to8, to16
+from depth_anything import save_depth_anything
 from PIL import Image
 
 from anyfuse.cli import main
+from anyfuse.degradation.depth import estimated_depth
+from anyfuse.degradation.operation import to_encoded, to_linear
 from anyfuse.degradation.plan import KNOWN, MENUS
 from anyfuse.io.read import read_image
 from anyfuse.io.write import write_image
@@ -74,6 +78,28 @@ def test_depth_of_pixels_and_metadata_stay(folder: Path, tmp_path: Path, capsys:
     assert np.array_equal(deep.alpha, read_image(folder / "deep.png").alpha)  # type: ignore[arg-type]
     run(capsys, "degrade", folder / "deep.png", "-o", tmp_path / "same.png", "--ops", "rain:0,jpeg:0")
     assert np.array_equal(read_image(tmp_path / "same.png").pixels, read_image(folder / "deep.png").pixels)
+
+
+def test_depth_model_gives_haze_its_depth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The result is the one of that depth, the manifest repeats it, and a folder without a model is one line."""
+    write_image(tmp_path / "in.png", to8(scene(40, 50, 0, 3)))
+    model, image = save_depth_anything(tmp_path / "model"), read_image(tmp_path / "in.png").read()
+    haze = ["--ops", "haze:1", "--seed", "3"]
+    for name, more in (("by model", ["--depth-model", model]), ("made up", [])):
+        assert run(capsys, "degrade", tmp_path / "in.png", "-o", tmp_path / f"{name}.png", *haze, *more)[0] == 0
+    depth, found = estimated_depth(image, model), read_image(tmp_path / "by model.png").read()
+    done = json.loads((tmp_path / "by model.json").read_text())["files"]["in.png"]["done"][0]
+    clear = torch.exp(-done["beta"] * depth)
+    expected = to_encoded(to_linear(image) * clear + done["airlight"] * (1 - clear))
+    assert (found - expected).abs().max() < 1.5 / 255
+    assert (read_image(tmp_path / "made up.png").read() - expected).abs().mean() > 2 / 255
+    again = ["--manifest", tmp_path / "by model.json"]
+    assert run(capsys, "degrade", tmp_path / "in.png", "-o", tmp_path / "again.png", *again)[0] == 0
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "by model.png").read_bytes()
+    wrong = ["-o", tmp_path / "no.png", *haze, "--depth-model", f"{tmp_path}/none"]
+    code, _, errors = run(capsys, "degrade", tmp_path / "in.png", *wrong)
+    assert code == 2
+    assert "no depth model" in errors
 
 
 def test_float_and_12_bits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

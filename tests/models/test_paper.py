@@ -111,6 +111,7 @@ def test_ditfuse() -> None:
     config = DiTFuseConfig.paper()
     assert not (config.detail)
     assert not (config.mask)
+    assert config.painted
     assert not (config.aligned)
     assert not (config.mix)
     assert (config.rope, config.branches, config.steps) == ("line", 3, 50)
@@ -119,6 +120,7 @@ def test_ditfuse() -> None:
         "steps",
         "detail",
         "mask",
+        "painted",
         "rope",
         "stretch",
         "aligned",

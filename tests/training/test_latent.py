@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import scene, to8
+from depth_anything import save_depth_anything
 from torch import Tensor
 
 from anyfuse.data.batches import DataSet, TrainingData
-from anyfuse.degradation.plan import DegradationPlan
+from anyfuse.degradation.depth import estimated_depth
+from anyfuse.degradation.operation import to_encoded, to_linear
+from anyfuse.degradation.plan import DegradationPlan, Step
 from anyfuse.errors import FusionError
 from anyfuse.io.write import write_image
 from anyfuse.losses import closeness, sobel
@@ -33,6 +36,7 @@ from anyfuse.training.parts.codec import (
     spread_of_cosines,
     train_codec,
 )
+from anyfuse.training.pools import degraded_pairs
 from anyfuse.training.pools.degraded_pairs import DegradedPairs, LatentBatch
 from anyfuse.training.recipes import RECIPES, Recipe, override
 from anyfuse.training.strategies import latent
@@ -122,6 +126,28 @@ def test_pool_is_shared_and_goes_on(pool: DegradedPairs, folders: Path, monkeypa
     assert np.array_equal(pairs(folders, pool.folder.parent).pixels, before)
     monkeypatch.undo()
     assert pairs(folders, pool.folder.parent, small(options=LatentSettings(pool=6))).folder != pool.folder
+
+
+def test_depth_model_gives_haze_its_depth(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the visible image, or of the target; without a model in the folder the run ends in one line."""
+    hazy = ((), (Step("haze", 1.0),))
+    monkeypatch.setattr(degraded_pairs, "draw", lambda task, n, gen: hazy)
+    recipe = override(small(), [f"options.depth_model={save_depth_anything(tmp_path / 'model')}", "options.clean=0"])
+    found = pairs(folders, tmp_path, override(recipe, ["options.pool=3"]))
+    for index, row in enumerate(torch.from_numpy(found.pixels.astype(np.float32) / 255)):
+        place = next(k for k in (0, 1) if found.plans[index][k])
+        depth = estimated_depth(row[3 if index == 0 else 4][None], str(tmp_path / "model"))
+        clear, light = torch.exp(-1.8 * depth), to_linear(row[2 + place])
+        airlight = (to_linear(row[place]) - light * clear) / (1 - clear)  # the same everywhere
+        assert float(airlight.mean()) == pytest.approx(float(airlight.median()), abs=0.02)
+        assert 0.68 < float(airlight.mean()) < 1.02
+        expected = to_encoded(light * clear + airlight.median() * (1 - clear))
+        assert (expected - row[place]).abs().max() < 5 / 255
+    made_up = pairs(folders, tmp_path, override(recipe, ["options.pool=3", "options.depth_model="]))
+    assert made_up.folder != found.folder
+    assert np.abs(made_up.pixels.astype(int) - found.pixels).max() > 20
+    with pytest.raises(FusionError, match="no depth model"):
+        pairs(folders, tmp_path, override(recipe, [f"options.depth_model={tmp_path}/none"]))
 
 
 @pytest.fixture(autouse=True)

@@ -28,6 +28,7 @@ class DiTFuseConfig:
     guide: int = 16  # ours: channels that the transformer gives to that path
     reference: str = "anyfuse"  # ours: the default model whose fusion that path has, and which makes targets
     mask: bool = True  # ours: with the head for segmentation (mask_head.py)
+    painted: bool = False  # classes are painted into the result by the network, as in the paper; of RGB codecs
     mask_pixels: int = 0  # ours: channels of a U-Net over the sources that this head is; 0: it reads the tokens
     tags: bool = True  # prompts begin with a line of tags
     rope: str = "grid"  # 'line': rotary positions along the sequence, as the paper; 'grid': ours (additions.py)
@@ -54,6 +55,7 @@ class DiTFuseConfig:
             steps=50,
             detail=False,
             mask=False,
+            painted=True,
             rope="line",
             stretch=1.0,
             aligned=False,
@@ -68,6 +70,8 @@ class DiTFuseConfig:
                 raise FusionError(f"{name} {getattr(self, name)}: give 1 or more")
         if self.mask_pixels < 0:
             raise FusionError(f"mask_pixels {self.mask_pixels}: give 0 or more")
+        if self.painted and self.mask:
+            raise FusionError("painted and mask: give one of them, config.painted=true with config.mask=false")
         if self.patch not in (1, 2):
             raise FusionError(f"patch {self.patch}: give 1 or 2")
         if self.width % self.heads or self.width // self.heads % 8 or self.width % 4:

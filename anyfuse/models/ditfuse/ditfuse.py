@@ -37,6 +37,9 @@ from .guidance import Branch, euler, guidance
 from .mask_head import MaskHead, PixelMaskHead
 from .transformer import Condition, Velocity
 
+BLUE = "blue"
+"""What the network paints classes with, where it does."""
+
 
 class DiTFuse(LatentModel):
     """The whole system.
@@ -52,6 +55,8 @@ class DiTFuse(LatentModel):
         c = config or DiTFuseConfig()
         super().__init__(c.codec, c.random_codec)
         self.config = c
+        if c.painted and self.channels != 3:
+            raise FusionError(f"painted: codec {c.codec} has no colours; give one of RGB, as config.codec=sdxl")
         self.working_bytes = 240 if self.channels == 1 else 1500
         self.dit = build_transformer(c, self.latent_channels)
         self.detail = Detail(self.channels, c.guide, c.reference) if c.detail else None
@@ -70,13 +75,21 @@ class DiTFuse(LatentModel):
     def condition(self, control: Control, order: Sequence[int]) -> Control | None:
         """As FusionModel; refuses degradations, and classes where the model has no head for them."""
         ditfuse_prompt.check(control)
-        if control.segment and self.mask_head is None:
+        if control.segment and self.mask_head is None and not self.config.painted:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
         return None if control.empty else control
 
     def ignored(self, control: Control) -> list[str]:
-        """As FusionModel: what it shall preserve has no effect."""
-        return ditfuse_prompt.ignored(control)
+        """As FusionModel: what it shall preserve has no effect, nor have colours where the network paints."""
+        others = [
+            name for name, colour in control.segment.items() if self.config.painted and colour not in (None, BLUE)
+        ]
+        return ditfuse_prompt.ignored(control) + [f"this model paints the {name} blue" for name in others]
+
+    @property
+    def has_masks(self) -> bool:
+        """As FusionModel: not where the network paints."""
+        return not self.config.painted
 
     # ------------------------------------------------------------------ the flow
 
@@ -86,7 +99,9 @@ class DiTFuse(LatentModel):
         control: one for all images, or one for each.
         """
         requests = [control or Control()] if isinstance(control, Control | None) else list(control)
-        texts = [ditfuse_prompt.prompt(replace(r, segment={}), tagged=self.config.tags) for r in requests]
+        if not self.config.painted:  # the head segments
+            requests = [replace(request, segment={}) for request in requests]
+        texts = [ditfuse_prompt.prompt(request, tagged=self.config.tags) for request in requests]
         return guidance(texts, self.branches, self.text_scale, self.image_scale)
 
     def start(self, latents: Tensor, branch: Branch) -> Condition:
@@ -137,7 +152,7 @@ class DiTFuse(LatentModel):
 
     def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
         """sources (B, 2, C, H, W) in [0, 1], H and W multiples of 16 -> fused (B, C, H, W) in [0, 1]; classes are in
-        `masks`.
+        `masks`, or with config.painted in the image.
 
         Raises FusionError where the condition asks for restoration, which DiTFuse does not do.
         """
@@ -156,7 +171,7 @@ class DiTFuse(LatentModel):
         unknown class or a model without the head.
         """
         request = Control(segment=dict.fromkeys(classes))
-        if not request.segment:
+        if not request.segment or self.config.painted:
             return {}
         if self.mask_head is None:
             raise FusionError("this model has no head for segmentation: train one with config.mask=true")
@@ -183,6 +198,8 @@ class DiTFuse(LatentModel):
 
     def check_explains(self, condition: Control | None = None) -> None:
         """Raises FusionError where the condition names no class: masks are all that there is to explain."""
+        if self.config.painted:
+            raise FusionError("this DiTFuse paints classes itself and explains nothing; leave --explain out")
         if condition is None or not condition.segment:
             raise FusionError(
                 "DiTFuse explains the classes that it segments: add --say 'highlight the cars', or leave --explain out"

@@ -12,6 +12,9 @@ MIT, SDXL VAE MIT; see the adapter's own page for its terms.
     sequence     [text with two image spans | time | target]; keys and values of the condition are computed once per
                  image and branch
 
+    training     in training mode gradients reach the adapter alone, through the cache as well; with `checkpointing`
+                 each layer is computed again in the backward pass
+
 A folder in diffusers' layout (transformer/, vae/, tokenizer/) is loaded as it is, `--model FOLDER`; with an adapter:
 
     OmniGen(OmniGenConfig(source="Shitao/OmniGen-v1-diffusers",
@@ -32,9 +35,10 @@ from typing import Any
 from ...arrays import F, Tensor, nn, torch
 from ...control import Control
 from ...errors import FusionError
-from ...weights import LOADING_ERRORS, is_hub_id, read_tensors
+from ...weights import LOADING_ERRORS, fingerprint, is_hub_id
 from ..base import Context, FusionModel, flatten_set
 from ..frozen import FrozenModule
+from .adapter import Adapter, read_adapter
 from .prompt import check, full_prompt, ignored, image_tag
 from .sequence import TARGET, TEXT, TIME, attention_mask
 from .transformer import KeysValues
@@ -78,62 +82,6 @@ class OmniGenConfig:
             raise FusionError(f"longest {self.longest}: give a multiple of {PATCH}, or 0 for no resizing")
         if self.rank < 0:
             raise FusionError(f"rank {self.rank}: give 0 or more")
-
-
-# ---------------------------------------------------------------------- the adapter
-
-
-class Adapter(nn.Module):
-    """Of one layer: delta (q, k, v) = s B A x with A (r, D), B (3 D, r), and the same of the output with B (D, r); B is
-    0 at first.
-    """
-
-    def __init__(self, width: int, rank: int, alpha: float) -> None:
-        super().__init__()
-        self.scale = alpha / rank
-        self.qkv_down = nn.Parameter(torch.randn(rank, width) / rank)
-        self.qkv_up = nn.Parameter(torch.zeros(3 * width, rank))
-        self.out_down = nn.Parameter(torch.randn(rank, width) / rank)
-        self.out_up = nn.Parameter(torch.zeros(width, rank))
-
-    def qkv(self, x: Tensor) -> tuple[Tensor, ...]:
-        """x (B, T, D) -> what is added to queries, keys and values (B, T, D) each"""
-        return (self.scale * F.linear(F.linear(x, self.qkv_down), self.qkv_up)).chunk(3, -1)
-
-    def out(self, x: Tensor) -> Tensor:
-        """x (B, T, D) -> what is added to the output"""
-        return self.scale * F.linear(F.linear(x, self.out_down), self.out_up)
-
-    @torch.no_grad()
-    def merge(self, attention: Any) -> None:
-        """Into to_q, to_k, to_v and to_out[0] of diffusers; then the adapter is 0."""
-        for layer, up in zip((attention.to_q, attention.to_k, attention.to_v), self.qkv_up.chunk(3), strict=True):
-            layer.weight.add_((self.scale * up @ self.qkv_down).to(layer.weight))
-        attention.to_out[0].weight.add_((self.scale * self.out_up @ self.out_down).to(attention.to_out[0].weight))
-        self.qkv_up.zero_()
-        self.out_up.zero_()
-
-
-FUSED = re.compile(r"layers\.(\d+)\.self_attn\.(qkv_proj|o_proj)\.lora_(A|B)(?:\.default)?\.weight$")
-
-
-def read_adapter(path: str | Path) -> dict[str, Tensor]:
-    """A safetensors file of an adapter of the fused projections, as peft names them -> names of `Adapter`, below the
-    layer's number.
-
-    Raises FusionError for a file without such keys, or with others.
-    """
-    weights: dict[str, Tensor] = {}
-    state = read_tensors(Path(path))
-    for key, value in state.items():
-        match = FUSED.search(key)
-        if match is None:
-            raise FusionError(f"{path}: {key} is not of an adapter of qkv_proj and o_proj; give DiTFuse's LoRA")
-        part = {"qkv_proj": "qkv", "o_proj": "out"}[match[2]] + {"A": "_down", "B": "_up"}[match[3]]
-        weights[f"{match[1]}.{part}"] = value.float()
-    if not weights:
-        raise FusionError(f"{path}: holds no adapter")
-    return weights
 
 
 # ---------------------------------------------------------------------- prompts
@@ -199,7 +147,8 @@ class OmniGen(FusionModel):
     """The full system.
 
     Its condition is a Control. steps, branches, text_scale, image_scale, cache, seed: as DiTFuse has them. Classes are
-    painted by the network itself, as a translucent overlay in the result.
+    painted by the network itself, as a translucent overlay in the result. checkpointing: layers keep their inputs alone
+    for the gradient, and are computed twice.
     """
 
     stride = PATCH
@@ -222,6 +171,7 @@ class OmniGen(FusionModel):
         self.steps, self.branches = c.steps, c.branches
         self.text_scale, self.image_scale = c.text_scale, c.image_scale
         self.cache, self.seed = True, 0
+        self.checkpointing = False
         self.register_load_state_dict_post_hook(_without_frozen)
 
     def _take(self, state: dict[str, Tensor], path: str) -> None:
@@ -232,17 +182,34 @@ class OmniGen(FusionModel):
         self.adapters.load_state_dict(state)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """As FusionModel: config.json, and the adapter alone; `lora` is then in the weights."""
-        before, self.config = self.config, replace(self.config, lora="")
+        """As FusionModel: config.json, and the adapter alone; `lora` is then in the weights, and a folder that is
+        `source` is named in full.
+        """
+        source = str(Path(self.config.source).resolve()) if Path(self.config.source).is_dir() else self.config.source
+        before, self.config = self.config, replace(self.config, lora="", source=source)
         try:
             super().save_pretrained(folder)
         finally:
             self.config = before
 
+    def half(self) -> OmniGen:
+        """The adapter in float16, as it is saved; the frozen parts keep their numbers."""
+        self.adapters.half()
+        return self
+
     def merge(self) -> None:
         """Puts the adapter into the transformer's weights."""
         for adapter, layer in zip(self.adapters, self.frozen.transformer.layers, strict=False):
             adapter.merge(layer.self_attn)  # type: ignore[operator]
+
+    @property
+    def latent_channels(self) -> int:
+        """Of the codec."""
+        return int(self.frozen.vae.config.latent_channels)
+
+    def fingerprint(self) -> str:
+        """Of the codec's weights."""
+        return fingerprint(self.frozen.vae.parameters())
 
     def condition(self, control: Control, order: Sequence[int]) -> Control | None:
         """As FusionModel; refuses degradations."""
@@ -255,7 +222,6 @@ class OmniGen(FusionModel):
 
     # ------------------------------------------------------------------ codec
 
-    @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> latents (B, C, H/8, W/8), the posterior's mode"""
         vae = self.frozen.vae
@@ -314,6 +280,19 @@ class OmniGen(FusionModel):
     def _layer(
         self, index: int, x: Tensor, rotation: list[Tensor], mask: Tensor, before: KeysValues | None
     ) -> tuple[Tensor, KeysValues]:
+        """`_block`, computed again for the gradient where `checkpointing` says so."""
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            return self._block(index, x, rotation, mask, before)
+        from torch.utils.checkpoint import checkpoint
+
+        found: tuple[Tensor, KeysValues] = checkpoint(
+            self._block, index, x, rotation, mask, before, use_reentrant=False, preserve_rng_state=False
+        )
+        return found
+
+    def _block(
+        self, index: int, x: Tensor, rotation: list[Tensor], mask: Tensor, before: KeysValues | None
+    ) -> tuple[Tensor, KeysValues]:
         """One of diffusers' blocks with the adapter beside its projections; keys and values of these tokens (1, heads,
         T, d).
         """
@@ -348,11 +327,14 @@ class OmniGen(FusionModel):
             rows.insert(0, (1 - image, self.config.negative or negative_prompt(), False))
         return [row for row in rows if row[0]]
 
-    @torch.no_grad()
     def forward(self, sources: Tensor, condition: Control | None = None, context: Context | None = None) -> Tensor:
         """sources (B, 2, 3, H, W) in [0, 1] -> fused (B, 3, H, W) in [0, 1], one pair at a time; each pair has the same
-        noise.
+        noise. Without a gradient in evaluation mode, as `steps` times `branches` passes would have to be kept for it.
         """
+        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):
+            return self._fuse(sources, condition)
+
+    def _fuse(self, sources: Tensor, condition: Control | None) -> Tensor:
         batch, size = sources.shape[:2], sources.shape[-2:]
         images = flatten_set(sources.expand(-1, -1, 3, -1, -1))
         small = working_size(size[0], size[1], self.config.longest)
@@ -426,7 +408,8 @@ def load_parts(c: OmniGenConfig) -> tuple[Any, Any, Any]:
     except LOADING_ERRORS as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FusionError(f"OmniGen could not be loaded from {c.source} ({first}); give a complete folder") from None
-    return transformer.to(dtype), vae.to(dtype), tokenizer
+    cast = nn.Module.to  # without accelerate they come in float32; diffusers' own `to` warns of nothing at each call
+    return cast(transformer, dtype), cast(vae, dtype), tokenizer
 
 
 def is_pipeline(folder: Path) -> bool:

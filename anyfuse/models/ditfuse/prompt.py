@@ -85,8 +85,10 @@ def prompt(control: Control | None = None, rng: random.Random | None = None, tag
     return f"{tags(control)} . {request(control, rng)}" if tagged else request(control, rng)
 
 
-def full_prompt(control: Control | None = None) -> str:
-    """What the full system reads, with places for its two images: tag line, images with their roles, request."""
+def full_prompt(control: Control | None = None, rng: random.Random | None = None) -> str:
+    """What the full system reads, with places for its two images: tag line, images with their roles, request; `rng`
+    draws the wording.
+    """
     control = control or Control()
     check(control)
     heads = ["[FUSION]"] if not (control.tone or control.segment) or control.task else []
@@ -95,9 +97,10 @@ def full_prompt(control: Control | None = None) -> str:
     heads += ["[SEG]"] if control.segment else []
     first, second = ROLE_WORDS.get(control.task, ("first image", "second image"))
     line = " ".join(f"{head}." for head in heads)
-    text = request(control).replace(" ,", ",")
+    text = request(control, rng).replace(" ,", ",")
     for name, colour in control.segment.items():
-        text = text.replace(f"highlight the {name}", f"highlight the {name} in {colour or 'blue'}")
+        for said in (showing.format(name) for showing in SHOWING):
+            text = text.replace(said, f"{said} in {colour or 'blue'}")
     return f"{line} The {first} is {image_tag(1)}, the {second} is {image_tag(2)}. {text[0].upper()}{text[1:]}."
 
 

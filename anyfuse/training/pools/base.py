@@ -25,6 +25,7 @@ from torch import Tensor
 from ...data.batches import DataSet, TrainingData
 from ...errors import FusionError
 from ...models.base import FusionModel
+from ...models.ditfuse.omnigen import OmniGen
 from ...models.latent.base import LatentModel
 from ...models.latent.codec import STRIDE
 from ...models.registry import load_model
@@ -42,7 +43,7 @@ class PoolSettings(StrategySettings):
     pool_seed: int = -1  # seed of the items, so that runs of several seeds share a pool; -1: the run's
 
 
-def teacher_of(model: LatentModel) -> str:
+def teacher_of(model: LatentModel | OmniGen) -> str:
     """Name of the model that makes targets where there is no truth: the one whose fusion the detail path has."""
     return str(getattr(model.config, "reference", "anyfuse"))
 
@@ -82,7 +83,7 @@ class Pool(TrainingData):
         raise NotImplementedError
 
     def fill(
-        self, key: list[Any], model: LatentModel, folder: Path, device: str, log: Callable[[str], None]
+        self, key: list[Any], model: LatentModel | OmniGen, folder: Path, device: str, log: Callable[[str], None]
     ) -> list[Any]:
         """Makes the pool, or what is missing of it, and sets `folder`, `pixels`, `codes` and `latent_channels`.
 
@@ -96,7 +97,8 @@ class Pool(TrainingData):
         Returns:
             The notes of all items.
         """
-        self.latent_channels, self.teacher = model.codec.latent_channels, teacher_of(model)
+        codec = model if isinstance(model, OmniGen) else model.codec
+        self.latent_channels, self.teacher = codec.latent_channels, teacher_of(model)
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,14 +134,20 @@ class Pool(TrainingData):
                 log(f"{self.prefix}: {part.stop}/{self.count}, {time.monotonic() - start:.0f} s")
         return pixels
 
-    def _latents(self, model: LatentModel, device: str, log: Callable[[str], None]) -> np.ndarray:
+    def _latents(self, model: LatentModel | OmniGen, device: str, log: Callable[[str], None]) -> np.ndarray:
         """(count, coded, C, h, w) float16 of the planes that are coded; C as the codec has it."""
 
         def encode(part: slice) -> Tensor:
-            images = torch.from_numpy(self.pixels[part][:, list(self.coded)]).to(device).float() / 255
-            return model.codec.encode(images.flatten(0, 1)[:, None]).unflatten(0, (-1, len(self.coded)))
+            return self.encoded(model, torch.from_numpy(self.pixels[part]).to(device).float() / 255)
 
-        return self.latents(f"latents-{model.codec.fingerprint()}", len(self.coded), encode, log)
+        codec = model if isinstance(model, OmniGen) else model.codec
+        return self.latents(f"latents-{codec.fingerprint()}", len(self.coded), encode, log)
+
+    def encoded(self, model: Any, pixels: Tensor) -> Tensor:
+        """Planes (B, planes, S, S) in [0, 1] -> latents (B, coded, C, h, w) by the model's codec."""
+        images = pixels[:, list(self.coded)]
+        latents: Tensor = model.codec.encode(images.flatten(0, 1)[:, None])
+        return latents.unflatten(0, (-1, len(self.coded)))
 
     @torch.no_grad()
     def latents(

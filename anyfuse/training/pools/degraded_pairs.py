@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -11,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ...data.batches import Batch, darkness
-from ...degradation.depth import plausible_depth
+from ...degradation.depth import estimated_depth, plausible_depth
 from ...degradation.plan import KNOWN, DegradationPlan, Step, apply, derive, draw, draw_varied, generator
 from ...errors import FusionError
 from ...image.random import integer, uniform
@@ -34,6 +35,7 @@ class PairSettings(PoolSettings):
 
     clean: float = 0.15  # share of the pairs that is not degraded, 0 to 1; ours
     varied: float = 0.0  # share of the degraded pairs with degradations as they occur (plan.draw_varied), 0 to 1; ours
+    depth_model: str = ""  # folder or hub id of Depth Anything, which gives weather its depth; empty: it is made up
 
 
 @dataclass
@@ -79,7 +81,7 @@ class DegradedPairs(Pool):
         options = recipe.settings(PairSettings)
         super().__init__(root, recipe.sets, recipe.crop, options.pool, model.stride)
         self.clean, self.tasks, self.seed = float(options.clean), tuple(recipe.tasks), pool_seed(recipe, options)
-        self.as_they_occur = float(options.varied)
+        self.as_they_occur, self.depth_model = float(options.varied), options.depth_model
         if self.count < len(self.tasks):
             raise FusionError(f"options.pool={self.count}: give one pair per task or more")
         key = [
@@ -92,6 +94,7 @@ class DegradedPairs(Pool):
             self.manifest,
             MODELS[teacher_of(model)].sha256,
             *([self.as_they_occur] if self.as_they_occur else []),
+            *([f"depth {model_digest(self.depth_model)}"] if self.depth_model else []),
         ]
         filled = self.fill(key, model, folder, device, log)
         self.plans = [tuple(tuple(Step(*s) for s in plan) for plan in plans) for plans in filled]
@@ -120,7 +123,10 @@ class DegradedPairs(Pool):
         top, left = integer(0, frame - self.size, gen), integer(0, frame * 4 // 3 - self.size, gen)
         depth = None
         if any(KNOWN[step.op].depth for plan in plans for step in plan):
-            depth = plausible_depth(frame, frame * 4 // 3, gen)[top : top + self.size, left : left + self.size]
+            if self.depth_model:  # of what both sources show: the visible one, else the target
+                depth = estimated_depth((clean[1] if task == "ivf" else target)[None], self.depth_model)
+            else:
+                depth = plausible_depth(frame, frame * 4 // 3, gen)[top : top + self.size, left : left + self.size]
         bad = torch.cat(
             [
                 apply(x[None], plan, seed, depth=depth, source=k, frame=frame)[0]
@@ -167,3 +173,10 @@ class DegradedPairs(Pool):
                 row[f"ssim{name}"] = float(ssim_map(fused, x[:, 4]).mean())
             scores[f"{task}, degraded"] = row
         return scores
+
+
+def model_digest(model: str) -> str:
+    """Stands for a depth model: a digest of the weights in its folder, or its hub id."""
+    files = sorted(Path(model).glob("*.safetensors"))
+    digests = [sha256(file.read_bytes()).hexdigest() for file in files]
+    return sha256("".join(digests).encode()).hexdigest() if files else model

@@ -125,7 +125,9 @@ class Instruct(SingleLossStrategy):
             losses, more = split_losses(fused, [part], self.recipe.losses)
             total, log = total + self.options.image * losses.mean(), log | more
             with torch.no_grad():
-                wrong = (fused.clamp(0, 1).mean(1) - batch.truth[chosen]).square().mean((1, 2))
+                truth = batch.truth[chosen]
+                wrong = (fused.clamp(0, 1) - truth if truth.ndim == 4 else fused.clamp(0, 1).mean(1) - truth).square()
+                wrong = wrong.flatten(1).mean(1)
                 log["psnr"] = float((-10 * wrong.clamp_min(1e-8).log10()).mean())
         masks = self.mask_loss(predicted.tokens, sources, batch)
         if masks is not None:

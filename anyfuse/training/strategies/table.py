@@ -17,10 +17,13 @@ from ...data.pack import PackedData
 from ...errors import FusionError
 from ...models.base import FusionModel
 from ...models.ditfuse.ditfuse import DiTFuse
+from ...models.ditfuse.omnigen import OmniGen
 from ...models.mmaif.mmaif import MMAIF
+from ..pools.colours import ColourPairs
 from ..pools.degraded_pairs import DegradedPairs
 from ..pools.instructions import InstructPairs
 from ..recipe import Recipe, StrategySettings
+from .adapt import Adapt, AdaptSettings
 from .bilevel import Bilevel, BilevelSettings
 from .famo import Famo, FamoSettings
 from .instruct import Instruct, InstructSettings, Reflow, ReflowSettings
@@ -43,6 +46,7 @@ STRATEGIES: dict[str, Entry] = {
     "latent": Entry(Latent, LatentSettings),
     "instruct": Entry(Instruct, InstructSettings),
     "straighten": Entry(Reflow, ReflowSettings),
+    "adapt": Entry(Adapt, AdaptSettings),
 }
 
 
@@ -137,8 +141,11 @@ def build_data(
         FusionError: missing data, or options that do not fit the strategy.
     """
     recipe = replace(recipe, options=options_of(recipe))
+    if isinstance(model, OmniGen) and recipe.strategy == "adapt":
+        return ColourPairs(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, DiTFuse) and recipe.strategy in ("instruct", "straighten"):
-        return InstructPairs(root, recipe, model, out.resolve().parent, device, log)
+        pool = ColourPairs if model.config.painted else InstructPairs
+        return pool(root, recipe, model, out.resolve().parent, device, log)
     if isinstance(model, MMAIF) and recipe.strategy == "latent":
         return DegradedPairs(root, recipe, model, out.resolve().parent, device, log)
     if Path(root).is_file():
