@@ -10,6 +10,7 @@ from .grammar import read
 from .lexicon import lexicon
 from .neighbours import ENGLISH
 from .segments import Item, Request
+from .stories import without_stories
 from .tokens import tokenise
 
 LONGEST = 6
@@ -20,14 +21,14 @@ SURE = 0.7
 
 def read_request(text: str, *, learned: bool = True, words: str = "all") -> Request:
     """Raises FusionError; see grammar.read."""
-    return read(tag_words(text, learned=learned, words=words))
+    return read(without_stories(tag_words(text, learned=learned, words=words)))
 
 
 def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[Item]:
     """The phrases of a sentence, longest first, with their tags; '?' for a word without a meaning here."""
     table = lexicon(words)
-    raw = tokenise(text)
     singles = vocabulary(words)
+    raw = [w[:-2] if w.endswith("'s") and w not in singles and w[:-2] in singles else w for w in tokenise(text)]
     unknown = [k for k, w in enumerate(raw) if w not in singles]
     guesses: dict[int, dict[str, float]] = {}
     if learned and unknown:

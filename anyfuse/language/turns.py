@@ -1,0 +1,211 @@
+"""Turns of speech that are put into words of the lexicon before a sentence is read, and what is out of scope wherever
+it stands.
+"""
+
+from __future__ import annotations
+
+import re
+
+_END = r"(?=[.,;!?]|$)"
+_CUT = r"(^|[.,;:!?] ?|\b(?:and|but|then|please) )"
+_COLOURS = "red|green|blue|yellow|cyan|magenta|orange|white"
+_PIC = "image|picture|photo|photograph|frame|shot|scan|one|input|slide|exposure|source"
+
+SHORT: tuple[tuple[str, str], ...] = (
+    (r"\bteh\b", "the"),
+    (r"\boutta\b", "out of"),
+    (r"\bw/o\b", "without"),
+    (r"\bw/ ?", "with "),
+    (r"\bb/c\b|\bbcz\b|\bcuz\b|\bcos\b", "because"),
+    (r"\bthru\b", "through"),
+    (r"\bwanna\b", "want to"),
+    (r"\bgimme\b", "give me"),
+    (r"\bu\b", "you"),
+    (r"\bcan not\b|\bcant\b", "can't"),
+    (r"\b(pls|plz|plss|plzz|pleas|plese|pleeease|plase)\b", "please"),
+    (r"\bplease to\b", "please"),
+    (r"\bpics\b", "pictures"),
+    (r"\bpic\b", "picture"),
+    (r"\b(foto|fotos|photie|photies)\b", "photo"),
+    (r"\b(img|imgs|imags?)\b", "image"),
+    (r"\bcam\b", "camera"),
+    (r" = ", " is "),
+    (r" \+ |(?<=[a-z]) ?\+(?= ?[a-z])", " and "),
+    (r"(?<=\w)['\u2019]s (?=image|picture|photo|frame|shot|view|feed)", " "),
+    (r"\b(image|picture|photo|frame|input|shot|scan)? ?#(1|2)\b", r"image \2"),
+    (r"\bdont\b", "don't"),
+    (r"\bdidnt\b", "didn't"),
+    (r"\bisnt\b", "isn't"),
+    (r"\bits (?=(?:too|so|very|really|a bit|noisy|dark|blurry|hazy|foggy|all)\b)", "it is "),
+)
+"""What is typed in short."""
+
+_FIXES = (
+    "denoising|denoise|deblurring|sharpening|dehazing|defogging|deraining|desnowing|destriping|deblocking|noise reduction"
+    "|noise removal|haze removal|derain|dehaze"
+)
+_DEGS = (
+    "noise|grain|rain|haze|fog|mist|smog|smoke|snow|blur|shake|stripes?|artifacts?|artefacts?|banding|compression|streaks?"
+    "|speckles?|flakes|snowflakes|raindrops|static|drizzle|grit|murk"
+)
+_FINE = (
+    r"(?:fine|ok|okay|good|alright|all right|great|perfect|excellent|in order|clean|clear enough|well|no problem|acceptable)"
+)
+
+TURNS: tuple[tuple[str, str], ...] = (
+    # clauses about what is fine, and about what to leave
+    (
+        rf"\b(?:apart|aside) from the ([a-z -]+?),? the ([a-z]+(?: (?:{_PIC}|camera))?) (?:is|looks) {_FINE}\b",
+        r"there is \1 in the \2",
+    ),
+    (
+        rf"[,;.]? ?\b(?:but |and |while |whereas )?(?:the |my |our )?((?:[a-z]+ ){{0,2}}?[a-z]+) (?:is|are|looks|look|seems) "
+        rf"(?:already |just |perfectly |totally |absolutely |otherwise |quite )?{_FINE}(?: as (?:it is|is|they are))?"
+        rf"(?: by me| with me)?(?: already| otherwise| anyway)?{_END}",
+        r"",
+    ),
+    (
+        r"\bthe ([a-z ]+?) (?:does not|doesn't|do not|don't) (?:bother|disturb|matter|annoy|hurt|worry|trouble|concern)"
+        r"(?: me| us| anyone| here)?\b",
+        r"keep the \1",
+    ),
+    (rf"\bi (?:really |quite |rather |kind of )?(?:like|love|enjoy|want to keep) (?:the |that |this )({_DEGS})\b", r"keep the \1"),
+    (r"\b(?:a|the|my) (first|second|visible|infrared|thermal) to (?:be )?([a-z]+ed)\b", r"the \1 \2"),
+    (r"[,;]? ?\b(?:and )?(?:nothing|not(?:hing)? anything) (?:more|else)(?: than that)?" + _END, r""),
+    (r"\bno need (?:for|of) (?:any |the )?([a-z ]+?)(?=[.,;!?]|$| but)", r"don't remove the \1"),
+    # the same thing said of one image and the other
+    (r"\b(first|1st)\b(.*?)\bthe other(?: one| image| picture| photo| frame| shot)?\b", r"\1\2the second one"),
+    (r"\b(second|2nd)\b(.*?)\bthe other(?: one| image| picture| photo| frame| shot)?\b", r"\1\2the first one"),
+    (r"\b(visible|rgb)\b(.*?)\bthe other(?: one| image| picture| photo| frame| shot)?\b", r"\1\2the infrared one"),
+    (
+        r"\b(infrared|thermal|ir|lwir|flir)\b(.*?)\bthe other(?: one| image| picture| photo| frame| shot)?\b",
+        r"\1\2the visible one",
+    ),
+    # what the images are
+    (
+        r"\b(?:one|1|first)(?:'s| is| has| was)? (?:(?:is )?(?:focus(?:s?ed)?|sharp|in focus)(?: is)? (?:on|at|in)) [^.;]*?"
+        r"\b(?:the other|another|other|the second|second|one)(?: one)?(?:'s| is| was)? (?:(?:focus(?:s?ed)?|sharp|in focus) )?"
+        r"(?:on|at|in) [^.;,]*",
+        r"this is a focus stack",
+    ),
+    (
+        r"\b(?:one|1)(?: image| picture| shot| photo)? (?:is|was) (?:too dark|underexposed|dark)[^.;]{0,8}?(?:,|and|but)(?: and| but)? "
+        r"(?:the )?(?:other|one|another)(?: image| picture| shot| photo| one)? (?:is |was )?(?:too bright|overexposed|bright)\b",
+        r"these are different exposures",
+    ),
+    (r"\binto (?:an? |one |a single )?(?:hdr|all-in-focus|sharp)(?: image| picture| photo)?\b", r""),
+    (
+        rf"\b(fuse|merge|combine|blend|join)\b([^.;]*?)(?:, |; ?| )?so(?: that)? (?:both|all|everything|it|they)(?: parts)? "
+        rf"(?:is|are|gets?|becomes?|look|looks)(?: all)? (?:sharp|in focus|crisp|clear)\b",
+        r"\1\2",
+    ),
+    (r"\b(lots|heaps|loads|tons|plenty) more\b", r"a lot more"),
+    (r"\b(the|my|our|your) (?:final )?(?:blend|composite|merge|fusion|mix|combination)(?= (?:should|must|shall|is|looks|to be|needs|has|out|could|can|darker|brighter|lighter|a|more|less|with)\b)", r"\1 result"),
+    (r"\b(?:of|in) (?:the |my |our )?(?:final )?(?:blend|composite|merge|fusion)" + _END, r"of the result"),
+    # degrees
+    (rf"\b(?:crank|turn|dial|ramp|push|bump|pump|set)(?: up)? (?:the )?({_FIXES})(?: all the way)?(?: up)?(?: to (?:the )?(?:max|maximum|full|eleven|11))?\b", r"strong \1"),
+    (rf"\b({_FIXES}) (?:on|at|to|with)? ?(?:full|max|maximum)(?: power| strength| force)?\b", r"strong \1"),
+    (r"\bas (gently|lightly|softly|little) as (?:possible|you can),? ?", r"slightly "),
+    (r"\bas (strongly|heavily|much|hard|far|well) as (?:possible|you can),? ?", r"strongly "),
+    (r"\bthe (tiniest|slightest) (?=[a-z])", r"a slight "),
+    (r"\bgood and (strong|proper|hard)\b", r"strong"),
+    (r"\b(?:a )?good strong\b", r"strong"),
+    (r"\bbeyond (?:all )?(?:recognition|belief)\b", r"extremely"),
+    # light
+    (
+        r"\b(?:i |we |you )?(?:can't|cannot|can't|couldn't|could not|can hardly|can barely|can scarcely|could hardly|could barely) "
+        r"(?:see|make out|recognise|recognize|tell) (?:a thing|anything|much|what is what)(?: at all)?( (?:in|on) [a-z ]+?)?(?=,| because| as | -|;)",
+        r"concerning\1",
+    ),
+    (r"\b(?:shed|throw|cast|put|let|bring)(?: me| us)? (?:some |a little |a bit )?(?:more )?light (?:on|onto|into|in|to)\b", r"brighten"),
+    (r"\blift (?:it|this|that|them)(?: up)?(?: a bit| a little)?" + r"(?= so\b|[.,;!?]|$)", r"fix it"),
+    (r"\b(?:please )?make (?:it )?visible" + _END, r"fix it"),
+    (r"\b(?:came|comes|come|turned|turns)(?: out)? (too|so|very|way|far|all|completely|pitch|black|dark)\b", r"is \1"),
+    (r"\b(?:black|dark) as (?:coal|night|ink|pitch|soot|tar)\b", r"pitch black"),
+    (r"\b(?:sun|lamp|light|flash|headlights?|spotlight)s? (?:has |have )?(?:burn(?:ed|t)|blew|blown|bleached|washed)(?: out)? (?:the )?([a-z ]+?) (?:completely |totally |all |entirely )(?:white|out)\b", r", \1 is extremely overexposed"),
+    (r"\b(?:sun|lamp|light|flash|headlights?|spotlight)s? (?:has |have )?(?:burn(?:ed|t)|blew|blown|bleached|washed)(?: out)? (?:the )?([a-z ]+?) (?:white|out)\b", r", \1 is overexposed"),
+    (r"\b(?:got|gets|has|had|received|caught) (way |far )?too much (?:light|sun|sunlight|exposure)\b", r"is \1overexposed"),
+    (r"\b(?:got|gets|has|had|received|caught) (way |far )?too little (?:light|exposure)\b", r"is \1underexposed"),
+    (r"\bis (way |far )overexposed\b", r"is extremely overexposed"),
+    (r"\bis (way |far )underexposed\b", r"is extremely underexposed"),
+    (rf"\b(?:fix|correct|adjust|repair|mend|rescue) (?:the )?exposure (?=of|in|on|for)", r"concerning the exposure "),
+    (r"\bconcerning the exposure (?:of|in|on|for) ", r"concerning "),
+    # contrast and resolution
+    (r"\b(?:softer|gentler|milder|flatter|lower) in contrast\b", r"less contrast"),
+    (r"\b(?:higher|stronger|richer) in contrast\b", r"more contrast"),
+    (r"[,;]? ?\b(?:and )?(?:less harsh|not so harsh|less hard)\b(?= ?[.,;!?]|$)", r""),
+    (r"\b(?:have|has|got|with) no (?:punch|pop|snap|oomph|bite|depth|kick)\b", r"is low-contrast"),
+    (r"\b(?:lack|lacks|lacking|misses|without|needs some|missing) (?:any |all |some )?(?:punch|pop|snap|oomph|bite|kick)\b", r"is low-contrast"),
+    (r"\bcontrast of (.+?) is (?:very |really |too |rather |quite |a bit |so |pretty )?(?:poor|low|weak|bad|flat|lacking|missing|miserable|limited)\b", r"\1 is low-contrast"),
+    (r"\bsharpness of (.+?) is (?:very |really |too |rather |quite |a bit |so |pretty )?(?:poor|low|weak|bad|lacking|missing|miserable|limited|off)\b", r"\1 is unsharp"),
+    (r"\bresolution (?:of|in|on|from) (.+?) is (?:very |really |too |rather |quite |a bit |so |pretty |just )*(?:poor|low|weak|bad|small|lacking|limited|miserable|insufficient|coarse)\b", r"\1 is low-resolution"),
+    (r"\b([a-z]+ (?:one |image |picture |photo )?)(?:misses|lacks|is missing) (?:any |some |a lot of )?sharpness\b", r"\1is unsharp"),
+    (r"\b(?:make|making|needs? to be|should be|be|want|need)(?: it| this| them)? (?:bigger|larger) (?:and |but )?with (?:more |proper |better |real |finer |good )?details?\b", r"upscale it"),
+    (r"\b(?:only|just|merely|its|it's|it is)? ?\b\d{2,4} ?(?:x|by|\*) ?\d{2,4}(?: pixels| px)?\b(?=,| -|;| and)", r"it is low-resolution"),
+    (r"\b(make|making) (the |my )?([a-z ]+? )?(?:pop|stand out|sing)(?: more)? with more contrast\b", r"more contrast"),
+    (r"\b(needs?|want|wants|could use|could do with|give (?:it|me)) (?:some |a lot |a bit |a little )?more (?:res|resolution|pixels)\b", r"upscale it"),
+    (r"\bbring (?:the )?low-?res(?:olution)? ([a-z ]+?)(?: up)? to (?:a )?(?:higher|high|better|full) res(?:olution)?\b", r"upscale the \1"),
+    # what was happening
+    (r"\b(?:it |this )?rained (?:cats and dogs|buckets|hard|heavily|like mad)\b", r"there is heavy rain"),
+    (r"\b(?:it is|it's|it was) (?:snowing|raining) in ([a-z ]+?) but i (?:want|do not want|don't want|would like|like)(?: it)?(?: not| to)?\b(?: it)?" + _END, r"remove the snow in \1"),
+    (r"\bsometh?ing\b", r"anything"),
+    # to paint
+    (rf"\b(?:put|place|set|lay|give|show|do|draw|fill|render|have|get|paint|colou?r|dye|shade)(?: in)? (every |all |the |each |any |those |these )?([a-z -]+?) (?:in|as|with) (?:a )?({_COLOURS})\b(?: colou?r)?", r"highlight \1\2 in \3"),
+    (rf"\bcolou?r(?: in)? (the |every |all |each |those )?([a-z]+) (?:with )?({_COLOURS})\b", r"highlight \1\2 in \3"),
+    (rf"\b(?:everything|anything|all|what is) (?:in )?({_COLOURS}): ?(?:the )?([a-z]+)", r"highlight \2 in \1"),
+    (r"\bwhich (?:parts|pixels|areas|regions|bits|things) (?:are|is|belong to|show|of this are) (?:the )?([a-z ]+?)\?", r"highlight \1,"),
+    (r"\bi (?:want|need|would like|'d like|wish|have) to (?:know|see|learn) where (?:the |all )?([a-z ]+?)(?: is| are| stand| stands| walk| walks| drive| sit| be| were| was)?" + _END, r"show the \1"),
+    (r"\bwhere (?:the |all )?([a-z ]+?) (?:stand|stands|walk|drive|sit|go|run|grow)" + _END, r"where the \1 are"),
+    (rf"\b([a-z]+) (?:should|shall|must|ought to|to|can) (?:stand out|be|appear|pop|pop out|glow|show up|come out) (?:in )?({_COLOURS})\b", r"highlight \1 in \2"),
+    (r"\bno (?:highlighting|marking|segmentation|segmenting|outlining|colouring|coloring|tinting) (?:of|for) (?:the |any )?", r"don't highlight the "),
+    (r"\b(?:i |we )?(?:don't|do not|needn't|need not) (?:need|want|have to see|have to mark) (?:any |the |to see )?([a-z]+) (?:to be )?(?:marked|highlighted|shown|outlined|segmented|coloured|colored)\b", r"don't highlight the \1"),
+    (r"(don't highlight the [a-z]+)[,;]? (?:but )?(?:only|just) (?:the )?", r"\1, highlight "),
+    (r"\bon: ?(mark|highlight|show)\b", r"on, \1"),
+    (r"\bi mean(?:t)? (?:the )?", r", "),
+    # requests in other shapes
+    (rf"\b(?:i'd|i would|we'd|we would) like (?:to have )?(?:the |those |these )([a-z ]+?) (removed|gone|cleaned|reduced|fixed|suppressed|eliminated|corrected|out|away)\b", r"remove the \1"),
+    (rf"\bno more ({_DEGS})\b", r"remove the \1"),
+    (rf"\b(?:the )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"remove the \1"),
+    (r"\b(?:smoothed|ironed|filtered|taken|wiped|cleaned|cleared|washed|evened|sorted) (?:out|away|off|up)\b", r"removed"),
+    (rf"\b(?:smooth|soften|even) (?:out |away )?(?:the |those |these )((?:jpeg|jpg|compression|blocking|block|stripe|ringing)[a-z ]*?)" + _END, r"remove the \1"),
+    (r"\b(?:take|get|pull|iron|wipe|even|filter|sort|clean|smooth|cut|wash|comb) (?:them|those|that|these|it|this) (?:all )?(?:out|away|off|up|down)\b(?! of)", r"remove it"),
+    (r"\b(?:tidy|clean|clear|sort|fix|patch|mop|touch) (?:that|this|it|them|those|these|things) up\b", r"remove it"),
+    (r"\b(?:take|bring|get|keep|push|drag|turn) (?:down the|the) (noise|grain|haze|blur)(?: down)?\b", r"remove the \1"),
+    (r"\b(?:get|bring|take|turn|push|tone|dial) (?:it|that|this|them) down\b", r"reduce it"),
+    (r"\b(?:get|take|do) rid of\b", r"remove"),
+    (r"\bundo the damage\b", r"fix it"),
+    (rf"\bwipe (?:the |those )?({_DEGS}|drops|droplets) (?:away|off|out)\b", r"remove the \1"),
+    (rf"\b({_DEGS}) (?:both |all )?(?:need|needs|have|has|ought|got|must|should|gotta)(?: both)?(?: to)? (?:go|disappear|vanish|be gone)\b", r"\1 must go"),
+    (rf"\b(?:please )?interpolate" + _END, r"fix it"),
+    (r"\bwhy (?:is|are|does|do) (.+?)\?", r"\1,"),
+    (r"\b(?:so|such) as (?=to\b)", r""),
+    (r"\bso (?=(?:it|it's|the|there|there's|everything|all|my|i|we|they|that's|this|expect|please|trees?|he|she|now|de[a-z]+|sharpen|remove|fix|clean|clear|get)\b)(?! that)", r", "),
+    (r"\b(?:because|since|cause|given that|seeing that) (?=(?:it|it's|the|there|there's|everything|all|my|i|we|they|of)\b)", r", "),
+)  # fmt: skip
+"""Pattern, replacement; in this order."""
+
+_FORMATS = r"(?:png|jpe?gs?|tiff?|bmp|gif|pdf|raw|webp|svg|mp4|avi|dng|heic)"
+OUTSIDE = re.compile(
+    rf"\b(?:save|export|convert|store|write|download|output)\b.*\b(?:as|to|in|into) (?:an? )?{_FORMATS}\b"
+    r"|\b(?:watermarks?|logos?|captions?|cartoons?|sepia|vintage|panorama|fisheye|lens flare|vignette|white balance|red[- ]eyes?|"
+    r"wrinkles?|teeth|sunset|saturation|saturated|saturate|desaturate|vibrance|emails?|e-mail|photoshop|emoji|bokeh effect|"
+    r"collage|wallpaper|black[- ]and[- ]white photo|colou?ri[sz]e|cropp?(?:ing|ed)?|rotate|flip|mirror|watercolou?r|"
+    r"van gogh|monet|oil painting|deepfake|timestamp|date stamp|how many|upside down)\b"
+    rf"|\b(?:add|put|insert|place|introduce|simulate|apply|create|generate|make|fake|paint|draw|imitate|sprinkle|spray|throw|mix)"
+    rf"(?: (?:some|more|a bit of|a little|a lot of|fake|artificial|extra|synthetic|in|me|in some|a|an|nice|film|heavy|light|thick|the))* "
+    rf"(?:{_DEGS}|fake [a-z]+|snowfall|rainfall)(?! (?:removal|reduction|go|goes|gone|disappear|vanish|less|weaker|away|suppression|correction|fainter|milder|softer|"
+    r"streaks|filter|cleanup|free|out|artifacts?|artefacts?|lower|smaller|invisible|be|not|of|compression|blocks?))"
+    r"|\b(?:as if|as though|like) it (?:was|were|is|'s|had been|has been) [a-z]+"
+    r"|(?:^|[.,;:!?] ?|\b(?:please|and|then|to|you|just|also) )blur (?:out )?(?:(?:all|every|the|their|her|his|my|each|these|those|this) )+(?!over\b)[a-z]+"
+    r"|(?:^|\bplease )blur (?:out )?(?:faces|backgrounds?|people|plates?|everything|it|them|him|her)\b"
+)
+"""What no model here does, wherever in the instruction it stands."""
+
+PATTERNS = tuple((re.compile(pattern), to) for pattern, to in (*SHORT, *TURNS))
+
+
+def in_lexicon_words(low: str) -> str:
+    """A lower-case sentence with its turns replaced, one after the other."""
+    for pattern, to in PATTERNS:
+        low = pattern.sub(to, low)
+    return " ".join(low.split())
