@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..control import DEFAULT_STRENGTH, DEGRADATIONS, STRENGTH_WORDS
 from ..errors import FusionError
+from .followups import INTENSE, amend, has_pronoun, paint_last, put, strength_of, without_lone_scans
 from .segments import (
     CONTENT,
     LIT,
@@ -24,6 +25,9 @@ from .segments import (
     segments_of,
 )
 
+PLAIN = frozenset("lines drops blocks bars bands dots static stripes sand veil smoke steam mesh bright dots".split())
+"""Words that are a fault alone, and many other things beside another noun: 'power lines'."""
+RESULT = frozenset("result output outcome product".split())
 ENHANCED = ("low_exposure", "low_contrast", "downsample", "blur", "motion_blur")
 """Degradations that an image with them is enhanced from; to enhance rain would be to ask for more of it."""
 
@@ -33,6 +37,7 @@ def read(items: list[Item]) -> Request:
     requested for.
     """
     segments = segments_of(items)
+    without_lone_scans(segments)
     find_actions(segments)
     find_sources(segments)
     find_colours(segments)
@@ -41,7 +46,8 @@ def read(items: list[Item]) -> Request:
         fusing |= segment.action == "fuse"
         _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
     _fusion(segments, request)
-    fusing |= any(segment.action == "absent" for segment in segments)
+    fusing |= any(segment.action in ("absent", "nothing") for segment in segments)
+    fusing |= any(segment.action == "keep" and _all_is_kept(segment) for segment in segments)
     for tone, aspect in (("LIGHT", "brightness"), ("CONTRAST", "contrast")):
         if tone in request.tone and aspect in request.keep:  # 'don't make it darker, make it brighter'
             request.keep.remove(aspect)
@@ -68,6 +74,10 @@ def _read_segment(segment: Segment, request: Request, following: Segment | None)
         if segment.has("deg", "fix", "?"):
             raise cannot(segment.words)
         return
+    if amend(segment, request) or paint_last(segment, request):
+        return
+    if segment.has("deg", "fix"):
+        request.last = []
     if segment.has("region"):
         raise FusionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
     made = {
@@ -99,7 +109,7 @@ def _strength(segment: Segment, place: int) -> float:
     """Of the thing at a place: the word of strength for which it is the nearest thing after, or else before."""
     things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix", *VERBS[4:8]) or i.tag in LIT]
     things = [k for k in things if segment.items[k].kind in ("deg", "fix") or not segment.has("deg", "fix")]
-    strengths = []
+    strengths = [1.0] if any(word in segment.items[place].text for word in INTENSE) else []
     for k, item in enumerate(segment.items):
         light = item.text == "light" and k + 1 < len(segment.items) and segment.items[k + 1].kind == "deg"
         if item.tag not in STRENGTH_WORDS and not light:
@@ -125,17 +135,20 @@ def _repair(segment: Segment, request: Request) -> bool:
             if segment.has("be", "too", "strong", "slight", "source") or not segment.first_of_list:
                 name = "low_exposure" if item.name == "dark" else "high_exposure"
         if name:
-            request.degradations.setdefault(name, {})[segment.source or "all"] = _strength(segment, place)
+            put(request, name, segment.source, _strength(segment, place))
             made = True
     if segment.action == "state" and segment.has("low", "high") and segment.has("contrast", "brightness"):
         ends = ("low_contrast", "high_contrast") if segment.has("contrast") else ("low_exposure", "high_exposure")
         name = ends[segment.has("high")]
         if name not in DEGRADATIONS:
             raise cannot(segment.words)
-        request.degradations.setdefault(name, {})[segment.source or "all"] = _strongest(segment)
+        put(request, name, segment.source, _strongest(segment))
         return True
     if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
-        raise cannot(segment.words)
+        faults = ("low_contrast",) if segment.has("contrast") else ("low_exposure", "high_exposure")
+        if not any(name in request.degradations for name in faults):
+            raise cannot(segment.words)
+        return True
     return made
 
 
@@ -153,7 +166,7 @@ def _keep(segment: Segment, request: Request) -> bool:
         fault = {"bright": "low_exposure", "sharp": "blur"}.get(quality)
         if fault is None:
             raise cannot(segment.words)
-        request.degradations.setdefault(fault, {})[segment.source or "all"] = DEFAULT_STRENGTH
+        put(request, fault, segment.source, DEFAULT_STRENGTH)
         return True
     if segment.negated and quality in ("bright", "dark") and not things:
         things, quality = ["brightness"], ""
@@ -163,7 +176,14 @@ def _keep(segment: Segment, request: Request) -> bool:
         entry = f"{thing} {quality}" if quality and thing not in DEGRADATIONS else thing
         if entry not in request.keep:
             request.keep.append(entry)
-    return bool(things)
+    return bool(things) or _all_is_kept(segment)
+
+
+def _all_is_kept(segment: Segment) -> bool:
+    """'Don't change anything.'"""
+    if segment.has("?", *CONTENT, "fix", "brightness", "contrast", "brighter", "darker"):
+        return False
+    return segment.negated and any(i.text in ("anything", "everything else", "the rest") for i in segment.items)
 
 
 def _show(segment: Segment, request: Request) -> bool:
@@ -172,7 +192,7 @@ def _show(segment: Segment, request: Request) -> bool:
     if segment.has("deg", "aspect") or not segment.has("class", "o", "segment", "source", "colour"):
         raise cannot(segment.words)
     for item in segment.of("class"):
-        request.segment[item.name] = segment.colour
+        request.segment[item.name] = segment.colour or request.segment.get(item.name)
     return segment.has("class")
 
 
@@ -191,10 +211,12 @@ def _tone(segment: Segment, request: Request) -> bool:
         raise cannot(segment.words)
     made = False
     direction = "+" if action in ("up", "brighter") else "-"
+    if _answers(segment, request, direction):
+        return True
     if segment.has("contrast") and segment.source not in ("", "all"):
         if direction == "-":
             raise cannot(segment.words)
-        request.degradations.setdefault("low_contrast", {})[segment.source] = _strongest(segment)
+        put(request, "low_contrast", segment.source, _strongest(segment))
         made = True
     elif segment.has("contrast"):
         if request.tone.get("CONTRAST", direction) != direction:
@@ -203,7 +225,7 @@ def _tone(segment: Segment, request: Request) -> bool:
     if segment.has("brightness") or segment.verb in ("brighter", "darker"):
         if segment.source not in ("", "all"):
             name = "low_exposure" if direction == "+" else "high_exposure"
-            request.degradations.setdefault(name, {})[segment.source] = _strongest(segment)
+            put(request, name, segment.source, _strongest(segment))
         else:
             _set_light(request, direction, segment.has("strong"), segment)
         made = True
@@ -212,7 +234,24 @@ def _tone(segment: Segment, request: Request) -> bool:
 
 def _strongest(segment: Segment) -> float:
     """The largest strength that is named in a segment; the usual one where none is."""
-    return max((STRENGTH_WORDS[i.tag] for i in segment.items if i.tag in STRENGTH_WORDS), default=DEFAULT_STRENGTH)
+    return strength_of(segment) or DEFAULT_STRENGTH
+
+
+def _answers(segment: Segment, request: Request, direction: str) -> bool:
+    """'It is too dark, brighten it': the second part only repeats what to do about the first."""
+    if any(RESULT & set(i.text.split()) for i in segment.items) or segment.has("source"):
+        return False
+    light = "low_exposure" if direction == "+" else "high_exposure"
+    fault = "low_contrast" if segment.has("contrast") and direction == "+" else light
+    if segment.has("contrast") and (direction == "-" or segment.has("brightness")):
+        return False
+    found = [pair for pair in request.last if pair[0] == fault]
+    if not found or not (has_pronoun(segment) or len(segment.items) <= 3):
+        return False
+    strength = strength_of(segment)
+    for name, source in found if strength is not None else ():
+        request.degradations[name][source] = strength or DEFAULT_STRENGTH
+    return True
 
 
 def _set_light(request: Request, direction: str, twice: bool, segment: Segment) -> None:
@@ -231,17 +270,11 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
     for k, item in enumerate(items):
         if item.kind == "class" and segment.action in ("remove", "state", "fuse"):
             placed = made and (any(i.tag == "at" for i in items[:k]) or k < be)
+            placed |= made and segment.action == "state" and bool(k) and items[k - 1].kind == "deg"
             if not placed:
                 raise cannot(segment.words)
-        if item.tag == "?":
-            describes = k + 1 < len(items) and items[k + 1].kind == "deg"
-            placed = made and (
-                describes
-                or k < be
-                or (bool(things) and things[0] < k and any(i.tag == "at" for i in items[things[0] : k]))
-            )
-            if not placed:
-                raise cannot(segment.words)
+        if item.tag == "?" and not (made and _is_beside(segment, k, things, be)):
+            raise cannot(segment.words)
     if made or segment.action == "fuse":
         return
     if segment.action == "segment" and not segment.first_of_list and segment.has("colour"):
@@ -259,9 +292,31 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
         raise cannot(segment.words)
 
 
+def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
+    """Whether an unknown word, item k, only describes: who or what has the fault, where it is, how it looks."""
+    items = segment.items
+    following = items[k + 1] if k + 1 < len(items) else None
+    if following is not None and following.kind == "task":
+        return True
+    if following is not None and following.kind == "deg":
+        return segment.action != "remove" or following.text not in PLAIN
+    if k < be:
+        return True
+    if not things or things[0] > k:
+        return False
+    return any(i.tag == "at" for i in items[things[0] : k]) or item_describes(items[k].text)
+
+
+def item_describes(word: str) -> bool:
+    """'Mist hanging', 'noise added', 'smeared badly'."""
+    return len(word) > 4 and word.endswith(("ing", "ed", "ly", "wise", "ways", "wards", "ward"))
+
+
 def _fusion(segments: list[Segment], request: Request) -> None:
     """Infrared among the images that are to be fused makes the task infrared and visible."""
     fusing, named = False, False
+    if request.task is None and any(segment.pair for segment in segments):
+        request.task = "ivf"
     for segment in segments:
         infrared = any(i.name == "infrared" for i in segment.of("source"))
         if segment.first_of_list:

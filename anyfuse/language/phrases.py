@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .turns import in_lexicon_words
+from .turns import in_full, in_lexicon_words
 
 MORE_PHRASES: dict[str, str] = {
     "deg:blur": "bokeh blur | soft focus | lack of sharpness | missed focus | focus was off | focus is off | focus was wrong | focus is wrong | misfocused | lacks sharpness | not crisp",
@@ -148,7 +148,8 @@ NOTHING = re.compile(
 def in_known_words(text: str) -> str:
     """A sentence with turns of speech put into words of the lexicon; lower case where something was put."""
     low = " ".join(text.lower().split())
-    changed = in_lexicon_words(PURPOSE.sub("", low))
+    changed = PURPOSE.sub("", in_full(low))
     for pattern, to in REWRITES:
         changed = pattern.sub(to, changed)
+    changed = in_lexicon_words(changed)
     return changed if changed != low else text

@@ -17,6 +17,7 @@ _PAST = frozenset(
     read rode said sent shook shone slept slid spent swung taught told thought threw woke wore won wrote didn't couldn't
     wasn't weren't hadn't forgot became set rose sold stuck swept""".split()
 )
+_COULD_NOT = frozenset("couldn't can't cannot didn't wasn't couldn".split())
 _THIRD = frozenset("sits stands hangs moves flies looks works runs records films points watches faces rests drives".split())
 _NOT_PAST = frozenset("red need feed speed bed seed indeed embed shed bleed breed instead infrared".split())
 _FIRST = frozenset("i we he she they my our it there".split())
@@ -41,11 +42,11 @@ def without_stories(items: list[Item]) -> list[Item]:
     """The items without those of clauses that only tell a story; as they were if nothing else is said."""
     kept: list[Item] = []
     asked = False
+    link = ""
     for clause, mark in _clauses(items):
-        if mark is not None and mark.text == "?" and not _says(clause):
-            told = False
-        else:
-            told = _is_story(clause)
+        asks = mark is not None and mark.text == "?" and not _says(clause)
+        told = not asks and _is_story(clause, link)
+        link = mark.text if mark is not None else ""
         if told:
             sources = {i.name for i in clause if i.kind == "source"}
             kept += [i for i in clause if i.kind == "source"][:1] if len(sources) == 1 else []
@@ -75,7 +76,7 @@ def _says(clause: list[Item]) -> bool:
     return any(i.kind in (*_MARKS, "class", *VERBS[:8]) or i.tag in ("quality:dark", "quality:bright") for i in clause)
 
 
-def _is_story(clause: list[Item]) -> bool:
+def _is_story(clause: list[Item], link: str) -> bool:
     if not any(i.tag == "?" or i.kind in (*VERBS, "make") for i in clause):
         return False
     if any(i.kind in _MARKS for i in clause):
@@ -83,7 +84,9 @@ def _is_story(clause: list[Item]) -> bool:
     words = [word for item in clause for word in item.text.split()]
     if not words or _FAULTS & set(words):
         return False
-    if _TAKEN.match(" ".join(words)):
+    if _TAKEN.match(" ".join(words)) or words[0] in _COULD_NOT:
+        return True
+    if link == "while" and words[0].endswith("ing"):
         return True
     while words and words[0] in ("and", "now", "well", "because", "since", "as", "when", "so", "that", "also", "today"):
         words = words[1:]

@@ -52,7 +52,34 @@ _FINE = (
     r"(?:fine|ok|okay|good|alright|all right|great|perfect|excellent|in order|clean|clear enough|well|no problem|acceptable)"
 )
 
+_USES = (
+    r"(?:read|count|recogni[sz]e|identify|watch|check|inspect|study|use|publish|send|print|post|examine|measure|look|tell|present|"
+    r"sell|decide|learn|understand|analy[sz]e)"
+)
 TURNS: tuple[tuple[str, str], ...] = (
+    # what it is for
+    (
+        rf"^(?:hi,? |hello,? )?(?:i|we) (?:want|need|have|would like|wish|hope|try|am trying|are trying|plan|intend)(?: to)?(?: be able to)? {_USES}\b"
+        r"[^.;!?,]*[,;.:] ?(?:so|therefore|hence|thus)?,? ?(?=[a-z])",
+        r"",
+    ),
+    (
+        r"^(?:hi,? |hello,? )?(?:i|we) (?:want|need|have|would like|wish|hope|try|am trying|are trying|plan|intend)(?: to)? (?:see|find|show|spot) "
+        r"[^.;!?,]*[,;.:] ?(?:so|therefore|hence|thus),? ?(?=[a-z])",
+        r"",
+    ),
+    # negation
+    (r"\b(don't|do not|doesn't|never) (want|need|wish|like) to see (?=any|the|that|this|[a-z])", r"\1 \2 "),
+    (r"\b(sharpen|denoise|change|touch|repair|fix|remove|deblur|dehaze|alter|restore|correct|brighten|darken) nothing\b", r"don't \1 anything"),
+    (r"\b(image|picture|photo|frame|input) a\b(?= (?:is|has|and|looks|needs|only)|[.,;:!?]|$)", r"first image"),
+    (r"\bthe [a-z]+ and (?:the )?[a-z]+ (?:parts|areas|regions|objects|things|spots)\b", r"the parts"),
+    (r"\b(?:put|bring|mix|blend|join|merge|glue|lay) (?:them|these|those|these two|the two|both|it|it all|all)(?: of them)?(?: all)? (?:together|into one)\b", r"fuse them"),
+    (
+        r"\b(?:i |we |they |it was |it has been |was |were |been |has been )?(?:re-?saved|re-?compressed|saved|stored|compressed|exported|sent|forwarded|uploaded|shared)"
+        r"(?: [a-z]+){0,4}? (?:as|to|in|via|through|over|by|on|with) (?:an? )?(?:jpe?gs?|jpegs|whatsapp|telegram|messenger|facebook|instagram|signal)\b"
+        r"(?: (?:too|so|very|many|often|times|much|over|and|again|several|a|few))*",
+        r"there is jpeg compression",
+    ),
     # clauses about what is fine, and about what to leave
     (
         rf"\b(?:apart|aside) from the ([a-z -]+?),? the ([a-z]+(?: (?:{_PIC}|camera))?) (?:is|looks) {_FINE}\b",
@@ -150,7 +177,7 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\b(?:it is|it's|it was) (?:snowing|raining) in ([a-z ]+?) but i (?:want|do not want|don't want|would like|like)(?: it)?(?: not| to)?\b(?: it)?" + _END, r"remove the snow in \1"),
     (r"\bsometh?ing\b", r"anything"),
     # to paint
-    (rf"\b(?:put|place|set|lay|give|show|do|draw|fill|render|have|get|paint|colou?r|dye|shade)(?: in)? (every |all |the |each |any |those |these )?([a-z -]+?) (?:in|as|with) (?:a )?({_COLOURS})\b(?: colou?r)?", r"highlight \1\2 in \3"),
+    (rf"\b(?:put|place|lay|show|draw|fill|render|paint|dye|shade)(?: in)? (every |all |the |each |any |those |these )?([a-z -]+?) (?:in|as|with) (?:a )?({_COLOURS})\b(?: colou?r)?", r"highlight \1\2 in \3"),
     (rf"\bcolou?r(?: in)? (the |every |all |each |those )?([a-z]+) (?:with )?({_COLOURS})\b", r"highlight \1\2 in \3"),
     (rf"\b(?:everything|anything|all|what is) (?:in )?({_COLOURS}): ?(?:the )?([a-z]+)", r"highlight \2 in \1"),
     (r"\bwhich (?:parts|pixels|areas|regions|bits|things) (?:are|is|belong to|show|of this are) (?:the )?([a-z ]+?)\?", r"highlight \1,"),
@@ -165,12 +192,13 @@ TURNS: tuple[tuple[str, str], ...] = (
     # requests in other shapes
     (rf"\b(?:i'd|i would|we'd|we would) like (?:to have )?(?:the |those |these )([a-z ]+?) (removed|gone|cleaned|reduced|fixed|suppressed|eliminated|corrected|out|away)\b", r"remove the \1"),
     (rf"\bno more ({_DEGS})\b", r"remove the \1"),
-    (rf"\b(?:the )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"remove the \1"),
+    (rf"\b(?:wipe|wash|get|take|clean|clear|brush|throw|blow|filter|sweep|rub) (?:the |those |these |all )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"remove the \1"),
+    (rf"{_CUT}(?:the )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"\1remove the \2"),
     (r"\b(?:smoothed|ironed|filtered|taken|wiped|cleaned|cleared|washed|evened|sorted) (?:out|away|off|up)\b", r"removed"),
     (rf"\b(?:smooth|soften|even) (?:out |away )?(?:the |those |these )((?:jpeg|jpg|compression|blocking|block|stripe|ringing)[a-z ]*?)" + _END, r"remove the \1"),
     (r"\b(?:take|get|pull|iron|wipe|even|filter|sort|clean|smooth|cut|wash|comb) (?:them|those|that|these|it|this) (?:all )?(?:out|away|off|up|down)\b(?! of)", r"remove it"),
     (r"\b(?:tidy|clean|clear|sort|fix|patch|mop|touch) (?:that|this|it|them|those|these|things) up\b", r"remove it"),
-    (r"\b(?:take|bring|get|keep|push|drag|turn) (?:down the|the) (noise|grain|haze|blur)(?: down)?\b", r"remove the \1"),
+    (r"\b(?:take|bring|get|push|drag|turn) (?:down )?the (noise|grain|haze|blur)(?: down)?(?! out| away| off| from| of)\b", r"remove the \1"),
     (r"\b(?:get|bring|take|turn|push|tone|dial) (?:it|that|this|them) down\b", r"reduce it"),
     (r"\b(?:get|take|do) rid of\b", r"remove"),
     (r"\bundo the damage\b", r"fix it"),
@@ -201,11 +229,23 @@ OUTSIDE = re.compile(
 )
 """What no model here does, wherever in the instruction it stands."""
 
-PATTERNS = tuple((re.compile(pattern), to) for pattern, to in (*SHORT, *TURNS))
+_SHORT = tuple((re.compile(pattern), to) for pattern, to in SHORT)
+_TURNS = tuple((re.compile(pattern), to) for pattern, to in TURNS)
+_RAINY = re.compile(r"\b(?:rain|rained|raining|rainy|drizzle|downpour|pouring|poured)\b")
+_STREAKS = re.compile(r"(?<!rain )(?<!motion )(?<!column )\bstreaks\b")
+
+
+def in_full(low: str) -> str:
+    """A lower-case sentence without what is typed in short."""
+    for pattern, to in _SHORT:
+        low = pattern.sub(to, low)
+    return low
 
 
 def in_lexicon_words(low: str) -> str:
     """A lower-case sentence with its turns replaced, one after the other."""
-    for pattern, to in PATTERNS:
+    for pattern, to in _TURNS:
         low = pattern.sub(to, low)
+    if _RAINY.search(low):
+        low = _STREAKS.sub("rain streaks", low)
     return " ".join(low.split())
