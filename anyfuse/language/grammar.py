@@ -25,6 +25,13 @@ from .segments import (
     segments_of,
 )
 
+BETTER = frozenset("improve enhance improved enhanced better improving".split())
+SPOILS = frozenset(
+    """spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring cover covers covering
+    degrade degrades bothers bother disturbs disturb annoys swallows blankets""".split()
+)
+MODAL = frozenset("should must shall would could can may might will let i'd".split())
+SUBJECTS = frozenset("our my the this these those there it we i his her their that its all both some".split())
 PLAIN = frozenset("lines drops blocks bars bands dots static stripes sand veil smoke steam mesh bright dots".split())
 """Words that are a fault alone, and many other things beside another noun: 'power lines'."""
 RESULT = frozenset("result output outcome product".split())
@@ -201,7 +208,7 @@ def _tone(segment: Segment, request: Request) -> bool:
     action = segment.action
     degradations = segment.of("deg")
     if degradations and action in ("up", "down"):
-        better = any(i.text in ("improve", "enhance") for i in segment.items)
+        better = any(i.text in BETTER for i in segment.items)
         if action == "up" and not (better and all(i.name in ENHANCED for i in degradations)):
             raise cannot(segment.words)
         return _repair(segment, request)
@@ -284,7 +291,7 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
     if segment.action == "state":
         return
     goes_on = following is not None and following.verb in (segment.verb, "fix", "remove", "keep", "segment")
-    better = segment.action == "up" and any(i.text in ("improve", "enhance") for i in items)  # '..., improve it'
+    better = segment.action == "up" and any(i.text in BETTER for i in items)  # '..., improve it'
     refers = bool(request.degradations) and segment.action in ("remove", "down", "keep") and not segment.negated
     refers |= bool(request.degradations) and better and not segment.has("?")
     extends = not segment.verb and segment.has("source", "o", "at")
@@ -300,11 +307,22 @@ def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
         return True
     if following is not None and following.kind == "deg":
         return segment.action != "remove" or following.text not in PLAIN
-    if k < be:
+    if k < be or (k == be + 1 and k and item_describes(items[k].text)):  # 'we were filming in fog'
+        return True
+    if segment.action == "segment" and k + 1 == len(items) and items[k - 1].text == "in":  # 'in brown'
+        return False
+    if segment.action == "state" and things and k < things[0] and _tells(items):
         return True
     if not things or things[0] > k:
         return False
-    return any(i.tag == "at" for i in items[things[0] : k]) or item_describes(items[k].text)
+    between = items[things[0] : k]
+    return any(i.tag == "at" or i.text in SPOILS for i in between) or item_describes(items[k].text)
+
+
+def _tells(items: list[Item]) -> bool:
+    """'Our camera produces grainy pictures': somebody or something does what the unknown word says."""
+    words = [word for item in items for word in item.text.split()]
+    return words[0] in SUBJECTS and items[0].tag in ("o", "source:all") and not MODAL & set(words)
 
 
 def item_describes(word: str) -> bool:

@@ -139,7 +139,8 @@ NOTHING = re.compile(
     r"|everything is (fine|good|ok|okay)( as it is)?"
     r"|(the|both|these|all) (images?|pictures?|photos?) (is|are) (fine|good|ok|okay|clean|perfect)( as (it is|they are))?"
     r"|(there is |there's )?nothing( is)? wrong( with [a-z ]+)?"
-    r"|no (repairs?|restoration|fixes|corrections?)( needed| necessary| at all)?"
+    r"|(do not|don't) do (anything|a thing)( to (it|them|the images?|the pictures?))?|do nothing"
+    r"|no (repairs?|restoration|fixes|corrections?|changes?|edits?|modifications?)( needed| necessary| at all)?"
     r")( please)?"
 )
 """Instructions to restore nothing."""

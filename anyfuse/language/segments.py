@@ -103,7 +103,8 @@ def segments_of(items: list[Item]) -> list[Segment]:
     segments = [Segment(hard=True)]
     for place, given in enumerate(items):
         now, item = segments[-1], given
-        if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source"):
+        pair = len(segments) > 1 and segments[-2].has("source") and not segments[-2].has("deg", "fix", *VERBS)
+        if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source") and not pair:
             item = Item("be", ":")  # 'visible: hazy'
         if item.tag in ("and", "but"):
             hard = item.tag == "but" and item.text not in ("but", "except", "just")
@@ -215,6 +216,8 @@ def _painted_next(segment: Segment, following: Segment | None) -> bool:
     if following is None or following.verb != "segment" or following.has("class"):
         return False
     them = any(i.text in ("them", "it", "those", "these") for i in following.items)
+    if segment.items[0].tag == "be":  # a question to answer: 'is there any person?'
+        return False
     return them and segment.has("class") and not segment.has("deg", "fix", "aspect", "quality", "?", "not", "task")
 
 

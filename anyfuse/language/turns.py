@@ -115,11 +115,6 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"(?:on|at|in) [^.;,]*",
         r"this is a focus stack",
     ),
-    (
-        r"\b(?:one|1)(?: image| picture| shot| photo)? (?:is|was) (?:too dark|underexposed|dark)[^.;]{0,8}?(?:,|and|but)(?: and| but)? "
-        r"(?:the )?(?:other|one|another)(?: image| picture| shot| photo| one)? (?:is |was )?(?:too bright|overexposed|bright)\b",
-        r"these are different exposures",
-    ),
     (r"\binto (?:an? |one |a single )?(?:hdr|all-in-focus|sharp)(?: image| picture| photo)?\b", r""),
     (
         rf"\b(fuse|merge|combine|blend|join)\b([^.;]*?)(?:, |; ?| )?so(?: that)? (?:both|all|everything|it|they)(?: parts)? "
@@ -140,7 +135,7 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\bbeyond (?:all )?(?:recognition|belief)\b", r"extremely"),
     # light
     (
-        r"\b(?:i |we |you )?(?:can't|cannot|can't|couldn't|could not|can hardly|can barely|can scarcely|could hardly|could barely) "
+        r"\b(?:i |we |you )?(?:can't|cannot|couldn't|could not|(?:can|could)(?: hardly| barely| scarcely)) "
         r"(?:see|make out|recognise|recognize|tell) (?:a thing|anything|much|what is what)(?: at all)?( (?:in|on) [a-z ]+?)?(?=,| because| as | -|;)",
         r"concerning\1",
     ),
@@ -188,13 +183,37 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\b(?:i |we )?(?:don't|do not|needn't|need not) (?:need|want|have to see|have to mark) (?:any |the |to see )?([a-z]+) (?:to be )?(?:marked|highlighted|shown|outlined|segmented|coloured|colored)\b", r"don't highlight the \1"),
     (r"(don't highlight the [a-z]+)[,;]? (?:but )?(?:only|just) (?:the )?", r"\1, highlight "),
     (r"\bon: ?(mark|highlight|show)\b", r"on, \1"),
-    (r"\bi mean(?:t)? (?:the )?", r", "),
+    (r"[.,;!?]? ?\bi mean(?:t)?,? (?:the )?", r", "),
+    (
+        r"\b(?:pixels?|dots|points)\b([^.;!?]{0,40}?)[, ]+(?:they're|they are|and are|which are|that are|are|is) (?:always|permanently|constantly|forever|stuck)"
+        r"(?: at| on)?(?: white| black| lit| on| bright| dark| off)*",
+        r"dead pixels \1",
+    ),
+    (r"\bpixels never change,?", r"dead pixels"),
+    (r"\b(?:that|which) (?:never|don't|do not|won't) (?:go away|goes away|change|changes|move|moves|disappear|vanish|react|respond)\b", r""),
+    (r"\bso ([a-z]+)(?: that)? (?:i|you|we|one|nobody|he|she|they) (?:can't|cannot|can hardly|could not|couldn't|can barely|can)\b[^.;!?,]*", r"very \1"),
+    (r"\b(the [a-z ]+?) (?:sees|shows|captures|saw|showed) (?:nothing|hardly anything|almost nothing|not much)\b[^,.;]*", r"concerning \1"),
+    (r"\b(?:double|triple|quadruple|redouble|quadruplicate|multiply) (?:the |its )?resolution\b", r"increase the resolution"),
+    (rf"\bno ({_DEGS}),? (?:but |and )?(?:just|only|but) (?=(?:a |an |some |the |lots of |heavy |strong |slight |a lot of |a bit of )*(?:{_DEGS})\b)", r"there is no \1, there is "),
+    (r"\b(?:the )?(?:outlines?|contours?|silhouettes?|shapes?|positions?) of (?=the|all|every|each|any|cars|people)", r""),
+    (rf"\b([a-z]+): ?({_COLOURS})" + r"(?=[.,;!?]|$| and)", r"\1 in \2"),
+    (
+        r"\b(?:the )?(?:dark|bright|long|short|underexposed|overexposed|darker|brighter|lighter)(?: exposure| shot| image| picture| photo| one)? (?:and|with|plus) (?:the )?"
+        r"(?:dark|bright|long|short|underexposed|overexposed|darker|brighter|lighter) (?:exposures?|shots?)\b",
+        r"the different exposures",
+    ),
+    (
+        r"\b(?:one|1)(?: image| picture| shot| photo)? (?:is |was )?(?:focus(?:s?ed)?|sharp|in focus) (?:near|close|far|up close|in front|in the front|behind|in the back)(?: up| away)?,? "
+        r"(?:and |but |while )?(?:the )?(?:other|one|another)(?: one)? (?:is |was )?(?:focus(?:s?ed)? |sharp )?(?:near|close|far|in front|in the front|behind|in the back)(?: up| away| off)?",
+        r"this is a focus stack",
+    ),
+    (r"\bright (across|over|through|along|down|up|in|at|on)\b", r"\1"),
     # requests in other shapes
     (rf"\b(?:i'd|i would|we'd|we would) like (?:to have )?(?:the |those |these )([a-z ]+?) (removed|gone|cleaned|reduced|fixed|suppressed|eliminated|corrected|out|away)\b", r"remove the \1"),
     (rf"\bno more ({_DEGS})\b", r"remove the \1"),
     (rf"\b(?:wipe|wash|get|take|clean|clear|brush|throw|blow|filter|sweep|rub) (?:the |those |these |all )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"remove the \1"),
     (rf"{_CUT}(?:the )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"\1remove the \2"),
-    (r"\b(?:smoothed|ironed|filtered|taken|wiped|cleaned|cleared|washed|evened|sorted) (?:out|away|off|up)\b", r"removed"),
+    (r"\b(?:smoothed|ironed|filtered|taken|wiped|cleaned|cleared|evened|sorted) (?:out|away|off|up)\b(?! of)", r"removed"),
     (rf"\b(?:smooth|soften|even) (?:out |away )?(?:the |those |these )((?:jpeg|jpg|compression|blocking|block|stripe|ringing)[a-z ]*?)" + _END, r"remove the \1"),
     (r"\b(?:take|get|pull|iron|wipe|even|filter|sort|clean|smooth|cut|wash|comb) (?:them|those|that|these|it|this) (?:all )?(?:out|away|off|up|down)\b(?! of)", r"remove it"),
     (r"\b(?:tidy|clean|clear|sort|fix|patch|mop|touch) (?:that|this|it|them|those|these|things) up\b", r"remove it"),
@@ -218,7 +237,9 @@ OUTSIDE = re.compile(
     r"|\b(?:watermarks?|logos?|captions?|cartoons?|sepia|vintage|panorama|fisheye|lens flare|vignette|white balance|red[- ]eyes?|"
     r"wrinkles?|teeth|sunset|saturation|saturated|saturate|desaturate|vibrance|emails?|e-mail|photoshop|emoji|bokeh effect|"
     r"collage|wallpaper|black[- ]and[- ]white photo|colou?ri[sz]e|cropp?(?:ing|ed)?|rotate|flip|mirror|watercolou?r|"
-    r"van gogh|monet|oil painting|deepfake|timestamp|date stamp|how many|upside down)\b"
+    r"van gogh|monet|oil painting|deepfake|timestamp|date stamp|how many|upside down|like in (?:a|the) (?:movies?|films?))\b"
+    r"|\blet (?:it|there) (?:snow|rain|be|look|become)\b"
+    r"|\bstabili[sz]e (?:the |my |this |our )?(?:video|clip|footage|film|movie)"
     rf"|\b(?:add|put|insert|place|introduce|simulate|apply|create|generate|make|fake|paint|draw|imitate|sprinkle|spray|throw|mix)"
     rf"(?: (?:some|more|a bit of|a little|a lot of|fake|artificial|extra|synthetic|in|me|in some|a|an|nice|film|heavy|light|thick|the))* "
     rf"(?:{_DEGS}|fake [a-z]+|snowfall|rainfall)(?! (?:removal|reduction|go|goes|gone|disappear|vanish|less|weaker|away|suppression|correction|fainter|milder|softer|"
