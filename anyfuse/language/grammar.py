@@ -32,6 +32,7 @@ SPOILS = frozenset(
 )
 MODAL = frozenset("should must shall would could can may might will let i'd".split())
 SUBJECTS = frozenset("our my the this these those there it we i his her their that its all both some".split())
+ADJECTIVE = ("y", "ic", "al", "ous", "ful", "ish", "ive", "able", "ible", "ed", "ing", "less", "like", "ant", "ent", "ian", "some")
 PLAIN = frozenset("lines drops blocks bars bands dots static stripes sand veil smoke steam mesh bright dots".split())
 """Words that are a fault alone, and many other things beside another noun: 'power lines'."""
 RESULT = frozenset("result output outcome product".split())
@@ -51,7 +52,10 @@ def read(items: list[Item]) -> Request:
     request, fusing = Request(), False
     for index, segment in enumerate(segments):
         fusing |= segment.action == "fuse"
-        _read_segment(segment, request, segments[index + 1] if index + 1 < len(segments) else None)
+        following = segments[index + 1] if index + 1 < len(segments) else None
+        if segment.verb == "segment" and len(segment.items) == 1 and following and following.action == "segment":
+            continue  # 'mark: road white, cars red'
+        _read_segment(segment, request, following)
     _fusion(segments, request)
     fusing |= any(segment.action in ("absent", "nothing") for segment in segments)
     fusing |= any(segment.action == "keep" and _all_is_kept(segment) for segment in segments)
@@ -306,6 +310,8 @@ def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
     if following is not None and following.kind == "task":
         return True
     if following is not None and following.kind == "deg":
+        if segment.action == "state" and _may_be_verb(items, k):
+            return False
         return segment.action != "remove" or following.text not in PLAIN
     if k < be or (k == be + 1 and k and item_describes(items[k].text)):  # 'we were filming in fog'
         return True
@@ -317,6 +323,13 @@ def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
         return False
     between = items[things[0] : k]
     return any(i.tag == "at" or i.text in SPOILS for i in between) or item_describes(items[k].text)
+
+
+def _may_be_verb(items: list[Item], k: int) -> bool:
+    """'Explain noise', 'I adore snow': an unknown word that may say what to do with the thing behind it."""
+    before = [word for item in items[:k] for word in item.text.split() if word != "please"]
+    adjective = items[k].text.endswith(ADJECTIVE)
+    return not adjective and (not before or (len(before) == 1 and before[0] in ("i", "we", "you", "they", "to", "can")))
 
 
 def _tells(items: list[Item]) -> bool:

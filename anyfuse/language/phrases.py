@@ -137,6 +137,7 @@ NOTHING = re.compile(
     r"|(leave|keep) (everything|all|it all|it|them|both|the images|the image|both images|both pictures)( exactly)? "
     r"(as (it is|they are|is|it was)|alone|unchanged|untouched)"
     r"|everything is (fine|good|ok|okay)( as it is)?"
+    r"|(there is |there's )nothing to (repair|restore|remove|fix|correct|change|mend|clean up|enhance|improve)"
     r"|(the|both|these|all) (images?|pictures?|photos?) (is|are) (fine|good|ok|okay|clean|perfect)( as (it is|they are))?"
     r"|(there is |there's )?nothing( is)? wrong( with [a-z ]+)?"
     r"|(do not|don't) do (anything|a thing)( to (it|them|the images?|the pictures?))?|do nothing"
@@ -149,7 +150,9 @@ NOTHING = re.compile(
 def in_known_words(text: str) -> str:
     """A sentence with turns of speech put into words of the lexicon; lower case where something was put."""
     low = " ".join(text.lower().split())
-    changed = PURPOSE.sub("", in_full(low))
+    from .reader import spell
+
+    changed = PURPOSE.sub("", spell(in_full(low)))
     for pattern, to in REWRITES:
         changed = pattern.sub(to, changed)
     changed = in_lexicon_words(changed)

@@ -12,6 +12,7 @@ from .neighbours import ENGLISH
 from .segments import Item, Request
 from .stories import without_stories
 from .tokens import tokenise
+from .turns import TURN_WORDS
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
@@ -22,6 +23,21 @@ SURE = 0.7
 def read_request(text: str, *, learned: bool = True, words: str = "all") -> Request:
     """Raises FusionError; see grammar.read."""
     return read(without_stories(tag_words(text, learned=learned, words=words)))
+
+
+def spell(low: str) -> str:
+    """A lower-case sentence with words corrected that only one word of the lexicon or of a turn is a letter away
+    from; the others are left to `tag_words`.
+    """
+    known = vocabulary("all") | TURN_WORDS
+    found = []
+    for word in low.split(" "):
+        bare = word.strip(".,;:!?()")
+        if bare and bare not in known and bare.isalpha() and len(bare) > 3:
+            near = [w for w in edits(bare) if w in known and len(w) > 3] if bare not in ENGLISH else []
+            word = word.replace(bare, near[0]) if len(near) == 1 else word
+        found.append(word)
+    return " ".join(found)
 
 
 def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[Item]:

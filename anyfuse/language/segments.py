@@ -179,10 +179,11 @@ def _denied(segment: Segment, verb: str, last: str) -> str:
 
 def _absent(segment: Segment, last: str) -> bool:
     """'It is not hazy', 'not hazy at all, only noisy': what is not wrong, and no request."""
-    if segment.verb or not segment.has("deg") or any(i.text in DISLIKED for i in segment.items):
+    lit = any(i.tag == "quality:dark" for i in segment.items)
+    if segment.verb or not (segment.has("deg") or lit) or any(i.text in DISLIKED for i in segment.items):
         return False
     stated = is_statement(segment)
-    adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all")
+    adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all", "neither")
     return stated or adjective
 
 

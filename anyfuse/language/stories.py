@@ -99,4 +99,5 @@ def _is_story(clause: list[Item], link: str) -> bool:
         return not any(i.kind == "keep" for i in clause)
     own = words[0] in ("i", "we", "i'm", "we're", "i've", "i'll")
     named = any(i.kind == "quality" for i in clause)
-    return (own and not named and not (_SEEN & set(words))) or bool(_THIRD & set(words[1:]))
+    seen = set(words[2:] if words[1:2] == ["are"] else words)
+    return (own and not named and not (_SEEN & seen)) or bool(_THIRD & set(words[1:]))

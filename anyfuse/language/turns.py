@@ -72,6 +72,9 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\b(don't|do not|doesn't|never) (want|need|wish|like) to see (?=any|the|that|this|[a-z])", r"\1 \2 "),
     (r"\b(sharpen|denoise|change|touch|repair|fix|remove|deblur|dehaze|alter|restore|correct|brighten|darken) nothing\b", r"don't \1 anything"),
     (r"\b(image|picture|photo|frame|input) a\b(?= (?:is|has|and|looks|needs|only)|[.,;:!?]|$)", r"first image"),
+    (r"\bmacro (?=shots?|images?|pictures?|photos?|stack|series|set)", r""),
+    (r"\bfewer\b", r"less"),
+    (r"[,;.]? ?\b(?:so )?(?:please )?(?:just )?(?:leave|keep) (?:it|them|that)(?: there| in| alone| as it is| please)*" + _END, r", don't change anything"),
     (r"\bthe [a-z]+ and (?:the )?[a-z]+ (?:parts|areas|regions|objects|things|spots)\b", r"the parts"),
     (r"\b(?:put|bring|mix|blend|join|merge|glue|lay) (?:them|these|those|these two|the two|both|it|it all|all)(?: of them)?(?: all)? (?:together|into one)\b", r"fuse them"),
     (
@@ -81,6 +84,23 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"there is jpeg compression",
     ),
     # clauses about what is fine, and about what to leave
+    (rf"\b(?:apart|aside) from (.+?),? (?:everything|it|all|the rest|they|the images?|the pictures?)(?:'s| is| are| looks) {_FINE}\b", r"there is \1"),
+    (
+        rf"\b(?:nothing(?:'s| is)? (?:else )?wrong|(?:everything|it|all|the rest)(?:'s| is| are) {_FINE}|all good|perfect)(?:,? but)?,? "
+        r"(?:except|apart|aside|save|other than|besides)(?: for| from| that)? ",
+        r"there is ",
+    ),
+    (
+        rf"\b(?:the |this |that )?({_DEGS}) (?:is|are|was) (?:{_FINE}|(?:there )?(?:intentional|intended|on purpose|deliberate|wanted|desired)|part of [a-z ]+?|"
+        rf"meant to be(?: there)?|supposed to be(?: there)?|nice|lovely|beautiful|pretty|welcome|a feature){_END}",
+        r"keep the \1",
+    ),
+    (
+        rf"\b(?:i |we )(?:really |absolutely |just )?(?:hate|dislike|detest|loathe|can't stand|cannot stand|am sick of|am fed up with|am annoyed by|am bothered by) "
+        rf"(?:the |this |that |all |these |those |all the |all this )?({_DEGS})\b",
+        r"remove the \1",
+    ),
+    (r"(?<=[a-z]),? ?(?:but )?without (?:any |doing any |further )?(?:repairs?|restoration|corrections?|changes|fixing|editing)\b", r""),
     (
         rf"\b(?:apart|aside) from the ([a-z -]+?),? the ([a-z]+(?: (?:{_PIC}|camera))?) (?:is|looks) {_FINE}\b",
         r"there is \1 in the \2",
@@ -96,7 +116,7 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"(?: me| us| anyone| here)?\b",
         r"keep the \1",
     ),
-    (rf"\bi (?:really |quite |rather |kind of )?(?:like|love|enjoy|want to keep) (?:the |that |this )({_DEGS})\b", r"keep the \1"),
+    (rf"\bi (?:really |quite |rather |kind of )?(?:like|love|enjoy|want to keep) (?:the |that |this )?({_DEGS})\b", r"keep the \1"),
     (r"\b(?:a|the|my) (first|second|visible|infrared|thermal) to (?:be )?([a-z]+ed)\b", r"the \1 \2"),
     (r"[,;]? ?\b(?:and )?(?:nothing|not(?:hing)? anything) (?:more|else)(?: than that)?" + _END, r""),
     (r"\bno need (?:for|of) (?:any |the )?([a-z ]+?)(?=[.,;!?]|$| but)", r"don't remove the \1"),
@@ -135,7 +155,7 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\bbeyond (?:all )?(?:recognition|belief)\b", r"extremely"),
     # light
     (
-        r"\b(?:i |we |you )?(?:can't|cannot|couldn't|could not|(?:can|could)(?: hardly| barely| scarcely)) "
+        r"\b(?:i |we |you )?(?:can't|cannot|couldn't|could not|(?:can|could)(?: hardly| barely| scarcely)?(?=.* (?:too|very|way|under|badly|so (?:foggy|hazy|noisy|blurry)))) "
         r"(?:see|make out|recognise|recognize|tell) (?:a thing|anything|much|what is what)(?: at all)?( (?:in|on) [a-z ]+?)?(?=,| because| as | -|;)",
         r"concerning\1",
     ),
@@ -184,17 +204,31 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"(don't highlight the [a-z]+)[,;]? (?:but )?(?:only|just) (?:the )?", r"\1, highlight "),
     (r"\bon: ?(mark|highlight|show)\b", r"on, \1"),
     (r"[.,;!?]? ?\bi mean(?:t)?,? (?:the )?", r", "),
+    (r"\bpixels never change,?", r"pixels"),
     (
         r"\b(?:pixels?|dots|points)\b([^.;!?]{0,40}?)[, ]+(?:they're|they are|and are|which are|that are|are|is) (?:always|permanently|constantly|forever|stuck)"
         r"(?: at| on)?(?: white| black| lit| on| bright| dark| off)*",
         r"dead pixels \1",
     ),
-    (r"\bpixels never change,?", r"dead pixels"),
     (r"\b(?:that|which) (?:never|don't|do not|won't) (?:go away|goes away|change|changes|move|moves|disappear|vanish|react|respond)\b", r""),
     (r"\bso ([a-z]+)(?: that)? (?:i|you|we|one|nobody|he|she|they) (?:can't|cannot|can hardly|could not|couldn't|can barely|can)\b[^.;!?,]*", r"very \1"),
     (r"\b(the [a-z ]+?) (?:sees|shows|captures|saw|showed) (?:nothing|hardly anything|almost nothing|not much)\b[^,.;]*", r"concerning \1"),
     (r"\b(?:double|triple|quadruple|redouble|quadruplicate|multiply) (?:the |its )?resolution\b", r"increase the resolution"),
-    (rf"\bno ({_DEGS}),? (?:but |and )?(?:just|only|but) (?=(?:a |an |some |the |lots of |heavy |strong |slight |a lot of |a bit of )*(?:{_DEGS})\b)", r"there is no \1, there is "),
+    (
+        rf"\bno ({_DEGS})(?=(?:,? (?:and |or )?no (?:{_DEGS}))*,? (?:but |and )?(?:just|only|but) (?:a |an |some |the |lots of |heavy |strong |slight |a lot of |a bit of )*(?:{_DEGS})\b)",
+        r"there is no \1",
+    ),
+    (r"\beverywhere (?:on|in|across|over|throughout) (?=the |my |our )", r"in "),
+    (r"\b(?:want|need|prefer|would like|i'd like|make|get) (it|them|this|everything|both|the [a-z]+(?: one| image| picture| photo)?) (?:nice and |really |all |razor |pin |tack )?(?:sharp|crisp)" + _END, r"sharpen \1"),
+    (r"\b(?:want|need|prefer|would like|i'd like|give me|get me) an? (?:really |nice )?(?:sharp|crisp) (?:image|picture|photo|result)" + _END, r"sharpen it"),
+    (r"\ba (?:bit|little|touch|tad|little bit|tiny bit) more (?=contrast|light|brightness)", r"slightly more "),
+    (r"\b(?:tone|bring|turn|dial|take|push|pull|knock|ramp|scale|step|crank|bump|notch|move) (?:the |its )?(brightness|contrast)( of [a-z ]+?)? (up|down)\b", r"turn \3 the \1\2"),
+    (r"\b(?:man|men|woman|women|person|people|guys?|someone|anyone|everyone|riders?|girl|boy|kids?|folks?|persons) (?:that are |who are |who is )?(?:on|riding) (?:the |an? |their |his |her )?(?:bikes?|bicycles?|cycles?)\b", r"cyclists"),
+    (r"\b(?:that are |which are |each )?(?:focuss?ed|focus) (?:at|on|to|in) (?:different|various|several|varying|other) [a-z]+\b", r"focus stack"),
+    (
+        r"\b(?:just |please )?(?:fix|correct|adjust|repair|mend|sort out|improve) (?:the |its )?exposure,? ?(?=.*\b(?:too dark|too bright|dark|underexposed|overexposed)\b)",
+        r"",
+    ),
     (r"\b(?:the )?(?:outlines?|contours?|silhouettes?|shapes?|positions?) of (?=the|all|every|each|any|cars|people)", r""),
     (rf"\b([a-z]+): ?({_COLOURS})" + r"(?=[.,;!?]|$| and)", r"\1 in \2"),
     (
@@ -224,13 +258,14 @@ TURNS: tuple[tuple[str, str], ...] = (
     (rf"\bwipe (?:the |those )?({_DEGS}|drops|droplets) (?:away|off|out)\b", r"remove the \1"),
     (rf"\b({_DEGS}) (?:both |all )?(?:need|needs|have|has|ought|got|must|should|gotta)(?: both)?(?: to)? (?:go|disappear|vanish|be gone)\b", r"\1 must go"),
     (rf"\b(?:please )?interpolate" + _END, r"fix it"),
-    (r"\bwhy (?:is|are|does|do) (.+?)\?", r"\1,"),
+    (r"\bwhy (?:is|are|does|do) ([^?]+? (?:so|too|such|all|always|that|full of|very) [^?]+)\?", r"\1,"),
     (r"\b(?:so|such) as (?=to\b)", r""),
     (r"\bso (?=(?:it|it's|the|there|there's|everything|all|my|i|we|they|that's|this|expect|please|trees?|he|she|now|de[a-z]+|sharpen|remove|fix|clean|clear|get)\b)(?! that)", r", "),
     (r"\b(?:because|since|cause|given that|seeing that) (?=(?:it|it's|the|there|there's|everything|all|my|i|we|they|of)\b)", r", "),
 )  # fmt: skip
 """Pattern, replacement; in this order."""
 
+_STOP = r"(?=[.,;!?]|$)"
 _FORMATS = r"(?:png|jpe?gs?|tiff?|bmp|gif|pdf|raw|webp|svg|mp4|avi|dng|heic)"
 OUTSIDE = re.compile(
     rf"\b(?:save|export|convert|store|write|download|output)\b.*\b(?:as|to|in|into) (?:an? )?{_FORMATS}\b"
@@ -238,6 +273,9 @@ OUTSIDE = re.compile(
     r"wrinkles?|teeth|sunset|saturation|saturated|saturate|desaturate|vibrance|emails?|e-mail|photoshop|emoji|bokeh effect|"
     r"collage|wallpaper|black[- ]and[- ]white photo|colou?ri[sz]e|cropp?(?:ing|ed)?|rotate|flip|mirror|watercolou?r|"
     r"van gogh|monet|oil painting|deepfake|timestamp|date stamp|how many|upside down|like in (?:a|the) (?:movies?|films?))\b"
+    r"|^(?:what(?:'s| is| are| does| do) (?!(?:this|that) (?:ugly|awful)|wrong)|who\b|when (?:is|was|did)|how (?:does|do|did|much|many|far|tall|old|long|big|come|is|are)\b|"
+    r"why (?:is|are|does|do|did) (?![^?]*\b(?:so|too|such|all|always|full of|very)\b)|explain|define|describe|translate|sing|tell me (?:a|about|what|why|who|how|when))\b"
+    r"|\b(?:identify|recogni[sz]e|name) (?:the|this|that|him|her|his|these) ?(?:person|man|woman|guy|suspect|driver|face|people)?" + _STOP +
     r"|\blet (?:it|there) (?:snow|rain|be|look|become)\b"
     r"|\bstabili[sz]e (?:the |my |this |our )?(?:video|clip|footage|film|movie)"
     rf"|\b(?:add|put|insert|place|introduce|simulate|apply|create|generate|make|fake|paint|draw|imitate|sprinkle|spray|throw|mix)"
@@ -254,6 +292,9 @@ _SHORT = tuple((re.compile(pattern), to) for pattern, to in SHORT)
 _TURNS = tuple((re.compile(pattern), to) for pattern, to in TURNS)
 _RAINY = re.compile(r"\b(?:rain|rained|raining|rainy|drizzle|downpour|pouring|poured)\b")
 _STREAKS = re.compile(r"(?<!rain )(?<!motion )(?<!column )\bstreaks\b")
+
+
+TURN_WORDS = frozenset(re.findall(r"[a-z]{4,}", " ".join(pattern for pattern, _ in (*SHORT, *TURNS))))
 
 
 def in_full(low: str) -> str:
