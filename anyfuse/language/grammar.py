@@ -27,13 +27,15 @@ from .segments import (
 
 BETTER = frozenset("improve enhance improved enhanced better improving".split())
 SPOILS = frozenset(
-    """spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring cover covers covering
+    """spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring cover covers covering cover
     degrade degrades bothers bother disturbs disturb annoys swallows blankets""".split()
 )
 MODAL = frozenset("should must shall would could can may might will let i'd".split())
 SUBJECTS = frozenset("our my the this these those there it we i his her their that its all both some".split())
 ADJECTIVE = ("y", "ic", "al", "ous", "ful", "ish", "ive", "able", "ible", "ed", "ing", "less", "like", "ant", "ent", "ian", "some")
-PLAIN = frozenset("lines drops blocks bars bands dots static stripes sand veil smoke steam mesh bright dots".split())
+DRAWN = frozenset("lines dots stripes bars bands blocks drops mesh".split())
+PICTURES = frozenset("picture pictures image images photo photos frame frames scan scans shot shots camera sensor".split())
+PLAIN = frozenset("lines drops blocks bars bands dots static stripes stripes sand veil smoke steam mesh bright dots".split())
 """Words that are a fault alone, and many other things beside another noun: 'power lines'."""
 RESULT = frozenset("result output outcome product".split())
 ENHANCED = ("low_exposure", "low_contrast", "downsample", "blur", "motion_blur")
@@ -136,6 +138,9 @@ def _repair(segment: Segment, request: Request) -> bool:
     made = False
     if segment.action == "state" and segment.has("deg") and any(i.text in WISHED for i in segment.items):
         raise cannot(segment.words)
+    for one, other in zip(segment.items, segment.items[1:], strict=False):
+        if one.kind == "deg" and other.text in ("light", "lights"):  # 'fog light'
+            raise cannot(segment.words)
     for place, item in enumerate(segment.items):
         name = item.name if item.kind in ("deg", "fix") else ""
         if item.kind == "quality" and item.name in ("dark", "bright") and segment.action == "state":
@@ -202,8 +207,12 @@ def _show(segment: Segment, request: Request) -> bool:
         return _repair(segment, request)
     if segment.has("deg", "aspect") or not segment.has("class", "o", "segment", "source", "colour"):
         raise cannot(segment.words)
-    for item in segment.of("class"):
-        request.segment[item.name] = segment.colour or request.segment.get(item.name)
+    shown, place = False, False
+    for item in segment.items:
+        if item.kind == "class" and not place:  # 'people on the pavement' are people
+            request.segment[item.name] = segment.colour or request.segment.get(item.name)
+            shown = True
+        place = shown and item.kind != "colour" and (place or item.tag in ("at", "?")) and item.text != "of"
     return segment.has("class")
 
 
@@ -282,9 +291,11 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
         if item.kind == "class" and segment.action in ("remove", "state", "fuse"):
             placed = made and (any(i.tag == "at" for i in items[:k]) or k < be)
             placed |= made and segment.action == "state" and bool(k) and items[k - 1].kind == "deg"
+            placed |= made and any(i.text in SPOILS for i in items[:k])
+            placed &= not _is_drawn(items[:k])
             if not placed:
                 raise cannot(segment.words)
-        if item.tag == "?" and not (made and _is_beside(segment, k, things, be)):
+        if item.tag == "?" and not (made and _is_beside(segment, k, things, be) and not _is_drawn(items[:k], items[k:])):
             raise cannot(segment.words)
     if made or segment.action == "fuse":
         return
@@ -323,6 +334,13 @@ def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
         return False
     between = items[things[0] : k]
     return any(i.tag == "at" or i.text in SPOILS for i in between) or item_describes(items[k].text)
+
+
+def _is_drawn(before: list[Item], after: list[Item] | None = None) -> bool:
+    """'The lines on the road', 'the stripes of a zebra': marks that something else has, and not the picture."""
+    marks = [i for i in before if i.kind == "deg" and i.text.split()[-1] in DRAWN]
+    pictures = any(PICTURES & set(i.text.split()) or i.kind == "source" for i in after or ())
+    return bool(marks) and any(i.text in ("on", "of", "from") for i in before[before.index(marks[0]) :]) and not pictures
 
 
 def _may_be_verb(items: list[Item], k: int) -> bool:

@@ -16,6 +16,11 @@ from .turns import TURN_WORDS
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
+COMPOUNDS = frozenset(
+    """snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat rainforest
+    hazel hazelnut foglamp foglight foglights grainfield noisemaker blurb smoker""".split()
+)
+"""Things whose names hold the name of a fault."""
 SURE = 0.7
 """Probability from which the network's reading of a word that is not in the lexicon counts."""
 
@@ -33,7 +38,7 @@ def spell(low: str) -> str:
     found = []
     for word in low.split(" "):
         bare = word.strip(".,;:!?()")
-        if bare and bare not in known and bare.isalpha() and len(bare) > 3:
+        if bare and bare not in known and bare.isalpha() and len(bare) > 3 and bare not in COMPOUNDS:
             near = [w for w in edits(bare) if w in known and len(w) > 3] if bare not in ENGLISH else []
             word = word.replace(bare, near[0]) if len(near) == 1 else word
         found.append(word)
@@ -73,6 +78,8 @@ def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[It
 
 
 def _guess(likely: dict[str, float], word: str) -> str:
+    if word in COMPOUNDS:
+        return "?"
     if word.isdigit():
         return "o"
     best = max(likely, key=lambda tag: likely[tag], default="?")
@@ -101,7 +108,7 @@ def spelling_candidates(word: str, words: str) -> tuple[str, ...]:
     """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is
     English of its own.
     """
-    if len(word) < 3 or word in ENGLISH or not word[0].isalpha():
+    if len(word) < 3 or word in ENGLISH or word in TURN_WORDS or word in COMPOUNDS or not word[0].isalpha():
         return ()
     known = vocabulary(words)
     return tuple(sorted(w for w in edits(word) if w in known and len(w) >= 3))

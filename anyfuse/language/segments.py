@@ -106,6 +106,8 @@ def segments_of(items: list[Item]) -> list[Segment]:
         pair = len(segments) > 1 and segments[-2].has("source") and not segments[-2].has("deg", "fix", *VERBS)
         if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source") and not pair:
             item = Item("be", ":")  # 'visible: hazy'
+        if item.text == ":" and now.verb and len(now.items) == 1:  # 'segment: sky, road'
+            continue
         if item.tag in ("and", "but"):
             hard = item.tag == "but" and item.text not in ("but", "except", "just")
             if now.items:
@@ -247,7 +249,7 @@ def find_sources(segments: list[Segment]) -> None:
                 last.source = own
                 continue
             named |= set(names)
-            segment.pair = named >= {"infrared", "visible"}
+            segment.pair = named >= {"infrared", "visible"} and not segment.has("make")
             pending = _joined([*named]) if not segment.hard else own
             continue
         named = set()

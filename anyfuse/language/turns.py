@@ -12,7 +12,20 @@ _COLOURS = "red|green|blue|yellow|cyan|magenta|orange|white"
 _PIC = "image|picture|photo|photograph|frame|shot|scan|one|input|slide|exposure|source"
 
 SHORT: tuple[tuple[str, str], ...] = (
+    (r"([a-z])\1{2,}", r"\1"),
     (r"\bteh\b", "the"),
+    (r"\bim\b", "i'm"),
+    (r"\bive\b", "i've"),
+    (r"\btheres\b", "there's"),
+    (r"\bthats\b", "that's"),
+    (r"\bwheres\b", "where is"),
+    (r"\blvl\b", "level"),
+    (r"\bso+o\b", "very"),
+    (r"\bought to\b", "should"),
+    (r"(?:^| )[-*\u2022] ", ", "),
+    (r"\b(can|could|would|will) (?:somebody|someone|anybody|anyone|you guys)\b", r"\1 you"),
+    (r"\bdo the needful(?: and)?\b", ""),
+    (r"\b(?:you|we|i|one) (can't|cannot|couldn't) (?=see the|make out the|recogni[sz]e the|find the|tell the)", r"\1 "),
     (r"\boutta\b", "out of"),
     (r"\bw/o\b", "without"),
     (r"\bw/ ?", "with "),
@@ -68,7 +81,17 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"[^.;!?,]*[,;.:] ?(?:so|therefore|hence|thus),? ?(?=[a-z])",
         r"",
     ),
+    (rf"^(?:apart|aside) from ([a-z -]+?)[.,;!]?$", r"there is \1"),
+    (r",? ?\b(?:hence|thus|therefore|that's why|which is why)\b", r", "),
+    (
+        r"(^|[.,;:!?] ?|\bplease |\bhi )first,? (?:of all,? )?(?=(?:de[a-z]+|remove|clean|fix|sharpen|get|take|fuse|merge|brighten|darken|mark|highlight|clear|repair|reduce|upscale)\b)",
+        r"\1",
+    ),
+    (r"\breplace (?:them|those|these)" + _END, r"fix it"),
     # negation
+    (r"\bno more (contrast|brightness|light)\b(?= ?(?:[.,;!]|please|but|just|than))", r"don't change the \1"),
+    (r"\bno (?:segmentation|highlighting|marking|overlays?|masks?|colou?rs?|colou?ring)(?: please)?[,;.] ?", r""),
+    (rf"\bmake (?:the |all |all the |every |each )?([a-z]+) (?:appear|glow|stand out|show up|light up) (?:in )?({_COLOURS})\b", r"highlight \1 in \2"),
     (r"\b(don't|do not|doesn't|never) (want|need|wish|like) to see (?=any|the|that|this|[a-z])", r"\1 \2 "),
     (r"\b(sharpen|denoise|change|touch|repair|fix|remove|deblur|dehaze|alter|restore|correct|brighten|darken) nothing\b", r"don't \1 anything"),
     (r"\b(image|picture|photo|frame|input) a\b(?= (?:is|has|and|looks|needs|only)|[.,;:!?]|$)", r"first image"),
@@ -84,7 +107,7 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"there is jpeg compression",
     ),
     # clauses about what is fine, and about what to leave
-    (rf"\b(?:apart|aside) from (.+?),? (?:everything|it|all|the rest|they|the images?|the pictures?)(?:'s| is| are| looks) {_FINE}\b", r"there is \1"),
+    (rf"\b(?:apart|aside) from (.+?),? (?:everything|it|all|the rest|they|the images?|the pictures?)(?:'s| ?is| are| looks) {_FINE}\b", r"there is \1"),
     (
         rf"\b(?:nothing(?:'s| is)? (?:else )?wrong|(?:everything|it|all|the rest)(?:'s| is| are) {_FINE}|all good|perfect)(?:,? but)?,? "
         r"(?:except|apart|aside|save|other than|besides)(?: for| from| that)? ",
@@ -276,6 +299,8 @@ OUTSIDE = re.compile(
     r"|^(?:what(?:'s| is| are| does| do) (?!(?:this|that) (?:ugly|awful)|wrong)|who\b|when (?:is|was|did)|how (?:does|do|did|much|many|far|tall|old|long|big|come|is|are)\b|"
     r"why (?:is|are|does|do|did) (?![^?]*\b(?:so|too|such|all|always|full of|very)\b)|explain|define|describe|translate|sing|tell me (?:a|about|what|why|who|how|when))\b"
     r"|\b(?:identify|recogni[sz]e|name) (?:the|this|that|him|her|his|these) ?(?:person|man|woman|guy|suspect|driver|face|people)?" + _STOP +
+    r"|^how [a-z]+ (?:is|are|was|were)\b|^which (?:one|image|picture|photo|of)\b[^?]*\?|\b(?:audio|sound|music|voice|recording of)\b"
+    r"|\ban? (?:snowy|rainy|foggy|hazy|misty|blurry|grainy|noisy) (?:version|look|style|mood|atmosphere|vibe|feel|touch)\b"
     r"|\blet (?:it|there) (?:snow|rain|be|look|become)\b"
     r"|\bstabili[sz]e (?:the |my |this |our )?(?:video|clip|footage|film|movie)"
     rf"|\b(?:add|put|insert|place|introduce|simulate|apply|create|generate|make|fake|paint|draw|imitate|sprinkle|spray|throw|mix)"
@@ -294,7 +319,9 @@ _RAINY = re.compile(r"\b(?:rain|rained|raining|rainy|drizzle|downpour|pouring|po
 _STREAKS = re.compile(r"(?<!rain )(?<!motion )(?<!column )\bstreaks\b")
 
 
-TURN_WORDS = frozenset(re.findall(r"[a-z]{4,}", " ".join(pattern for pattern, _ in (*SHORT, *TURNS))))
+_LETTERS = " ".join(pattern for pattern, _ in TURNS).replace("\\b", " ")
+TURN_WORDS = frozenset(re.findall(r"(?<![a-z\\\])])[a-z]{4,}(?![a-z\[(?])", _LETTERS))
+"""Words of four letters and more that turns are made of."""
 
 
 def in_full(low: str) -> str:
