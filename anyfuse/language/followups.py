@@ -6,10 +6,19 @@ from __future__ import annotations
 
 from ..control import DEFAULT_STRENGTH, STRENGTH_WORDS
 from .segments import CONTENT, Request, Segment
+from .tokens import words
 
-INTENSE = ("heavily compressed", "pitch", "strongly compressed", "badly compressed", "completely", "torrential", "cats and")
+INTENSE = (
+    "heavily compressed",
+    "pitch",
+    "strongly compressed",
+    "badly compressed",
+    "completely",
+    "torrential",
+    "cats and",
+)
 """Phrases that hold a word of strength of their own."""
-PRONOUNS = frozenset("it its it's them they they're their these those that this".split())
+PRONOUNS = words("it its it's them they they're their these those that this")
 _THINGS = (*CONTENT, "fix", "brighter", "darker", "brightness", "contrast", "low", "high", "?", "region", "not", "free")
 
 
@@ -45,24 +54,22 @@ def put(request: Request, name: str, source: str, strength: float) -> None:
 
 def amend(segment: Segment, request: Request) -> bool:
     """A segment that names no thing of its own changes how strong, or in which image, the last things are."""
-    if segment.has(*_THINGS) or segment.action in ("keep", "nothing", "absent", "fuse", "touch"):
-        return False
-    if segment.verb in ("segment", "up") or segment.negated:
+    still = segment.action in ("keep", "nothing", "absent", "fuse", "touch") or segment.verb in ("segment", "up")
+    if still or segment.negated or segment.has(*_THINGS):
         return False
     strength, own = strength_of(segment), [i.name for i in segment.of("source")]
     if not request.last:
-        if strength == 1 and request.tone.get("LIGHT") and not own and not segment.verb:
-            request.tone["LIGHT"] = request.tone["LIGHT"][0] * 2
-            return True
-        return False
+        light = request.tone.get("LIGHT", "")
+        doubled = bool(light) and strength == 1 and not own and not segment.verb
+        if doubled:
+            request.tone["LIGHT"] = light[0] * 2
+        return doubled
     if own and segment.verb != "remove":
         return _other_source(segment, request, strength, own)
-    if strength is None:
-        return False
-    for name, source in request.last:
+    for name, source in request.last if strength is not None else ():
         if source in request.degradations.get(name, {}):
-            request.degradations[name][source] = strength
-    return True
+            request.degradations[name][source] = strength or DEFAULT_STRENGTH
+    return strength is not None
 
 
 def _other_source(segment: Segment, request: Request, strength: float | None, own: list[str]) -> bool:

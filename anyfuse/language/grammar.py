@@ -24,20 +24,39 @@ from .segments import (
     is_statement,
     segments_of,
 )
+from .tokens import words
 
-BETTER = frozenset("improve enhance improved enhanced better improving".split())
-SPOILS = frozenset(
-    """spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring cover covers covering cover
-    degrade degrades bothers bother disturbs disturb annoys swallows blankets""".split()
+BETTER = words("improve enhance improved enhanced better improving")
+SPOILS = words(
+    """ruin mar mars spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring
+    cover covers covering cover degrade degrades bothers bother disturbs disturb annoys swallows blankets"""
 )
-MODAL = frozenset("should must shall would could can may might will let i'd".split())
-SUBJECTS = frozenset("our my the this these those there it we i his her their that its all both some".split())
-ADJECTIVE = ("y", "ic", "al", "ous", "ful", "ish", "ive", "able", "ible", "ed", "ing", "less", "like", "ant", "ent", "ian", "some")
-DRAWN = frozenset("lines dots stripes bars bands blocks drops mesh".split())
-PICTURES = frozenset("picture pictures image images photo photos frame frames scan scans shot shots camera sensor".split())
-PLAIN = frozenset("lines drops blocks bars bands dots static stripes stripes sand veil smoke steam mesh bright dots".split())
+MODAL = words("should must shall would could can may might will let i'd")
+SUBJECTS = words("our my the this these those there it we i his her their that its all both some")
+ADJECTIVE = (
+    "y",
+    "ic",
+    "al",
+    "ous",
+    "ful",
+    "ish",
+    "ive",
+    "able",
+    "ible",
+    "ed",
+    "ing",
+    "less",
+    "like",
+    "ant",
+    "ent",
+    "ian",
+    "some",
+)
+DRAWN = words("lines dots stripes bars bands blocks drops mesh")
+PICTURES = words("""picture pictures image images photo photos frame frames scan scans shot shots camera sensor""")
+PLAIN = words("""lines drops blocks bars bands dots static stripes stripes sand veil smoke steam mesh bright dots""")
 """Words that are a fault alone, and many other things beside another noun: 'power lines'."""
-RESULT = frozenset("result output outcome product".split())
+RESULT = words("result output outcome product")
 ENHANCED = ("low_exposure", "low_contrast", "downsample", "blur", "motion_blur")
 """Degradations that an image with them is enhanced from; to enhance rain would be to ask for more of it."""
 
@@ -138,9 +157,7 @@ def _repair(segment: Segment, request: Request) -> bool:
     made = False
     if segment.action == "state" and segment.has("deg") and any(i.text in WISHED for i in segment.items):
         raise cannot(segment.words)
-    for one, other in zip(segment.items, segment.items[1:], strict=False):
-        if one.kind == "deg" and other.text in ("light", "lights"):  # 'fog light'
-            raise cannot(segment.words)
+    _refuse_what_is_made(segment)
     for place, item in enumerate(segment.items):
         name = item.name if item.kind in ("deg", "fix") else ""
         if item.kind == "quality" and item.name in ("dark", "bright") and segment.action == "state":
@@ -153,6 +170,11 @@ def _repair(segment: Segment, request: Request) -> bool:
         if name:
             put(request, name, segment.source, _strength(segment, place))
             made = True
+    return made or _repair_of_tone(segment, request)
+
+
+def _repair_of_tone(segment: Segment, request: Request) -> bool:
+    """'The contrast is low'; 'fix the contrast' where it was said before what is wrong with it."""
     if segment.action == "state" and segment.has("low", "high") and segment.has("contrast", "brightness"):
         ends = ("low_contrast", "high_contrast") if segment.has("contrast") else ("low_exposure", "high_exposure")
         name = ends[segment.has("high")]
@@ -160,12 +182,31 @@ def _repair(segment: Segment, request: Request) -> bool:
             raise cannot(segment.words)
         put(request, name, segment.source, _strongest(segment))
         return True
-    if not made and segment.action == "remove" and segment.has("contrast", "brightness"):
+    if segment.action == "remove" and segment.has("contrast", "brightness"):
         faults = ("low_contrast",) if segment.has("contrast") else ("low_exposure", "high_exposure")
         if not any(name in request.degradations for name in faults):
             raise cannot(segment.words)
         return True
-    return made
+    return False
+
+
+def _refuse_what_is_made(segment: Segment) -> None:
+    """Raises FusionError for a fault that is wanted, and for a thing that has its name: 'fog light'."""
+    pairs = zip(segment.items, segment.items[1:], strict=False)
+    lamp = any(one.kind == "deg" and other.text in ("light", "lights") for one, other in pairs)
+    if lamp or (segment.action == "state" and _is_wanted(segment)):
+        raise cannot(segment.words)
+
+
+def _is_wanted(segment: Segment) -> bool:
+    """'Rain would look nice', 'smear it': a fault that is to be made."""
+    items = segment.items
+    if not segment.has("deg"):
+        return False
+    verb = items[0].kind == "deg" and len(items) > 1 and items[1].text in ("it", "them", "everything")
+    would = [k for k, i in enumerate(items) if i.text in ("would", "should", "could")]
+    after = bool(would) and any(i.tag == "be" or i.text in ("be", "look", "nice") for i in items[would[0] + 1 :])
+    return verb or (after and items[0].kind == "deg")
 
 
 def _keep(segment: Segment, request: Request) -> bool:
@@ -295,7 +336,9 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
             placed &= not _is_drawn(items[:k])
             if not placed:
                 raise cannot(segment.words)
-        if item.tag == "?" and not (made and _is_beside(segment, k, things, be) and not _is_drawn(items[:k], items[k:])):
+        if item.tag == "?" and not (
+            made and _is_beside(segment, k, things, be) and not _is_drawn(items[:k], items[k:])
+        ):
             raise cannot(segment.words)
     if made or segment.action == "fuse":
         return
@@ -304,6 +347,8 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
     if segment.has("class", "aspect", "colour", "quality"):
         raise cannot(segment.words)
     if segment.action == "state":
+        if segment.has("contrast") and not request.last:
+            raise cannot(segment.words)
         return
     goes_on = following is not None and following.verb in (segment.verb, "fix", "remove", "keep", "segment")
     better = segment.action == "up" and any(i.text in BETTER for i in items)  # '..., improve it'
@@ -317,21 +362,19 @@ def _check_rest(segment: Segment, made: bool, request: Request, following: Segme
 def _is_beside(segment: Segment, k: int, things: list[int], be: int) -> bool:
     """Whether an unknown word, item k, only describes: who or what has the fault, where it is, how it looks."""
     items = segment.items
-    following = items[k + 1] if k + 1 < len(items) else None
-    if following is not None and following.kind == "task":
+    following = items[k + 1] if k + 1 < len(items) else Item("", "")
+    if following.kind == "deg":
+        verb = segment.action == "state" and _may_be_verb(items, k)
+        return not verb and (segment.action != "remove" or following.text not in PLAIN)
+    task = following.kind == "task" and not segment.has("make")
+    while_it_was = k == be + 1 and k > 0 and item_describes(items[k].text)  # 'we were filming in fog'
+    if task or k < be or while_it_was:
         return True
-    if following is not None and following.kind == "deg":
-        if segment.action == "state" and _may_be_verb(items, k):
-            return False
-        return segment.action != "remove" or following.text not in PLAIN
-    if k < be or (k == be + 1 and k and item_describes(items[k].text)):  # 'we were filming in fog'
-        return True
-    if segment.action == "segment" and k + 1 == len(items) and items[k - 1].text == "in":  # 'in brown'
+    coloured = segment.action == "segment" and k + 1 == len(items) and items[k - 1].text == "in"  # 'in brown'
+    if coloured or not things:
         return False
-    if segment.action == "state" and things and k < things[0] and _tells(items):
-        return True
-    if not things or things[0] > k:
-        return False
+    if k < things[0]:
+        return segment.action == "state" and _tells(items)
     between = items[things[0] : k]
     return any(i.tag == "at" or i.text in SPOILS for i in between) or item_describes(items[k].text)
 
@@ -340,7 +383,9 @@ def _is_drawn(before: list[Item], after: list[Item] | None = None) -> bool:
     """'The lines on the road', 'the stripes of a zebra': marks that something else has, and not the picture."""
     marks = [i for i in before if i.kind == "deg" and i.text.split()[-1] in DRAWN]
     pictures = any(PICTURES & set(i.text.split()) or i.kind == "source" for i in after or ())
-    return bool(marks) and any(i.text in ("on", "of", "from") for i in before[before.index(marks[0]) :]) and not pictures
+    return (
+        bool(marks) and any(i.text in ("on", "of", "from") for i in before[before.index(marks[0]) :]) and not pictures
+    )
 
 
 def _may_be_verb(items: list[Item], k: int) -> bool:

@@ -12,15 +12,18 @@ from .neighbours import ENGLISH
 from .segments import Item, Request
 from .stories import without_stories
 from .tokens import tokenise
+from .tokens import words as word_set
 from .turns import TURN_WORDS
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
-COMPOUNDS = frozenset(
-    """snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat rainforest
-    hazel hazelnut foglamp foglight foglights grainfield noisemaker blurb smoker""".split()
+COMPOUNDS = word_set(
+    """drip drips snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat
+    rainforest hazel hazelnut foglamp foglight foglights grainfield noisemaker blurb smoker"""
 )
 """Things whose names hold the name of a fault."""
+UNLEARNED = ("keep", "not", "free", "be", "at", "and", "but", "touch")
+"""Parts of a sentence that a word must be known for: with them the rest of a sentence turns."""
 SURE = 0.7
 """Probability from which the network's reading of a word that is not in the lexicon counts."""
 
@@ -40,8 +43,9 @@ def spell(low: str) -> str:
         bare = word.strip(".,;:!?()")
         if bare and bare not in known and bare.isalpha() and len(bare) > 3 and bare not in COMPOUNDS:
             near = [w for w in edits(bare) if w in known and len(w) > 3] if bare not in ENGLISH else []
-            word = word.replace(bare, near[0]) if len(near) == 1 else word
-        found.append(word)
+            found.append(word.replace(bare, near[0]) if len(near) == 1 else word)
+        else:
+            found.append(word)
     return " ".join(found)
 
 
@@ -82,6 +86,7 @@ def _guess(likely: dict[str, float], word: str) -> str:
         return "?"
     if word.isdigit():
         return "o"
+    likely = {tag: value for tag, value in likely.items() if tag not in UNLEARNED}
     best = max(likely, key=lambda tag: likely[tag], default="?")
     return best if likely and likely[best] >= SURE and best != "?" else "?"
 

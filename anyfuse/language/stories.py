@@ -10,30 +10,33 @@ from __future__ import annotations
 import re
 
 from .segments import VERBS, Item
+from .tokens import words
 
-_PAST = frozenset(
-    """was were had did took shot went came got flew drove ran fell stood sat left found saw met made lost put kept began
-    burnt bent blew broke brought bought caught drew felt fought froze gave grew held hit hung knew led let lit meant paid
-    read rode said sent shook shone slept slid spent swung taught told thought threw woke wore won wrote didn't couldn't
-    wasn't weren't hadn't forgot became set rose sold stuck swept""".split()
+_PAST = words(
+    """was were had did took shot went came got flew drove ran fell stood sat left found saw met made lost put kept
+    began burnt bent blew broke brought bought caught drew felt fought froze gave grew held hit hung knew led let
+    lit meant paid read rode said sent shook shone slept slid spent swung taught told thought threw woke wore won
+    wrote didn't couldn't wasn't weren't hadn't forgot became set rose sold stuck swept"""
 )
-_COULD_NOT = frozenset("couldn't can't cannot didn't wasn't couldn".split())
-_THIRD = frozenset("sits stands hangs moves flies looks works runs records films points watches faces rests drives".split())
-_NOT_PAST = frozenset("red need feed speed bed seed indeed embed shed bleed breed instead infrared".split())
-_FIRST = frozenset("i we he she they my our it there".split())
-_WISHES = frozenset(
+_COULD_NOT = words("couldn't can't cannot didn't wasn't couldn")
+_THIRD = words("""sits stands hangs moves flies looks works runs records films points watches faces rests drives""")
+_NOT_PAST = words("red need feed speed bed seed indeed embed shed bleed breed instead infrared")
+_FIRST = words("i we he she they my our it there")
+_WISHES = words(
     """want wants need needs wish wishes would like i'd we'd should must shall let let's lets please can could may give
-    make making turn have has get require requires prefer rather ought love hope expect 'd please""".split()
+    make making turn have has get require requires prefer rather ought love hope expect 'd please"""
 )
-_SEEN = frozenset("see notice find spot is are looks seems look have has".split())
+_SEEN = words("see notice find spot is are looks seems look have has")
 _TAKEN = re.compile(
-    r"(?:(?:photo|picture|image|photos|pictures|images|shot|shots|it|frame|frames|this|these|both|all) )?(?:was |were )?"
+    r"(?:(?:photo|picture|image|photos|pictures|images|shot|shots|it|frame|frames|this|these|both|all) )?"
+    r"(?:was |were )?"
     r"(?:taken|shot|filmed|recorded|captured|photographed|snapped|acquired)\b"
 )
-_FAULTS = frozenset(
-    """scratch scratches scratched crooked tilted slanted dirty dust dusty stain stains text writing tint cast distorted
-    stretched cropped cut person face faces skin colours colors colour color background foreground horizon sky reflection
-    reflections shadow shadows finger thumb bird sticker mark marks line lines spot spots ghost ghosting halo flare""".split()
+_FAULTS = words(
+    """scratch scratches scratched crooked tilted slanted dirty dust dusty stain stains text writing tint cast
+    distorted stretched cropped cut person face faces skin colours colors colour color background foreground horizon
+    sky reflection reflections shadow shadows finger thumb bird sticker mark marks line lines spot spots ghost
+    ghosting halo flare"""
 )
 _MARKS = ("deg", "fix", "task", "colour", "contrast", "aspect", "region", "low", "high", "brighter", "darker")
 
@@ -77,27 +80,29 @@ def _says(clause: list[Item]) -> bool:
 
 
 def _is_story(clause: list[Item], link: str) -> bool:
-    if not any(i.tag == "?" or i.kind in (*VERBS, "make") for i in clause):
+    """Whether a clause only tells something; `link`: the conjunction before it."""
+    if not any(i.tag == "?" or i.kind in (*VERBS, "make") for i in clause) or any(i.kind in _MARKS for i in clause):
         return False
-    if any(i.kind in _MARKS for i in clause):
+    said = [word for item in clause for word in item.text.split()]
+    if not said or _FAULTS & {word for item in clause if item.kind != "source" for word in item.text.split()}:
         return False
-    words = [word for item in clause for word in item.text.split()]
-    if not words or _FAULTS & set(words):
-        return False
-    if _TAKEN.match(" ".join(words)) or words[0] in _COULD_NOT:
+    if _TAKEN.match(" ".join(said)) or said[0] in _COULD_NOT or (link == "while" and said[0].endswith("ing")):
         return True
-    if link == "while" and words[0].endswith("ing"):
-        return True
-    while words and words[0] in ("and", "now", "well", "because", "since", "as", "when", "so", "that", "also", "today"):
-        words = words[1:]
-    if not words or words[0] in _WISHES or (_WISHES - {"have", "has", "like", "make", "turn"}) & set(words):
+    while said and said[0] in ("and", "now", "well", "because", "since", "as", "when", "so", "that", "also", "today"):
+        said = said[1:]
+    if not said or said[0] in _WISHES or (_WISHES - {"have", "has", "like", "make", "turn"}) & set(said):
         return False
-    if clause[0].kind in (*VERBS, "fix", "make", "not") or "you" in words[:2]:
+    if clause[0].kind in (*VERBS, "fix", "make", "not") or "you" in said[:2]:
         return False
-    past = any(w in _PAST or (w.endswith("ed") and w not in _NOT_PAST and len(w) > 4) for w in words[1:])
+    return _tells(clause, said)
+
+
+def _tells(clause: list[Item], said: list[str]) -> bool:
+    """In the past, of oneself, or with a verb of a place: 'the camera hangs on a mast'."""
+    past = any(w in _PAST or (w.endswith("ed") and w not in _NOT_PAST and len(w) > 4) for w in said[1:])
     if past:
         return not any(i.kind == "keep" for i in clause)
-    own = words[0] in ("i", "we", "i'm", "we're", "i've", "i'll")
+    own = said[0] in ("i", "we", "i'm", "we're", "i've", "i'll")
     named = any(i.kind == "quality" for i in clause)
-    seen = set(words[2:] if words[1:2] == ["are"] else words)
-    return (own and not named and not (_SEEN & seen)) or bool(_THIRD & set(words[1:]))
+    seen = set(said[2:] if said[1:2] == ["are"] else said)
+    return (own and not named and not (_SEEN & seen)) or bool(_THIRD & set(said[1:]))

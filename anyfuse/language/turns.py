@@ -61,13 +61,15 @@ _DEGS = (
     "noise|grain|rain|haze|fog|mist|smog|smoke|snow|blur|shake|stripes?|artifacts?|artefacts?|banding|compression|streaks?"
     "|speckles?|flakes|snowflakes|raindrops|static|drizzle|grit|murk"
 )
-_FINE = (
-    r"(?:fine|ok|okay|good|alright|all right|great|perfect|excellent|in order|clean|clear enough|well|no problem|acceptable)"
-)
+_FINE = r"(?:fine|ok|okay|good|alright|all right|great|perfect|excellent|in order|clean|clear enough|well|no problem|acceptable)"
 
 _USES = (
     r"(?:read|count|recogni[sz]e|identify|watch|check|inspect|study|use|publish|send|print|post|examine|measure|look|tell|present|"
     r"sell|decide|learn|understand|analy[sz]e)"
+)
+_BAD = (
+    r"(?:poor|low|weak|bad|lacking|missing|limited|insufficient|miserable|awful|terrible|horrible|disappointing|mediocre|pathetic|rubbish|lousy|"
+    r"abysmal|dreadful|crap|meagre|inadequate|not good|not great|unsatisfactory)"
 )
 TURNS: tuple[tuple[str, str], ...] = (
     # what it is for
@@ -81,7 +83,7 @@ TURNS: tuple[tuple[str, str], ...] = (
         r"[^.;!?,]*[,;.:] ?(?:so|therefore|hence|thus),? ?(?=[a-z])",
         r"",
     ),
-    (rf"^(?:apart|aside) from ([a-z -]+?)[.,;!]?$", r"there is \1"),
+    (r"^(?:apart|aside) from ([a-z -]+?)[.,;!]?$", r"there is \1"),
     (r",? ?\b(?:hence|thus|therefore|that's why|which is why)\b", r", "),
     (
         r"(^|[.,;:!?] ?|\bplease |\bhi )first,? (?:of all,? )?(?=(?:de[a-z]+|remove|clean|fix|sharpen|get|take|fuse|merge|brighten|darken|mark|highlight|clear|repair|reduce|upscale)\b)",
@@ -160,8 +162,8 @@ TURNS: tuple[tuple[str, str], ...] = (
     ),
     (r"\binto (?:an? |one |a single )?(?:hdr|all-in-focus|sharp)(?: image| picture| photo)?\b", r""),
     (
-        rf"\b(fuse|merge|combine|blend|join)\b([^.;]*?)(?:, |; ?| )?so(?: that)? (?:both|all|everything|it|they)(?: parts)? "
-        rf"(?:is|are|gets?|becomes?|look|looks)(?: all)? (?:sharp|in focus|crisp|clear)\b",
+        r"\b(fuse|merge|combine|blend|join)\b([^.;]*?)(?:, |; ?| )?so(?: that)? (?:both|all|everything|it|they)(?: parts)? "
+        r"(?:is|are|gets?|becomes?|look|looks)(?: all)? (?:sharp|in focus|crisp|clear)\b",
         r"\1\2",
     ),
     (r"\b(lots|heaps|loads|tons|plenty) more\b", r"a lot more"),
@@ -193,7 +195,31 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\b(?:got|gets|has|had|received|caught) (way |far )?too little (?:light|exposure)\b", r"is \1underexposed"),
     (r"\bis (way |far )overexposed\b", r"is extremely overexposed"),
     (r"\bis (way |far )underexposed\b", r"is extremely underexposed"),
-    (rf"\b(?:fix|correct|adjust|repair|mend|rescue) (?:the )?exposure (?=of|in|on|for)", r"concerning the exposure "),
+    (r"\b(?:fix|correct|adjust|repair|mend|rescue) (?:the )?exposure (?=of|in|on|for)", r"concerning the exposure "),
+    (
+        rf"\b(?:i |we )?(?:have |has |got )?(?:nothing against|no objections? to|no problem with|no issue with|no quarrel with|(?:am |'m )?(?:ok|okay|fine|happy) with) "
+        rf"(?:the |this |that |a bit of |some )?({_DEGS})",
+        r"keep the \1",
+    ),
+    (
+        rf"\b(?:i |we )?(?:want|need|would like|'d like|would love|wish) (?:to have |to get |to see )?(?:the |this |that |all the |all this |all |those |these )({_DEGS}) "
+        rf"(?:out|gone|off|away|removed|cleaned|fixed)(?: up)?(?: (?:of|from))?\b",
+        r"remove the \1 in",
+    ),
+    (r"\b(?:do|change) nothing (?:with|to|about|on|for|in) (?:the |my )?(?:other|first|second|visible|infrared|thermal|rgb|rest|ir)(?: one| image| picture)?", r""),
+    (r"\b(sharpen|denoise|clean|dehaze|deblur|upscale|brighten|darken) (it|them|this|that|these|both|everything) up\b", r"\1 \2"),
+    (r"\b(?:turn up|crank up|bump up|pump up|push up|push|up|boost|increase|raise|lift|enhance|improve|turn|crank|bump) (?:the |its |overall )*sharpness(?: up)?\b", r"sharpen"),
+    (r"\b(?:turn up|crank up|bump up|pump up|push up|push|up|turn|crank|bump|lift) (?:the |its |overall )*resolution(?: up)?\b", r"increase the resolution"),
+    (
+        rf"\b(?:the )?(contrast|sharpness|resolution)((?: (?:in|of|on|from) [a-z0-9 ]+?)?) (?:is|looks|seems|are) "
+        rf"((?:very |really |too |rather |quite |a bit |so |pretty |just |way |far |extremely )*){_BAD}\b",
+        r"\2 is \3low-\1",
+    ),
+    (r"\b(?:thermal|infrared|ir|heat)((?: image| one| picture| camera)?) (and|with|plus) (?:the |an? )?colou?r\b(?! (?:image|picture|photo|camera|one|frame|shot))", r"infrared\1 \2 visible"),
+    (r"\bcolou?r (has|is|shows|suffers|looks|needs)\b", r"visible \1"),
+    (r"\bi (?:find|consider|found|call) (?:that )?((?:the|this|my) [a-z]+(?: [a-z]+)?|it|them) (too|very|so|rather|a bit|quite)\b", r"\1 is \2"),
+    (rf",? ?\b(?:colou?red|painted|tinted|filled|shown|drawn|marked) (?:in )?({_COLOURS})" + _END, r" in \1"),
+    (r"\b(needs?|wants?|requires?|could use|could do with) (?:some )?(contrast|light|brightness)\b", r"more \2"),
     (r"\bconcerning the exposure (?:of|in|on|for) ", r"concerning "),
     # contrast and resolution
     (r"\b(?:softer|gentler|milder|flatter|lower) in contrast\b", r"less contrast"),
@@ -266,12 +292,12 @@ TURNS: tuple[tuple[str, str], ...] = (
     ),
     (r"\bright (across|over|through|along|down|up|in|at|on)\b", r"\1"),
     # requests in other shapes
-    (rf"\b(?:i'd|i would|we'd|we would) like (?:to have )?(?:the |those |these )([a-z ]+?) (removed|gone|cleaned|reduced|fixed|suppressed|eliminated|corrected|out|away)\b", r"remove the \1"),
+    (r"\b(?:i'd|i would|we'd|we would) like (?:to have )?(?:the |those |these )([a-z ]+?) (removed|gone|cleaned|reduced|fixed|suppressed|eliminated|corrected|out|away)\b", r"remove the \1"),
     (rf"\bno more ({_DEGS})\b", r"remove the \1"),
     (rf"\b(?:wipe|wash|get|take|clean|clear|brush|throw|blow|filter|sweep|rub) (?:the |those |these |all )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"remove the \1"),
     (rf"{_CUT}(?:the )?({_DEGS}) (?:off|away|gone|out)(?=,| and|[.;!?]|$| please)", r"\1remove the \2"),
     (r"\b(?:smoothed|ironed|filtered|taken|wiped|cleaned|cleared|evened|sorted) (?:out|away|off|up)\b(?! of)", r"removed"),
-    (rf"\b(?:smooth|soften|even) (?:out |away )?(?:the |those |these )((?:jpeg|jpg|compression|blocking|block|stripe|ringing)[a-z ]*?)" + _END, r"remove the \1"),
+    (r"\b(?:smooth|soften|even) (?:out |away )?(?:the |those |these )((?:jpeg|jpg|compression|blocking|block|stripe|ringing)[a-z ]*?)" + _END, r"remove the \1"),
     (r"\b(?:take|get|pull|iron|wipe|even|filter|sort|clean|smooth|cut|wash|comb) (?:them|those|that|these|it|this) (?:all )?(?:out|away|off|up|down)\b(?! of)", r"remove it"),
     (r"\b(?:tidy|clean|clear|sort|fix|patch|mop|touch) (?:that|this|it|them|those|these|things) up\b", r"remove it"),
     (r"\b(?:take|bring|get|push|drag|turn) (?:down )?the (noise|grain|haze|blur)(?: down)?(?! out| away| off| from| of)\b", r"remove the \1"),
@@ -280,7 +306,7 @@ TURNS: tuple[tuple[str, str], ...] = (
     (r"\bundo the damage\b", r"fix it"),
     (rf"\bwipe (?:the |those )?({_DEGS}|drops|droplets) (?:away|off|out)\b", r"remove the \1"),
     (rf"\b({_DEGS}) (?:both |all )?(?:need|needs|have|has|ought|got|must|should|gotta)(?: both)?(?: to)? (?:go|disappear|vanish|be gone)\b", r"\1 must go"),
-    (rf"\b(?:please )?interpolate" + _END, r"fix it"),
+    (r"\b(?:please )?interpolate" + _END, r"fix it"),
     (r"\bwhy (?:is|are|does|do) ([^?]+? (?:so|too|such|all|always|that|full of|very) [^?]+)\?", r"\1,"),
     (r"\b(?:so|such) as (?=to\b)", r""),
     (r"\bso (?=(?:it|it's|the|there|there's|everything|all|my|i|we|they|that's|this|expect|please|trees?|he|she|now|de[a-z]+|sharpen|remove|fix|clean|clear|get)\b)(?! that)", r", "),
@@ -298,9 +324,11 @@ OUTSIDE = re.compile(
     r"van gogh|monet|oil painting|deepfake|timestamp|date stamp|how many|upside down|like in (?:a|the) (?:movies?|films?))\b"
     r"|^(?:what(?:'s| is| are| does| do) (?!(?:this|that) (?:ugly|awful)|wrong)|who\b|when (?:is|was|did)|how (?:does|do|did|much|many|far|tall|old|long|big|come|is|are)\b|"
     r"why (?:is|are|does|do|did) (?![^?]*\b(?:so|too|such|all|always|full of|very)\b)|explain|define|describe|translate|sing|tell me (?:a|about|what|why|who|how|when))\b"
-    r"|\b(?:identify|recogni[sz]e|name) (?:the|this|that|him|her|his|these) ?(?:person|man|woman|guy|suspect|driver|face|people)?" + _STOP +
-    r"|^how [a-z]+ (?:is|are|was|were)\b|^which (?:one|image|picture|photo|of)\b[^?]*\?|\b(?:audio|sound|music|voice|recording of)\b"
+    r"|\b(?:identify|recogni[sz]e|name) (?:the|this|that|him|her|his|these) ?(?:person|man|woman|guy|suspect|driver|face|people)?"
+    + _STOP
+    + r"|^how [a-z]+ (?:is|are|was|were)\b|^which (?:one|image|picture|photo|of)\b[^?]*\?|\b(?:audio|sound|music|voice|recording of)\b"
     r"|\ban? (?:snowy|rainy|foggy|hazy|misty|blurry|grainy|noisy) (?:version|look|style|mood|atmosphere|vibe|feel|touch)\b"
+    r"|\b(?:only|just) (?:around|near|by|along|behind|under|above|below|inside|next to|beside) (?:the|my|that|this|her|his)\b"
     r"|\blet (?:it|there) (?:snow|rain|be|look|become)\b"
     r"|\bstabili[sz]e (?:the |my |this |our )?(?:video|clip|footage|film|movie)"
     rf"|\b(?:add|put|insert|place|introduce|simulate|apply|create|generate|make|fake|paint|draw|imitate|sprinkle|spray|throw|mix)"
