@@ -18,7 +18,8 @@ from .turns import TURN_WORDS
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
 COMPOUNDS = word_set(
-    """drip drips snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat
+    """drip drips
+    snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat
     rainforest hazel hazelnut foglamp foglight foglights grainfield noisemaker blurb smoker"""
 )
 """Things whose names hold the name of a fault."""
