@@ -18,7 +18,7 @@ _PAST = words(
     lit meant paid read rode said sent shook shone slept slid spent swung taught told thought threw woke wore won
     wrote didn't couldn't wasn't weren't hadn't forgot became set rose sold stuck swept"""
 )
-_COULD_NOT = words("couldn't can't cannot didn't wasn't couldn")
+_COULD_NOT = words("couldn't can't cannot didn't wasn't")
 _THIRD = words("""sits stands hangs moves flies looks works runs records films points watches faces rests drives""")
 _NOT_PAST = words("red need feed speed bed seed indeed embed shed bleed breed instead infrared")
 _FIRST = words("i we he she they my our it there")

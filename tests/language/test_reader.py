@@ -157,7 +157,7 @@ def test_the_second_set_is_read() -> None:
         ("it's a thermal and a colour image, combine them", "[FUSION] <MULTI-MODALITIES>"),
         ("one's focused on the flower, the other on the wall. Merge", "[FUSION] <MULTI-FOCUS>"),
         ("merge the long and the short exposure", "[FUSION] <MULTI-EXPOSURE>"),
-        ("shots with diffrent focus distances, jion them", "[FUSION] <MULTI-FOCUS>"),
+        ("shots with different focus distamces, joim them", "[FUSION] <MULTI-FOCUS>"),
         ("sidewalk cyan, road white", "[SEG] pavement in cyan, road in white"),
         ("highlight people crossing the street in red", "[SEG] pedestrian in red"),
     ],
