@@ -20,6 +20,7 @@ import argparse
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -97,37 +98,52 @@ def table_of_hand() -> None:
         print(f"| {path.name} | {' | '.join(cells)} |")
 
 
-OUTSIDE = Path(__file__).resolve().parents[1] / "tests" / "language" / "outside.tsv"
+TYPED = Path(__file__).resolve().parents[1] / "tests" / "language"
+HALVES = {
+    "development": ("outside.tsv", slice(0, None, 2)),
+    "held out": ("outside.tsv", slice(1, None, 2)),
+    "second, development": ("second-development.tsv", slice(None)),
+    "second, held out": ("second-held-out.tsv", slice(None)),
+}
+"""Name -> file of tests/language and its rows; a file that is not here is left out."""
 
 
-def outside(half: str) -> list[tuple[str, str, list[Control | None]]]:
-    """Sentences written without sight of the grammar: kind, text, and the readings that are right (None: refused).
-
-    half: 'development' (even rows), or 'held out' (odd rows).
-    """
-    lines = [line for line in OUTSIDE.read_text().splitlines() if line and not line.startswith("#")]
-    found = []
-    for index, line in enumerate(lines):
-        if (index % 2 == 0) == (half == "development"):
-            kind, text, want = line.split("\t")
-            readings = [None if one == "refuse" else parse_instruction(one) for one in want.split(" | ")]
-            found.append((kind, text, readings))
-    return found
+def meanings(want: str) -> list[Control | None]:
+    """The readings that are right, as a file has them: tags, 'refuse' (None) or NOTHING, with ' | ' between."""
+    named: dict[str, Control | None] = {"refuse": None, "NOTHING": Control()}
+    return [named[one] if one in named else parse_instruction(one) for one in want.split(" | ")]
 
 
-def table_of_outside(wrong_ones: bool = False) -> None:
+def typed(path: Path) -> list[tuple[str, str, list[Control | None]]]:
+    """Sentences written without sight of the grammar: kind, text, and the readings that are right."""
+    rows = [line.split("\t") for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return [(kind, text, meanings(want)) for kind, text, want in rows]
+
+
+def compared(control: Control | None, second: bool) -> Control | None:
+    """What is compared; of the second set requests to keep are not."""
+    return replace(control, keep=()) if second and control is not None else control
+
+
+def table_of_typed(wrong_ones: bool, files: list[Path]) -> None:
     print("\nsentences written without sight of the grammar: right / refused / misread in silence, of all\n")
-    print("| half | in scope | out of scope, refused |\n| --- | ---: | ---: |")
-    for half in ("development", "held out"):
+    print("| set | in scope | out of scope, refused |\n| --- | ---: | ---: |")
+    sets = {name: (TYPED / file, rows) for name, (file, rows) in HALVES.items()}
+    if files:
+        sets = {path.stem: (path, slice(None)) for path in files}
+    for name, (path, rows) in sets.items():
+        if not path.exists():
+            continue
         counts = {"in": [0, 0, 0], "out": [0, 0, 0]}
-        for _, text, wanted in outside(half):
+        second = path.name != "outside.tsv"
+        for _, text, wanted in typed(path)[rows]:
             got = understood(text, learned=True, words="all")
-            right = any(got == want and (got is None) == (want is None) for want in wanted)
+            right = any(compared(got, second) == compared(want, second) for want in wanted)
             counts["out" if wanted == [None] else "in"][0 if right else 1 if got is None else 2] += 1
             if wrong_ones and not right:
                 print(f"- {text}: {got}")
         inside, out = counts["in"], counts["out"]
-        print(f"| {half} | {' / '.join(map(str, inside))} of {sum(inside)} | {out[0]} of {sum(out)} |")
+        print(f"| {name} | {' / '.join(map(str, inside))} of {sum(inside)} | {out[0]} of {sum(out)} |")
 
 
 def table_of_vectors(encoders: list[str], count: int) -> None:
@@ -179,12 +195,18 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--encoders", default="built-in,minilm")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--outside", action="store_true", help="only the sentences of tests/language/outside.tsv")
+    parser.add_argument(
+        "--outside",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="only sentences written apart: of these files (kind, text, meaning), or those of tests/language",
+    )
     parser.add_argument("--wrong", action="store_true", help="print which of them are read wrongly")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    table_of_outside(options.wrong)
-    if options.outside:
+    table_of_typed(options.wrong, options.outside or [])
+    if options.outside is not None:
         return
     table_of_kinds(options.count)
     table_of_hand()

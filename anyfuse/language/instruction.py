@@ -74,10 +74,11 @@ _BEYOND = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
-    from .nearest import nearest_meaning
+    from .nearest import asked_back, nearest_meaning
     from .phrases import NOTHING, in_known_words
     from .reader import read_request
     from .segments import NotUnderstoodError, cannot
+    from .turns import OUTSIDE
 
     plain = text.strip(" .,;:!").lower()
     if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):
@@ -89,6 +90,9 @@ def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     beyond = _BEYOND.search(plain)
     if beyond:
         raise FusionError(f"'{beyond[0]}': an instruction can name the first image and the second one, no others")
+    outside = OUTSIDE.search(" ".join(text.lower().split()))
+    if outside:
+        raise asked_back(text, cannot(outside[0].strip(" .,;:!?")))
     known = in_known_words(text)
     try:
         if not re.search(r"\w", known):

@@ -218,13 +218,14 @@ def lexicon(part: str = "all") -> dict[tuple[str, ...], str]:
     """Words of a phrase -> its tag, for the phrases of a part ('all' or 'known') and the fillers ('o')."""
     from .phrases import MORE_PHRASES
     from .tokens import tokenise
+    from .wordings import FURTHER_PHRASES
 
     table: dict[tuple[str, ...], str] = {}
     for tag, row in rows():
         for phrase in split(row, part):
             table.setdefault(tuple(tokenise(phrase)), tag)
     if part == "all":
-        for tag, row in MORE_PHRASES.items():
+        for tag, row in (*MORE_PHRASES.items(), *FURTHER_PHRASES.items()):
             for phrase in row.split(" | "):
                 table.setdefault(tuple(tokenise(phrase)), tag)
     for word in FILLERS:

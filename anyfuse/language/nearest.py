@@ -71,7 +71,7 @@ def known_sentences() -> tuple[Known, ...]:
     found = []
     for name, (nouns, adjectives, verbs) in DEGRADATION_WORDS.items():
         texts = [f"remove the {noun}" for noun in nouns.split(" | ")[:4]]
-        texts += [f"the picture is {word}" for word in adjectives.split(" | ")[:3]]
+        texts += [f"the picture is {word}" for word in adjectives.split(" | ")[:3] if "heavily" not in word]
         texts += [] if "-" in verbs.split(" | ")[0][3:] else [f"{verbs.split(' | ')[0]} the picture"]
         found += [Known(text, f"[RESTORE] {name}") for text in texts]
     for tags, row in _TONES.items():
@@ -154,6 +154,11 @@ def nearest_meaning(text: str, error: FusionError) -> Control:
     if taken is not None:
         offers = [taken.text]
     raise _question(error, offers) from None
+
+
+def asked_back(text: str, error: FusionError) -> FusionError:
+    """The error for a sentence that is out of scope, with a question where words are in common with a known one."""
+    return _question(error, nearest(text, None)[1])
 
 
 def _plain(text: str) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from .turns import in_full, in_lexicon_words
+
 MORE_PHRASES: dict[str, str] = {
     "deg:blur": "bokeh blur | soft focus | lack of sharpness | missed focus | focus was off | focus is off | focus was wrong | focus is wrong | misfocused | lacks sharpness | not crisp",
     "fix:blur": "restore the sharpness | restore sharpness | recover the sharpness | bring back the sharpness | bring the sharpness back | sharpened | deblurred | refocused | make it crisp | make it crisper | make it more crisp | crisp it up | crisp up | make it razor sharp | make it tack sharp | improve sharpness | improve the sharpness | more sharpness | increase the sharpness | raise the sharpness | boost the sharpness | more crisp | resharpen | sharpness up",
@@ -61,9 +63,9 @@ _NOUN = (
     "noise|grain|rain|haze|fog|mist|smog|snow|blur|shake|stripes?|artifacts?|artefacts?|banding|compression|streaks?"
     "|speckles?|flakes|snowflakes|raindrops"
 )
-_WHO = "i|we|you|one|they|people|anyone|somebody"
+_WHO = "i|we|you|one|they|people|anyone|somebody|he|she|(?:the|my|our) [a-z]+|[a-z]+s"
 PURPOSE = re.compile(
-    rf",?\s*\b(so|so that|in order that|such that)\s+(that\s+)?({_WHO})\s+(can|could|may|might|am able to|are able to)\b"
+    rf",?\s*\b(so|so that|in order that|such that)\s+(that\s+)?({_WHO})\s+(can|could|may|might|am able to|are able to|is able to|see|sees|read|recogni[sz]e|get|know|don't|won't|will)\b"
     r"[^.;!?]*?(?=[.;!?]|$|,\s*(and|then|but)\b)"
 )
 """A clause that says what for: 'so that I can see the people at night'."""
@@ -135,9 +137,11 @@ NOTHING = re.compile(
     r"|(leave|keep) (everything|all|it all|it|them|both|the images|the image|both images|both pictures)( exactly)? "
     r"(as (it is|they are|is|it was)|alone|unchanged|untouched)"
     r"|everything is (fine|good|ok|okay)( as it is)?"
+    r"|(there is |there's )nothing to (repair|restore|remove|fix|correct|change|mend|clean up|enhance|improve)"
     r"|(the|both|these|all) (images?|pictures?|photos?) (is|are) (fine|good|ok|okay|clean|perfect)( as (it is|they are))?"
-    r"|(there is |there's )?nothing wrong( with (it|them|the images?|the pictures?))?"
-    r"|no (repairs?|restoration|fixes|corrections?)( needed| necessary| at all)?"
+    r"|(there is |there's )?nothing( is)? wrong( with [a-z ]+)?"
+    r"|(do not|don't) do (anything|a thing)( to (it|them|the images?|the pictures?))?|do nothing"
+    r"|no (repairs?|restoration|fixes|corrections?|changes?|edits?|modifications?)( needed| necessary| at all)?"
     r")( please)?"
 )
 """Instructions to restore nothing."""
@@ -146,7 +150,10 @@ NOTHING = re.compile(
 def in_known_words(text: str) -> str:
     """A sentence with turns of speech put into words of the lexicon; lower case where something was put."""
     low = " ".join(text.lower().split())
-    changed = PURPOSE.sub("", low)
+    from .reader import spell
+
+    changed = PURPOSE.sub("", spell(in_full(low)))
     for pattern, to in REWRITES:
         changed = pattern.sub(to, changed)
+    changed = in_lexicon_words(changed)
     return changed if changed != low else text

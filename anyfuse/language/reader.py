@@ -10,24 +10,51 @@ from .grammar import read
 from .lexicon import lexicon
 from .neighbours import ENGLISH
 from .segments import Item, Request
+from .stories import without_stories
 from .tokens import tokenise
+from .tokens import words as word_set
+from .turns import TURN_WORDS
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
+COMPOUNDS = word_set(
+    """drip drips
+    snowman snowmen snowboard snowboarder snowball snowplough snowplow snowmobile rainbow rainbows raincoat
+    rainforest hazel hazelnut foglamp foglight foglights grainfield noisemaker blurb smoker"""
+)
+"""Things whose names hold the name of a fault."""
+UNLEARNED = ("keep", "not", "free", "be", "at", "and", "but", "touch")
+"""Parts of a sentence that a word must be known for: with them the rest of a sentence turns."""
 SURE = 0.7
 """Probability from which the network's reading of a word that is not in the lexicon counts."""
 
 
 def read_request(text: str, *, learned: bool = True, words: str = "all") -> Request:
     """Raises FusionError; see grammar.read."""
-    return read(tag_words(text, learned=learned, words=words))
+    return read(without_stories(tag_words(text, learned=learned, words=words)))
+
+
+def spell(low: str) -> str:
+    """A lower-case sentence with words corrected that only one word of the lexicon or of a turn is a letter away
+    from; the others are left to `tag_words`.
+    """
+    known = vocabulary("all") | TURN_WORDS
+    found = []
+    for word in low.split(" "):
+        bare = word.strip(".,;:!?()")
+        if bare and bare not in known and bare.isalpha() and len(bare) > 3 and bare not in COMPOUNDS:
+            near = [w for w in edits(bare) if w in known and len(w) > 3] if bare not in ENGLISH else []
+            found.append(word.replace(bare, near[0]) if len(near) == 1 else word)
+        else:
+            found.append(word)
+    return " ".join(found)
 
 
 def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[Item]:
     """The phrases of a sentence, longest first, with their tags; '?' for a word without a meaning here."""
     table = lexicon(words)
-    raw = tokenise(text)
     singles = vocabulary(words)
+    raw = [w[:-2] if w.endswith("'s") and w not in singles and w[:-2] in singles else w for w in tokenise(text)]
     unknown = [k for k, w in enumerate(raw) if w not in singles]
     guesses: dict[int, dict[str, float]] = {}
     if learned and unknown:
@@ -56,8 +83,11 @@ def tag_words(text: str, *, learned: bool = True, words: str = "all") -> list[It
 
 
 def _guess(likely: dict[str, float], word: str) -> str:
+    if word in COMPOUNDS:
+        return "?"
     if word.isdigit():
         return "o"
+    likely = {tag: value for tag, value in likely.items() if tag not in UNLEARNED}
     best = max(likely, key=lambda tag: likely[tag], default="?")
     return best if likely and likely[best] >= SURE and best != "?" else "?"
 
@@ -84,7 +114,7 @@ def spelling_candidates(word: str, words: str) -> tuple[str, ...]:
     """Words of the lexicon that one wrong, missing, doubled or swapped letter turned into this one; none if it is
     English of its own.
     """
-    if len(word) < 3 or word in ENGLISH or not word[0].isalpha():
+    if len(word) < 3 or word in ENGLISH or word in TURN_WORDS or word in COMPOUNDS or not word[0].isalpha():
         return ()
     known = vocabulary(words)
     return tuple(sorted(w for w in edits(word) if w in known and len(w) >= 3))

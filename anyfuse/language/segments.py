@@ -49,6 +49,9 @@ class Request:
     tone: dict[str, str] = field(default_factory=dict)
     segment: dict[str, str | None] = field(default_factory=dict)
     keep: list[str] = field(default_factory=list)
+    last: list[tuple[str, str]] = field(default_factory=list)  # degradations named last, with their sources
+    unplaced: set[str] = field(default_factory=set)  # degradations named without an image
+    pair: bool = False  # infrared and visible are named side by side
 
 
 @dataclass
@@ -65,6 +68,7 @@ class Segment:
     source: str = ""  # that it speaks of; '': all
     trailing: bool = False  # the source stands behind the things
     colour: str | None = None  # of the classes to segment
+    pair: bool = False  # infrared and visible stand side by side, and nothing is said of them
 
     def of(self, *kinds: str) -> list[Item]:
         """The items of these kinds, in their order."""
@@ -99,8 +103,11 @@ def segments_of(items: list[Item]) -> list[Segment]:
     segments = [Segment(hard=True)]
     for place, given in enumerate(items):
         now, item = segments[-1], given
-        if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source"):
+        pair = len(segments) > 1 and segments[-2].has("source") and not segments[-2].has("deg", "fix", *VERBS)
+        if item.text == ":" and now.items and now.items[-1].kind in ("source", "o") and now.has("source") and not pair:
             item = Item("be", ":")  # 'visible: hazy'
+        if item.text == ":" and now.verb and len(now.items) == 1:  # 'segment: sky, road'
+            continue
         if item.tag in ("and", "but"):
             hard = item.tag == "but" and item.text not in ("but", "except", "just")
             if now.items:
@@ -111,6 +118,8 @@ def segments_of(items: list[Item]) -> list[Segment]:
         verb = item.kind if item.kind in (*VERBS, "fix") else ""
         if item.text == "see" and now.has("deg"):  # 'the noise that you see'
             verb = ""
+        if verb == "keep" and now.items and now.items[-1].text in ("that", "which"):  # 'dots that stay'
+            verb, item = "", Item("o", item.text)
         ahead = next((i.kind for i in items[place + 1 :] if i.kind not in ("o", "make")), "")
         if item.tag == "free":
             verb = "" if ahead in (*VERBS, "fix") else "remove"
@@ -131,7 +140,7 @@ def segments_of(items: list[Item]) -> list[Segment]:
 def find_actions(segments: list[Segment]) -> None:
     """What each segment does: remove, keep, segment, fuse, up, down, brighter, darker, state, absent or nothing."""
     last = "state"
-    for segment in segments:
+    for segment, following in zip(segments, [*segments[1:], None], strict=True):
         verb = "remove" if segment.verb == "fix" else segment.verb
         if segment.negated:
             segment.action = _denied(segment, verb, last)
@@ -139,7 +148,7 @@ def find_actions(segments: list[Segment]) -> None:
             segment.action = "absent"
         elif verb:
             segment.action = verb
-        elif last != "segment" and _painted(segment):
+        elif last != "segment" and (_painted(segment) or _painted_next(segment, following)):
             segment.action = "segment"
         elif (
             segment.hard
@@ -172,10 +181,11 @@ def _denied(segment: Segment, verb: str, last: str) -> str:
 
 def _absent(segment: Segment, last: str) -> bool:
     """'It is not hazy', 'not hazy at all, only noisy': what is not wrong, and no request."""
-    if segment.verb or not segment.has("deg") or any(i.text in DISLIKED for i in segment.items):
+    lit = any(i.tag == "quality:dark" for i in segment.items)
+    if segment.verb or not (segment.has("deg") or lit) or any(i.text in DISLIKED for i in segment.items):
         return False
     stated = is_statement(segment)
-    adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all")
+    adjective = last in ("state", "absent") and segment.items[0].text in ("not", "not at all", "neither")
     return stated or adjective
 
 
@@ -204,13 +214,25 @@ def _painted(segment: Segment) -> bool:
     return colours and not segment.has("deg", "fix", "aspect", "quality", "?", "not", "task", "make", "be")
 
 
+def _painted_next(segment: Segment, following: Segment | None) -> bool:
+    """'The people: mark them in red': classes that the next segment speaks of."""
+    if following is None or following.verb != "segment" or following.has("class"):
+        return False
+    them = any(i.text in ("them", "it", "those", "these") for i in following.items)
+    if segment.items[0].tag == "be":  # a question to answer: 'is there any person?'
+        return False
+    return them and segment.has("class") and not segment.has("deg", "fix", "aspect", "quality", "?", "not", "task")
+
+
 def find_sources(segments: list[Segment]) -> None:
     """Gives every segment the image it speaks of."""
-    pending = ""
+    pending, named = "", set()
     subject = ""
     for index, segment in enumerate(segments):
-        if segment.first_of_list:
+        if segment.first_of_list and segment.items[0].kind != "be":
             subject = ""
+        if segment.hard and segments[index - 1].has("deg", "fix"):
+            pending = ""
         names = list(dict.fromkeys(i.name for i in segment.of("source")))
         own = _joined(names)
         bare = (
@@ -221,30 +243,45 @@ def find_sources(segments: list[Segment]) -> None:
             previous = segments[index - 1] if index else None
             if previous is not None and previous.source and not segment.first_of_list and segment.action != "fuse":
                 previous.source = _joined([previous.source, *names])
-            else:
-                pending = own
+                continue
+            last = segments[index - 1] if index else None
+            if index + 1 == len(segments) and last is not None and _placed_after(last):
+                last.source = own
+                continue
+            named |= set(names)
+            segment.pair = named >= {"infrared", "visible"} and not segment.has("make")
+            pending = _joined([*named]) if not segment.hard else own
             continue
+        named = set()
         places = [k for k, i in enumerate(segment.items) if i.kind == "source"]
         things = [k for k, i in enumerate(segment.items) if i.kind in ("deg", "fix") or i.tag in LIT]
         segment.source = own or subject or pending
-        if (
-            index
-            and not segment.source
-            and segment.action == "state"
-            and segments[index - 1].action != "fuse"
-            and any(i.text in ("it's", "it") for i in segment.items)
-        ):
+        if index and not segment.source and _says_it(segment, segments[index - 1]):
             segment.source = segments[index - 1].source
         if own and things:
             segment.trailing = places[-1] > things[-1]
             stated = segment.has("be", "too") or (segment.action == "state" and places[0] < things[0])
             if stated and places[0] < things[0] and not segment.trailing:
                 subject = own
-        pending = pending if not segment.has("deg", "fix") else ""
     for index in range(len(segments) - 1, 0, -1):
         here, before = segments[index], segments[index - 1]
         if here.trailing and not here.first_of_list and not before.source and before.has("deg", "fix"):
             before.source, before.trailing = here.source, True
+
+
+def _placed_after(segment: Segment) -> bool:
+    """'A bit overexposed, the second': whether the image may be named behind it."""
+    own = segment.source or segment.has("source") or segment.has("fuse", "class", "aspect")
+    return not own and (segment.has("deg", "fix") or any(i.tag in LIT for i in segment.items))
+
+
+def _says_it(segment: Segment, before: Segment) -> bool:
+    """Whether it speaks of the image that the segment before names: 'the thermal one is dark. Denoise it'."""
+    if before.action == "fuse" or before.source in ("", "all"):
+        return False
+    if segment.action in ("up", "down", "brighter", "darker") and before.action != "state":
+        return False
+    return any(i.text in ("it's", "it", "its") for i in segment.items)
 
 
 def _joined(names: list[str]) -> str:

@@ -15,3 +15,8 @@ def tokenise(text: str) -> list[str]:
     """Lower-case words and marks of a sentence. 'De-noise it, please!' -> ['de-noise', 'it', ',', 'please', '!']"""
     text = unicodedata.normalize("NFKC", text).translate(QUOTES).lower()
     return [word.strip() for word in WORD.findall(text)]
+
+
+def words(row: str) -> frozenset[str]:
+    """The words of a row: 'red green' -> {'red', 'green'}"""
+    return frozenset(row.split())
