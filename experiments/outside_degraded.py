@@ -7,9 +7,9 @@ sentence as a user would write it, and one that names what is not there. The mid
 fused: by the default model, and by a model that restores, told in words, told nothing, told wrong and told to repair
 nothing. Truth is the default model's fusion of the clean pair. PSNR (60 dB at most) and SSIM are of luma.
 
-A sentence that is refused counts in no mean; the last table lists it. Light is the change of the mean luma against the
-default model's fusion of the degraded pair. It may pass 5 % only where the request or the estimate speaks of haze,
-exposure or contrast.
+A sentence that is refused counts in no mean, which then has its number of cases behind it; the last list has it.
+Light is the change of the mean luma against the default model's fusion of the degraded pair. It may pass 5 % only
+where the request or the estimate speaks of haze, exposure or contrast.
 
 Every value goes to OUT/MODEL.json after each case, and a second call measures only what is missing there: give a
 changed model another folder. The kinds take turns. `--sheets` writes one picture a case at 200 %: the degraded sources
@@ -196,6 +196,11 @@ def means(rows: list[Row], way: str) -> Row | None:
     }
 
 
+def of(mean: Row, rows: list[Row]) -> str:
+    """How many cases a mean is over, where some were refused: it is then no mean over the same cases."""
+    return "" if mean["count"] == len(rows) else f" ({mean['count']})"
+
+
 def groups(cases: list[Case], rows: dict[str, Row]) -> Iterator[tuple[str, str, list[Row]]]:
     """Kind, set and the rows of each, then those of each kind, of each set and of all."""
     known = [case for case in cases if case.name in rows]
@@ -219,12 +224,17 @@ def tables(cases: list[Case], rows: dict[str, Row]) -> str:
         found = {way: means(chosen, way) for way in ways}
         head = f"| {kind} | {name} | {len(chosen)} | "
         first.append(
-            head + " | ".join(f"{m['psnr']:.2f} / {m['ssim']:.3f}" if m else "" for m in found.values()) + " |"
+            head
+            + " | ".join(f"{m['psnr']:.2f} / {m['ssim']:.3f}{of(m, chosen)}" if m else "" for m in found.values())
+            + " |"
         )
         cells = [found[way] for way in WAYS]
         second.append(
             head
-            + " | ".join(f"{m['gain']:+.2f} / {m['light']:+.1f} / {m['lost']} / {m['dim']}" if m else "" for m in cells)
+            + " | ".join(
+                f"{m['gain']:+.2f} / {m['light']:+.1f} / {m['lost']} / {m['dim']}{of(m, chosen)}" if m else ""
+                for m in cells
+            )
             + " |"
         )
     third = ["Refused:", ""]

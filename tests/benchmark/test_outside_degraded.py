@@ -142,6 +142,9 @@ def test_tables(outside: ModuleType) -> None:
     }
     text = outside.tables(cases, json.loads(json.dumps(rows)))
     head = f"| haze | {cases[0].set} | 2 |"
-    assert f"{head} 20.00 / 0.500 | 20.50 / 0.500 | 21.00 / 0.500 | 19.00 / 0.500 | 20.00 / 0.500 |" in text
-    assert f"{head} +0.50 / +1.0 / 1 / 1 | +1.00 / +4.0 / 0 / 1 | -1.00 / -6.0 / 1 / 1 | +0.00 / +0.0 / 0 / 0 |" in text
+    assert f"{head} 20.00 / 0.500 | 20.50 / 0.500 | 21.00 / 0.500 | 19.00 / 0.500 (1) | 20.00 / 0.500 |" in text
+    assert (
+        f"{head} +0.50 / +1.0 / 1 / 1 | +1.00 / +4.0 / 0 / 1 | -1.00 / -6.0 / 1 / 1 (1) | +0.00 / +0.0 / 0 / 0 |"
+        in text
+    )
     assert f'{cases[0].name}, wrong: "{cases[0].wrong}": no such thing' in text
