@@ -75,7 +75,7 @@ class SegmenterPlan:
     smallest: float = 0.68  # of a crop's magnification
     largest: float = 2.2
     people: float = 0.6  # share of crops that are put on a person
-    boxed: float = 0.5  # share of crops of real pairs with boxes
+    boxed: float = 0.0  # share of crops of real pairs with boxes
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights
