@@ -350,7 +350,16 @@ def test_training_and_its_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         write_image(data / "images" / f"{index:02d}.png", to8(picture(48, 64, index)))
         classes = np.random.default_rng(index).integers(0, 12, (6, 8)).repeat(8, 0).repeat(8, 1)
         write_image(data / "labels" / f"{index:02d}.png", classes.astype(np.uint8)[..., None])
-    small = ["boxed=0.5", "frames=2", "tests=1", "frame_height=48", "frame_width=64", "height=32", "width=48", "batch=2"]
+    small = [
+        "boxed=0.5",
+        "frames=2",
+        "tests=1",
+        "frame_height=48",
+        "frame_width=64",
+        "height=32",
+        "width=48",
+        "batch=2",
+    ]
     lines: list[str] = []
 
     def trained(name: str, steps: int = 3, **changes: object) -> Path:
