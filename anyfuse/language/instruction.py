@@ -75,8 +75,8 @@ _BEYOND = re.compile(
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
     from .nearest import asked_back, nearest_meaning
-    from .phrases import NOTHING, in_known_words
-    from .reader import read_request
+    from .phrases import NOTHING
+    from .reader import in_known_words, read_request
     from .segments import NotUnderstoodError, cannot
     from .turns import OUTSIDE
 

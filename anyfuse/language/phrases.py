@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from .turns import in_full, in_lexicon_words
-
 MORE_PHRASES: dict[str, str] = {
     "deg:blur": "bokeh blur | soft focus | lack of sharpness | missed focus | focus was off | focus is off | focus was wrong | focus is wrong | misfocused | lacks sharpness | not crisp",
     "fix:blur": "restore the sharpness | restore sharpness | recover the sharpness | bring back the sharpness | bring the sharpness back | sharpened | deblurred | refocused | make it crisp | make it crisper | make it more crisp | crisp it up | crisp up | make it razor sharp | make it tack sharp | improve sharpness | improve the sharpness | more sharpness | increase the sharpness | raise the sharpness | boost the sharpness | more crisp | resharpen | sharpness up",
@@ -145,15 +143,3 @@ NOTHING = re.compile(
     r")( please)?"
 )
 """Instructions to restore nothing."""
-
-
-def in_known_words(text: str) -> str:
-    """A sentence with turns of speech put into words of the lexicon; lower case where something was put."""
-    low = " ".join(text.lower().split())
-    from .reader import spell
-
-    changed = PURPOSE.sub("", spell(in_full(low)))
-    for pattern, to in REWRITES:
-        changed = pattern.sub(to, changed)
-    changed = in_lexicon_words(changed)
-    return changed if changed != low else text

@@ -9,11 +9,12 @@ from functools import lru_cache
 from .grammar import read
 from .lexicon import lexicon
 from .neighbours import ENGLISH
+from .phrases import PURPOSE, REWRITES
 from .segments import Item, Request
 from .stories import without_stories
 from .tokens import tokenise
 from .tokens import words as word_set
-from .turns import TURN_WORDS
+from .turns import TURN_WORDS, in_full, in_lexicon_words
 
 LONGEST = 6
 LETTERS = "abcdefghijklmnopqrstuvwxyz'-"
@@ -32,6 +33,16 @@ SURE = 0.7
 def read_request(text: str, *, learned: bool = True, words: str = "all") -> Request:
     """Raises FusionError; see grammar.read."""
     return read(without_stories(tag_words(text, learned=learned, words=words)))
+
+
+def in_known_words(text: str) -> str:
+    """A sentence with turns of speech put into words of the lexicon; lower case where something was put."""
+    low = " ".join(text.lower().split())
+    changed = PURPOSE.sub("", spell(in_full(low)))
+    for pattern, to in REWRITES:
+        changed = pattern.sub(to, changed)
+    changed = in_lexicon_words(changed)
+    return changed if changed != low else text
 
 
 def spell(low: str) -> str:
