@@ -104,6 +104,8 @@ HALVES = {
     "held out": ("outside.tsv", slice(1, None, 2)),
     "second, development": ("second-development.tsv", slice(None)),
     "second, held out": ("second-held-out.tsv", slice(None)),
+    "third, repairs": ("third-repairs.tsv", slice(None)),
+    "third, wishes": ("third-wishes.tsv", slice(None)),
 }
 """Name -> file of tests/language and its rows; a file that is not here is left out."""
 

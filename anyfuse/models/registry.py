@@ -187,7 +187,7 @@ OWN_MODELS: dict[str, Spec] = {
         "DiTFuse (TPAMI 2025), tiny",
         weights="ditfuse-tiny",
         needs_weights=True,
-        sha256="e5788a0123234ee574856d422696dd02caba066ce9ec05f6f49c83e1cd8fb0cc",
+        sha256="15d982e159a45c454f120558d3ca322e72d0a5fb0bc13aead14934da0915c166",
         trained_on=WITH_STREETS,
     ),
     "ditfuse-tiny-fast": Spec(
@@ -196,7 +196,7 @@ OWN_MODELS: dict[str, Spec] = {
         "DiTFuse (TPAMI 2025), tiny, few steps",
         weights="ditfuse-tiny-fast",
         needs_weights=True,
-        sha256="a136cc93cfb3d6cf2f8706bad844dacc5509b749ce4d3b2060d54ec874d0ade8",
+        sha256="a4c93fae9962b4b3f161e898922fa80d5e7b3422922955e175e3b4217d6d29e4",
         trained_on=WITH_STREETS,
     ),
 }
