@@ -15,12 +15,12 @@ from . import tiling
 from .arrays import Tensor, torch
 from .canvas import Canvas
 from .control import Control
+from .held import Held, engine_for
 from .image import planes
 from .image.cover import Window
 from .image.stack import Stack
 from .language.instruction import read_say
 from .models.base import Context, FusionModel
-from .models.plain import Held
 from .options import Engine, Options
 from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
@@ -41,6 +41,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     model.check_arity(stack.n)
     roles, order = roles_for(stack, model, options)
     control, assumed = with_estimate(control, stack, order, model, options)
+    engine = engine_for(engine, control)
+    model = engine.model
     condition = model.condition(control, order)
     if options.explain:
         model.check_explains(condition)
@@ -56,7 +58,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         return sources[order] if model.ordered else sources
 
     untouched = single and not control.tone  # one image keeps its pixels below the paint
-    held = Held(model, control, assumed)
+    held = Held(model, control, assumed, grid)
 
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
         maps = {"fused": sources[:, 0] if untouched else held(sources, model(sources, condition, context))}

@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("engines",),
     ("filemaps",),
-    ("tiling", "canvas", "options", "doctor", "hub"),
+    ("tiling", "canvas", "options", "held", "doctor", "hub"),
     ("budget", "unused"),
     ("result", "prepare"),
     ("pipeline", "stages"),

@@ -264,7 +264,7 @@ def harmless(
     gate: Gate | None = None,
     estimator: Estimator | None = None,
 ) -> tuple[Tensor, Shares]:
-    """The restoration as far as it helps.
+    """The restoration as far as it helps; none of it where nothing is to be restored.
 
     Args:
         sources: (1, 2, C, H, W) in [0, 1], by role.
@@ -279,6 +279,8 @@ def harmless(
     Returns:
         The result (1, C, H, W), and the shares.
     """
+    if not control.degradations:
+        return plain, Shares(0.0, 0.0)
     gate, estimator = gate or built_in_gate(), estimator or built_in()
     rows = rows_of(sources[0, 0], sources[0, 1], plain[0], repaired[0])
     places = (ROLES.index(roles[0]), ROLES.index(roles[1]))

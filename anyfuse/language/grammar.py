@@ -28,33 +28,15 @@ from .tokens import words
 
 BETTER = words("improve enhance improved enhanced better improving")
 SPOILS = words(
-    """ruin mar mars spoil spoils spoiled spoiling ruin ruins ruining hide hides hiding obscure obscures obscuring
-    cover covers covering cover degrade degrades bothers bother disturbs disturb annoys swallows blankets"""
+    """ruin mar mars spoil spoils spoiled spoiling ruins ruining hide hides hiding obscure obscures
+    obscuring cover covers covering degrade degrades bothers bother disturbs disturb annoys swallows blankets"""
 )
 MODAL = words("should must shall would could can may might will let i'd")
 SUBJECTS = words("our my the this these those there it we i his her their that its all both some")
-ADJECTIVE = (
-    "y",
-    "ic",
-    "al",
-    "ous",
-    "ful",
-    "ish",
-    "ive",
-    "able",
-    "ible",
-    "ed",
-    "ing",
-    "less",
-    "like",
-    "ant",
-    "ent",
-    "ian",
-    "some",
-)
+ADJECTIVE = tuple(words("y ic al ous ful ish ive able ible ed ing less like ant ent ian some"))
 DRAWN = words("lines dots stripes bars bands blocks drops mesh")
-PICTURES = words("""picture pictures image images photo photos frame frames scan scans shot shots camera sensor""")
-PLAIN = words("""lines drops blocks bars bands dots static stripes stripes sand veil smoke steam mesh bright dots""")
+PICTURES = words("picture pictures image images photo photos frame frames scan scans shot shots camera sensor")
+PLAIN = words("lines drops blocks bars bands dots static stripes sand veil smoke steam mesh bright")
 """Words that are a fault alone, and many other things beside another noun: 'power lines'."""
 RESULT = words("result output outcome product")
 ENHANCED = ("low_exposure", "low_contrast", "downsample", "blur", "motion_blur")

@@ -89,7 +89,7 @@ DEFAULT_DATA = (
     "RoadScene, LLVIP samples, EPFL near-infrared, CamVid, FusionDN exposures, SICE, Fairchild's survey, "
     "EMPA and Merianos exposures, Harvard Whole Brain Atlas, BSDS500 (training splits)"
 )
-WITH_STREETS = "RoadScene, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
+WITH_STREETS = "RoadScene, LLVIP, FusionDN exposures, Harvard Whole Brain Atlas, BSDS500, CamVid (training splits)"
 
 OWN_MODELS: dict[str, Spec] = {
     "anyfuse": Spec(

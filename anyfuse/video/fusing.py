@@ -18,6 +18,7 @@ from ..canvas import Canvas
 from ..control import Control
 from ..errors import FusionError
 from ..fuser import Fuser
+from ..held import Held
 from ..image import planes
 from ..image.cover import Window
 from ..image.frame import Frame
@@ -25,7 +26,6 @@ from ..image.stack import Stack
 from ..language.instruction import read_say
 from ..models.base import Context
 from ..models.choice import asks_for_both
-from ..models.plain import Held
 from ..options import Options
 from ..pipeline import with_estimate
 from ..prepare import roles_for
@@ -106,7 +106,7 @@ class MomentFuser:
         rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
         grid = tiling.plan_tiles(model, stack.n, planes.plane_count(rule), stack.height, stack.width)
         self.notes += model.ignored(control)
-        return Plan(rule, order, control, model.condition(control, order), grid, Held(model, control, assumed))
+        return Plan(rule, order, control, model.condition(control, order), grid, Held(model, control, assumed, grid))
 
     def _cells(self, sources: Tensor) -> Tensor:
         """(N, C, H, W) -> means (N, h, w) of the cells of the context, of luma or of all channels."""

@@ -13,10 +13,10 @@ from anyfuse.control import DEGRADATIONS, Control
 from anyfuse.degradation import gate
 from anyfuse.degradation.gate import LIGHT, Gate, GateConfig, Shares, harmless, load_gate, mixed, parts, within_light
 from anyfuse.degradation.plan import Step, apply
+from anyfuse.held import plain_fusion
 from anyfuse.image.colour import to_luma
 from anyfuse.image.stack import Frame
 from anyfuse.io.read import read_image
-from anyfuse.models.plain import plain_fusion
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NOTHING = torch.zeros(14)

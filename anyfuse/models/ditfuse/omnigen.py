@@ -222,6 +222,11 @@ class OmniGen(FusionModel):
 
     # ------------------------------------------------------------------ codec
 
+    @property
+    def codec(self) -> OmniGen:
+        """What encodes and decodes, as LatentModel has it: the model itself."""
+        return self
+
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> latents (B, C, H/8, W/8), the posterior's mode"""
         vae = self.frozen.vae

@@ -38,8 +38,8 @@ from ...degradation.plan import (
 )
 from ...degradation.statistics import statistics
 from ...errors import FusionError
+from ...held import plain_fusion
 from ...image.random import integer, uniform
-from ...models.plain import plain_fusion
 from ...models.registry import load_model
 from ..card import hardware, write_card
 from .scenes import EstimatePlan, Scenes

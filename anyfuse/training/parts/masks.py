@@ -237,7 +237,7 @@ def train_masks(
         head.out.bias[PEDESTRIAN] += math.log(plan.people)
     model = with_head(given, head, plan.base)
     model.half().save_pretrained(out)
-    _card(out, plan, model.float(), held, digest, loop.seconds)
+    _card(out, plan, model.float(), held, len(pairs), digest, loop.seconds)
     log((out / "README.md").read_text())
     return out
 
@@ -274,11 +274,14 @@ def held_out_iou(model: DiTFuse, frames: list[Street], plan: MasksPlan) -> dict[
     return {"alone": values[0], "with heat": values[1]}
 
 
-def _card(out: Path, plan: MasksPlan, model: DiTFuse, held: list[Street], digest: str, seconds: float) -> None:
+def _card(
+    out: Path, plan: MasksPlan, model: DiTFuse, held: list[Street], pairs: int, digest: str, seconds: float
+) -> None:
     found = held_out_iou(model, held, plan)
     lines = [
         f"- all but the head for segmentation is that of {Path(plan.start).name}",
-        f"- data: {len(CLASSES)} classes of CamVid, images and classes sha256 `{digest[:16]}`",
+        f"- data: {len(CLASSES)} classes of CamVid and {pairs} real pairs with boxes, images, classes and boxes sha256 "
+        f"`{sha256(digest.encode()).hexdigest()[:16]}`",
         f"- {plan.steps} steps of {plan.batch} crops, seed {plan.seed}, {seconds / 60:.0f} minutes",
         hardware(torch.device("cpu")),
         "",

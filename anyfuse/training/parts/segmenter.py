@@ -68,14 +68,14 @@ class SegmenterPlan:
     frame_height: int = 288  # of the pool, in pixels
     frame_width: int = 384
     pool_seed: int = 0  # of the thermal images, which all seeds share
-    steps: int = 600  # updates of the weights
+    steps: int = 1500  # updates of the weights
     batch: int = 8  # crops per step
     height: int = 192  # of the crops, in pixels; a multiple of 16
     width: int = 256
     smallest: float = 0.68  # of a crop's magnification
     largest: float = 2.2
     people: float = 0.6  # share of crops that are put on a person
-    boxed: float = 0.0  # share of crops of real pairs with boxes
+    boxed: float = 0.5  # share of crops of real pairs with boxes
     lr: float = 3e-3  # after the warm-up; a cosine to lr/50
     warmup: int = 40  # steps with a rising rate
     weight_decay: float = 1e-2  # of all weights

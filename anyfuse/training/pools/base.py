@@ -97,7 +97,7 @@ class Pool(TrainingData):
         Returns:
             The notes of all items.
         """
-        codec = model if isinstance(model, OmniGen) else model.codec
+        codec = model.codec
         self.latent_channels, self.teacher = codec.latent_channels, teacher_of(model)
         self.key = sha256(json.dumps(key).encode()).hexdigest()
         self.folder = folder / f"{self.prefix}-{self.key[:12]}"
@@ -140,8 +140,7 @@ class Pool(TrainingData):
         def encode(part: slice) -> Tensor:
             return self.encoded(model, torch.from_numpy(self.pixels[part]).to(device).float() / 255)
 
-        codec = model if isinstance(model, OmniGen) else model.codec
-        return self.latents(f"latents-{codec.fingerprint()}", len(self.coded), encode, log)
+        return self.latents(f"latents-{model.codec.fingerprint()}", len(self.coded), encode, log)
 
     def encoded(self, model: Any, pixels: Tensor) -> Tensor:
         """Planes (B, planes, S, S) in [0, 1] -> latents (B, coded, C, h, w) by the model's codec."""

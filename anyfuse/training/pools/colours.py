@@ -111,8 +111,7 @@ class ColourPairs(InstructPairs):
     def encoded(self, model: DiTFuse | OmniGen, pixels: Tensor) -> Tensor:
         """Planes (B, 10, S, S) in [0, 1] -> latents (B, 3, C, h, w) of sources and target."""
         images = pixels[:, :9].unflatten(1, (3, 3)).flatten(0, 1)
-        encode = model.encode if isinstance(model, OmniGen) else model.codec.encode
-        return torch.cat([encode(part) for part in images.split(CODED)]).unflatten(0, (-1, 3))
+        return torch.cat([model.codec.encode(part) for part in images.split(CODED)]).unflatten(0, (-1, 3))
 
     # ------------------------------------------------------------------ batches
 

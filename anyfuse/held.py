@@ -1,0 +1,92 @@
+"""The default model's fusion of a whole pair at once: what a restoration is held against (degradation/gate.py)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from .arrays import F, Tensor, torch
+from .control import Control
+from .image.colour import join, to_luma_chroma
+from .models.base import FusionModel
+from .options import Engine
+from .tiling import TileGrid, fuse_whole
+
+if TYPE_CHECKING:
+    from .degradation.estimator import Estimate
+
+MOSTLY = 0.5
+"""Share of a restoration below which a person who asked for it is told so."""
+
+
+@lru_cache(maxsize=2)
+def _default(device: str, dtype: torch.dtype) -> FusionModel:
+    from .models.registry import load_model
+
+    return load_model("anyfuse").to(device, dtype)
+
+
+@torch.inference_mode()
+def plain_fusion(sources: Tensor) -> Tensor:
+    """sources (B, N, 1 or 3, H, W) in [0, 1] of any size -> (B, 1 or 3, H, W) in [0, 1]"""
+    model = _default(str(sources.device), torch.float32)
+    return torch.stack([_fused(model, planes.float()) for planes in sources]).clamp(0, 1)
+
+
+def _fused(model: FusionModel, planes: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W) -> (1 or 3, H, W)"""
+    if planes.shape[1] == 1:
+        return fuse_whole(model, planes)
+    fused = fuse_whole(model, to_luma_chroma(planes))[None]
+    return join(fused[:, :1], fused[:, 1:])[0]
+
+
+def engine_for(engine: Engine, control: Control) -> Engine:
+    """The default model where one that restores has nothing to restore: its picture is the default's to the bit."""
+    if not engine.model.restores or control.degradations:
+        return engine
+    return replace(engine, model=_default(str(engine.device), engine.dtype))
+
+
+class Held:
+    """Holds what a restoring model makes of a pair against the default model's fusion; passes on what others make.
+
+    A picture in one piece is held without its padding, so that a share of 0 gives the default model's picture.
+
+    shares: after a call, how much of the restoration was taken, as the report has it; None: nothing was held.
+    """
+
+    def __init__(self, model: FusionModel, control: Control, estimate: Estimate | None, grid: TileGrid) -> None:
+        self.restores, self.control = model.restores, control
+        self.estimate, self.told = estimate, estimate is None
+        self.shares: dict[str, float] | None = None
+        self.grid = grid
+
+    def __call__(self, sources: Tensor, result: Tensor) -> Tensor:
+        """sources (1, 2, C, H, W) by role, result (1, C, H, W) of the model -> the same, as far as it helps"""
+        if not self.restores:
+            return result
+        from .degradation.estimator import roles_of
+        from .degradation.gate import harmless
+
+        roles = roles_of(self.control, self.estimate)
+        size, margin = result.shape[-2:], self.grid.margin if self.grid.whole else 0
+        height, width = (self.grid.height, self.grid.width) if self.grid.whole else size
+        window = ..., slice(margin, margin + height), slice(margin, margin + width)
+        sources, result = sources[window], result[window]
+        held, shares = harmless(sources, plain_fusion(sources), result, self.control, roles, self.told)
+        self.shares = shares.as_dict()
+        return F.pad(held, (margin, size[1] - margin - width, margin, size[0] - margin - height), mode="replicate")
+
+    def notes(self) -> list[str]:
+        """A line where little was taken of a restoration that a person asked for."""
+        if self.shares is None or not (self.told and self.control.degradations):
+            return []
+        light, detail = self.shares["light"], self.shares["detail"]
+        if max(light, detail) >= MOSTLY:
+            return []
+        return [
+            f"the restoration was mostly left out ({light:.0%} of its light, {detail:.0%} of its detail): "
+            "the fusion without it seemed better"
+        ]
