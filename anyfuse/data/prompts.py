@@ -221,17 +221,17 @@ def _draw(d: Draw, rng: random.Random, kind: str) -> Prompt:
         text, control = _request(d, kind)
         return Prompt(_finish(text, rng), control, kind)
     requests: list[tuple[str, Control]] = []
-    together = None
-    while together is None:
+    joined = None
+    while joined is None:
         requests = [_request(d, k) for k in rng.sample(KINDS[:-1], rng.choice((2, 2, 3)))]
-        together = _together([c for _, c in requests])
+        joined = together([c for _, c in requests])
     text = requests[0][0].rstrip(" ?")
     for part, _ in requests[1:]:
         text += rng.choice(CONNECTORS) + part.rstrip(" ?")
-    return Prompt(_finish(text, rng), together, kind)
+    return Prompt(_finish(text, rng), joined, kind)
 
 
-def _together(controls: list[Control]) -> Control | None:
+def together(controls: list[Control]) -> Control | None:
     """All requests in one; None where two of them speak of one thing."""
     names = [n for c in controls for n in (*c.degradations, *(k.split()[0] for k in c.keep), *c.segment)]
     kinds = [t.rstrip("+-") for c in controls for t in c.tone] + [c.task for c in controls if c.task]

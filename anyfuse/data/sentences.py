@@ -6,7 +6,8 @@
         state  what is wrong        '{P} looks as if it was taken through milk'
         do     what to do           'take the mist out of {P}'
         alone  either, without {P}  'focus was off'
-    assets/sentences/frames.tsv   what stands around them: kind, label, text; {N} {M} nouns, {S} a state, {D} what to do,
+        named  of one image alone   'brighten {P}'
+    assets/sentences/frames.tsv   what stands around them: kind, label, text; {N} {M} nouns, {S} state, {D} what to do,
         {P} a picture, {C} things, {K} a colour, {A} {B} whole requests; and whole tones, tasks and what is out of scope
 
 All was written by hand, by people who had not seen the reader.
@@ -17,16 +18,15 @@ All was written by hand, by people who had not seen the reader.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..control import Control
 from ..language.instruction import parse_instruction
-from .prompts import Prompt, _together, typo
+from .prompts import Prompt, together, typo
 from .prompts import draw as draw_prompt
 
 STRENGTH = {"-": 0.5, "slight": 0.25, "strong": 1.0}
@@ -61,12 +61,20 @@ class Sentences:
     frames: dict[str, dict[str, list[str]]]  # kind -> label -> texts
     digest: str  # of the files
 
+    @property
+    def count(self) -> int:
+        """Rows of faults and frames."""
+        tables: list[Any] = [*self.faults.values(), *self.frames.values()]
+        return sum(len(own) for table in tables for own in table.values())
+
     @staticmethod
     @lru_cache(maxsize=1)
     def of_package() -> Sentences:
         """What the package holds."""
         folder = files("anyfuse") / "assets" / "sentences"
-        contents = {name: (folder / f"{name}.tsv").read_text(encoding="utf-8") for name in ("whole", "faults", "frames")}
+        contents = {
+            name: (folder / f"{name}.tsv").read_text(encoding="utf-8") for name in ("whole", "faults", "frames")
+        }
         digest = sha256("".join(contents.values()).encode()).hexdigest()
         faults: dict[str, dict[str, list[Words]]] = {}
         for fault, form, strength, text in rows(contents["faults"], 4):
@@ -116,7 +124,8 @@ class _Drawing:
         if kind == "two":
             return self.two()
         if kind == "other":
-            text: str = self.frame("other")
+            named = rng.random() < 0.08
+            text: str = self.frame("other", "named" if named else "-").replace("{P}", self.picture(rng.choice(NAMED)))
             if rng.random() < 0.15:
                 known = self.part()[0]
                 text = self.frame("join").replace("{A}", known).replace("{B}", text)
@@ -152,20 +161,22 @@ class _Drawing:
 
     def two(self) -> tuple[str, Control]:
         """Two requests, of now and then three, in one sentence."""
-        together = None
-        while together is None:
+        joined = None
+        while joined is None:
             parts = [self.part() for _ in range(2 if self.rng.random() < 0.85 else 3)]
-            together = _together([control for _, control in parts])
+            joined = together([control for _, control in parts])
         text = parts[0][0]
         for other, _ in parts[1:]:
             text = self.frame("join").replace("{A}", text.rstrip(" .!?")).replace("{B}", other)
-        return self.told(text, 0.15), together
+        return self.told(text, 0.15), joined
 
     def repair(self) -> tuple[str, Control]:
         rng = self.rng
         fault = rng.choice(list(self.material.faults))
         source = rng.choice(NAMED) if rng.random() < 0.45 else "all"
         form = rng.choices(("noun", "state", "do", "alone"), (3, 3, 2.5, 1.5))[0]
+        if source != "all" and "named" in self.material.faults[fault] and rng.random() < 0.5:
+            form = "named"
         strength, text = rng.choice(self.material.faults[fault][form])
         picture = self.picture(source)
         if form == "noun":
@@ -173,12 +184,14 @@ class _Drawing:
                 return self.instead(fault, strength, text)
             strength, text = self.noun(strength, text, source, picture)
         elif form == "alone" and source != "all":
-            text = rng.choice((f"{picture}: {text}", f"{text} ({picture})", f"{text}, {picture}", f"{picture} - {text}"))
+            text = rng.choice(
+                (f"{picture}: {text}", f"{text} ({picture})", f"{text}, {picture}", f"{picture} - {text}")
+            )
         else:
             text = text.replace("{P}", picture)
         if form == "state" and rng.random() < 0.5:
             text = self.frame("askstate").replace("{S}", text)
-        if form == "do" and rng.random() < 0.5:
+        if form in ("do", "named") and not text.startswith(picture) and rng.random() < 0.5:
             text = self.frame("askdo").replace("{D}", text)
         return text, Control(None, {fault: {source: STRENGTH[strength]}})
 
@@ -248,10 +261,11 @@ def _typed(text: str, rng: random.Random) -> str:
         text = text[:1].upper() + text[1:]
     elif rng.random() < 0.04:
         text = text.upper()
-    text = text.rstrip(" .,;") + rng.choice(("", "", ".", "", "!", " please", ", thanks", ".")) if rng.random() < 0.5 else text
+    text = (
+        text.rstrip(" .,;") + rng.choice(("", "", ".", "", "!", " please", ", thanks", "."))
+        if rng.random() < 0.5
+        else text
+    )
     for _ in range(rng.choice((0, 0, 0, 0, 0, 1, 1, 2)) if len(text) > 12 else 0):
         text = typo(text, rng)
     return text
-
-
-__all__: Sequence[str] = ("Sentences", "meanings")

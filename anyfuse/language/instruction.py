@@ -74,11 +74,7 @@ _BEYOND = re.compile(
 
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
-    from .nearest import asked_back, nearest_meaning
     from .phrases import NOTHING
-    from .reader import in_known_words, read_request
-    from .segments import NotUnderstoodError, cannot
-    from .turns import OUTSIDE
 
     plain = text.strip(" .,;:!").lower()
     if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):
@@ -90,20 +86,34 @@ def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     beyond = _BEYOND.search(plain)
     if beyond:
         raise FusionError(f"'{beyond[0]}': an instruction can name the first image and the second one, no others")
+    read = _by_grammar(text, plain, learned, words)
+    if learned and words == "all":
+        from .judge import judged
+
+        return [judged(text, read)]
+    if isinstance(read, FusionError):
+        raise read
+    return [read]
+
+
+def _by_grammar(text: str, plain: str, learned: bool, words: str) -> Control | FusionError:
+    """What the grammar makes of a sentence, or its error."""
+    from .reader import in_known_words, read_request
+    from .segments import cannot
+    from .turns import OUTSIDE
+
     outside = OUTSIDE.search(" ".join(text.lower().split()))
     if outside:
-        raise asked_back(text, cannot(outside[0].strip(" .,;:!?")))
+        return cannot(outside[0].strip(" .,;:!?"))
     known = in_known_words(text)
+    if not re.search(r"\w", known):
+        return cannot(plain)
     try:
-        if not re.search(r"\w", known):
-            raise cannot(plain)
         request = read_request(known, learned=learned, words=words)
-    except NotUnderstoodError as error:
-        if not learned or words != "all":
-            raise
-        return [nearest_meaning(text, error)]
-    tone = tuple(name + value for name, value in request.tone.items())
-    return [Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))]
+        tone = tuple(name + value for name, value in request.tone.items())
+        return Control(request.task, request.degradations, tone, request.segment, tuple(request.keep))
+    except FusionError as error:
+        return error
 
 
 def _merge(controls: list[Control], text: str) -> Control:

