@@ -26,23 +26,43 @@ from typing import Any, NamedTuple
 
 from ..control import Control
 from ..language.instruction import parse_instruction
-from .prompts import Prompt, together, typo
+from ..language.lexicon import split
+from .prompts import OTHER_THINGS, Prompt, together, typo
 from .prompts import draw as draw_prompt
 
 STRENGTH = {"-": 0.5, "slight": 0.25, "strong": 1.0}
 NAMED = ("infrared", "visible", "first", "second")
 SHARES = {
-    "whole": 0.3,
-    "repair": 0.26,
-    "two": 0.12,
-    "tone": 0.05,
-    "segment": 0.07,
+    "whole": 0.28,
+    "repair": 0.22,
+    "two": 0.1,
+    "each": 0.06,
+    "tone": 0.04,
+    "segment": 0.08,
     "task": 0.03,
-    "nothing": 0.04,
-    "other": 0.12,
+    "nothing": 0.03,
+    "other": 0.08,
+    "near": 0.08,
     "bank": 0.08,
 }
-"""How often a kind is drawn; bank: of data/prompts.py."""
+"""How often a kind is drawn. each: a fault of each image; near: out of scope, in words of what is in scope; bank: of
+data/prompts.py.
+"""
+UNKNOWN_COLOURS = ("purple", "brown", "grey", "black", "gold", "beige", "silver", "violet", "olive", "any other colour")
+PLACES = (
+    "only in the upper half",
+    "just on the left side",
+    "but only in the sky",
+    "around the car only",
+    "in the bottom right corner",
+    "only where the people are",
+    "in the background alone",
+    "at the edges only",
+    "just for the face",
+    "only inside the box",
+    "of the road area and nowhere else",
+    "in the centre of the frame only",
+)
 
 
 class Words(NamedTuple):
@@ -89,10 +109,11 @@ class Sentences:
         """A sentence and what it means; `kind`: of SHARES."""
         kind = kind or rng.choices(list(SHARES), list(SHARES.values()))[0]
         if kind == "bank":
-            return draw_prompt(rng, rng.choice(("", "", "", "mixed", "other")))
+            prompt = draw_prompt(rng, rng.choice(("", "", "", "mixed", "other")))
+            return Prompt(_typed(prompt.text, rng), prompt.control, kind)
         if kind == "whole":
             text, readings = rng.choice(self.whole)
-            return Prompt(_typed(text, rng), rng.choice(readings), kind)
+            return Prompt(_typed(text, rng), readings[0], kind)
         drawn = _Drawing(self, rng)
         text, control = drawn.request(kind)
         return Prompt(_typed(text, rng), control, kind)
@@ -121,8 +142,10 @@ class _Drawing:
 
     def request(self, kind: str) -> tuple[str, Control | None]:
         rng = self.rng
-        if kind == "two":
-            return self.two()
+        if kind in ("two", "each"):
+            return self.two() if kind == "two" else self.each()
+        if kind == "near":
+            return self.told(self.near(), 0.1), None
         if kind == "other":
             named = rng.random() < 0.08
             text: str = self.frame("other", "named" if named else "-").replace("{P}", self.picture(rng.choice(NAMED)))
@@ -170,17 +193,57 @@ class _Drawing:
             text = self.frame("join").replace("{A}", text.rstrip(" .!?")).replace("{B}", other)
         return self.told(text, 0.15), joined
 
-    def repair(self) -> tuple[str, Control]:
+    def each(self) -> tuple[str, Control]:
+        """A fault of each image, or of all and of one."""
         rng = self.rng
-        fault = rng.choice(list(self.material.faults))
-        source = rng.choice(NAMED) if rng.random() < 0.45 else "all"
+        sources = rng.choice((["first", "second"], ["infrared", "visible"], ["all", rng.choice(NAMED)]))
+        rng.shuffle(sources)
+        names = rng.sample(list(self.material.faults), 2)
+        parts = [self.repair(name, source) for name, source in zip(names, sources, strict=True)]
+        joined = together([control for _, control in parts])
+        assert joined is not None
+        (first, _), (second, _) = parts
+        if rng.random() < 0.6:
+            return (
+                f"{first.rstrip(' .!?')}{rng.choice((' and ', ', ', '; ', ', and ', ' while ', '. '))}{second}",
+                joined,
+            )
+        return self.frame("join").replace("{A}", first.rstrip(" .!?")).replace("{B}", second), joined
+
+    def near(self) -> str:
+        """A request that no model fulfils, in the words of those that are fulfilled."""
+        rng, frames = self.rng, self.material.frames
+        kind = rng.choice(("unknown thing", "unknown colour", "place", "removed thing", "contradiction"))
+        thing = "the " + rng.choice(split(OTHER_THINGS, "known"))
+        if kind == "unknown thing":
+            colour = self.frame("colour", rng.choice(list(frames["colour"])))
+            return self.frame(rng.choice(("mark", "markcolour"))).replace("{C}", thing).replace("{K}", colour)
+        own = self.frame("class", rng.choice(list(frames["class"])))
+        if kind == "unknown colour":
+            return self.frame("markcolour").replace("{C}", own).replace("{K}", rng.choice(UNKNOWN_COLOURS))
+        if kind == "removed thing":
+            frame = self.frame("asknoun").replace("{N}", rng.choice((own, own, thing)))
+            return frame.replace("{P}", self.picture("all"))
+        if kind == "place":
+            text = self.repair()[0] if rng.random() < 0.7 else self.wish("tone")[0]
+            return f"{text.rstrip(' .!?')} {rng.choice(PLACES)}"
+        up, down = rng.choice((("LIGHT+", "LIGHT-"), ("LIGHT++", "LIGHT--"), ("CONTRAST+", "CONTRAST-")))
+        pair = [self.frame("tone", up), self.frame("tone", down)]
+        rng.shuffle(pair)
+        return self.frame("join").replace("{A}", pair[0].rstrip(" .!?")).replace("{B}", pair[1])
+
+    def repair(self, fault: str = "", source: str = "") -> tuple[str, Control]:
+        """A request to repair; the fault and the source are drawn where they are not given."""
+        rng = self.rng
+        fault = fault or rng.choice(list(self.material.faults))
+        source = source or (rng.choice(NAMED) if rng.random() < 0.45 else "all")
         form = rng.choices(("noun", "state", "do", "alone"), (3, 3, 2.5, 1.5))[0]
         if source != "all" and "named" in self.material.faults[fault] and rng.random() < 0.5:
             form = "named"
         strength, text = rng.choice(self.material.faults[fault][form])
         picture = self.picture(source)
         if form == "noun":
-            if rng.random() < 0.1:
+            if source == "all" and rng.random() < 0.18:
                 return self.instead(fault, strength, text)
             strength, text = self.noun(strength, text, source, picture)
         elif form == "alone" and source != "all":
@@ -233,7 +296,7 @@ class _Drawing:
         if kind == "task":
             task = rng.choice(list(frames["task"]))
             return self.frame("task", task), Control(task)
-        names = rng.sample(list(frames["class"]), 1 if rng.random() < 0.8 else 2)
+        names = rng.sample(list(frames["class"]), rng.choices((1, 2, 3, 4), (13, 5, 1, 1))[0])
         things = [self.frame("class", name) for name in names]
         colour = rng.choice(list(frames["colour"])) if rng.random() < 0.55 else None
         if colour is None:
@@ -241,7 +304,7 @@ class _Drawing:
             return text, Control(segment=dict.fromkeys(names))
         frame, segment = self.frame("markcolour"), dict.fromkeys(names, colour)
         text = frame.replace("{C}", things[0]).replace("{K}", self.frame("colour", colour))
-        if len(names) == 2 and rng.random() < 0.6:
+        if len(names) == 2 and rng.random() < 0.75:
             other = rng.choice(list(frames["colour"]))
             segment[names[1]] = other
             word = self.frame("colour", other)
