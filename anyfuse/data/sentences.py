@@ -48,6 +48,8 @@ SHARES = {
 """How often a kind is drawn. each: a fault of each image; near: out of scope, in words of what is in scope; bank: of
 data/prompts.py.
 """
+NEAR = ("unknown thing", "unknown colour", "place", "removed thing", "contradiction", "wanted fault", "purpose")
+"""Kinds of what is near."""
 UNKNOWN_COLOURS = ("purple", "brown", "grey", "black", "gold", "beige", "silver", "violet", "olive", "any other colour")
 PLACES = (
     "only in the upper half",
@@ -213,7 +215,11 @@ class _Drawing:
     def near(self) -> str:
         """A request that no model fulfils, in the words of those that are fulfilled."""
         rng, frames = self.rng, self.material.frames
-        kind = rng.choice(("unknown thing", "unknown colour", "place", "removed thing", "contradiction"))
+        kind = rng.choice(NEAR)
+        if kind == "purpose":
+            return self.frame("purpose")
+        if kind == "wanted fault":
+            return self.frame("other", "fault").replace("{N}", self.other_noun(""))
         thing = "the " + rng.choice(split(OTHER_THINGS, "known"))
         if kind == "unknown thing":
             colour = self.frame("colour", rng.choice(list(frames["colour"])))

@@ -131,7 +131,7 @@ class ReadingNetwork(nn.Module):
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """The likeliest Control of each text."""
         shares = {name: value.float().softmax(-1) for name, value in self(texts).items()}
-        return [_reading({name: value[k] for name, value in shares.items()}) for k in range(len(texts))]
+        return [reading_of({name: value[k] for name, value in shares.items()}) for k in range(len(texts))]
 
     def save_pretrained(self, folder: Path) -> None:
         """config.json, pieces.txt and model.safetensors; tables and matrices as int8."""
@@ -147,7 +147,7 @@ class ReadingNetwork(nn.Module):
         (folder / PIECES_NAME).write_text("\n".join(self.pieces.pieces) + "\n", encoding="utf-8")
 
 
-def _reading(shares: dict[str, Tensor]) -> Reading:
+def reading_of(shares: dict[str, Tensor]) -> Reading:
     """Of the probabilities of one text."""
     sure = 1.0
     degradations: dict[str, dict[str, float]] = {}
@@ -209,6 +209,8 @@ def load_reading_network(folder: str | Path) -> ReadingNetwork:
         raw = read_config(folder)
         config = ReadingConfig(**{k: raw[k] for k in ReadingConfig.__dataclass_fields__})
         pieces = (folder / PIECES_NAME).read_text(encoding="utf-8").split("\n")[:-1]
+        if len(pieces) != config.pieces:
+            raise ValueError(f"{len(pieces)} pieces of words, not {config.pieces}")
         model = ReadingNetwork(config, pieces)
         tensors = read_tensors(folder / WEIGHTS_NAME)
         state = {

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
+import random
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from anyfuse.control import Control
+from anyfuse.control import CLASSES, COLOURS, DEGRADATIONS, SOURCES, STRENGTHS, TASKS, TONES, Control
+from anyfuse.data.sentences import SHARES, Sentences
 from anyfuse.errors import FusionError
-from anyfuse.language import nearest
+from anyfuse.language import judge
 from anyfuse.language.instruction import parse_instruction
+from anyfuse.language.judge import in_words
+from anyfuse.language.network import CHOICES, Reading, answers_of, load_reading_network, reading_network, reading_of
+from anyfuse.language.pieces import WordPieces
+from anyfuse.language.segments import cannot
+from anyfuse.training.parts.reading import READINGS, train_reading
 
 OUTSIDE = Path(__file__).with_name("outside.tsv")
-SECOND = Path(__file__).with_name("second-development.tsv")
+SECOND = Path(__file__).with_name("second-held-out.tsv")
 
 
 @pytest.mark.parametrize(
@@ -191,69 +199,103 @@ def test_what_is_out_of_scope_stays_out(say: str) -> None:
         parse_instruction(say)
 
 
-# ---------------------------------------------------------------------- what the grammar cannot read
+# ---------------------------------------------------------------------- the network
 
 
-class Stub:
-    """Vectors of words: texts with the same named thing are near each other."""
-
-    near = ("drip", "raindrops"), ("gauze", "haze"), ("snowman", "snow")
-
-    def encode(self, texts: list[str]) -> torch.Tensor:
-        rows = []
-        for text in texts:
-            row = torch.full((4,), 0.05)
-            for k, names in enumerate(self.near):
-                row[k] += any(name in text for name in names)
-            rows.append(row / row.norm())
-        return torch.stack(rows)
+def reading(control: Control, sure: float = 1.0, scope: float = 1.0) -> Reading:
+    return Reading(control, sure, scope)
 
 
-@pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> None:
-    nearest._bank.cache_clear()
-    monkeypatch.setattr(nearest, "installed", lambda: "stub")
-    monkeypatch.setattr("anyfuse.language.encoder.load_encoder", lambda name: Stub())
+NOISE, HAZE = Control(degradations={"noise": 0.5}), Control(degradations={"haze": 0.5})
 
 
-@pytest.mark.usefixtures("stub")
-def test_the_nearest_meaning_is_taken_where_it_is_sure() -> None:
-    assert parse_instruction("there are drip marks on the visible picture") == Control(
-        degradations={"rain": {"visible": 0.5}}
-    )
-    assert parse_instruction("very bad drip marks") == Control(degradations={"rain": 1.0})
-    nearest._bank.cache_clear()
+def test_what_is_made_of_two_readings(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge_of(found: Reading, grammar: Control | FusionError) -> Control:
+        class Always:
+            def read(self, texts: list[str]) -> list[Reading]:
+                return [found] * len(texts)
 
+        monkeypatch.setattr(judge, "reading_network", Always)
+        return judge.judged("", grammar)
 
-@pytest.mark.usefixtures("stub")
-@pytest.mark.parametrize("say", ["add a drip", "drip and gauze please", "a drip that is not there"])
-def test_a_question_otherwise(say: str) -> None:
+    kept = Control(degradations={"noise": 0.5}, keep=("haze",))
+    assert judge_of(reading(NOISE), kept) == kept  # both agree, and the grammar knows what is to be kept
+    assert judge_of(reading(HAZE, 0.6), NOISE) == NOISE
+    assert judge_of(reading(HAZE, 0.999), NOISE) == HAZE
+    assert judge_of(reading(HAZE, 0.8), cannot("x")) == HAZE
+    with pytest.raises(FusionError, match=r"did you mean 'remove the haze'\?"):
+        judge_of(reading(HAZE, 0.2), cannot("x"))
     with pytest.raises(FusionError) as caught:
-        parse_instruction(say)
-    assert "did you mean" in str(caught.value)
-    nearest._bank.cache_clear()
-
-
-def test_without_an_encoder_words_in_common_make_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest, "installed", lambda: None)
-    with pytest.raises(FusionError, match=r"did you mean 'remove the snow'\?.*Ask for a repair") as caught:
-        parse_instruction("add more snow")
-    assert "\n" not in str(caught.value)
-    with pytest.raises(FusionError) as caught:
-        parse_instruction("sing a song about trains")
+        judge_of(reading(HAZE, 0.99, 0.01), cannot("x"))
     assert "did you mean" not in str(caught.value)
+    with pytest.raises(FusionError, match="part"):  # what the grammar refuses for a reason of its own
+        judge_of(reading(HAZE, 0.6), FusionError("a part of the image"))
 
 
-def test_known_sentences_mean_what_they_are_said_to() -> None:
-    for one in nearest.known_sentences():
-        if one.tags:
-            assert parse_instruction(one.text) == parse_instruction(one.tags), one
-        else:
-            with pytest.raises(FusionError):
-                parse_instruction(one.text)
+def one_of_each() -> list[Control]:
+    repairs = [Control(degradations={d: {s: v}}) for d in DEGRADATIONS for s in SOURCES for v in STRENGTHS]
+    wishes = [Control(tone=(tone,)) for tone in TONES] + [Control(task) for task in TASKS]
+    return repairs + wishes + [Control(segment={k: c}) for k in CLASSES for c in (None, *COLOURS)]
 
 
-def test_the_encoder_is_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert nearest.installed() in (None, "minilm")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert nearest.installed() is None
+def test_questions_are_read_as_they_are_meant() -> None:
+    for control in one_of_each():
+        assert parse_instruction(in_words(control), learned=False) == control, in_words(control)
+
+
+def test_answers_hold_every_control() -> None:
+    """The right answers of a Control, given as certain, make the same Control."""
+    for control in one_of_each():
+        answers = answers_of(control)
+        shares = {}
+        for name, row in answers.items():
+            value = F.one_hot(torch.tensor(row).clamp_min(0), CHOICES[name]).float()
+            shares[name] = value if name in ("on", "source", "strength", "colour") else value[0]
+        assert reading_of(shares) == Reading(control, 1.0, 1.0)
+    assert answers_of(None)["scope"] == [0]
+    assert set(answers_of(None)["on"]) == {-100}
+
+
+def test_word_pieces_are_those_of_berts_tokenizer() -> None:
+    pieces = WordPieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "de", "##blur", "##s", "cafe", "!", "a"])
+    assert [pieces.pieces[k] for k in pieces.encode("Deblurs Café! zzz")] == [
+        *("[CLS]", "de", "##blur", "##s", "cafe", "!", "[UNK]", "[SEP]")
+    ]
+    assert len(pieces.encode("a " * 200, longest=96)) == 96
+
+
+def test_the_networks_files(tmp_path: Path) -> None:
+    net = reading_network()
+    net.save_pretrained(tmp_path)
+    again = load_reading_network(tmp_path)
+    texts = ["denoise the thermal image a bit", "paint the cars blue, please", "what time is it?"]
+    for one, other in zip(net.read(texts), again.read(texts), strict=True):
+        assert one.control == other.control
+        assert one.sure == pytest.approx(other.sure, abs=0.02)
+    alone = [net.read([text])[0] for text in texts]  # padding changes nothing
+    assert [one.control for one in alone] == [one.control for one in net.read(texts)]
+    (tmp_path / "pieces.txt").write_text("a\n")
+    with pytest.raises(FusionError, match="holds no network that reads sentences"):
+        load_reading_network(tmp_path)
+
+
+def test_material_means_what_it_says() -> None:
+    """Every way to say a part is drawn with a Control, and whole sentences have readings."""
+    sentences = Sentences.of_package()
+    assert len(sentences.whole) > 1500
+    rng = random.Random(0)
+    for kind in SHARES:
+        for _ in range(20):
+            prompt = sentences.draw(rng, kind)
+            assert prompt.text.strip()
+            assert not re.search(r"\{[A-Z]\}", prompt.text), prompt.text
+            assert (prompt.control is None) == (kind in ("other", "near")) or kind in ("whole", "bank")
+
+
+def test_the_network_learns(tmp_path: Path) -> None:
+    """From itself: no MiniLM is needed. A stopped run goes on to the bit in tests/training/test_parts.py."""
+    plan = replace(READINGS["reading"], start="reading", steps=3, batch=2)
+    train_reading(plan, tmp_path, log=lambda line: None)
+    assert load_reading_network(tmp_path).read(["remove the haze"])[0].control == HAZE
+    with pytest.raises(FusionError, match="give minilm or reading"):
+        train_reading(replace(plan, start="bert"), tmp_path / "other")
