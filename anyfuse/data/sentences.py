@@ -206,10 +206,8 @@ class _Drawing:
         assert joined is not None
         (first, _), (second, _) = parts
         if rng.random() < 0.6:
-            return (
-                f"{first.rstrip(' .!?')}{rng.choice((' and ', ', ', '; ', ', and ', ' while ', '. '))}{second}",
-                joined,
-            )
+            mark = rng.choice((" and ", ", ", "; ", ", and ", " while ", ". "))
+            return f"{first.rstrip(' .!?')}{mark}{second}", joined
         return self.frame("join").replace("{A}", first.rstrip(" .!?")).replace("{B}", second), joined
 
     def near(self) -> str:
@@ -225,6 +223,11 @@ class _Drawing:
             colour = self.frame("colour", rng.choice(list(frames["colour"])))
             return self.frame(rng.choice(("mark", "markcolour"))).replace("{C}", thing).replace("{K}", colour)
         own = self.frame("class", rng.choice(list(frames["class"])))
+        return self.near_thing(kind, own, thing)
+
+    def near_thing(self, kind: str, own: str, thing: str) -> str:
+        """The same of the other kinds; own: a class that can be marked, thing: one that cannot."""
+        rng = self.rng
         if kind == "unknown colour":
             return self.frame("markcolour").replace("{C}", own).replace("{K}", rng.choice(UNKNOWN_COLOURS))
         if kind == "removed thing":
