@@ -28,6 +28,7 @@ import torch.nn.functional as F
 
 from anyfuse.control import Control
 from anyfuse.data.prompts import KINDS, Prompt, draw, typo
+from anyfuse.data.sentences import meanings, rows
 from anyfuse.errors import FusionError
 from anyfuse.language.encoder import labels_of, load_encoder
 from anyfuse.language.instruction import parse_instruction
@@ -99,46 +100,37 @@ def table_of_hand() -> None:
 
 
 TYPED = Path(__file__).resolve().parents[1] / "tests" / "language"
-HALVES = {
-    "development": ("outside.tsv", slice(0, None, 2)),
-    "held out": ("outside.tsv", slice(1, None, 2)),
-    "second, development": ("second-development.tsv", slice(None)),
+SETS_APART = {
+    "first, development": ("outside.tsv", slice(0, None, 2)),
+    "first, held out": ("outside.tsv", slice(1, None, 2)),
     "second, held out": ("second-held-out.tsv", slice(None)),
-    "third, repairs": ("third-repairs.tsv", slice(None)),
-    "third, wishes": ("third-wishes.tsv", slice(None)),
+    "third, held out": ("third-held-out.tsv", slice(None)),
 }
-"""Name -> file of tests/language and its rows; a file that is not here is left out."""
-
-
-def meanings(want: str) -> list[Control | None]:
-    """The readings that are right, as a file has them: tags, 'refuse' (None) or NOTHING, with ' | ' between."""
-    named: dict[str, Control | None] = {"refuse": None, "NOTHING": Control()}
-    return [named[one] if one in named else parse_instruction(one) for one in want.split(" | ")]
+"""Name -> file of tests/language and its rows."""
 
 
 def typed(path: Path) -> list[tuple[str, str, list[Control | None]]]:
     """Sentences written without sight of the grammar: kind, text, and the readings that are right."""
-    rows = [line.split("\t") for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return [(kind, text, meanings(want)) for kind, text, want in rows]
+    return [(kind, text, meanings(want)) for kind, text, want in rows(path.read_text(), 3)]
 
 
 def compared(control: Control | None, second: bool) -> Control | None:
-    """What is compared; of the second set requests to keep are not."""
+    """What is compared; but of the first set requests to keep are not."""
     return replace(control, keep=()) if second and control is not None else control
 
 
 def table_of_typed(wrong_ones: bool, files: list[Path]) -> None:
     print("\nsentences written without sight of the grammar: right / refused / misread in silence, of all\n")
     print("| set | in scope | out of scope, refused |\n| --- | ---: | ---: |")
-    sets = {name: (TYPED / file, rows) for name, (file, rows) in HALVES.items()}
+    sets = {name: (TYPED / file, part) for name, (file, part) in SETS_APART.items()}
     if files:
         sets = {path.stem: (path, slice(None)) for path in files}
-    for name, (path, rows) in sets.items():
+    for name, (path, part) in sets.items():
         if not path.exists():
             continue
         counts = {"in": [0, 0, 0], "out": [0, 0, 0]}
         second = path.name != "outside.tsv"
-        for _, text, wanted in typed(path)[rows]:
+        for _, text, wanted in typed(path)[part]:
             got = understood(text, learned=True, words="all")
             right = any(compared(got, second) == compared(want, second) for want in wanted)
             counts["out" if wanted == [None] else "in"][0 if right else 1 if got is None else 2] += 1

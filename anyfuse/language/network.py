@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ..control import CLASSES, COLOURS, DEGRADATIONS, SOURCES, STRENGTHS, TASKS, Control
 from ..errors import FusionError
+from ..io.atomic import one_line
 from ..weights import WEIGHTS_NAME, package_folder, read_config, read_tensors, save_folder
-from .pieces import PAD, WordPieces
+from .pieces import END, PAD, START, UNKNOWN, WordPieces
 
 PIECES_NAME = "pieces.txt"
 LIGHT = ("", "LIGHT++", "LIGHT+", "LIGHT-", "LIGHT--")
@@ -209,8 +210,8 @@ def load_reading_network(folder: str | Path) -> ReadingNetwork:
         raw = read_config(folder)
         config = ReadingConfig(**{k: raw[k] for k in ReadingConfig.__dataclass_fields__})
         pieces = (folder / PIECES_NAME).read_text(encoding="utf-8").split("\n")[:-1]
-        if len(pieces) != config.pieces:
-            raise ValueError(f"{len(pieces)} pieces of words, not {config.pieces}")
+        if len(pieces) != config.pieces or not {PAD, UNKNOWN, START, END} <= set(pieces):
+            raise ValueError(f"{len(pieces)} pieces of words, not {config.pieces}, or special ones are missing")
         model = ReadingNetwork(config, pieces)
         tensors = read_tensors(folder / WEIGHTS_NAME)
         state = {
@@ -220,7 +221,7 @@ def load_reading_network(folder: str | Path) -> ReadingNetwork:
         }
         model.load_state_dict(state, assign=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise FusionError(f"{folder}: holds no network that reads sentences ({error:.200})") from None
+        raise FusionError(f"{folder}: holds no network that reads sentences ({one_line(error):.200})") from None
     return model.eval().requires_grad_(False)
 
 

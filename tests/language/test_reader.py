@@ -293,7 +293,7 @@ def test_material_means_what_it_says() -> None:
 
 
 def test_the_network_learns(tmp_path: Path) -> None:
-    """From itself: no MiniLM is needed. A stopped run goes on to the bit in tests/training/test_parts.py."""
+    """From itself: no MiniLM is needed."""
     plan = replace(READINGS["reading"], start="reading", steps=3, batch=2)
     train_reading(plan, tmp_path, log=lambda line: None)
     assert load_reading_network(tmp_path).read(["remove the haze"])[0].control == HAZE
