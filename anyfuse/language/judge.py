@@ -2,7 +2,7 @@
 
 Where both agree, it is that. Where they differ, the network counts if it is very sure. What the grammar cannot read
 counts as the network reads it, if that is sure enough; else the answer is an error, with a question back where the
-network has a guess.
+network has a guess. A text that is too long for the network is read by the grammar alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
     Raises:
         FusionError: the grammar's error, with a question back where there is a guess.
     """
-    reading = reading_network().read([text])[0]
+    network = reading_network()
+    if not network.fits(text):
+        if isinstance(grammar, FusionError):
+            raise grammar
+        return grammar
+    reading = network.read([text])[0]
     sure = reading.scope * reading.sure
     if isinstance(grammar, FusionError):
         if sure >= (TAKEN if isinstance(grammar, NotUnderstoodError) else OVERRULED):

@@ -128,6 +128,10 @@ class ReadingNetwork(nn.Module):
             logits[name] = self.shared[name](seen[:, QUESTIONS.index(name)])
         return logits
 
+    def fits(self, text: str) -> bool:
+        """Whether the network sees the whole text."""
+        return len(self.pieces.encode(text, 2 * self.config.longest)) <= self.config.longest
+
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """The likeliest Control of each text."""

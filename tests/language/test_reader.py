@@ -212,6 +212,9 @@ NOISE, HAZE = Control(degradations={"noise": 0.5}), Control(degradations={"haze"
 def test_what_is_made_of_two_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     def judge_of(found: Reading, grammar: Control | FusionError) -> Control:
         class Always:
+            def fits(self, text: str) -> bool:
+                return True
+
             def read(self, texts: list[str]) -> list[Reading]:
                 return [found] * len(texts)
 
