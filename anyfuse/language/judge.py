@@ -7,29 +7,45 @@ network has a guess. A text that is too long for the network is read by the gram
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ..control import STRENGTH_WORDS, Control
 from ..errors import FusionError
 from .lexicon import DEGRADATION_WORDS
 from .network import Reading, reading_network
-from .segments import NotUnderstoodError
+from .segments import NotUnderstoodError, cannot
 
-TAKEN = 0.5
-"""Probability from which the network's reading counts where the grammar has none."""
+IN_SCOPE = 0.95
+"""Probability of being in scope from which the network's reading counts where the grammar has none."""
+TAKEN = 0.7
+"""Probability of the reading itself from which it counts there."""
 OVERRULED = 0.9
 """Probability from which it counts against the grammar's reading."""
-REFUSED = 0.97
+REASONED = 0.95
+"""Probability from which it counts where the grammar refuses for a reason: a part of the image, a contradiction."""
+NOTHING = 0.995
+"""Probability from which it counts that nothing is asked for."""
+REFUSED = 0.99
 """Probability of being out of scope from which the grammar's reading is refused."""
+ORDER = re.compile(
+    r"\b(?:first\w*|second\w*|1st|2nd|\w*[12]|ii?|one|two|left\w*|right\w*|former|latter|earlier|later|initial|"
+    r"opening|closing|leading|primary|last|top|bottom|"
+    r"(?:image|picture|input|photo|frame|shot|file|pic|view|source) (?:b|a(?= *(?:$|[.,;:]|is|has|was|and))))\b",
+    re.IGNORECASE,
+)
+"""Words of which one is there where an image is named by its place in the order."""
 ASKED = 0.1
-"""Probability from which a reading is worth a question back."""
+"""Probability from which a reading is worth a question back. These were chosen on sentences that the network had not
+learned from.
+"""
 
 
 def judged(text: str, grammar: Control | FusionError) -> Control:
     """The meaning of a sentence; `grammar`: its reading by the grammar, or its error.
 
     Raises:
-        FusionError: the grammar's error, with a question back where there is a guess.
+        FusionError: the grammar's error, with a question back where there is a guess; or the sentence is out of scope.
     """
     network = reading_network()
     if not network.fits(text):
@@ -37,14 +53,26 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
             raise grammar
         return grammar
     reading = network.read([text])[0]
-    sure = reading.scope * reading.sure
+    found, sure = reading.control, reading.scope * reading.sure
+    if _names_an_order(found) and not ORDER.search(text):
+        sure = 0.0
+    least = NOTHING if found.empty else 0.0
     if isinstance(grammar, FusionError):
-        if sure >= (TAKEN if isinstance(grammar, NotUnderstoodError) else OVERRULED):
-            return reading.control
+        least = max(least, TAKEN if isinstance(grammar, NotUnderstoodError) else REASONED)
+        if reading.scope >= IN_SCOPE and sure >= least:
+            return found
         raise asked_back(grammar, reading)
-    if replace(grammar, keep=()) == reading.control or sure < OVERRULED:
-        return grammar
-    return reading.control
+    if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):
+        return grammar  # a fault of two images with a strength each is more than the network can say
+    if sure >= max(least, OVERRULED):
+        return found
+    if 1 - reading.scope >= REFUSED:
+        raise cannot(" ".join(text.lower().split()))
+    return grammar
+
+
+def _names_an_order(control: Control) -> bool:
+    return any(source in ("first", "second") for where in control.degradations.values() for source in where)
 
 
 def asked_back(error: FusionError, reading: Reading) -> FusionError:
