@@ -18,6 +18,7 @@ All was written by hand, by people who had not seen the reader.
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -26,7 +27,7 @@ from typing import Any, NamedTuple
 
 from ..control import Control
 from ..language.instruction import parse_instruction
-from ..language.lexicon import split
+from ..language.lexicon import DEGRADATION_WORDS, split
 from .prompts import OTHER_THINGS, Prompt, together, typo
 from .prompts import draw as draw_prompt
 
@@ -48,7 +49,16 @@ SHARES = {
 """How often a kind is drawn. each: a fault of each image; near: out of scope, in words of what is in scope; bank: of
 data/prompts.py.
 """
-NEAR = ("unknown thing", "unknown colour", "place", "removed thing", "contradiction", "wanted fault", "purpose")
+NEAR = (
+    "fault of a thing",
+    "unknown thing",
+    "unknown colour",
+    "place",
+    "removed thing",
+    "contradiction",
+    "wanted fault",
+    "purpose",
+)
 """Kinds of what is near."""
 UNKNOWN_COLOURS = ("purple", "brown", "grey", "black", "gold", "beige", "silver", "violet", "olive", "any other colour")
 PLACES = (
@@ -121,6 +131,30 @@ class Sentences:
         return Prompt(_typed(text, rng), control, kind)
 
 
+ON = ("from", "on", "in", "around", "behind", "near", "over", "only on", "in front of")
+ONE_IS = (
+    "{X} isn't {J}, {Y} is",
+    "{X} is not {J} but {Y} is",
+    "{X} isn't {J}. {Y} is.",
+    "{X} is fine, {Y} is {J}",
+    "{Y} is {J}, {X} isn't",
+    "{Y} is {J} and {X} is not",
+    "only {Y} is {J}, {X} is not",
+    "{D} and leave {X} as it is",
+    "{D}, leave {X} alone",
+    "{D} but don't touch {X}",
+    "leave {X} as it is and {D}",
+    "{X} may stay as it is; {D}",
+    "{X}: nothing. {Y}: {J}.",
+)
+"""{Y} has a fault, and {X} has not; {J} an adjective, {D} what to do about {Y}."""
+
+
+def bare(noun: str) -> str:
+    """A noun without its article."""
+    return re.sub(r"^(the|that|those|these|all the|all those|a|an|some) ", "", noun)
+
+
 def rows(content: str, count: int) -> list[list[str]]:
     """The rows of a table with tabs that have so many fields; lines that begin with # are remarks."""
     lines = [line.split("\t") for line in content.splitlines() if line.strip() and not line.startswith("#")]
@@ -150,13 +184,16 @@ class _Drawing:
             return self.told(self.near(), 0.1), None
         if kind == "other":
             named = rng.random() < 0.08
-            text: str = self.frame("other", "named" if named else "-").replace("{P}", self.picture(rng.choice(NAMED)))
+            text = self.frame("other", "named" if named else "-")
+            text = text.replace("{P}", self.picture(rng.choice((*NAMED, "all"))))
             if rng.random() < 0.15:
                 known = self.part()[0]
                 text = self.frame("join").replace("{A}", known).replace("{B}", text)
             return self.told(text, 0.1), None
         if kind == "nothing":
-            return self.told(self.frame("nothing"), 0.1), Control()
+            denied = rng.random() < 0.4
+            text = self.frame("deny").replace("{N}", self.other_noun("")) if denied else self.frame("nothing")
+            return self.told(text, 0.1), Control()
         if kind == "repair":
             text, control = self.repair()
             return self.told(self.denied(text, control) if rng.random() < 0.12 else text, 0.35), control
@@ -196,8 +233,10 @@ class _Drawing:
         return self.told(text, 0.15), joined
 
     def each(self) -> tuple[str, Control]:
-        """A fault of each image, or of all and of one."""
+        """A fault of each image, of all and of one, or of one and not of the other."""
         rng = self.rng
+        if rng.random() < 0.4:
+            return self.one_is()
         sources = rng.choice((["first", "second"], ["infrared", "visible"], ["all", rng.choice(NAMED)]))
         rng.shuffle(sources)
         names = rng.sample(list(self.material.faults), 2)
@@ -209,6 +248,21 @@ class _Drawing:
             mark = rng.choice((" and ", ", ", "; ", ", and ", " while ", ". "))
             return f"{first.rstrip(' .!?')}{mark}{second}", joined
         return self.frame("join").replace("{A}", first.rstrip(" .!?")).replace("{B}", second), joined
+
+    def one_is(self) -> tuple[str, Control]:
+        """One image has a fault, and the other has not."""
+        rng = self.rng
+        pair = rng.choice((["first", "second"], ["infrared", "visible"]))
+        rng.shuffle(pair)
+        fault, (other, source) = rng.choice(list(self.material.faults)), pair
+        strength, done = rng.choice(self.material.faults[fault]["do"])
+        named = self.picture(source)
+        text = rng.choice(ONE_IS).replace("{X}", self.picture(other)).replace("{Y}", named)
+        if "{D}" not in text:
+            strength = "-"
+        adjective = rng.choice([w for w in split(DEGRADATION_WORDS[fault][1], "known") if " " not in w] or ["bad"])
+        text = text.replace("{J}", adjective).replace("{D}", done.replace("{P}", named))
+        return text, Control(None, {fault: {source: STRENGTH[strength]}})
 
     def near(self) -> str:
         """A request that no model fulfils, in the words of those that are fulfilled."""
@@ -230,14 +284,18 @@ class _Drawing:
         rng = self.rng
         if kind == "unknown colour":
             return self.frame("markcolour").replace("{C}", own).replace("{K}", rng.choice(UNKNOWN_COLOURS))
+        if kind == "fault of a thing":
+            text = self.noun("-", self.other_noun(""), "all", "it")[1]
+            return f"{text.rstrip(' .!?')} {rng.choice(ON)} {rng.choice((own, own, thing))}"
         if kind == "removed thing":
-            frame = self.frame("asknoun").replace("{N}", rng.choice((own, own, thing)))
+            noun = rng.choice((own, own, thing))
+            frame = self.frame("asknoun").replace("{N}", noun).replace("{n}", bare(noun))
             return frame.replace("{P}", self.picture("all"))
         if kind == "place":
             text = self.repair()[0] if rng.random() < 0.7 else self.wish("tone")[0]
             return f"{text.rstrip(' .!?')} {rng.choice(PLACES)}"
         up, down = rng.choice((("LIGHT+", "LIGHT-"), ("LIGHT++", "LIGHT--"), ("CONTRAST+", "CONTRAST-")))
-        pair = [self.frame("tone", up), self.frame("tone", down)]
+        pair = [self.frame("tone", tone).replace("{P}", self.picture("all")) for tone in (up, down)]
         rng.shuffle(pair)
         return self.frame("join").replace("{A}", pair[0].rstrip(" .!?")).replace("{B}", pair[1])
 
@@ -279,7 +337,7 @@ class _Drawing:
             frame = rng.choice((frame + " in {P}", "in {P}, " + frame, "{P}: " + frame, frame + " from {P}"))
             if frame.startswith("in ") or frame.endswith("{P}"):
                 frame = frame.replace("?", "").replace("!", "")
-        return strength, frame.replace("{N}", noun).replace("{P}", picture)
+        return strength, frame.replace("{N}", noun).replace("{n}", bare(noun)).replace("{P}", picture)
 
     def instead(self, fault: str, strength: str, noun: str) -> tuple[str, Control]:
         """'It is not {N} but {M}.'"""
@@ -301,7 +359,7 @@ class _Drawing:
         rng, frames = self.rng, self.material.frames
         if kind == "tone":
             tone = rng.choice(list(frames["tone"]))
-            return self.frame("tone", tone), Control(tone=(tone,))
+            return self.frame("tone", tone).replace("{P}", self.picture("all")), Control(tone=(tone,))
         if kind == "task":
             task = rng.choice(list(frames["task"]))
             return self.frame("task", task), Control(task)
