@@ -1,4 +1,4 @@
-"""The default model's fusion of a whole pair at once: what a restoration is held against (degradation/gate.py)."""
+"""The default model's fusion: what a restoration is held against (degradation/gate.py)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from .tiling import TileGrid, fuse_whole
 if TYPE_CHECKING:
     from .degradation.estimator import Estimate
 
+NOTHING = {"light": 0.0, "detail": 0.0}
+"""What is taken of a restoration that there is none of."""
 MOSTLY = 0.5
 """Share of a restoration below which a person who asked for it is told so."""
 
@@ -24,7 +26,8 @@ MOSTLY = 0.5
 def _default(device: str, dtype: torch.dtype) -> FusionModel:
     from .models.registry import load_model
 
-    return load_model("anyfuse").to(device, dtype)
+    model = load_model("anyfuse").to(device, dtype)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @torch.inference_mode()
@@ -42,11 +45,18 @@ def _fused(model: FusionModel, planes: Tensor) -> Tensor:
     return join(fused[:, :1], fused[:, 1:])[0]
 
 
-def engine_for(engine: Engine, control: Control) -> Engine:
-    """The default model where one that restores has nothing to restore: its picture is the default's to the bit."""
-    if not engine.model.restores or control.degradations:
-        return engine
-    return replace(engine, model=_default(str(engine.device), engine.dtype))
+def model_for(model: FusionModel, control: Control, n: int, device: torch.device, dtype: torch.dtype) -> FusionModel:
+    """The model, or the default one where it restores and there is nothing to restore in two images: the picture is
+    the default model's to the bit.
+    """
+    idle = model.restores and not control.degradations and n == 2
+    return _default(str(device), dtype) if idle else model
+
+
+def engine_for(engine: Engine, control: Control, n: int) -> Engine:
+    """The engine with its model, or with the default one: see `model_for`."""
+    model = model_for(engine.model, control, n, engine.device, engine.dtype)
+    return engine if model is engine.model else replace(engine, model=model)
 
 
 class Held:
@@ -65,7 +75,7 @@ class Held:
 
     def __call__(self, sources: Tensor, result: Tensor) -> Tensor:
         """sources (1, 2, C, H, W) by role, result (1, C, H, W) of the model -> the same, as far as it helps"""
-        if not self.restores:
+        if not self.restores or sources.shape[1] != 2:
             return result
         from .degradation.estimator import roles_of
         from .degradation.gate import harmless

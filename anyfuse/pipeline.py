@@ -15,7 +15,7 @@ from . import tiling
 from .arrays import Tensor, torch
 from .canvas import Canvas
 from .control import Control
-from .held import Held, engine_for
+from .held import NOTHING, Held, engine_for
 from .image import planes
 from .image.cover import Window
 from .image.stack import Stack
@@ -41,9 +41,10 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     model.check_arity(stack.n)
     roles, order = roles_for(stack, model, options)
     control, assumed = with_estimate(control, stack, order, model, options)
-    engine = engine_for(engine, control)
-    model = engine.model
-    condition = model.condition(control, order)
+    condition, ignored = model.condition(control, order), model.ignored(control)
+    asked, engine = engine, engine_for(engine, control, stack.n)
+    if engine is not asked:  # nothing to restore
+        model, condition, order = engine.model, None, list(range(stack.n))
     if options.explain:
         model.check_explains(condition)
 
@@ -87,8 +88,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         order=[names[k] for k in order[: len(given)]] if model.ordered or single else None,
         shown=canvas.shares(masks),
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
-        warnings=[*(w for f in given for w in f.warnings), *model.ignored(control), *said],
-        restored=held.shares,
+        warnings=[*(w for f in given for w in f.warnings), *ignored, *said],
+        restored=held.shares if engine is asked else NOTHING,
         understood=None if options.say is None else str(control),
         assumed=None if assumed is None else assumed.as_dict(names),
     )

@@ -45,7 +45,7 @@ def ungated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("ungated")
 def test_two_fusers_of_one_model_in_two_threads_give_their_own_pictures() -> None:
     model = follows_words()
-    asked = ["repair nothing", "remove strong haze from both images"]
+    asked = ["remove strong noise from both images", "remove strong haze from both images"]
     alone = [Fuser(model).run(pair(), say=text).pixels for text in asked]
     assert not np.array_equal(*alone)
     fusers = [Fuser(model), Fuser(model)]
@@ -59,7 +59,7 @@ def test_two_fusers_of_one_model_in_two_threads_give_their_own_pictures() -> Non
 @pytest.mark.usefixtures("ungated")
 def test_one_fuser_in_two_threads() -> None:
     fuser = Fuser(follows_words())
-    asked = ["repair nothing", "remove strong haze from both images"]
+    asked = ["remove strong noise from both images", "remove strong haze from both images"]
     alone = [fuser.run(pair(), say=text).pixels for text in asked]
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(fuser.run, pair(), say=asked[k % 2]) for k in range(20)]

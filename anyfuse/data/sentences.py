@@ -26,6 +26,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from ..control import Control
+from ..errors import FusionError
 from ..language.instruction import parse_instruction
 from ..language.lexicon import DEGRADATION_WORDS, split
 from .prompts import OTHER_THINGS, Prompt, together, typo
@@ -156,9 +157,14 @@ def bare(noun: str) -> str:
 
 
 def rows(content: str, count: int) -> list[list[str]]:
-    """The rows of a table with tabs that have so many fields; lines that begin with # are remarks."""
+    """The rows of a table with tabs; lines that begin with # are remarks. FusionError for one of other than `count`
+    fields.
+    """
     lines = [line.split("\t") for line in content.splitlines() if line.strip() and not line.startswith("#")]
-    return [line for line in lines if len(line) == count]
+    wrong = [line for line in lines if len(line) != count]
+    if wrong:
+        raise FusionError(f"{wrong[0]}: has {len(wrong[0])} fields, not {count}")
+    return lines
 
 
 def meanings(want: str) -> list[Control | None]:

@@ -31,12 +31,15 @@ def parse_instruction(text: str, *, learned: bool = True, words: str = "all") ->
 
     Args:
         text: the instruction; empty text requests nothing.
-        learned: whether the network reads words that are not in the lexicon.
-        words: 'all', or 'known', which leaves out the phrases of the lexicon that are held out for tests.
+        learned: whether the networks take part: one reads words that are not in the lexicon, one the whole sentence.
+        words: 'all', or 'known', which leaves out the phrases of the lexicon that are held out for tests, and the
+            network of whole sentences.
 
     Raises:
         FusionError: a request that is not understood; the error lists what can be requested.
     """
+    if not isinstance(text, str):
+        raise FusionError(f"an instruction is text, not {type(text).__name__}")
     if not text.strip():
         return Control(text=text)
     if len(text) > MAX_TEXT or max(map(len, text.split())) > MAX_WORD:

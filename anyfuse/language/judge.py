@@ -2,7 +2,9 @@
 
 Where both agree, it is that. Where they differ, the network counts if it is very sure. What the grammar cannot read
 counts as the network reads it, if that is sure enough; else the answer is an error, with a question back where the
-network has a guess. A text that is too long for the network is read by the grammar alone.
+network has a guess. What the network holds for out of scope beyond doubt is refused. A text that is too long for the
+network is read by the grammar alone. The probabilities below were chosen on sentences that the network had not learned
+from.
 """
 
 from __future__ import annotations
@@ -35,10 +37,16 @@ ORDER = re.compile(
     re.IGNORECASE,
 )
 """Words of which one is there where an image is named by its place in the order."""
-ASKED = 0.1
-"""Probability from which a reading is worth a question back. These were chosen on sentences that the network had not
-learned from.
-"""
+ASKED = 0.3
+"""Probability from which a reading is worth a question back."""
+
+
+TASKS_IN_WORDS = {
+    "ivf": "infrared and the visible image",
+    "mef": "exposures",
+    "mff": "focus stack",
+    "mif": "medical images",
+}
 
 
 def judged(text: str, grammar: Control | FusionError) -> Control:
@@ -65,7 +73,7 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
     if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):
         return grammar  # a fault of two images with a strength each is more than the network can say
     if sure >= max(least, OVERRULED):
-        return found
+        return replace(found, keep=tuple(k for k in grammar.keep if k.split()[0] not in found.degradations))
     if 1 - reading.scope >= REFUSED:
         raise cannot(" ".join(text.lower().split()))
     return grammar
@@ -103,11 +111,3 @@ def in_words(control: Control) -> str:
     if control.task:
         parts.append(f"fuse the {TASKS_IN_WORDS[control.task]}")
     return ", ".join(parts)
-
-
-TASKS_IN_WORDS = {
-    "ivf": "infrared and the visible image",
-    "mef": "exposures",
-    "mff": "focus stack",
-    "mif": "medical images",
-}

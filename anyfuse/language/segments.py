@@ -90,8 +90,9 @@ class NotUnderstoodError(FusionError):
 
 def cannot(what: str) -> NotUnderstoodError:
     """The error for a request that no model fulfils."""
+    short = what if len(what) <= 100 else f"{what[:97]}..."
     return NotUnderstoodError(
-        f"'{what}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
+        f"'{short}' is not understood: ask for a repair ({', '.join(DEGRADATIONS)}), 'keep ...', brighter or darker, "
         "more or less contrast, "
         f"to highlight a class ({', '.join(CLASSES)}), or for fusion of infrared, exposures, focus planes or medical "
         "images"

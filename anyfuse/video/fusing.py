@@ -18,13 +18,13 @@ from ..canvas import Canvas
 from ..control import Control
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..held import Held
+from ..held import Held, model_for
 from ..image import planes
 from ..image.cover import Window
 from ..image.frame import Frame
 from ..image.stack import Stack
 from ..language.instruction import read_say
-from ..models.base import Context
+from ..models.base import Context, FusionModel
 from ..models.choice import asks_for_both
 from ..options import Options
 from ..pipeline import with_estimate
@@ -37,6 +37,7 @@ from .smoothing import Smoother
 class Plan:
     """What the first moment settles."""
 
+    model: FusionModel
     rule: planes.ColourRule
     order: list[int]
     control: Control
@@ -76,22 +77,22 @@ class MomentFuser:
 
         def read(window: Window) -> Tensor:
             sources = planes.read(stack, window, plan.rule)
-            return sources[plan.order] if self.model.ordered else sources
+            return sources[plan.order] if plan.model.ordered else sources
 
         def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
             if context is None and self.is_steady:
                 adjust = self.smoother.at(self._cells(sources[0]), time)
                 fused = self.model.forward_adjusted(sources, plan.condition, adjust)
             else:
-                fused = self.model(sources, plan.condition, context)
-            masks = self.model.masks(sources, plan.control.segment)
+                fused = plan.model(sources, plan.condition, context)
+            masks = plan.model.masks(sources, plan.control.segment)
             return {"fused": plan.held(sources, fused), **{f"class {name}": m for name, m in masks.items()}}
 
         adjust = None
         if self.is_steady and not plan.grid.whole:
             adjust = self.smoother.at(self._cells_in_strips(read, plan.grid), time)
         for window, maps in tiling.run_tiles(
-            self.model, plan.grid, read, step, device=self.fuser.device, adjust=adjust
+            plan.model, plan.grid, read, step, device=self.fuser.device, adjust=adjust
         ):
             canvas.write(window, maps)
         return canvas.pixels
@@ -103,10 +104,14 @@ class MomentFuser:
         options = Options(self.settings.reference, say=self.settings.say)
         _, order = roles_for(stack, model, options)
         control, assumed = with_estimate(self.control, stack, order, model, options)
+        condition = model.condition(control, order)
+        self.notes += model.ignored(control)
+        model = model_for(model, control, stack.n, self.fuser.device, self.fuser.dtype)
+        if model is not self.model:  # nothing to restore
+            condition, order = None, list(range(stack.n))
         rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
         grid = tiling.plan_tiles(model, stack.n, planes.plane_count(rule), stack.height, stack.width)
-        self.notes += model.ignored(control)
-        return Plan(rule, order, control, model.condition(control, order), grid, Held(model, control, assumed, grid))
+        return Plan(model, rule, order, control, condition, grid, Held(model, control, assumed, grid))
 
     def _cells(self, sources: Tensor) -> Tensor:
         """(N, C, H, W) -> means (N, h, w) of the cells of the context, of luma or of all channels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -146,3 +147,17 @@ def test_a_folder_without_a_gate_is_refused(tmp_path: Path) -> None:
     gate.save_pretrained(tmp_path)
     x = torch.randn(3, 7)
     assert torch.equal(load_gate(tmp_path)(x), gate(x))
+
+
+@pytest.mark.parametrize(
+    "names", [("focus_pair/far.jpg", "focus_pair/near.jpg"), ("infrared/visible.jpg", "infrared/thermal.png")]
+)
+def test_what_has_nothing_to_restore_is_the_default_models_picture(names: tuple[str, str]) -> None:
+    """To the bit, in colour too, with the weights of the images as they were given."""
+    files = [EXAMPLES / name for name in names]
+    choices = {"with_weights": True, "align": "none", "deghost": "off"}
+    idle, default = Fuser("mmaif").run(files, say="repair nothing", **choices), Fuser("anyfuse").run(files, **choices)
+    assert np.array_equal(idle.pixels, default.pixels)
+    assert np.array_equal(idle.weights, default.weights)
+    assert idle.report["restored"] == {"light": 0.0, "detail": 0.0}
+    assert not [w for w in idle.report["warnings"] if "nyfuse" in w]

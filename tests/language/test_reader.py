@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 from dataclasses import replace
@@ -20,7 +21,7 @@ from anyfuse.language.judge import in_words
 from anyfuse.language.network import CHOICES, Reading, answers_of, load_reading_network, reading_network, reading_of
 from anyfuse.language.pieces import WordPieces
 from anyfuse.language.segments import cannot
-from anyfuse.training.parts.reading import READINGS, train_reading
+from anyfuse.training.parts.reading import READINGS, loss_of, train_reading
 
 OUTSIDE = Path(__file__).with_name("outside.tsv")
 SECOND, THIRD = (Path(__file__).with_name(f"{name}-held-out.tsv") for name in ("second", "third"))
@@ -298,8 +299,21 @@ def test_material_means_what_it_says() -> None:
             assert (prompt.control is None) == (kind in ("other", "near")) or kind in ("whole", "bank")
 
 
-def test_the_network_learns(tmp_path: Path) -> None:
-    """From itself: no MiniLM is needed."""
+def test_a_step_lowers_the_loss() -> None:
+    net = copy.deepcopy(reading_network()).requires_grad_(True)
+    texts, goals = ["sharpen the zorble", "quux"], [answers_of(HAZE), answers_of(NOISE)]
+    losses = []
+    for _ in range(3):
+        loss = loss_of(net(texts), goals, 0.0)
+        net.zero_grad()
+        loss.backward()
+        torch.optim.SGD(net.parameters(), lr=1e-3).step()
+        losses.append(float(loss))
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_training_goes_on_from_the_package(tmp_path: Path) -> None:
+    """No MiniLM is needed."""
     plan = replace(READINGS["reading"], start="reading", steps=3, batch=2)
     train_reading(plan, tmp_path, log=lambda line: None)
     assert load_reading_network(tmp_path).read(["remove the haze"])[0].control == HAZE
