@@ -15,6 +15,7 @@ from .segments import (
     VERBS,
     WISHED,
     Item,
+    RegionError,
     Request,
     Segment,
     cannot,
@@ -93,7 +94,7 @@ def _read_segment(segment: Segment, request: Request, following: Segment | None)
     if segment.has("deg", "fix"):
         request.last = []
     if segment.has("region"):
-        raise FusionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
+        raise RegionError(f"'{segment.words}': a part of the image cannot be chosen; leave the place out")
     made = {
         "keep": _keep,
         "segment": _show,

@@ -75,10 +75,22 @@ _BEYOND = re.compile(
 """Images past the second."""
 
 
+_TURNED = (
+    (re.compile(r"\b(far|much|a lot|a great deal|way) less dark\b", re.IGNORECASE), "much brighter"),
+    (re.compile(r"\bless dark\b", re.IGNORECASE), "brighter"),
+    (re.compile(r"\b(far|much|a lot|a great deal|way) less bright\b", re.IGNORECASE), "much darker"),
+    (re.compile(r"\bless bright\b", re.IGNORECASE), "darker"),
+    (re.compile(r"^(some |a bit of )?contrast(,? please)?[.!]?$", re.IGNORECASE), "more contrast"),
+)
+"""Less of one thing is more of the other, for both readers."""
+
+
 def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     """English without tags."""
     from .phrases import NOTHING
 
+    for pattern, to in _TURNED:
+        text = pattern.sub(to, text)
     plain = text.strip(" .,;:!").lower()
     if _NOTHING.fullmatch(plain) or NOTHING.fullmatch(plain):
         return [Control()]

@@ -16,7 +16,7 @@ from ..control import STRENGTH_WORDS, Control
 from ..errors import FusionError
 from .lexicon import DEGRADATION_WORDS
 from .network import Reading, reading_network
-from .segments import NotUnderstoodError, cannot
+from .segments import NotUnderstoodError, RegionError, cannot
 
 IN_SCOPE = 0.95
 """Probability of being in scope from which the network's reading counts where the grammar has none."""
@@ -25,7 +25,7 @@ TAKEN = 0.7
 OVERRULED = 0.9
 """Probability from which it counts against the grammar's reading."""
 REASONED = 0.95
-"""Probability from which it counts where the grammar refuses for a reason: a part of the image, a contradiction."""
+"""Probability from which it counts where the grammar takes a part of the image to be meant."""
 NOTHING = 0.995
 """Probability from which it counts that nothing is asked for."""
 REFUSED = 0.99
@@ -66,8 +66,9 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
         sure = 0.0
     least = NOTHING if found.empty else 0.0
     if isinstance(grammar, FusionError):
-        least = max(least, TAKEN if isinstance(grammar, NotUnderstoodError) else REASONED)
-        if reading.scope >= IN_SCOPE and sure >= least:
+        open_to = isinstance(grammar, NotUnderstoodError | RegionError)  # else it is a contradiction
+        least = max(least, REASONED if isinstance(grammar, RegionError) else TAKEN)
+        if open_to and reading.scope >= IN_SCOPE and sure >= least:
             return found
         raise asked_back(grammar, reading)
     if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):

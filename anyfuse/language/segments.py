@@ -88,6 +88,10 @@ class NotUnderstoodError(FusionError):
     """A request that has no meaning here."""
 
 
+class RegionError(FusionError):
+    """A part of the image seems to be meant."""
+
+
 def cannot(what: str) -> NotUnderstoodError:
     """The error for a request that no model fulfils."""
     short = what if len(what) <= 100 else f"{what[:97]}..."

@@ -20,7 +20,7 @@ from anyfuse.language.instruction import parse_instruction
 from anyfuse.language.judge import in_words
 from anyfuse.language.network import CHOICES, Reading, answers_of, load_reading_network, reading_network, reading_of
 from anyfuse.language.pieces import WordPieces
-from anyfuse.language.segments import cannot
+from anyfuse.language.segments import RegionError, cannot
 from anyfuse.training.parts.reading import READINGS, loss_of, train_reading
 
 OUTSIDE = Path(__file__).with_name("outside.tsv")
@@ -120,7 +120,7 @@ def test_sentences_written_apart_are_read() -> None:
     assert len(wrong) <= 1, wrong
 
 
-@pytest.mark.parametrize(("path", "right", "misread"), [(SECOND, 0.85, 0.09), (THIRD, 0.95, 0.03)])
+@pytest.mark.parametrize(("path", "right", "misread"), [(SECOND, 0.83, 0.09), (THIRD, 0.94, 0.04)])
 def test_sets_kept_apart_are_read(path: Path, right: float, misread: float) -> None:
     """Neither grammar nor network learned from them; measured by experiments/language.py."""
     rows = rows_of(path)
@@ -231,12 +231,14 @@ def test_what_is_made_of_two_readings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert judge_of(reading(HAZE, 0.999), NOISE) == HAZE
     assert judge_of(reading(HAZE, 0.8), cannot("x")) == HAZE
     with pytest.raises(FusionError, match=r"did you mean 'remove the haze'\?"):
-        judge_of(reading(HAZE, 0.2), cannot("x"))
+        judge_of(reading(HAZE, 0.5), cannot("x"))
     with pytest.raises(FusionError) as caught:
         judge_of(reading(HAZE, 0.99, 0.01), cannot("x"))
     assert "did you mean" not in str(caught.value)
     with pytest.raises(FusionError, match="part"):  # what the grammar refuses for a reason of its own
-        judge_of(reading(HAZE, 0.6), FusionError("a part of the image"))
+        judge_of(reading(HAZE, 0.6), RegionError("a part of the image"))
+    with pytest.raises(FusionError, match="brighter and darker"):
+        judge_of(reading(HAZE, 0.999), FusionError("brighter and darker"))
 
 
 def one_of_each() -> list[Control]:
