@@ -105,10 +105,17 @@ def _read_english(text: str, learned: bool, words: str) -> list[Control]:
     if learned and words == "all":
         from .judge import judged
 
-        return [judged(text, read)]
+        return [judged(text, read, _is_known(text))]
     if isinstance(read, FusionError):
         raise read
     return [read]
+
+
+def _is_known(text: str) -> bool:
+    """Whether the lexicon has every word."""
+    from .reader import in_known_words, tag_words
+
+    return all(item.tag != "?" for item in tag_words(in_known_words(text), learned=False))
 
 
 def _by_grammar(text: str, plain: str, learned: bool, words: str) -> Control | FusionError:

@@ -24,6 +24,8 @@ TAKEN = 0.7
 """Probability of the reading itself from which it counts there."""
 OVERRULED = 0.9
 """Probability from which it counts against the grammar's reading."""
+OVERRULED_KNOWN = 0.975
+"""The same where the lexicon has every word of the sentence; which colour goes where is then the grammar's alone."""
 REASONED = 0.95
 """Probability from which it counts where the grammar takes a part of the image to be meant."""
 NOTHING = 0.995
@@ -49,8 +51,13 @@ TASKS_IN_WORDS = {
 }
 
 
-def judged(text: str, grammar: Control | FusionError) -> Control:
-    """The meaning of a sentence; `grammar`: its reading by the grammar, or its error.
+def judged(text: str, grammar: Control | FusionError, known: bool = False) -> Control:
+    """The meaning of a sentence.
+
+    Args:
+        text: the sentence.
+        grammar: its reading by the grammar, or its error.
+        known: whether the lexicon has every word of it.
 
     Raises:
         FusionError: the grammar's error, with a question back where there is a guess; or the sentence is out of scope.
@@ -73,11 +80,19 @@ def judged(text: str, grammar: Control | FusionError) -> Control:
         raise asked_back(grammar, reading)
     if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):
         return grammar  # a fault of two images with a strength each is more than the network can say
-    if sure >= max(least, OVERRULED):
+    least = max(least, OVERRULED)
+    if known:
+        least = 2.0 if _but_for_colours(grammar) == _but_for_colours(found) else max(least, OVERRULED_KNOWN)
+    if sure >= least:
         return replace(found, keep=tuple(k for k in grammar.keep if k.split()[0] not in found.degradations))
     if 1 - reading.scope >= REFUSED:
         raise cannot(" ".join(text.lower().split()))
     return grammar
+
+
+def _but_for_colours(control: Control) -> Control:
+    """A request without what is to be kept and without the colours of what is to be marked."""
+    return replace(control, keep=(), segment=dict.fromkeys(control.segment))
 
 
 def _names_an_order(control: Control) -> bool:
