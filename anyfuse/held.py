@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .arrays import F, Tensor, torch
 from .control import Control
 from .image.colour import join, to_luma_chroma
+from .image.stack import Stack
 from .models.base import FusionModel
 from .options import Engine
 from .tiling import TileGrid, fuse_whole
@@ -45,6 +46,44 @@ def _fused(model: FusionModel, planes: Tensor) -> Tensor:
     return join(fused[:, :1], fused[:, 1:])[0]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be restored in two images."""
+
+    control: Control  # the request, or with what the images seem to have
+    estimate: Estimate | None  # of the images; None: nothing can be restored, or nothing shall be
+    told: bool  # a person named the degradations
+    absent: tuple[str, ...] = ()  # those of them that are surely not there; the control has them no more
+
+    @property
+    def assumed(self) -> Estimate | None:
+        """The estimate, where it decided."""
+        return None if self.told else self.estimate
+
+    def notes(self) -> list[str]:
+        """A line about what was named and is not there."""
+        if not self.absent:
+            return []
+        names = " and no ".join(name.replace("_", " ") for name in self.absent)
+        return [f"the images show no {names}: nothing was done about it"]
+
+
+def wanted(control: Control, silent: bool, stack: Stack, order: list[int], model: FusionModel) -> Wanted:
+    """What a model restores in a stack: what the control names, as far as it is there, or where it is silent what the
+    images seem to have.
+    """
+    if not (model.restores and stack.n == 2 and (silent or control.degradations)):
+        return Wanted(control, None, told=True)
+    from .degradation.estimator import estimate_stack
+
+    estimate = estimate_stack(stack, control.task, order=order)
+    if silent:
+        return Wanted(replace(control, degradations=estimate.control().degradations), estimate, told=False)
+    absent = estimate.absent(control)
+    left = {name: where for name, where in control.degradations.items() if name not in absent}
+    return Wanted(replace(control, degradations=left), estimate, told=True, absent=tuple(absent))
+
+
 def model_for(model: FusionModel, control: Control, n: int, device: torch.device, dtype: torch.dtype) -> FusionModel:
     """The model, or the default one where it restores and there is nothing to restore in two images: the picture is
     the default model's to the bit.
@@ -67,9 +106,9 @@ class Held:
     shares: after a call, how much of the restoration was taken, as the report has it; None: nothing was held.
     """
 
-    def __init__(self, model: FusionModel, control: Control, estimate: Estimate | None, grid: TileGrid) -> None:
-        self.restores, self.control = model.restores, control
-        self.estimate, self.told = estimate, estimate is None
+    def __init__(self, model: FusionModel, wish: Wanted, grid: TileGrid) -> None:
+        self.restores, self.control = model.restores, wish.control
+        self.estimate, self.told = wish.estimate, wish.told
         self.shares: dict[str, float] | None = None
         self.grid = grid
 

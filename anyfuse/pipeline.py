@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import tiling
 from .arrays import Tensor, torch
 from .canvas import Canvas
 from .control import Control
-from .held import NOTHING, Held, engine_for
+from .held import NOTHING, Held, engine_for, wanted
 from .image import planes
 from .image.cover import Window
 from .image.stack import Stack
 from .language.instruction import read_say
-from .models.base import Context, FusionModel
+from .models.base import Context
 from .options import Engine, Options
 from .prepare import Prepared, prepare, roles_for
 from .result import FusionResult, Report
 from .runtime import peak_bytes
-
-if TYPE_CHECKING:
-    from .degradation.estimator import Estimate
 
 
 def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult:
@@ -40,7 +36,9 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.given_count == 1
     model.check_arity(stack.n)
     roles, order = roles_for(stack, model, options)
-    control, assumed = with_estimate(control, stack, order, model, options)
+    silent = options.say is None or not (control.empty or control.degradations)
+    understood, wish = control, wanted(control, silent, stack, order, model)
+    control = wish.control
     condition, ignored = model.condition(control, order), model.ignored(control)
     asked, engine = engine, engine_for(engine, control, stack.n)
     if engine is not asked:  # nothing to restore
@@ -59,7 +57,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         return sources[order] if model.ordered else sources
 
     untouched = single and not control.tone  # one image keeps its pixels below the paint
-    held = Held(model, control, assumed, grid)
+    held = Held(model, wish, grid)
 
     def step(sources: Tensor, context: Context | None) -> dict[str, Tensor]:
         maps = {"fused": sources[:, 0] if untouched else held(sources, model(sources, condition, context))}
@@ -76,7 +74,7 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
     masks, notes = canvas.masks()
     seconds = time.perf_counter() - start
     given, names = stack.frames[: prepared.given_count], [f.name for f in stack.frames]
-    said = [*notes, *prepared.notes, *roles.notes(names), *held.notes()]
+    said = [*notes, *prepared.notes, *roles.notes(names), *wish.notes(), *held.notes()]
     report = Report(
         **engine_facts(engine),
         **stack_facts(stack, prepared.given_count),
@@ -90,8 +88,8 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
         peak_memory_mib=round(peak_bytes() / 2**20, 1),
         warnings=[*(w for f in given for w in f.warnings), *ignored, *said],
         restored=held.shares if engine is asked else NOTHING,
-        understood=None if options.say is None else str(control),
-        assumed=None if assumed is None else assumed.as_dict(names),
+        understood=None if options.say is None else str(understood),
+        assumed=None if wish.assumed is None else wish.assumed.as_dict(names),
     )
     ghosts, aligned = prepared.deghosted.mask, prepared.aligned
     return FusionResult(stack, canvas.pixels, report, canvas.weights, canvas.explained, masks, ghosts, aligned)
@@ -134,19 +132,6 @@ def prepared_facts(prepared: Prepared) -> dict[str, Any]:
         "deghosted": [ghost.as_dict() for ghost in deghosted.ghosts] or None,
         "evened": [one.as_dict() for one in deghosted.brightness] or None,
     }
-
-
-def with_estimate(
-    control: Control, stack: Stack, order: list[int], model: FusionModel, options: Options
-) -> tuple[Control, Estimate | None]:
-    """The control, with estimated degradations where the model restores and the instruction names none."""
-    silent = options.say is None or not (control.empty or control.degradations)
-    if not (silent and model.restores and stack.n == 2):
-        return control, None
-    from .degradation.estimator import estimate_stack
-
-    estimate = estimate_stack(stack, control.task, order=order)
-    return replace(control, degradations=estimate.control().degradations), estimate
 
 
 def result_bytes(stack: Stack, control: Control, options: Options, spill: bool = False) -> int:

@@ -45,6 +45,12 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "TI MO": ["config.branches="],
         "TA MO": ["config.interaction=false"],
         "none": ["strategy=plain", "config.branches=", "config.interaction=false"],
+        "all intra": ["config.attention=intra"],
+        "mixed attention": ["config.attention=mixed"],
+        "phi sigmoid": ["config.phi=sigmoid"],
+        "no HPF": ["config.branches=add,mul"],
+        "no ADD": ["config.branches=hpf,mul"],
+        "no MUL": ["config.branches=hpf,add"],
     },
     "unifusion-small": {
         "full": [],
@@ -157,7 +163,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     pooled = plan.strategy in POOLED
     sets = override(plan, args.set).sets if pooled else RECIPES["anyfuse"].sets
     data = TrainingData(args.data, sets, ordered=MODELS[args.preset].cls.ordered)
-    every = {v: [run(args.preset, v, seed, args, data) for seed in seeds] for v in VARIANTS[args.preset]}
+    every: dict[str, list[tuple[Scores, Scores]]] = {v: [] for v in VARIANTS[args.preset]}
+    for seed in seeds:  # a run that is cut short has all variants of the first
+        for variant, rows in every.items():
+            rows.append(run(args.preset, variant, seed, args, data))
     found = {v: [sets for sets, _ in rows] for v, rows in every.items()}
     placed = [ranks({v: rows[k] for v, rows in found.items()}) for k in range(len(seeds))]
     print(f"\n{args.steps} steps, seeds {args.seeds}")

@@ -32,6 +32,10 @@ FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 LARGEST = 480 * 448
 """Pixels of an image that is looked at as a whole; of a larger one, five windows of WINDOW, as they are."""
 WINDOW = (384, 448)
+ABSENT = 0.05
+"""Probability below which a degradation that a person names is surely not there."""
+TASTE = ("high_exposure",)
+"""What is never taken as absent."""
 
 
 def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
@@ -104,6 +108,18 @@ class Estimate:
             level = min(STRENGTHS, key=lambda v: abs(v - one["strength"]))
             degradations.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
         return Control(degradations=degradations)
+
+    def absent(self, control: Control) -> list[str]:
+        """The degradations of a control that are surely in none of the images; in an image without structure nothing
+        is sure.
+        """
+        surely = []
+        for name in control.degradations:
+            own = "noise" if name == "sensor_noise" else name
+            chances = [faults[own].probability for faults in self.images if own in faults]
+            if chances and name not in TASTE and 0 < max(chances) < ABSENT:
+                surely.append(name)
+        return surely
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..canvas import Canvas
 from ..control import Control
 from ..errors import FusionError
 from ..fuser import Fuser
-from ..held import Held, model_for
+from ..held import Held, model_for, wanted
 from ..image import planes
 from ..image.cover import Window
 from ..image.frame import Frame
@@ -27,7 +27,6 @@ from ..language.instruction import read_say
 from ..models.base import Context, FusionModel
 from ..models.choice import asks_for_both
 from ..options import Options
-from ..pipeline import with_estimate
 from ..prepare import roles_for
 from .settings import VideoSettings
 from .smoothing import Smoother
@@ -103,7 +102,10 @@ class MomentFuser:
         model.check_arity(stack.n)
         options = Options(self.settings.reference, say=self.settings.say)
         _, order = roles_for(stack, model, options)
-        control, assumed = with_estimate(self.control, stack, order, model, options)
+        silent = not (self.control.empty or self.control.degradations)
+        wish = wanted(self.control, silent or self.settings.say is None, stack, order, model)
+        control = wish.control
+        self.notes += wish.notes()
         condition = model.condition(control, order)
         self.notes += model.ignored(control)
         model = model_for(model, control, stack.n, self.fuser.device, self.fuser.dtype)
@@ -111,7 +113,7 @@ class MomentFuser:
             condition, order = None, list(range(stack.n))
         rule = planes.colour_rule(stack, model.channels, model.carries_chroma)
         grid = tiling.plan_tiles(model, stack.n, planes.plane_count(rule), stack.height, stack.width)
-        return Plan(model, rule, order, control, condition, grid, Held(model, control, assumed, grid))
+        return Plan(model, rule, order, control, condition, grid, Held(model, wish, grid))
 
     def _cells(self, sources: Tensor) -> Tensor:
         """(N, C, H, W) -> means (N, h, w) of the cells of the context, of luma or of all channels."""

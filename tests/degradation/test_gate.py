@@ -114,11 +114,33 @@ def test_a_restoration_that_is_left_out_is_said(share: float, monkeypatch: pytes
     """Only to who asked for it: of what was estimated nobody expects anything."""
     monkeypatch.setattr(gate, "harmless", lambda sources, default, *wish: (default, Shares(share, share)))
     frames = [frame(x) for x in lumas()]
-    told = Fuser("mmaif").run(frames, say="remove the rain", align="none")
+    told = Fuser("mmaif").run(frames, say="it is overexposed", align="none")
     said = [line for line in told.report["warnings"] if "mostly left out" in line]
     assert len(said) == (share < 0.5)
     estimated = Fuser("mmaif").run(frames, align="none")
     assert not [line for line in estimated.report["warnings"] if "mostly left out" in line]
+
+
+def test_what_is_named_and_not_there_changes_nothing() -> None:
+    """A clean pair told to have rain and haze: the default model's picture to the bit, and a line that says so."""
+    frames = [frame(x) for x in lumas()]
+    told = Fuser("mmaif").run(frames, say="remove the rain and the haze", align="none")
+    assert np.array_equal(told.pixels, Fuser().run(frames, align="none").pixels)
+    assert told.report["restored"] == {"light": 0.0, "detail": 0.0}
+    assert told.report["understood"] == "[RESTORE] rain, haze"
+    assert "the images show no rain and no haze: nothing was done about it" in told.report["warnings"]
+
+
+def test_what_is_named_and_there_is_restored_beside_what_is_not() -> None:
+    """Noise goes though rain was named too."""
+    clean = lumas()
+    noisy = [frame(apply(x, (Step("gaussian_noise", 0.8),), seed=3)[0]) for x in clean]
+    fuser = Fuser("mmaif")
+    both = fuser.run(noisy, say="denoise it and remove the rain", align="none")
+    alone = fuser.run(noisy, say="denoise it", align="none")
+    assert np.array_equal(both.pixels, alone.pixels)
+    assert both.report["restored"]["detail"] > 0.5
+    assert [line for line in both.report["warnings"] if "show no rain" in line]
 
 
 def test_the_result_depends_on_nothing_but_its_input() -> None:

@@ -220,7 +220,7 @@ def train_estimate(
     return out
 
 
-FEATURES_VERSION = 3
+FEATURES_VERSION = 4
 """Of the rows: to be raised where making them changes."""
 CHUNK = 200
 """Scenes that are written at once; a run that was stopped, or one of more scenes, goes on after them."""

@@ -46,7 +46,7 @@ from .scenes import EstimatePlan, Scenes
 
 PAIR_ROLES = {"ivf": ("infrared", "visible"), "mef": ("exposure", "exposure"), "mff": ("focus", "focus")}
 WAYS = ("right", "estimate", "wrong")
-GATE_VERSION = 1
+GATE_VERSION = 2
 """Of the cases: to be raised where making them changes."""
 
 

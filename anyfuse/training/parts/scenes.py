@@ -1,8 +1,8 @@
 """Degraded scenes, and the statistics of them that the estimator of faults is trained on.
 
 rows        pairs of infrared and visible, of exposures (real and made), of focus planes (made), single visible images,
-            and for the task alone medical ones; a share `clean` of them as they are, the others by one to three
-            operations drawn from the task's menu
+            some of them drawn pages (data/pages.py), and for the task alone medical ones; a share `clean` of them as
+            they are, the others by one to three operations drawn from the task's menu
 files       every tenth of a folder is held out; every tenth after the fifth calibrates: it sets probabilities and
             thresholds, and trains nothing
 """
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ...control import TASKS
+from ...data.pages import page
 from ...data.synthetic import exposure_stack, focus_scene
 from ...degradation.estimator import FAULTS, ROLES, menu_of, windows
 from ...degradation.plan import Kind, apply, derive, draw, draw_varied, faults_done, generator
@@ -68,6 +69,8 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 SEQUENCES = ("mef-sice", "mef-hdrps", "mef-empa", "mef-merianos")
 """Folders of exposure sequences, a folder a scene, files numbered from dark to bright; the outer two are a pair."""
 NIGHTS = ("night", "dark")
+PAGES = 0.08
+"""Share of single images and of focus planes that are drawn pages."""
 KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "single", "mff", "mif")
 """What comes in turn; 'single' is one visible image."""
 
@@ -165,7 +168,10 @@ class Scenes:
         else:
             if kind == "single" and uniform(0, 1, gen) < 0.3:
                 return self.crop(part, self._street(part, gen), plan, gen)[1:]
-            x = self.crop(part, scenic[integer(0, len(scenic) - 1, gen)], plan, gen)
+            if kind in ("single", "mff") and uniform(0, 1, gen) < PAGES:
+                x = page(integer(plan.least, plan.most, gen), integer(plan.least, plan.most, gen), gen)
+            else:
+                x = self.crop(part, scenic[integer(0, len(scenic) - 1, gen)], plan, gen)
             if kind == "mef":
                 x = exposure_stack(x[0], 2, gen)[0]
             elif kind == "mff":
