@@ -5,6 +5,8 @@ They are sharp, bright and full of strokes, as rain is, and few photographs are.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
@@ -19,24 +21,27 @@ TWICE = 2  # pixels drawn for one, so that strokes have soft edges
 
 def page(height: int, width: int, gen: Generator) -> Tensor:
     """A page (1, height, width) in [0, 1]: text in columns, ruled lines, or hatching, under uneven light, at times
-    turned, at times white on dark.
+    turned to any side, at times white on dark.
     """
-    size = (width * TWICE, height * TWICE)
-    picture = Image.new("L", size, 255)
+    side = math.ceil(math.hypot(height, width) * TWICE)
+    picture = Image.new("L", (side, side), 255)
     kind = uniform(0, 1, gen)
-    if kind < 0.7:
+    if kind < 0.8:
         _print(picture, gen)
-    elif kind < 0.85:
+    elif kind < 0.87:
         _rule(picture, gen)
     else:
         _hatch(picture, gen)
-    if uniform(0, 1, gen) < 0.5:
-        angle = (torch.randn((), generator=gen) * 6).item()
-        picture = picture.rotate(angle, Image.Resampling.BICUBIC, fillcolor=255)
+    turn = 90 * integer(0, 3, gen) if uniform(0, 1, gen) < 0.4 else 0
+    angle = turn + (torch.randn((), generator=gen) * 8).item() * (uniform(0, 1, gen) < 0.7)
+    picture = picture.rotate(angle, Image.Resampling.BICUBIC, fillcolor=255)
+    left, top = (side - width * TWICE) // 2, (side - height * TWICE) // 2
+    picture = picture.crop((left, top, left + width * TWICE, top + height * TWICE))
     ink = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).float() / 255
-    ink = F.avg_pool2d(ink.view(1, 1, size[1], size[0]), TWICE)[0]
-    dark, paper = uniform(0, 0.35, gen), uniform(0.6, 1, gen)
-    light = 1 + uniform(0, 0.15, gen) * smooth_field(height, width, max(height, width), gen)
+    ink = F.avg_pool2d(ink.view(1, 1, height * TWICE, width * TWICE), TWICE)[0]
+    paper = uniform(0.3, 1, gen)
+    dark = paper * uniform(0, 0.5, gen)
+    light = 1 + uniform(0, 0.25, gen) * smooth_field(height, width, max(height, width), gen)
     grain = uniform(0, 0.02, gen) * smooth_field(height, width, uniform(1, 3, gen), gen)
     tones = dark + (paper - dark) * (1 - ink if uniform(0, 1, gen) < 0.15 else ink)
     return ((tones + grain) * light).clamp(0, 1)
@@ -49,14 +54,13 @@ def _print(picture: Image.Image, gen: Generator) -> None:
     for column in range(columns):
         left, top = column * wide + uniform(2, 12, gen), uniform(-20, 20, gen)
         while top < picture.height:
-            size = TWICE * uniform(7, 16, gen) * (2 if uniform(0, 1, gen) < 0.1 else 1)
+            size = TWICE * uniform(4, 15, gen) * (2 if uniform(0, 1, gen) < 0.1 else 1)
             font = ImageFont.load_default(size)
             for _ in range(integer(3, 14, gen)):
-                line = " ".join(_word(gen) for _ in range(integer(12, 16, gen)))
-                end = (column + 1) * wide - 8
-                while line and left + draw.textlength(line, font) > end:
-                    line = line[:-1]
-                draw.text((left, top), line, 0, font)
+                line, end = "", (column + 1) * wide - 8
+                while left + draw.textlength(line, font) < end:
+                    line += _word(gen) + " "
+                draw.text((left, top), line[:-1].rpartition(" ")[0], 0, font)
                 top += 1.25 * size
             top += uniform(0.3, 2, gen) * size
 

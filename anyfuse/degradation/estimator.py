@@ -25,7 +25,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .plan import FAULT_OF, VARIED
 from .statistics import pair_statistics, statistics
 
-SHA256 = "c8cf739af7980c929c3dbad1c395a6af373f1913e71f3518795f9a8f0bf89b0f"
+SHA256 = "90d5f87bd5b52718da5e27044a14be76c13f824c671889f8f84d41259ff9189c"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""

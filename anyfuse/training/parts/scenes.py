@@ -69,7 +69,7 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 SEQUENCES = ("mef-sice", "mef-hdrps", "mef-empa", "mef-merianos")
 """Folders of exposure sequences, a folder a scene, files numbered from dark to bright; the outer two are a pair."""
 NIGHTS = ("night", "dark")
-PAGES = 0.08
+PAGES = 0.2
 """Share of single images and of focus planes that are drawn pages."""
 KINDS = ("ivf", "mff", "mef", "single", "ivf", "single", "mff", "mef", "ivf", "single", "mff", "mif")
 """What comes in turn; 'single' is one visible image."""
