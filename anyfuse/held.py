@@ -10,6 +10,7 @@ from .arrays import F, Tensor, torch
 from .control import Control
 from .image.colour import join, to_luma_chroma
 from .image.stack import Stack
+from .language.lexicon import noun_of
 from .models.base import FusionModel
 from .options import Engine
 from .tiling import TileGrid, fuse_whole
@@ -64,7 +65,7 @@ class Wanted:
         """A line about what was named and is not there."""
         if not self.absent:
             return []
-        names = " and no ".join(name.replace("_", " ") for name in self.absent)
+        names = " and no ".join(noun_of(name) for name in self.absent)
         return [f"the images show no {names}: nothing was done about it"]
 
 

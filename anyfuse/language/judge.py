@@ -1,10 +1,10 @@
 """What is made of a sentence that the grammar (grammar.py) and the network (network.py) have both read.
 
-Where both agree, it is that. Where they differ, the network counts if it is very sure. What the grammar cannot read
-counts as the network reads it, if that is sure enough; else the answer is an error, with a question back where the
-network has a guess. What the network holds for out of scope beyond doubt is refused. A text that is too long for the
-network is read by the grammar alone. The probabilities below were chosen on sentences that the network had not learned
-from.
+Where both agree, it is that, unless it asks for an answer and orders nothing. Where they differ, the network counts if
+it is very sure. What the grammar cannot read counts as the network reads it, if that is sure enough; else the answer is
+an error, with a question back where the network has a guess. What the network holds for out of scope beyond doubt is
+refused. A text that is too long for the network is read by the grammar alone. The probabilities below were chosen on
+sentences that the network had not learned from.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..control import STRENGTH_WORDS, Control
 from ..errors import FusionError
-from .lexicon import DEGRADATION_WORDS
+from .lexicon import noun_of
 from .network import Reading, reading_network
 from .segments import NotUnderstoodError, RegionError, cannot
 
@@ -41,6 +41,13 @@ ORDER = re.compile(
 """Words of which one is there where an image is named by its place in the order."""
 ASKED = 0.3
 """Probability from which a reading is worth a question back."""
+QUESTION = re.compile(
+    r"\W*(?:(?:so|and|but|well|hi|hey|hello|now|ok|okay|excuse me)\b\W*)*"
+    r"(?:is|are|was|were|does|do|did|has|have|how|what|what's|why|where|when|which|who|should|tell me|explain|measure|"
+    r"count|rate|check|(?:would|will) (?:it|that|this|\w+ing)|(?:can|could|would) you (?:see|tell|say|explain))\b",
+    re.IGNORECASE,
+)
+"""How sentences begin that ask for an answer. The network says whether they are orders."""
 
 
 TASKS_IN_WORDS = {
@@ -78,6 +85,8 @@ def judged(text: str, grammar: Control | FusionError, known: bool = False) -> Co
         if open_to and reading.scope >= IN_SCOPE and sure >= least:
             return found
         raise asked_back(grammar, reading)
+    if reading.scope < 0.5 and QUESTION.match(text):
+        raise cannot(" ".join(text.lower().split()))
     if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):
         return grammar  # a fault of two images with a strength each is more than the network can say
     least = max(least, OVERRULED)
@@ -113,7 +122,7 @@ def in_words(control: Control) -> str:
     degrees = {value: f" {name}" for name, value in STRENGTH_WORDS.items()}
     parts = []
     for name, where in control.degradations.items():
-        noun = DEGRADATION_WORDS[name][0].split(" | ")[0]
+        noun = noun_of(name)
         for source, strength in where.items():
             place = "" if source == "all" else f" in the {source} image"
             parts.append(f"remove the{degrees.get(strength, '')} {noun}{place}")

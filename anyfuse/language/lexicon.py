@@ -198,6 +198,11 @@ def split(row: str, part: str) -> list[str]:
     return phrases if part == "all" else held if part == "held_out" else [p for p in phrases if p not in held]
 
 
+def noun_of(degradation: str) -> str:
+    """Its noun in plain English, such as 'low resolution'."""
+    return split(DEGRADATION_WORDS[degradation][0], "all")[0]
+
+
 def rows() -> list[tuple[str, str]]:
     """Every (tag, row of phrases). Where a phrase is in two rows, the first one counts."""
     entries: list[tuple[str, str]] = []
