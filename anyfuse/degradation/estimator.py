@@ -25,7 +25,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .plan import FAULT_OF, VARIED
 from .statistics import pair_statistics, statistics
 
-SHA256 = "90d5f87bd5b52718da5e27044a14be76c13f824c671889f8f84d41259ff9189c"
+SHA256 = "30428a2bc114aea2e31cb0cf2b865249da6bcaf2fa362c352aa57b8307664b0b"
 ROLES = ("infrared", "visible", "exposure", "focus")
 FAULTS = tuple(name for name in DEGRADATIONS if name != "sensor_noise")
 """What can be found, by the names of instructions. No menu has sensor noise; it is found as noise, if at all."""

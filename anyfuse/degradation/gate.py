@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "3b92b3b92b741cbb086988cd5ab3a128432a7122342ee86234bc8fd242258525"
+SHA256 = "20c6177fcf374fcebfa0efab6f9463a84f4f6c003f4ae660294d0a7580515cd2"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256

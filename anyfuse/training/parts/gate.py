@@ -54,12 +54,12 @@ GATE_VERSION = 2
 class GatePlan:
     """Training of the gate."""
 
-    pairs: int = 330  # pairs to train on, three cases each
-    tests: int = 60  # held-out pairs
+    pairs: int = 600  # pairs to train on, three cases each
+    tests: int = 180  # held-out pairs
     clean: float = 0.12  # share of pairs that stay as they are
     model: str = "mmaif-tiny"  # that restores
     side: int = 176  # of the crops, in pixels, a multiple of 16
-    steps: int = 2000  # updates of the weights
+    steps: int = 3000  # updates of the weights
     batch: int = 192  # cases per step
     lr: float = 2e-3  # falls linearly to zero
     weight_decay: float = 0.2  # of all weights
