@@ -70,8 +70,8 @@ class Wanted:
 
 
 def wanted(control: Control, silent: bool, stack: Stack, order: list[int], model: FusionModel) -> Wanted:
-    """What a model restores in a stack: what the control names, as far as it is there, or where it is silent what the
-    images seem to have.
+    """What a model restores in a stack: what the control names, as far as it is there, and what looks like it and is
+    there; or where it is silent what the images seem to have.
     """
     if not (model.restores and stack.n == 2 and (silent or control.degradations)):
         return Wanted(control, None, told=True)
@@ -81,7 +81,7 @@ def wanted(control: Control, silent: bool, stack: Stack, order: list[int], model
     if silent:
         return Wanted(replace(control, degradations=estimate.control().degradations), estimate, told=False)
     absent = estimate.absent(control)
-    left = {name: where for name, where in control.degradations.items() if name not in absent}
+    left = {name: where for name, where in control.degradations.items() if name not in absent} | estimate.kin(control)
     return Wanted(replace(control, degradations=left), estimate, told=True, absent=tuple(absent))
 
 

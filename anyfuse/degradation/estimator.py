@@ -36,6 +36,8 @@ ABSENT = 0.05
 """Probability below which a degradation that a person names is surely not there."""
 TASTE = ("high_exposure",)
 """What is never taken as absent."""
+KIN = (("stripes", "fixed_pattern"), ("rain", "snow"))
+"""Degradations that look alike, so that people call one by the name of the other."""
 
 
 def menu_of(role: str, task: str | None = None) -> tuple[str, ...]:
@@ -105,9 +107,21 @@ class Estimate:
             raise FusionError(f"an instruction speaks of two images at most, not of {len(self.images)}")
         degradations: dict[str, dict[str, float]] = {}
         for one in self.assumed():
-            level = min(STRENGTHS, key=lambda v: abs(v - one["strength"]))
-            degradations.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = level
+            degradations.setdefault(one["fault"], {})[("first", "second")[one["image"]]] = _level(one["strength"])
         return Control(degradations=degradations)
+
+    def kin(self, control: Control) -> dict[str, dict[str, float]]:
+        """What else the images have of the kin of what a control names, where it names it."""
+        more: dict[str, dict[str, float]] = {}
+        for one in self.assumed():
+            fault, image = one["fault"], one["image"]
+            alike = {name for family in KIN if fault in family for name in family}
+            here = {"all", ("first", "second")[image], self.roles[image]}
+            if fault not in control.degradations and any(
+                here & set(control.degradations.get(name, {})) for name in alike
+            ):
+                more.setdefault(fault, {})[("first", "second")[image]] = _level(one["strength"])
+        return more
 
     def absent(self, control: Control) -> list[str]:
         """The degradations of a control that are surely in none of the images; in an image without structure nothing
@@ -120,6 +134,11 @@ class Estimate:
             if chances and name not in TASTE and 0 < max(chances) < ABSENT:
                 surely.append(name)
         return surely
+
+
+def _level(strength: float) -> float:
+    """The strength of a user that is nearest."""
+    return min(STRENGTHS, key=lambda v: abs(v - strength))
 
 
 @dataclass(frozen=True)

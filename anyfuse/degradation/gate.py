@@ -27,7 +27,7 @@ from ..weights import WEIGHTS_NAME, check_sha256, load_state, package_folder, re
 from .estimator import FAULTS, ROLES, Estimator, built_in
 from .statistics import statistics
 
-SHA256 = "20c6177fcf374fcebfa0efab6f9463a84f4f6c003f4ae660294d0a7580515cd2"
+SHA256 = "dac783da63edab7e0e62b12fd1ee1effc4972d4157dfc22493a4a6b80b898e4e"
 CELL = 16
 """Pixels of the cells whose means are the coarse part."""
 VIEW = 256

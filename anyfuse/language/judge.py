@@ -18,14 +18,14 @@ from .lexicon import noun_of
 from .network import Reading, reading_network
 from .segments import NotUnderstoodError, RegionError, cannot
 
-IN_SCOPE = 0.95
+IN_SCOPE = 0.96
 """Probability of being in scope from which the network's reading counts where the grammar has none."""
 TAKEN = 0.7
 """Probability of the reading itself from which it counts there."""
 OVERRULED = 0.9
 """Probability from which it counts against the grammar's reading."""
 OVERRULED_KNOWN = 0.975
-"""The same where the lexicon has every word of the sentence; which colour goes where is then the grammar's alone."""
+"""The same where the lexicon has every word of the sentence; colours and strengths are then the grammar's alone."""
 REASONED = 0.95
 """Probability from which it counts where the grammar takes a part of the image to be meant."""
 NOTHING = 0.995
@@ -90,8 +90,10 @@ def judged(text: str, grammar: Control | FusionError, known: bool = False) -> Co
     if replace(grammar, keep=()) == found or any(len(where) > 1 for where in grammar.degradations.values()):
         return grammar  # a fault of two images with a strength each is more than the network can say
     least = max(least, OVERRULED)
+    if found.empty and (grammar.tone or grammar.segment):
+        return grammar  # what is over, or not wanted, are faults
     if known:
-        least = 2.0 if _but_for_colours(grammar) == _but_for_colours(found) else max(least, OVERRULED_KNOWN)
+        least = 2.0 if _in_outline(grammar) == _in_outline(found) else max(least, OVERRULED_KNOWN)
     if sure >= least:
         return replace(found, keep=tuple(k for k in grammar.keep if k.split()[0] not in found.degradations))
     if 1 - reading.scope >= REFUSED:
@@ -99,9 +101,10 @@ def judged(text: str, grammar: Control | FusionError, known: bool = False) -> Co
     return grammar
 
 
-def _but_for_colours(control: Control) -> Control:
-    """A request without what is to be kept and without the colours of what is to be marked."""
-    return replace(control, keep=(), segment=dict.fromkeys(control.segment))
+def _in_outline(control: Control) -> Control:
+    """A request without strengths, what is to be kept, and the colours of what is to be marked."""
+    faults = {name: dict.fromkeys(where, 1.0) for name, where in control.degradations.items()}
+    return replace(control, degradations=faults, keep=(), segment=dict.fromkeys(control.segment))
 
 
 def _names_an_order(control: Control) -> bool:

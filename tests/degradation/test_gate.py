@@ -12,6 +12,7 @@ from torch import Tensor
 from anyfuse import Fuser, FusionError
 from anyfuse.control import DEGRADATIONS, Control
 from anyfuse.degradation import gate
+from anyfuse.degradation.estimator import ABSENT, Estimate, Fault
 from anyfuse.degradation.gate import LIGHT, Gate, GateConfig, Shares, harmless, load_gate, mixed, parts, within_light
 from anyfuse.degradation.plan import Step, apply
 from anyfuse.held import plain_fusion
@@ -132,15 +133,36 @@ def test_what_is_named_and_not_there_changes_nothing() -> None:
 
 
 def test_what_is_named_and_there_is_restored_beside_what_is_not() -> None:
-    """Noise goes though rain was named too."""
+    """Noise goes though snow was named too."""
     clean = lumas()
-    noisy = [frame(apply(x, (Step("gaussian_noise", 0.8),), seed=3)[0]) for x in clean]
+    noisy = [frame(apply(x, (Step("gaussian_noise", 0.2),), seed=3)[0]) for x in clean]
     fuser = Fuser("mmaif")
-    both = fuser.run(noisy, say="denoise it and remove the rain", align="none")
+    both = fuser.run(noisy, say="denoise it and remove the snow", align="none")
     alone = fuser.run(noisy, say="denoise it", align="none")
     assert np.array_equal(both.pixels, alone.pixels)
     assert both.report["restored"]["detail"] > 0.5
-    assert [line for line in both.report["warnings"] if "show no rain" in line]
+    assert [line for line in both.report["warnings"] if "show no snow" in line]
+
+
+def test_what_looks_like_what_is_named_goes_with_it() -> None:
+    """Who says stripes may mean fixed pattern noise, but not noise; and only in the image that was named."""
+    sure = Fault(0.99, 0.5, 0.5)
+    found = Estimate("ivf", 1.0, ("infrared", "visible"), ({"fixed_pattern": sure, "noise": sure}, {"snow": sure}))
+    for source in ("all", "first", "infrared"):
+        assert found.kin(Control(degradations={"stripes": {source: 1.0}})) == {"fixed_pattern": {"first": 0.5}}
+    assert found.kin(Control(degradations={"stripes": {"visible": 1.0}})) == {}
+    assert found.kin(Control(degradations={"rain": {"all": 1.0}})) == {"snow": {"second": 0.5}}
+    assert found.kin(Control(degradations={"rain": {"all": 1.0}, "snow": {"first": 1.0}})) == {}
+
+
+def test_what_is_surely_absent() -> None:
+    """Below ABSENT in every image that may have it; never clipped light, nor in an image without structure."""
+    few, none = Fault(ABSENT / 2, 0.5, 0.5), Fault(0.0, 0.5, 0.5)
+    found = Estimate("mff", 1.0, ("focus", "focus"), ({"rain": few, "noise": few, "high_exposure": few}, {"rain": few}))
+    wish = Control(degradations=dict.fromkeys(("rain", "sensor_noise", "high_exposure", "fixed_pattern"), 0.5))
+    assert found.absent(wish) == ["rain", "sensor_noise"]
+    flat = Estimate("mff", 1.0, ("focus", "focus"), ({"rain": none}, {"rain": none}))
+    assert flat.absent(wish) == []
 
 
 def test_the_result_depends_on_nothing_but_its_input() -> None:

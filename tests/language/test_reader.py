@@ -66,6 +66,14 @@ SECOND, THIRD = (Path(__file__).with_name(f"{name}-held-out.tsv") for name in ("
         ("nothing needs fixing", "[FUSION]"),
         ("leave everything as it is", "[FUSION]"),
         ("it is not hazy", "[FUSION]"),
+        ("the fog is gone", "[FUSION]"),
+        ("it has stopped raining", "[FUSION]"),
+        ("the stripes went away with the new firmware", "[FUSION]"),
+        ("the fog is gone, but there is noise now", "[RESTORE] noise"),
+        ("the first isn't noisy, the second is", "[RESTORE] noise second"),
+        ("remove the noise, sorry, the blur", "[RESTORE] blur"),
+        ("reduce the noise by 30 percent", "[RESTORE] noise 0.25"),
+        ("dehaze at full strength", "[RESTORE] haze 1.0"),
     ],
 )
 def test_meaning(say: str, want: str) -> None:
@@ -80,6 +88,13 @@ def test_meaning(say: str, want: str) -> None:
         "enhance the rain",
         "lower the contrast of the infrared",
         "add more snow",
+        "is the image noisy?",
+        "is there haze in the visible picture?",
+        "how to denoise",
+        "what causes the stripes?",
+        "can you tell whether it was raining?",
+        "does the second image suffer from JPEG artefacts?",
+        "would dehazing help here?",
     ],
 )
 def test_is_asked_back(say: str) -> None:
@@ -92,20 +107,20 @@ def wrong_ones(rows: list[str], second: bool) -> list[tuple[str, str, str]]:
     wrong = []
     for row in rows:
         kind, text, want = row.split("\t")
-        readings = [one if one == "refuse" else tags_of(one, second) for one in want.split(" | ")]
+        readings = [None if one == "refuse" else meaning_of(one, second) for one in want.split(" | ")]
         try:
-            got = tags_of(text, second)
+            got = meaning_of(text, second)
         except FusionError:
-            got = "refuse"
+            got = None
         if got not in readings:
-            wrong.append((kind, text, got))
+            wrong.append((kind, text, "refuse" if got is None else str(got)))
     return wrong
 
 
-def tags_of(text: str, second: bool) -> str:
-    """The tags of an instruction; of the second set without what is to be kept."""
+def meaning_of(text: str, second: bool) -> Control:
+    """What an instruction means; of the second set without what is to be kept."""
     control = Control() if text == "NOTHING" else parse_instruction(text)
-    return str(replace(control, keep=()) if second else control)
+    return replace(control, keep=()) if second else control
 
 
 def rows_of(path: Path) -> list[str]:
@@ -176,7 +191,7 @@ def test_sets_kept_apart_are_read(path: Path, right: float, misread: float) -> N
     ],
 )
 def test_kinds_of_the_second_set(say: str, want: str) -> None:
-    assert tags_of(say, second=False) == tags_of(want, second=False)
+    assert meaning_of(say, second=False) == meaning_of(want, second=False)
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,15 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
 
-from ...control import STRENGTHS, Control
-from ...degradation.estimator import ROLES, built_in, estimate
+from ...control import DEGRADATIONS, STRENGTHS, Control
+from ...degradation.estimator import ABSENT, FAULTS, ROLES, TASTE, built_in, estimate
 from ...degradation.estimator import SHA256 as ESTIMATOR
 from ...degradation.gate import Gate, GateConfig, differences, gate_numbers, luma_view, parts, rows_of, said
 from ...degradation.plan import (
@@ -170,16 +170,30 @@ def numbers_of(cases: Cases) -> Tensor:
     return torch.stack([gate_numbers(r, a, g, (p[0], p[1]), estimator) for r, a, g, p in each])
 
 
+def reached(cases: Cases, numbers: Tensor) -> Tensor:
+    """Whether a case comes to the gate in use (C,): something is asked for, and not all that a person names is surely
+    absent (`Estimate.absent`).
+    """
+    first = len(DEGRADATIONS) + 1
+    chances = numbers[:, first : first + len(FAULTS)]
+    named = cases.asked[:, [DEGRADATIONS.index(name) for name in FAULTS]] > 0
+    seen = (named & (chances >= ABSENT)).any(1) | (cases.way == WAYS.index("estimate"))
+    taste = cases.asked[:, [DEGRADATIONS.index(name) for name in TASTE]].amax(1) > 0
+    return (cases.asked.sum(1) > 0) & (seen | taste)
+
+
 def fit_gate(cases: Cases, plan: GatePlan, log: Callable[[str], None]) -> Gate:
-    """A gate trained on cases."""
+    """A gate trained on the cases that come to it."""
     torch.manual_seed(plan.seed)
     gen = torch.Generator().manual_seed(plan.seed)
     numbers = numbers_of(cases)
+    kept = reached(cases, numbers)
+    cases, numbers = Cases(**{name: column[kept] for name, column in vars(cases).items()}), numbers[kept]
     gate = Gate(GateConfig(numbers.shape[1])).train()
     gate.mean.copy_(numbers.mean(0))
     gate.spread.copy_(numbers.std(0).clamp_min(0.02))
     optimiser = torch.optim.AdamW(gate.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
-    columns = asdict(cases)
+    columns = vars(cases)
     for step in range(plan.steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.lr * (1 - step / plan.steps)
@@ -198,7 +212,8 @@ def fit_gate(cases: Cases, plan: GatePlan, log: Callable[[str], None]) -> Gate:
 def table(gate: Gate, cases: Cases) -> list[str]:
     """Gains in dB by what was told: without the gate, with it, and with the best shares."""
     with torch.no_grad():
-        got = gained(cases, gate(numbers_of(cases)))
+        read = numbers_of(cases)
+        got = gained(cases, gate(read)) * reached(cases, read)
     grid = torch.linspace(0, 1, 11)
     best = torch.stack([gained(cases, torch.tensor([[a, b]]).expand(len(got), 2)) for a in grid for b in grid]).amax(0)
     whole = gained(cases, torch.ones(len(got), 2))
