@@ -69,10 +69,11 @@ class Wanted:
         return [f"the images show no {names}: nothing was done about it"]
 
 
-def wanted(control: Control, silent: bool, stack: Stack, order: list[int], model: FusionModel) -> Wanted:
+def wanted(control: Control, say: str | Control | None, stack: Stack, order: list[int], model: FusionModel) -> Wanted:
     """What a model restores in a stack: what the control names, as far as it is there, and what looks like it and is
-    there; or where it is silent what the images seem to have.
+    there; or where `say`, of which it is, is silent about that what the images seem to have.
     """
+    silent = say is None or not (control.empty or control.degradations)
     if not (model.restores and stack.n == 2 and (silent or control.degradations)):
         return Wanted(control, None, told=True)
     from .degradation.estimator import estimate_stack

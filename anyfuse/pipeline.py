@@ -31,14 +31,12 @@ def run(images: Sequence[Any], engine: Engine, options: Options) -> FusionResult
 
     Raises FusionError, one line that says what to change.
     """
-    model, control = engine.model, read_say(options.say)
-    prepared = prepare(images, engine, options, alone=bool(control.segment))
+    model, understood = engine.model, read_say(options.say)
+    prepared = prepare(images, engine, options, alone=bool(understood.segment))
     stack, scratch, single = prepared.stack, prepared.scratch, prepared.given_count == 1
     model.check_arity(stack.n)
     roles, order = roles_for(stack, model, options)
-    silent = options.say is None or not (control.empty or control.degradations)
-    understood, wish = control, wanted(control, silent, stack, order, model)
-    control = wish.control
+    control = (wish := wanted(understood, options.say, stack, order, model)).control
     condition, ignored = model.condition(control, order), model.ignored(control)
     asked, engine = engine, engine_for(engine, control, stack.n)
     if engine is not asked:  # nothing to restore

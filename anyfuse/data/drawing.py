@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from ..control import Control
 from ..language.lexicon import DEGRADATION_WORDS, split
 from .prompts import OTHER_THINGS, together
-
-if TYPE_CHECKING:
-    from .sentences import Sentences
 
 STRENGTH = {"-": 0.5, "slight": 0.25, "strong": 1.0}
 NAMED = ("infrared", "visible", "first", "second")
@@ -67,14 +64,23 @@ def bare(noun: str) -> str:
     return re.sub(r"^(the|that|those|these|all the|all those|a|an|some) ", "", noun)
 
 
+class Words(NamedTuple):
+    """A way to say a fault."""
+
+    strength: str
+    text: str
+
+
 class Drawing:
     """One sentence in the making."""
 
-    def __init__(self, material: Sentences, rng: random.Random) -> None:
-        self.material, self.rng = material, rng
+    def __init__(
+        self, faults: dict[str, dict[str, list[Words]]], frames: dict[str, dict[str, list[str]]], rng: random.Random
+    ) -> None:
+        self.faults, self.frames, self.rng = faults, frames, rng
 
     def frame(self, kind: str, label: str = "-") -> str:
-        return self.rng.choice(self.material.frames[kind][label])
+        return self.rng.choice(self.frames[kind][label])
 
     def request(self, kind: str) -> tuple[str, Control | None]:
         rng = self.rng
@@ -139,7 +145,7 @@ class Drawing:
             return self.one_is()
         sources = rng.choice((["first", "second"], ["infrared", "visible"], ["all", rng.choice(NAMED)]))
         rng.shuffle(sources)
-        names = rng.sample(list(self.material.faults), 2)
+        names = rng.sample(list(self.faults), 2)
         parts = [self.repair(name, source) for name, source in zip(names, sources, strict=True)]
         joined = together([control for _, control in parts])
         assert joined is not None
@@ -154,8 +160,8 @@ class Drawing:
         rng = self.rng
         pair = rng.choice((["first", "second"], ["infrared", "visible"]))
         rng.shuffle(pair)
-        fault, (other, source) = rng.choice(list(self.material.faults)), pair
-        strength, done = rng.choice(self.material.faults[fault]["do"])
+        fault, (other, source) = rng.choice(list(self.faults)), pair
+        strength, done = rng.choice(self.faults[fault]["do"])
         named = self.picture(source)
         adjectives = [w for w in split(DEGRADATION_WORDS[fault][1], "known") if " " not in w]
         frame = rng.choice([frame for frame in ONE_IS if adjectives or "{J}" not in frame])
@@ -167,7 +173,7 @@ class Drawing:
 
     def near(self) -> str:
         """A request that no model fulfils, in the words of those that are fulfilled."""
-        rng, frames = self.rng, self.material.frames
+        rng, frames = self.rng, self.frames
         kind = rng.choice(NEAR)
         if kind == "purpose":
             return self.frame("purpose")
@@ -205,12 +211,12 @@ class Drawing:
     def repair(self, fault: str = "", source: str = "") -> tuple[str, Control]:
         """A request to repair; the fault and the source are drawn where they are not given."""
         rng = self.rng
-        fault = fault or rng.choice(list(self.material.faults))
+        fault = fault or rng.choice(list(self.faults))
         source = source or (rng.choice(NAMED) if rng.random() < 0.45 else "all")
         form = rng.choices(("noun", "state", "do", "alone"), (3, 3, 2.5, 1.5))[0]
-        if source != "all" and "named" in self.material.faults[fault] and rng.random() < 0.5:
+        if source != "all" and "named" in self.faults[fault] and rng.random() < 0.5:
             form = "named"
-        strength, text = rng.choice(self.material.faults[fault][form])
+        strength, text = rng.choice(self.faults[fault][form])
         picture = self.picture(source)
         if form == "noun":
             if source == "all" and rng.random() < 0.18:
@@ -248,8 +254,8 @@ class Drawing:
         return text, Control(None, {fault: {"all": STRENGTH[strength]}})
 
     def other_noun(self, fault: str) -> str:
-        other = self.rng.choice([f for f in self.material.faults if f != fault])
-        return self.rng.choice([w.text for w in self.material.faults[other]["noun"] if w.strength == "-"])
+        other = self.rng.choice([f for f in self.faults if f != fault])
+        return self.rng.choice([w.text for w in self.faults[other]["noun"] if w.strength == "-"])
 
     def denied(self, text: str, control: Control) -> str:
         """With another fault that is not there, or is to stay."""
@@ -277,9 +283,9 @@ class Drawing:
         rng = self.rng
         if rng.random() < 0.35:
             return self.wish(rng.choice(("tone", "segment")))
-        fault = rng.choice(list(self.material.faults))
+        fault = rng.choice(list(self.faults))
         source = rng.choice(NAMED) if rng.random() < 0.3 else "all"
-        text = rng.choice([w.text for w in self.material.faults[fault]["do"] if w.strength == "-"])
+        text = rng.choice([w.text for w in self.faults[fault]["do"] if w.strength == "-"])
         return text.replace("{P}", self.picture(source)), Control(None, {fault: {source: STRENGTH["-"]}})
 
     def corrected(self) -> tuple[str, Control]:
@@ -290,14 +296,14 @@ class Drawing:
 
     def number(self) -> tuple[str, Control]:
         """A repair with a strength in numbers."""
-        rng, fault = self.rng, self.rng.choice(list(self.material.faults))
+        rng, fault = self.rng, self.rng.choice(list(self.faults))
         label = rng.choice(("percent", "percent", "share", "slight", "-", "strong"))
         known = label in STRENGTH
         strength = label if known else rng.choice(list(STRENGTH))
         low, high = {"slight": (5, 35), "-": (40, 65), "strong": (75, 100)}[strength]
         percent = rng.choice([p for p in range(low, high + 1) if p % 5 == 0 or rng.random() < 0.2])
         source = rng.choice(NAMED) if rng.random() < 0.25 else "all"
-        forms = self.material.faults[fault]
+        forms = self.faults[fault]
         text = rng.choice([w.text for w in forms["do"] if w.strength == "-"]).replace("{P}", self.picture(source))
         if source == "all" and rng.random() < 0.4:
             noun = rng.choice([w.text for w in forms["noun"] if w.strength == "-"])
@@ -306,7 +312,7 @@ class Drawing:
         return frame.replace("{A}", text.rstrip(" .!?")), Control(None, {fault: {source: STRENGTH[strength]}})
 
     def wish(self, kind: str) -> tuple[str, Control]:
-        rng, frames = self.rng, self.material.frames
+        rng, frames = self.rng, self.frames
         if kind == "tone":
             tone = rng.choice(list(frames["tone"]))
             return self.frame("tone", tone).replace("{P}", self.picture("all")), Control(tone=(tone,))

@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..control import Control
 from ..errors import FusionError
 from ..language.instruction import parse_instruction
-from .drawing import Drawing
+from .drawing import Drawing, Words
 from .prompts import Prompt, typo
 from .prompts import draw as draw_prompt
 
@@ -50,13 +50,6 @@ SHARES = {
 """How often a kind is drawn. each: a fault of each image; near: out of scope, in words of what is in scope; bank: of
 data/prompts.py; corrected: of two requests the latter counts; number: a strength as a number.
 """
-
-
-class Words(NamedTuple):
-    """A way to say a fault."""
-
-    strength: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +94,7 @@ class Sentences:
         if kind == "whole":
             text, readings = rng.choice(self.whole)
             return Prompt(_typed(text, rng), readings[0], kind)
-        drawn = Drawing(self, rng)
+        drawn = Drawing(self.faults, self.frames, rng)
         text, control = drawn.request(kind)
         return Prompt(_typed(text, rng), control, kind)
 

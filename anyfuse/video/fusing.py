@@ -102,8 +102,7 @@ class MomentFuser:
         model.check_arity(stack.n)
         options = Options(self.settings.reference, say=self.settings.say)
         _, order = roles_for(stack, model, options)
-        silent = not (self.control.empty or self.control.degradations)
-        wish = wanted(self.control, silent or self.settings.say is None, stack, order, model)
+        wish = wanted(self.control, self.settings.say, stack, order, model)
         control = wish.control
         self.notes += wish.notes()
         condition = model.condition(control, order)

@@ -43,7 +43,7 @@ class ReadingPlan:
     """Training of the network."""
 
     start: str = "minilm"  # or reading: the network of the package
-    steps: int = 2000  # updates of the weights
+    steps: int = 2600  # updates of the weights
     batch: int = 40  # sentences per step
     layers: int = 4  # of MiniLM's six
     lr: float = 1.5e-4  # of MiniLM's layers, after 100 steps; falls linearly to a fiftieth
