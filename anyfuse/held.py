@@ -54,7 +54,7 @@ class Wanted:
     control: Control  # the request, or with what the images seem to have
     estimate: Estimate | None  # of the images; None: nothing can be restored, or nothing shall be
     told: bool  # a person named the degradations
-    absent: tuple[str, ...] = ()  # those of them that are surely not there; the control has them no more
+    absent: tuple[str, ...] = ()  # those of them that are surely not there, nor their kin; the control has them no more
 
     @property
     def assumed(self) -> Estimate | None:
@@ -83,7 +83,8 @@ def wanted(control: Control, say: str | Control | None, stack: Stack, order: lis
         return Wanted(replace(control, degradations=estimate.control().degradations), estimate, told=False)
     absent = estimate.absent(control)
     left = {name: where for name, where in control.degradations.items() if name not in absent} | estimate.kin(control)
-    return Wanted(replace(control, degradations=left), estimate, told=True, absent=tuple(absent))
+    alone = [name for name in absent if not estimate.kin(Control(degradations={name: control.degradations[name]}))]
+    return Wanted(replace(control, degradations=left), estimate, told=True, absent=tuple(alone))
 
 
 def model_for(model: FusionModel, control: Control, n: int, device: torch.device, dtype: torch.dtype) -> FusionModel:

@@ -105,6 +105,7 @@ SETS_APART = {
     "first, held out": ("outside.tsv", slice(1, None, 2)),
     "second, held out": ("second-held-out.tsv", slice(None)),
     "third, held out": ("third-held-out.tsv", slice(None)),
+    "turns, held out": ("turns-held-out.tsv", slice(None)),
 }
 """Name -> file of tests/language and its rows."""
 

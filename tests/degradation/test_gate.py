@@ -11,13 +11,13 @@ from torch import Tensor
 
 from anyfuse import Fuser, FusionError
 from anyfuse.control import DEGRADATIONS, Control
-from anyfuse.degradation import gate
+from anyfuse.degradation import estimator, gate
 from anyfuse.degradation.estimator import ABSENT, Estimate, Fault
 from anyfuse.degradation.gate import LIGHT, Gate, GateConfig, Shares, harmless, load_gate, mixed, parts, within_light
 from anyfuse.degradation.plan import Step, apply
-from anyfuse.held import plain_fusion
+from anyfuse.held import plain_fusion, wanted
 from anyfuse.image.colour import to_luma
-from anyfuse.image.stack import Frame
+from anyfuse.image.stack import Frame, Stack
 from anyfuse.io.read import read_image
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -153,6 +153,20 @@ def test_what_looks_like_what_is_named_goes_with_it() -> None:
     assert found.kin(Control(degradations={"stripes": {"visible": 1.0}})) == {}
     assert found.kin(Control(degradations={"rain": {"all": 1.0}})) == {"snow": {"second": 0.5}}
     assert found.kin(Control(degradations={"rain": {"all": 1.0}, "snow": {"first": 1.0}})) == {}
+
+
+def test_what_goes_by_another_name_is_not_called_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who says snow where there is rain gets the rain removed, and no line that says nothing was done."""
+    few, sure = Fault(ABSENT / 2, 0.5, 0.5), Fault(0.99, 0.5, 0.5)
+    images = ({"noise": few}, {"snow": few, "rain": sure, "noise": few})
+    found = Estimate("ivf", 1.0, ("infrared", "visible"), images)
+    monkeypatch.setattr(estimator, "estimate_stack", lambda stack, task, order: found)
+    wish = Control(degradations={"snow": 1.0, "noise": 0.5})
+    got = wanted(
+        wish, "remove the snow and the noise", Stack(tuple(frame(x) for x in lumas())), [0, 1], Fuser("mmaif").model
+    )
+    assert got.control.degradations == {"rain": {"second": 0.5}}
+    assert got.notes() == ["the images show no noise: nothing was done about it"]
 
 
 def test_what_is_surely_absent() -> None:
